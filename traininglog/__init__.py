@@ -1,0 +1,147 @@
+"""A training log: a mapping from a time to a row, and from a key to a value, that stays.
+
+Open one, write to it in the loop, and look at it:
+
+>>> from traininglog import SQLiteLog
+>>> log = SQLiteLog(":memory:")          # or a path: "runs.db"
+>>> for i in range(1, 5):
+...     log[i]["loss"] = 1 / i
+...     log.status["iterations_done"] = i
+>>> log[4]["loss"]
+0.25
+>>> log[2:4]["loss"]
+time
+2    0.500000
+3    0.333333
+Name: loss, dtype: float64
+
+Go on from an earlier point, as a new run that sees the old one only up to there:
+
+>>> log.resume(at=2)
+>>> log[3]["loss"] = 0.3
+>>> log.to_dataframe()
+      loss
+time
+1      1.0
+2      0.5
+3      0.3
+>>> [resumed_at for uuid, resumed_at in log.lineage()]
+[2, None]
+>>> log.close()
+
+`TrainingLog` does the same in memory, `Store` looks at all runs of a file, and `open_log` takes a
+URL. Everything that goes wrong on purpose is a `TrainingLogError`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from traininglog.errors import (
+    AmbiguousRun,
+    ConfigurationError,
+    CorruptLog,
+    ForkedLog,
+    InvalidKey,
+    InvalidState,
+    InvalidTime,
+    InvalidUUID,
+    LogClosed,
+    MissingExtra,
+    NotATrainingLog,
+    ReadOnlyLog,
+    ReadOnlyValue,
+    RunBusy,
+    RunHasChildren,
+    RunNotFound,
+    SchemaTooNew,
+    SchemaTooOld,
+    StoreFailed,
+    StoreLocked,
+    StoreNotFound,
+    StoreUnwritable,
+    TrainingLogError,
+    TrainingLogWarning,
+    UnknownScheme,
+    ValueRangeError,
+    ValueTooLarge,
+    ValueTypeError,
+)
+
+if TYPE_CHECKING:
+    from traininglog.base import Ancestor, TrainingLogBase
+    from traininglog.columns import Point
+    from traininglog.memory import TrainingLog
+    from traininglog.opening import open_log, open_store, register
+    from traininglog.sqlite.log import SQLiteLog
+    from traininglog.sqlite.store import Store
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AmbiguousRun",
+    "Ancestor",
+    "ConfigurationError",
+    "CorruptLog",
+    "ForkedLog",
+    "InvalidKey",
+    "InvalidState",
+    "InvalidTime",
+    "InvalidUUID",
+    "LogClosed",
+    "MissingExtra",
+    "NotATrainingLog",
+    "Point",
+    "ReadOnlyLog",
+    "ReadOnlyValue",
+    "RunBusy",
+    "RunHasChildren",
+    "RunNotFound",
+    "SQLiteLog",
+    "SchemaTooNew",
+    "SchemaTooOld",
+    "Store",
+    "StoreFailed",
+    "StoreLocked",
+    "StoreNotFound",
+    "StoreUnwritable",
+    "TrainingLog",
+    "TrainingLogBase",
+    "TrainingLogError",
+    "TrainingLogWarning",
+    "UnknownScheme",
+    "ValueRangeError",
+    "ValueTooLarge",
+    "ValueTypeError",
+    "__version__",
+    "open_log",
+    "open_store",
+    "register",
+]
+
+# Loaded when first asked for, so that a program pays only for the store that it uses.
+_LAZY = {
+    "Ancestor": "traininglog.base",
+    "Point": "traininglog.columns",
+    "SQLiteLog": "traininglog.sqlite.log",
+    "Store": "traininglog.sqlite.store",
+    "TrainingLog": "traininglog.memory",
+    "TrainingLogBase": "traininglog.base",
+    "open_log": "traininglog.opening",
+    "open_store": "traininglog.opening",
+    "register": "traininglog.opening",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

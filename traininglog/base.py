@@ -1,0 +1,551 @@
+"""The contract: a training log maps a time to a row, and a row maps a key to a value.
+
+`TrainingLogBase` checks what it is given and says what happens; a store derives from it and fills
+in the few private primitives at the end of the class, which receive only checked arguments. What
+holds for every store is tested for every store by `traininglog.testing`.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from uuid import UUID, uuid4
+
+from traininglog.columns import Column, Point
+from traininglog.encoding import HIDDEN
+from traininglog.errors import InvalidState, RunNotFound
+from traininglog.rows import Row, RowSlice, Status
+from traininglog.values import MAX_VALUE_BYTES, check_key, check_time, check_uuid, plain, thaw
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: The resume point of a child that sees nothing of its parent, which had no rows yet.
+BEFORE_ALL = -1
+
+
+class Ancestor(NamedTuple):
+    """A run in a lineage, and the last time of its parent that it sees (None at the root)."""
+
+    uuid: UUID
+    resumed_at: int | None
+
+
+class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
+    """What one training run recorded: a mapping from a time to a row, and a status.
+
+    A *time* is a non-negative integer (an iteration, step or epoch), a *row* a mapping from a *key*
+    (a non-empty string) to a *value*::
+
+        log[i]["loss"] = 0.25
+        log[i].update(loss=0.25, accuracy=0.9)
+        log.status["iterations_done"] = i
+
+    Reading never creates anything: ``log[5] == {}`` where nothing was logged, and ``len``,
+    iteration and ``in`` count only times that hold a value. Times come in ascending order whatever
+    the order they were written in, keys in the order in which the log first saw them; of several
+    writes to one place the last one counts.
+
+    What you read is yours to look at, not a handle: lists and dicts come back read-only, so that a
+    change which would not reach the log raises instead.
+
+    A bad time, key or value raises at the assignment (`InvalidTime`, `InvalidKey`,
+    `ValueTypeError`, `ValueRangeError`, `ValueTooLarge`) and leaves the log as it was. A log that
+    was closed raises `LogClosed`, whatever is asked of it.
+
+    Args:
+        uuid: The run to open, as a `uuid.UUID` or its 32 hex digits. By default a new one.
+
+    """
+
+    _max_value_bytes = MAX_VALUE_BYTES
+
+    # -- identity ---------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def uuid(self) -> UUID:
+        """The UUID of the run that this log writes. `resume` changes it."""
+
+    @property
+    def h_uuid(self) -> str:
+        """The UUID as 32 hex digits."""
+        return self.uuid.hex
+
+    @property
+    def status(self) -> Status:
+        """What is known of the run as a whole: a mutable mapping, not bound to a time.
+
+        It starts as ``iterations_done=0, epochs_done=0, _epoch_ends=[], resumed_from=None`` and
+        takes the same values as rows do. `resumed_from` is the parent's UUID in hex.
+        """
+        return Status(self)
+
+    # -- rows -------------------------------------------------------------------------------
+
+    def __getitem__(self, time: Any) -> Any:
+        """Return the row at a time, or with a slice a view of the rows from ``a`` up to ``b``."""
+        if isinstance(time, slice):
+            return RowSlice(self, time)
+        return Row(self, check_time(time))
+
+    def __setitem__(self, time: int, row: Mapping[str, Any]) -> None:
+        """Replace the row at a time."""
+        number = check_time(time)
+        new = self._checked(row)
+        gone = dict.fromkeys((key for key in self._read_row(number) if key not in new), HIDDEN)
+        self._write({number: gone | new})
+
+    def __delitem__(self, time: int) -> None:
+        """Remove the row at a time. Raises `KeyError` where there is none."""
+        number = check_time(time)
+        row = self._read_row(number)
+        if not row:
+            raise KeyError(number)
+        self._write({number: dict.fromkeys(row, HIDDEN)})
+
+    def __contains__(self, time: object) -> bool:
+        return bool(self._read_row(check_time(time)))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._read_times(None, None))
+
+    def __reversed__(self) -> Iterator[int]:
+        return reversed(self._read_times(None, None))
+
+    def __len__(self) -> int:
+        return len(self._read_times(None, None))
+
+    def get(self, time: Any, default: Any = None) -> Any:
+        """Return the row at a time, or `default` where nothing was logged."""
+        return self[time] if time in self else default  # noqa: SIM401 - this is that very method
+
+    def setdefault(self, time: int, default: Any = None) -> Any:
+        """Return the row at a time, after setting it to `default` where nothing was logged."""
+        if time not in self:
+            self[time] = {} if default is None else default
+        return self[time]
+
+    def pop(self, time: int, *default: Any) -> Any:
+        """Remove the row at a time and return it as a dict. Raises `KeyError` without a default."""
+        number = check_time(time)
+        row = self._read_row(number)
+        if not row and default:
+            return default[0]
+        del self[number]
+        return row
+
+    def popitem(self) -> tuple[int, dict[str, Any]]:
+        """Remove the last row and return it with its time."""
+        times = self._read_times(None, None)
+        if not times:
+            raise KeyError("the log is empty")
+        return times[-1], self.pop(times[-1])
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Replace several rows: all of them, or, if anything in them is refused, none."""
+        if kwargs:
+            check_time(next(iter(kwargs)))
+        changes = {}
+        for time, row in dict(*args).items():
+            number, new = check_time(time), self._checked(row)
+            gone = [key for key in self._read_row(number) if key not in new]
+            changes[number] = dict.fromkeys(gone, HIDDEN) | new
+        self._write(changes)
+
+    def clear(self) -> None:
+        """Remove every row that this log sees. Inherited ones stay where they are, hidden here."""
+        self._write({time: dict.fromkeys(row, HIDDEN) for time, row in self.to_dict().items()})
+
+    def __ior__(self, other: Mapping[int, Mapping[str, Any]]) -> Self:
+        self.update(other)
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, TrainingLogBase):
+            return self.to_dict() == other.to_dict()
+        if isinstance(other, Mapping):
+            return self.to_dict() == dict(other.items())
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def current_row(self) -> MutableMapping[str, Any]:
+        """The row at ``status["iterations_done"]``."""
+        return self._row(self.status["iterations_done"])
+
+    @property
+    def previous_row(self) -> MutableMapping[str, Any]:
+        """The row before `current_row`. Raises `ValueError` at iteration 0."""
+        done = check_time(self.status["iterations_done"])
+        if done == 0:
+            raise ValueError("there is no previous row: no iteration is done yet")
+        return self._row(done - 1)
+
+    @property
+    def last_epoch_row(self) -> MutableMapping[str, Any]:
+        """The row at which the last epoch ended. Raises `IndexError` before the first has."""
+        ends = self.status["_epoch_ends"]
+        if not ends:
+            raise IndexError("there is no last epoch: status['_epoch_ends'] is empty")
+        return self._row(ends[-1])
+
+    def _row(self, time: object) -> MutableMapping[str, Any]:
+        row: MutableMapping[str, Any] = self[check_time(time)]
+        return row
+
+    # -- columns and frames -----------------------------------------------------------------
+
+    def to_dict(self) -> dict[int, dict[str, Any]]:
+        """Return all rows as ordinary dicts, in ascending order of time."""
+        rows: dict[int, dict[str, Any]] = {time: {} for time in self._read_times(None, None)}
+        for key, times, values in self._read_columns(None, None, None, lineage=True):
+            for time, value in zip(times, values, strict=True):
+                rows[time][key] = value
+        return rows
+
+    def to_dataframe(
+        self,
+        keys: str | Iterable[str] | None = None,
+        start: int | None = None,
+        stop: int | None = None,
+        layout: Literal["wide", "long"] = "wide",
+        lineage: bool = True,
+        index: str = "time",
+    ) -> pd.DataFrame:
+        """Return the log as a pandas DataFrame.
+
+        Args:
+            keys: Names or globs (``"train/*"``) of the keys to take; by default all.
+            start: The first time to take.
+            stop: The time to stop before.
+            layout: ``"wide"`` has a column per key and a row per time at which one of them was
+                logged; numbers are float64, or int64 and bool where every row has one, and a
+                missing value is NaN. ``"long"`` has a row per value and the columns ``time``,
+                ``key`` and ``value``; it tells None, NaN and absent (no row) apart.
+            lineage: Whether to include what the run sees of the runs it was resumed from.
+            index: What a wide frame is indexed by: ``"time"``, or a key. Rows without a value of
+                that key are then left out.
+
+        Raises:
+            KeyError: A name in `keys`, or `index`, that this log does not have.
+
+        """
+        from traininglog import frames
+
+        if layout not in ("wide", "long"):
+            raise ValueError(f"layout must be 'wide' or 'long', not {layout!r}")
+        if layout == "long" and index != "time":
+            raise ValueError(
+                "index applies to the wide layout only: a long frame has a time column"
+            )
+        chosen = (
+            None if keys is None else self._match_keys([keys] if isinstance(keys, str) else keys)
+        )
+        wanted = chosen
+        if chosen is not None and index not in ("time", *chosen):
+            wanted = [*chosen, index]
+        columns = self._read_columns(
+            wanted,
+            None if start is None else check_time(start),
+            None if stop is None else check_time(stop),
+            lineage=lineage,
+        )
+        if layout == "long":
+            return frames.long(columns)
+        found = {column.key for column in columns}
+        missing = set(wanted or ()) - found
+        if index != "time" and index not in found:
+            missing.add(index)
+        if missing:
+            self._require_keys(missing)
+        return frames.wide(columns, wanted, index)
+
+    def last(self, key: str) -> Point:
+        """Return the last value of a key and its time. Raises `KeyError` where there is none."""
+        column = self._column(key)
+        return Point(column.times[-1], column.values[-1])
+
+    def best(self, key: str, mode: Literal["min", "max"] = "min") -> Point:
+        """Return the smallest (or largest) number of a key and the first time it was logged.
+
+        What is not a number, NaN included, is passed over. Raises `KeyError` where nothing is left.
+        """
+        if mode not in ("min", "max"):
+            raise ValueError(f"mode must be 'min' or 'max', not {mode!r}")
+        column = self._column(key)
+        numbers = [
+            (value, time)
+            for time, value in zip(column.times, column.values, strict=True)
+            if isinstance(value, (int, float)) and value == value  # noqa: PLR0124 - not NaN
+        ]
+        if not numbers:
+            raise KeyError(f"no value of {key!r} is a number")
+        pick = min if mode == "min" else max
+        value, time = pick(numbers, key=lambda pair: pair[0])  # the first of equals
+        return Point(time, value)
+
+    def keys_seen(self) -> list[str]:
+        """Return every key that has a value, in the order in which the log first saw them."""
+        return self._read_keys()
+
+    def _column(self, key: str) -> Column:
+        columns = self._read_columns([key], None, None, lineage=True)
+        if not columns:
+            self._require_keys([key])
+            raise KeyError(key)
+        return columns[0]
+
+    def _series(self, key: str, start: int | None, stop: int | None) -> pd.Series[Any]:
+        from traininglog import frames
+
+        columns = self._read_columns([key], start, stop, lineage=True)
+        if not columns:
+            self._require_keys([key])
+        return frames.series(key, columns[0] if columns else None)
+
+    def _match_keys(self, patterns: Iterable[str]) -> list[str]:
+        """Return the keys that names and globs stand for; a name stands for itself."""
+        seen: list[str] | None = None
+        chosen: dict[str, None] = {}
+        for pattern in patterns:
+            if not isinstance(pattern, str):
+                raise TypeError(f"keys are names or globs, not {type(pattern).__name__}")
+            if not any(character in pattern for character in "*?["):
+                chosen[pattern] = None
+                continue
+            if seen is None:
+                seen = self._read_keys()
+            if pattern in seen:  # a key may itself look like a glob
+                chosen[pattern] = None
+            else:
+                chosen.update(dict.fromkeys(k for k in seen if fnmatch.fnmatchcase(k, pattern)))
+        return list(chosen)
+
+    def _require_keys(self, keys: Iterable[str]) -> None:
+        seen = self._read_keys()
+        for key in keys:
+            if key not in seen:
+                known = ", ".join(map(repr, seen[:20])) or "none yet"
+                raise KeyError(f"this log has no key {key!r}; it has: {known}")
+
+    # -- lineage ----------------------------------------------------------------------------
+
+    def resume(self, at: int | None = None) -> None:
+        """Go on as a new run that continues this one: one atomic step.
+
+        The log gets a new UUID and a copy of the status with `resumed_from` set. From then on it
+        reads what this run (and those it was resumed from) logged up to and including the time
+        `at`, and writes rows of its own over it. What the old run logged later stays there, and is
+        not seen here.
+
+        Args:
+            at: The resume point, by default the last time logged. With a value, the counters in the
+                copied status (`iterations_done`, `epochs_done`, `_epoch_ends`) are cut to it too.
+
+        """
+        status = self._read_status()
+        if at is None:
+            last = self._last_time()
+            point = BEFORE_ALL if last is None else last
+        else:
+            point = check_time(at)
+            status = _cut_status(status, point)
+        self._fork(self.uuid, point, status | {"resumed_from": self.h_uuid})
+
+    @abstractmethod
+    def lineage(self) -> list[Ancestor]:
+        """Return the runs from this one to the root, each with its resume point in its parent."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where this log stands, as a small plain dict to put into a model checkpoint.
+
+        What was assigned before is flushed first, so that the checkpoint never knows of a value
+        which the store does not.
+        """
+        self.flush()
+        return {
+            "store": self._location(),
+            "uuid": self.h_uuid,
+            "time": self._last_time(),
+            "status": thaw(dict(self._read_status())),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Resume the run in `state` at exactly the point where `state_dict()` was taken.
+
+        This log becomes a new child of that run, which must be in the same store. What the run
+        logged past that point is not seen here, so no step shows twice.
+
+        Raises `InvalidState` for anything but such a dict, and `RunNotFound`.
+        """
+        uuid, point, status = self._checked_state(state)
+        try:
+            self._fork(uuid, point, status | {"resumed_from": uuid.hex})
+        except RunNotFound as error:
+            raise RunNotFound(
+                f"{error}; the state was taken from a log in {state['store']}"
+            ) from None
+
+    def _checked_state(self, state: Mapping[str, Any]) -> tuple[UUID, int, dict[str, Any]]:
+        if not isinstance(state, Mapping) or set(state) != {"store", "uuid", "time", "status"}:
+            raise InvalidState(
+                "expected what state_dict() returned: a dict of 'store', 'uuid', 'time', 'status'"
+            )
+        if not isinstance(state["status"], Mapping):
+            raise InvalidState("the 'status' of a state must be a mapping")
+        point = BEFORE_ALL if state["time"] is None else check_time(state["time"])
+        return check_uuid(state["uuid"]), point, self._checked(state["status"])
+
+    # -- lifecycle --------------------------------------------------------------------------
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Make what was assigned visible to every other process."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Make what was assigned survive a power cut."""
+
+    @abstractmethod
+    def _close(self, outcome: Literal["finished", "failed"]) -> None:
+        """Flush and release what the log holds. Doing it again does nothing."""
+
+    @property
+    @abstractmethod
+    def closed(self) -> bool:
+        """Whether the log was closed."""
+
+    def close(self) -> None:
+        """Flush, and end the run as finished. Closing a closed log does nothing."""
+        self._close("finished")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        clean = error is None or (isinstance(error, SystemExit) and not error.code)
+        self._close("finished" if clean else "failed")
+
+    def __copy__(self) -> Self:
+        copy: Self = _rebuild(self)
+        return copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        copy: Self = _rebuild(self)
+        return copy
+
+    @abstractmethod
+    def __reduce__(self) -> Any:
+        """Pickle the log's `state_dict`: loading it opens the store and resumes at that point."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.__reduce__()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.uuid.hex} in {self._location()}>"
+
+    # -- what a store fills in --------------------------------------------------------------
+    # Times, keys and values have been checked. Every one raises LogClosed on a closed log.
+
+    @abstractmethod
+    def _write(self, rows: dict[int, dict[str, Any]]) -> None:
+        """Set these values, as one step; `HIDDEN` removes what is seen at its place."""
+
+    @abstractmethod
+    def _write_status(self, values: dict[str, Any]) -> None:
+        """Set these values of the status, as one step; `HIDDEN` removes one."""
+
+    @abstractmethod
+    def _read_status(self) -> dict[str, Any]:
+        """Return the status, for reading only, in the order in which its keys were first set."""
+
+    @abstractmethod
+    def _read_value(self, time: int, key: str) -> Any:
+        """Return the value seen at (time, key), or raise `KeyError`."""
+
+    @abstractmethod
+    def _read_row(self, time: int) -> dict[str, Any]:
+        """Return a new dict of what is seen at a time, keys in the log's order."""
+
+    @abstractmethod
+    def _read_times(self, start: int | None, stop: int | None) -> list[int]:
+        """Return the times that hold a value and ``start <= time < stop``, ascending."""
+
+    @abstractmethod
+    def _read_columns(
+        self, keys: list[str] | None, start: int | None, stop: int | None, *, lineage: bool
+    ) -> list[Column]:
+        """Return what is seen of some keys (None: of all), by column, leaving out empty ones.
+
+        Columns are in the log's order of keys.
+        """
+
+    @abstractmethod
+    def _read_keys(self) -> list[str]:
+        """Return the keys that have a value, in the order in which the log first saw them."""
+
+    @abstractmethod
+    def _last_time(self) -> int | None:
+        """Return the greatest time that holds a value, or None."""
+
+    @abstractmethod
+    def _fork(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
+        """Become a new child of `parent`, which sees it up to `at`, as one atomic step.
+
+        Raises `RunNotFound`, and then leaves the log as it was.
+        """
+
+    @abstractmethod
+    def _location(self) -> str:
+        """Return the URL of the store, without credentials."""
+
+    def _checked(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return keys and values in their stored form; raise, before anything is written."""
+        if not isinstance(row, Mapping):
+            raise TypeError(
+                f"a row is a mapping from keys to values, not a {type(row).__name__}: "
+                "use log[time][key] = value, or log[time] = {key: value}"
+            )
+        return {check_key(key): plain(row[key], self._max_value_bytes) for key in row}
+
+
+def new_status() -> dict[str, Any]:
+    """Return the status with which a run starts."""
+    return {"iterations_done": 0, "epochs_done": 0, "_epoch_ends": plain([]), "resumed_from": None}
+
+
+def new_uuid() -> UUID:
+    """Return the UUID of a new run."""
+    return uuid4()
+
+
+def _cut_status(status: Mapping[str, Any], at: int) -> dict[str, Any]:
+    """Return a copy of a status whose counters do not go past the time `at`.
+
+    Counters that are not what the contract makes them are left alone: a program may store anything.
+    """
+    cut = dict(status)
+    done, ends, epochs = (cut.get(key) for key in ("iterations_done", "_epoch_ends", "epochs_done"))
+    if isinstance(done, int):
+        cut["iterations_done"] = min(done, at)
+    if isinstance(ends, list) and all(isinstance(end, int) for end in ends):
+        kept = plain([end for end in ends if end <= at])
+        cut["_epoch_ends"] = kept
+        if isinstance(epochs, int):
+            cut["epochs_done"] = max(0, epochs - (len(ends) - len(kept)))
+    return cut
+
+
+def _rebuild(log: TrainingLogBase) -> Any:
+    make, arguments = log.__reduce__()
+    return make(*arguments)

@@ -1,0 +1,117 @@
+"""Settings: an argument, else the environment, else a TOML file, else the default.
+
+The file is named by ``TRAININGLOG_CONFIG``, else it is ``traininglog.toml`` in the working
+directory, else ``~/.config/traininglog/config.toml`` (or under ``$XDG_CONFIG_HOME``)::
+
+    store = "/data/runs.db"
+    durability = "buffered"
+    max_value_bytes = 1048576
+
+In the environment each is ``TRAININGLOG_`` and its name in capitals. A setting that does not exist
+is an error that names it, wherever it stands.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from traininglog.errors import ConfigurationError
+from traininglog.values import MAX_VALUE_BYTES
+
+PREFIX = "TRAININGLOG_"
+FILE_VARIABLE = "TRAININGLOG_CONFIG"
+
+#: What a log may lose; see the README's table.
+DURABILITIES = ("buffered", "power")
+
+
+def _store(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("a path or URL")
+    return value
+
+
+def _durability(value: object) -> str:
+    if value not in DURABILITIES:
+        raise ValueError(f"one of {', '.join(map(repr, DURABILITIES))}")
+    return str(value)
+
+
+def _bytes(value: object) -> int:
+    text_number = isinstance(value, str) and value.isdecimal()
+    if isinstance(value, bool) or not (isinstance(value, int) or text_number) or int(value) < 1:
+        raise ValueError("a positive number of bytes")
+    return int(value)
+
+
+_SETTINGS: dict[str, tuple[Any, Callable[[object], Any]]] = {
+    "store": ("traininglog.db", _store),
+    "durability": ("buffered", _durability),
+    "max_value_bytes": (MAX_VALUE_BYTES, _bytes),
+}
+
+
+def setting(name: str, argument: Any = None) -> Any:
+    """Return the value of a setting, from the first place that has it.
+
+    Raises `ConfigurationError` for a value that the setting cannot take, and for a setting in the
+    environment or the file that does not exist.
+    """
+    default, check = _SETTINGS[name]
+    environment = _from_environment()
+    file, contents = _from_file()
+    for place, value in (
+        (f"the argument {name}", argument),
+        (f"the environment variable {PREFIX}{name.upper()}", environment.get(name)),
+        (f"{name} in {file}", contents.get(name)),
+    ):
+        if value is not None:
+            try:
+                return check(value)
+            except ValueError as error:
+                raise ConfigurationError(f"{place} must be {error}, not {value!r}") from None
+    return default
+
+
+def _from_environment() -> dict[str, str]:
+    found = {
+        variable.removeprefix(PREFIX).lower(): value
+        for variable, value in os.environ.items()
+        if variable.startswith(PREFIX) and variable != FILE_VARIABLE
+    }
+    _refuse_unknown(found, lambda name: f"the environment variable {PREFIX}{name.upper()}")
+    return found
+
+
+def _from_file() -> tuple[Path, dict[str, Any]]:
+    named = os.environ.get(FILE_VARIABLE)
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
+    places = (
+        [Path(named)] if named else [Path("traininglog.toml"), home / "traininglog/config.toml"]
+    )
+    for place in places:
+        if place.is_file():
+            break
+    else:
+        if named:
+            raise ConfigurationError(f"{FILE_VARIABLE} names {named}, which is not a file")
+        return places[0], {}
+    import tomllib
+
+    try:
+        contents = tomllib.loads(place.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{place} is not valid TOML: {error}") from None
+    _refuse_unknown(contents, lambda name: f"the setting {name!r} in {place}")
+    return place, contents
+
+
+def _refuse_unknown(found: Mapping[str, Any], describe: Callable[[str], str]) -> None:
+    for name in found:
+        if name not in _SETTINGS:
+            raise ConfigurationError(
+                f"{describe(name)} does not exist; there are: {', '.join(_SETTINGS)}"
+            )

@@ -1,0 +1,251 @@
+"""How a value is written down: a kind and something that a database column can hold.
+
+`encode` and `decode` are each other's inverse over everything that `values.plain` returns, to the
+bit. They live together, and nothing else in the package knows the stored form. No pickle, no eval,
+and no import of a module that the data names.
+
+Why a kind beside the value: SQLite turns NaN into NULL, knows no booleans, and would mix up text,
+bytes and JSON; PostgreSQL knows all of these but no NUL in text.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import sys
+from datetime import datetime
+from enum import Enum, IntEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from traininglog.errors import CorruptLog
+from traininglog.values import FrozenDict, FrozenList, frozen_array
+
+
+class Kind(IntEnum):
+    """What a stored value is. The numbers are in files: never change or reuse one."""
+
+    HIDDEN = 0  #: deleted here; an older value of the same time and key must not show through
+    NONE = 1
+    BOOL = 2
+    INT = 3
+    FLOAT = 4
+    TEXT = 5
+    BYTES = 6
+    JSON = 7
+    ARRAY = 8
+    DATETIME = 9
+    UUID = 10
+    PATH = 11
+    ENUM = 12
+
+
+class UnknownEnum(NamedTuple):
+    """A stored `Enum` member whose class is not loaded in this process."""
+
+    type: str
+    name: str | None
+    value: Any
+
+
+class _Hidden:
+    """The one object that stands for "deleted here" wherever values are passed about."""
+
+    def __repr__(self) -> str:
+        return "HIDDEN"
+
+
+HIDDEN: Any = _Hidden()
+NAN = float("nan")
+
+Stored = float | int | str | bytes | None
+
+
+def encode(value: Any) -> tuple[int, Stored]:
+    """Return (kind, stored form) of a value that `values.plain` returned, or of `HIDDEN`."""
+    if type(value) is float:
+        return 4, value
+    if type(value) is int:
+        return 3, value
+    if value is None:
+        return 1, None
+    if type(value) is bool:
+        return 2, int(value)
+    if type(value) is str:
+        return 5, _text(value)
+    if type(value) is bytes:
+        return 6, value
+    if value is HIDDEN:
+        return 0, None
+    if isinstance(value, (list, dict)):
+        return 7, json.dumps(_to_json(value), allow_nan=False, separators=(",", ":"))
+    if isinstance(value, Enum):
+        return 12, json.dumps(_enum_to_json(value), allow_nan=False)
+    if isinstance(value, datetime):
+        return 9, _datetime_to_text(value)
+    if isinstance(value, UUID):
+        return 10, str(value)
+    if isinstance(value, Path):
+        return 11, _text(str(value))
+    return 8, _array_to_bytes(value)
+
+
+def decode(kind: int, stored: Any) -> Any:
+    """Return the value that was encoded. Raises `CorruptLog` where there cannot have been one."""
+    if kind == 4:
+        return NAN if stored is None else stored
+    if kind in (1, 3):
+        return stored
+    try:
+        return _DECODERS[kind](stored)
+    except Exception as error:
+        raise CorruptLog(
+            f"a stored value of kind {kind} cannot be read ({error}); "
+            "see `traininglog check` for the state of the file"
+        ) from error
+
+
+def _text(value: str) -> str | bytes:
+    """Text as text; as bytes what no database takes for text (NUL, lone surrogates)."""
+    try:
+        encoded = value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogatepass")
+    return encoded if "\0" in value else value
+
+
+def _from_text(stored: str | bytes) -> str:
+    return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogatepass")
+
+
+def _datetime_to_text(value: datetime) -> str:
+    zone = getattr(value.tzinfo, "key", None)
+    return f"{value.isoformat()} [{zone}]" if zone else value.isoformat()
+
+
+def _datetime_from_text(text: str) -> datetime:
+    stamp, _, zone = text.partition(" [")
+    fixed = datetime.fromisoformat(stamp)
+    if not zone:
+        return fixed
+    try:
+        there = fixed.replace(tzinfo=ZoneInfo(zone.removesuffix("]")))
+    except (
+        KeyError,
+        ValueError,
+        OSError,
+    ):  # no such zone on this machine: the offset is still right
+        return fixed
+    return there if there.utcoffset() == fixed.utcoffset() else there.replace(fold=1)
+
+
+def _array_to_bytes(value: Any) -> bytes:
+    import numpy
+
+    buffer = io.BytesIO()
+    numpy.lib.format.write_array(buffer, value, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _array_from_bytes(stored: bytes) -> Any:
+    import numpy
+
+    return frozen_array(numpy, numpy.lib.format.read_array(io.BytesIO(stored), allow_pickle=False))
+
+
+def _enum_to_json(value: Enum) -> dict[str, Any]:
+    kind = type(value)
+    try:
+        inner = _to_json(value.value)
+    except TypeError:  # an Enum may hold anything; its name identifies it
+        inner = None
+    return {
+        "type": f"{kind.__module__}:{kind.__qualname__}",
+        "name": getattr(value, "name", None),
+        "value": inner,
+    }
+
+
+def _enum_from_json(data: dict[str, Any]) -> Enum | UnknownEnum:
+    """Find the member in a module that the program itself has loaded; never import one for it."""
+    module, _, path = data["type"].partition(":")
+    found: Any = sys.modules.get(module)
+    for part in path.split("."):
+        found = getattr(found, "__dict__", {}).get(part)
+    inner = _from_json(data["value"])
+    if isinstance(found, type) and issubclass(found, Enum):
+        if data["name"] in found.__members__:
+            return found.__members__[data["name"]]
+        try:
+            return found(inner)  # a combination of flags has no member of its own
+        except ValueError:
+            pass
+    return UnknownEnum(str(data["type"]), data["name"], inner)
+
+
+def _to_json(value: Any) -> Any:
+    """Turn a container into what strict JSON can say; the rest becomes one-key objects."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"$float": repr(value)}
+    if isinstance(value, list):
+        return [_to_json(item) for item in value]
+    if isinstance(value, dict):
+        if all(isinstance(key, str) and not key.startswith("$") for key in value):
+            return {key: _to_json(item) for key, item in value.items()}
+        return {"$dict": [[_to_json(key), _to_json(item)] for key, item in value.items()]}
+    if isinstance(value, bytes):
+        return {"$bytes": base64.b64encode(value).decode()}
+    if isinstance(value, Enum):
+        return {"$enum": _enum_to_json(value)}
+    if isinstance(value, datetime):
+        return {"$datetime": _datetime_to_text(value)}
+    if isinstance(value, UUID):
+        return {"$uuid": str(value)}
+    if isinstance(value, Path):
+        return {"$path": str(value)}
+    if hasattr(value, "dtype"):
+        return {"$array": base64.b64encode(_array_to_bytes(value)).decode()}
+    raise TypeError(type(value).__name__)
+
+
+def _from_json(data: Any) -> Any:
+    if isinstance(data, list):
+        return FrozenList(_from_json(item) for item in data)
+    if not isinstance(data, dict):
+        return data
+    if len(data) == 1:
+        ((tag, inner),) = data.items()
+        if tag in _TAGS:
+            return _TAGS[tag](inner)
+    return FrozenDict((key, _from_json(item)) for key, item in data.items())
+
+
+_TAGS: dict[str, Any] = {
+    "$float": float,
+    "$dict": lambda pairs: FrozenDict((_from_json(key), _from_json(item)) for key, item in pairs),
+    "$bytes": base64.b64decode,
+    "$enum": _enum_from_json,
+    "$datetime": _datetime_from_text,
+    "$uuid": UUID,
+    "$path": Path,
+    "$array": lambda text: _array_from_bytes(base64.b64decode(text)),
+}
+
+_DECODERS: dict[int, Any] = {
+    Kind.HIDDEN: lambda _: HIDDEN,
+    Kind.BOOL: bool,
+    Kind.TEXT: _from_text,
+    Kind.BYTES: bytes,
+    Kind.JSON: lambda text: _from_json(json.loads(text)),
+    Kind.ARRAY: _array_from_bytes,
+    Kind.DATETIME: _datetime_from_text,
+    Kind.UUID: UUID,
+    Kind.PATH: lambda stored: Path(_from_text(stored)),
+    Kind.ENUM: lambda text: _enum_from_json(json.loads(text)),
+}

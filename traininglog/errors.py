@@ -1,0 +1,178 @@
+"""Everything that can go wrong, by name.
+
+One root, `TrainingLogError`, and a few leaves. Each leaf has a `code` that programs may rely on
+(messages may be reworded) and, where Python has a fitting built-in exception, is one of those too,
+so that ``except KeyError`` or ``except ValueError`` do what one expects.
+"""
+
+from __future__ import annotations
+
+
+class TrainingLogError(Exception):
+    """The root of all errors that this package raises on purpose."""
+
+    code = "error"
+
+    def __str__(self) -> str:
+        # KeyError and its kin would show the repr of the message: quoted, its newlines escaped.
+        return str(self.args[0]) if self.args else ""
+
+
+class InvalidTime(TrainingLogError, ValueError):
+    """A time that is not a non-negative integer of at most 63 bits."""
+
+    code = "invalid-time"
+
+
+class InvalidKey(TrainingLogError, ValueError):
+    """A key that is not a text of 1 to 512 bytes, or has NUL or lone surrogates in it."""
+
+    code = "invalid-key"
+
+
+class ValueTypeError(TrainingLogError, TypeError):
+    """A value of a type that a log does not store."""
+
+    code = "value-type"
+
+
+class ValueRangeError(TrainingLogError, ValueError):
+    """An integer beyond 64 bits."""
+
+    code = "value-range"
+
+
+class ValueTooLarge(TrainingLogError, ValueError):
+    """A text, bytes, array or container above `max_value_bytes`, or nested too deeply."""
+
+    code = "value-too-large"
+
+
+class ReadOnlyValue(TrainingLogError, TypeError):
+    """An attempt to change, in place, a container that was read from a log."""
+
+    code = "read-only-value"
+
+
+class LogClosed(TrainingLogError, ValueError):
+    """A log was used after `close()`."""
+
+    code = "log-closed"
+
+
+class ReadOnlyLog(TrainingLogError):
+    """A write to a log that was opened for reading only."""
+
+    code = "read-only"
+
+
+class ForkedLog(TrainingLogError):
+    """A log was used in a child that was forked from the process which opened it."""
+
+    code = "forked-log"
+
+
+class InvalidUUID(TrainingLogError, ValueError):
+    """Something that cannot be the UUID of a run."""
+
+    code = "invalid-uuid"
+
+
+class InvalidState(TrainingLogError, ValueError):
+    """Something that `state_dict()` did not make was given to `load_state_dict()`."""
+
+    code = "invalid-state"
+
+
+class RunNotFound(TrainingLogError, LookupError):
+    """A UUID, or a prefix of one, that the store does not hold."""
+
+    code = "run-not-found"
+
+
+class AmbiguousRun(TrainingLogError, LookupError):
+    """A prefix that fits several runs."""
+
+    code = "ambiguous-run"
+
+
+class RunBusy(TrainingLogError):
+    """The run is being written by a process that is alive."""
+
+    code = "run-busy"
+
+
+class RunHasChildren(TrainingLogError):
+    """The run cannot be deleted: others were resumed from it and read through it."""
+
+    code = "run-has-children"
+
+
+class StoreNotFound(TrainingLogError, FileNotFoundError):
+    """There is no store at this place."""
+
+    code = "store-not-found"
+
+
+class StoreLocked(TrainingLogError, TimeoutError):
+    """Another process held the database for longer than we are ready to wait."""
+
+    code = "store-locked"
+
+
+class StoreUnwritable(TrainingLogError, PermissionError):
+    """The store can be read but not written."""
+
+    code = "store-unwritable"
+
+
+class StoreFailed(TrainingLogError, OSError):
+    """The operating system could not read or write the store: a full disk, an I/O error."""
+
+    code = "store-failed"
+
+
+class NotATrainingLog(TrainingLogError, ValueError):
+    """The file is something else; it was left as it is."""
+
+    code = "not-a-training-log"
+
+
+class SchemaTooNew(TrainingLogError):
+    """The file was written by a newer version of this package."""
+
+    code = "schema-too-new"
+
+
+class SchemaTooOld(TrainingLogError):
+    """The file must be upgraded first, and was opened for reading only."""
+
+    code = "schema-too-old"
+
+
+class CorruptLog(TrainingLogError):
+    """Stored data that cannot be what was written."""
+
+    code = "corrupt"
+
+
+class UnknownScheme(TrainingLogError, ValueError):
+    """A store URL whose scheme nobody registered."""
+
+    code = "unknown-scheme"
+
+
+class ConfigurationError(TrainingLogError, ValueError):
+    """A setting that does not exist, or a value that it cannot take."""
+
+    code = "configuration"
+
+
+class TrainingLogWarning(UserWarning):
+    """Something that the user should know of and that did not stop the run."""
+
+
+class MissingExtra(TrainingLogError, ImportError):
+    """An optional dependency is not installed; the message names the extra that brings it."""
+
+    code = "missing-extra"

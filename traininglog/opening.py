@@ -1,0 +1,131 @@
+"""`open_log` and `open_store`: which store a URL means. The one place that knows all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+from uuid import UUID
+
+from traininglog.base import TrainingLogBase
+from traininglog.config import setting
+from traininglog.errors import UnknownScheme
+
+if TYPE_CHECKING:
+    from traininglog.sqlite.store import Store
+
+#: Makes a log: called as ``factory(where, uuid, **options)``, `where` being the whole URL.
+Factory = Callable[..., TrainingLogBase]
+
+ENTRY_POINTS = "traininglog.stores"
+
+
+def open_log(
+    where: str | Path | None = None, uuid: UUID | str | None = None, **options: Any
+) -> TrainingLogBase:
+    """Open a log in the store that a URL names.
+
+    Args:
+        where: ``"memory:"``, a path, or ``"sqlite:///path"`` (``"sqlite:////absolute/path"``), or
+            a URL whose scheme was registered. By default the configured store.
+        uuid: The run to open; by default a new one.
+        options: Passed on to the store, for example ``durability="power"``.
+
+    Raises:
+        UnknownScheme: Nobody registered the scheme. There is no fallback.
+        RunNotFound: The store does not hold the run.
+
+    >>> open_log("memory:")
+    <TrainingLog ... in memory:>
+    """
+    target = setting("store", where) if not isinstance(where, Path) else where
+    scheme = _scheme(target)
+    return _factory(scheme)(str(target), uuid, **options)
+
+
+def open_store(where: str | Path | None = None, **options: Any) -> Store:
+    """Open all runs of a file: a path or ``"sqlite:///path"``, by default the configured store.
+
+    Raises `UnknownScheme` for a store that is not one file of many runs.
+    """
+    target = setting("store", where) if not isinstance(where, Path) else where
+    if _scheme(target) not in ("", "sqlite"):
+        raise UnknownScheme(
+            f"{_scheme(target)}: is not a store of many runs; name a path or sqlite:///path"
+        )
+    from traininglog.sqlite.store import Store
+
+    return Store(_path(str(target)), **options)
+
+
+def register(scheme: str, factory: Factory) -> None:
+    """Let `open_log` open URLs with this scheme by calling ``factory(where, uuid, **options)``.
+
+    An installed package can do it without being imported, with an entry point in the group
+    ``traininglog.stores`` that is named for its scheme.
+    """
+    if not scheme or not scheme.replace("+", "").replace("-", "").replace(".", "").isalnum():
+        raise ValueError(f"a scheme is made of letters, digits, '+', '-' and '.', not {scheme!r}")
+    if len(scheme) == 1:
+        raise ValueError("a scheme of one letter would be taken for a Windows drive")
+    _FACTORIES[scheme.lower()] = factory
+
+
+def _open_memory(where: str, uuid: UUID | str | None = None, **options: Any) -> TrainingLogBase:
+    from traininglog.memory import TrainingLog
+
+    if where.lower() not in ("memory:", "memory://"):
+        raise UnknownScheme(f"a store in memory has no name: use 'memory:', not {where!r}")
+    return TrainingLog(uuid, **options)
+
+
+def _open_sqlite(where: str, uuid: UUID | str | None = None, **options: Any) -> TrainingLogBase:
+    from traininglog.sqlite.log import SQLiteLog
+
+    return SQLiteLog(_path(where), uuid, **options)
+
+
+def _path(where: str) -> str:
+    if _scheme(where) != "sqlite":
+        return where
+    rest = where[len("sqlite:") :]
+    if not rest.startswith("///") or "?" in rest:
+        raise UnknownScheme(
+            f"write sqlite:///relative/path or sqlite:////absolute/path, not {where!r}"
+        )
+    return unquote(rest[3:]) or ":memory:"
+
+
+def _scheme(where: str | Path) -> str:
+    """Return the scheme of a URL, or "" for a path. Memory needs no slashes."""
+    text = str(where)
+    head, colon, rest = text.partition(":")
+    if isinstance(where, Path) or not colon or len(head) < 2:
+        return ""
+    if rest.startswith("//") or head.lower() in {"memory", *_FACTORIES}:
+        return head.lower()
+    return ""
+
+
+def _factory(scheme: str) -> Factory:
+    factory = _FACTORIES.get(scheme)
+    if factory is not None:
+        return factory
+    plugins = entry_points(group=ENTRY_POINTS)
+    for plugin in plugins:
+        if plugin.name.lower() == scheme:
+            loaded: Factory = plugin.load()
+            return loaded
+    known = sorted({name for name in _FACTORIES if name} | {plugin.name for plugin in plugins})
+    raise UnknownScheme(
+        f"no store is registered for {scheme}:; known are a path and {', '.join(known)}"
+    )
+
+
+_FACTORIES: dict[str, Factory] = {
+    "": _open_sqlite,
+    "memory": _open_memory,
+    "sqlite": _open_sqlite,
+}

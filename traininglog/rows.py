@@ -1,0 +1,211 @@
+"""The mappings that a log hands out: a row, a slice of rows, the status.
+
+They hold no data. Each is bound to its log and looks there whenever it is asked, so one that was
+taken before a value was written sees the value afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from traininglog.encoding import HIDDEN
+from traininglog.values import check_time
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from traininglog.base import TrainingLogBase
+
+
+class Row(MutableMapping[str, Any]):
+    """What was logged at one time: a mutable mapping from key to value.
+
+    Keys come in the order in which the log first saw them. Reading a missing key raises `KeyError`.
+    """
+
+    __slots__ = ("_log", "_time")
+
+    def __init__(self, log: TrainingLogBase, time: int) -> None:
+        self._log = log
+        self._time = time
+
+    def __getitem__(self, key: str) -> Any:
+        return self._log._read_value(self._time, key)
+
+    def __setitem__(self, key: str, value: object) -> None:
+        log = self._log
+        log._write({self._time: log._checked({key: value})})
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self:
+            raise KeyError(key)
+        self._log._write({self._time: {key: HIDDEN}})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._log._read_row(self._time))
+
+    def __len__(self) -> int:
+        return len(self._log._read_row(self._time))
+
+    def __contains__(self, key: object) -> bool:
+        try:
+            self._log._read_value(self._time, key)  # type: ignore[arg-type]
+        except KeyError:
+            return False
+        return True
+
+    # One look at the store for all values, where the mixin would take one for each.
+    def items(self) -> Any:
+        """Return the (key, value) pairs."""
+        return self._log._read_row(self._time).items()
+
+    def values(self) -> Any:
+        """Return the values."""
+        return self._log._read_row(self._time).values()
+
+    def copy(self) -> dict[str, Any]:
+        """Return the row as an ordinary dict, which is no longer bound to the log."""
+        return dict(self._log._read_row(self._time))
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Set several keys: all of them, or, if one is refused, none."""
+        log = self._log
+        log._write({self._time: log._checked(dict(*args, **kwargs))})
+
+    def clear(self) -> None:
+        """Remove every value of the row."""
+        log = self._log
+        log._write({self._time: dict.fromkeys(log._read_row(self._time), HIDDEN)})
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove and return the last (key, value) pair, as a dict does."""
+        row = self.copy()
+        key, value = row.popitem()
+        del self[key]
+        return key, value
+
+    def __ior__(self, other: Mapping[str, Any]) -> Row:
+        self.update(other)
+        return self
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return self.copy() | dict(other)
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(other) | self.copy()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return self.copy() == dict(other.items())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self.copy())
+
+
+class RowSlice(Mapping[int, MutableMapping[str, Any]]):
+    """The rows with ``start <= time < stop``: ``log[start:stop]``.
+
+    With a key, ``log[:]["loss"]``, it gives that column as a pandas Series over time; with a time,
+    a row. Like any mapping it has a length and can be iterated over (its times, ascending).
+    """
+
+    __slots__ = ("_log", "_start", "_stop")
+
+    def __init__(self, log: TrainingLogBase, bounds: slice) -> None:
+        if bounds.step is not None:
+            raise ValueError(
+                "a slice of rows takes no step: use log[a:b], then pick from the result"
+            )
+        self._log = log
+        self._start = None if bounds.start is None else check_time(bounds.start)
+        self._stop = None if bounds.stop is None else check_time(bounds.stop)
+
+    @overload
+    def __getitem__(self, key: str) -> pd.Series[Any]: ...
+    @overload
+    def __getitem__(self, key: int) -> MutableMapping[str, Any]: ...
+    def __getitem__(self, key: str | int) -> pd.Series[Any] | MutableMapping[str, Any]:
+        if isinstance(key, str):
+            return self._log._series(key, self._start, self._stop)
+        if key not in self:
+            raise KeyError(key)
+        return self._log[key]
+
+    def __contains__(self, time: object) -> bool:
+        number = check_time(time)
+        after_start = self._start is None or number >= self._start
+        before_stop = self._stop is None or number < self._stop
+        return after_start and before_stop and number in self._log
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._log._read_times(self._start, self._stop))
+
+    def __len__(self) -> int:
+        return len(self._log._read_times(self._start, self._stop))
+
+    def to_dataframe(
+        self,
+        keys: str | list[str] | None = None,
+        layout: Literal["wide", "long"] = "wide",
+        lineage: bool = True,
+        index: str = "time",
+    ) -> pd.DataFrame:
+        """Return these rows as a DataFrame; see `TrainingLogBase.to_dataframe`."""
+        return self._log.to_dataframe(keys, self._start, self._stop, layout, lineage, index)
+
+    def __repr__(self) -> str:
+        start = "" if self._start is None else self._start
+        stop = "" if self._stop is None else self._stop
+        return f"<rows [{start}:{stop}] of {self._log!r}>"
+
+
+class Status(MutableMapping[str, Any]):
+    """What a log knows that is not bound to a time: a mutable mapping of the current run only."""
+
+    __slots__ = ("_log",)
+
+    def __init__(self, log: TrainingLogBase) -> None:
+        self._log = log
+
+    def __getitem__(self, key: str) -> Any:
+        return self._log._read_status()[key]
+
+    def __setitem__(self, key: str, value: object) -> None:
+        self._log._write_status(self._log._checked({key: value}))
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self:
+            raise KeyError(key)
+        self._log._write_status({key: HIDDEN})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict(self._log._read_status()))
+
+    def __len__(self) -> int:
+        return len(self._log._read_status())
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Set several keys: all of them, or, if one is refused, none."""
+        self._log._write_status(self._log._checked(dict(*args, **kwargs)))
+
+    def copy(self) -> dict[str, Any]:
+        """Return the status as an ordinary dict."""
+        return dict(self._log._read_status())
+
+    def __ior__(self, other: Mapping[str, Any]) -> Status:
+        self.update(other)
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return self.copy() == dict(other.items())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self.copy())

@@ -1,0 +1,365 @@
+"""Reading a log out of the tables, through its lineage.
+
+A log sees its own run and, up to each resume point, the runs that it was resumed from. That chain
+is walked here in Python, nearest run first, with one statement per run whose order is stated in it:
+what wins is decided by code that one can read, never by the order in which a planner visits tables.
+Runs that cannot hold anything in the times asked for are passed over, so that a thousand resumes
+cost little more than one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Select, bindparam, literal, literal_column, select
+from sqlalchemy.sql.elements import BindParameter
+
+from traininglog.columns import Column, Layer, overlay
+from traininglog.encoding import HIDDEN, NAN, Kind, decode
+from traininglog.errors import CorruptLog
+from traininglog.sql.tables import entries, keys, runs, status
+from traininglog.values import MAX_TIME
+
+_MAX_CHAIN = (
+    100_000  # far past any real lineage: a file whose runs descend from each other ends here
+)
+
+
+class Prepared:
+    """A statement that is compiled once per dialect and run on the driver's own cursor.
+
+    SQLAlchemy writes the SQL; its execution layer, which costs more than a small query, is not used.
+    """
+
+    def __init__(self, statement: Select[Any]) -> None:
+        self._statement = statement
+        self._compiled: dict[str, tuple[str, list[str] | None, dict[str, Any]]] = {}
+
+    def run(self, connection: Connection, **values: Any) -> list[Any]:
+        """Execute the statement and return all rows, as plain tuples."""
+        with closing(self._execute(connection, values)) as cursor:
+            return list(cursor.fetchall())
+
+    def batches(self, connection: Connection, size: int, **values: Any) -> Iterator[list[Any]]:
+        """Execute the statement and give its rows, as plain tuples, so many at a time."""
+        with closing(self._execute(connection, values)) as cursor:
+            while rows := cursor.fetchmany(size):
+                yield rows
+
+    def _execute(self, connection: Connection, values: dict[str, Any]) -> Any:
+        name = connection.dialect.name
+        if name not in self._compiled:
+            compiled = self._statement.compile(dialect=connection.dialect)
+            order = getattr(compiled, "positiontup", None)
+            self._compiled[name] = (str(compiled), order, dict(compiled.params))
+        text, order, constants = self._compiled[name]
+        values = constants | values
+        cursor = connection.connection.cursor()
+        cursor.execute(text, values if order is None else tuple(values[n] for n in order))
+        return cursor
+
+
+def _bind(name: str) -> BindParameter[Any]:
+    return bindparam(name)
+
+
+_within = (
+    (entries.c.run_id == _bind("run_id"))
+    & (entries.c.time >= _bind("low"))
+    & (entries.c.time <= _bind("high"))
+)
+_of_key = entries.c.key_id == _bind("key_id")
+_hidden = entries.c.kind == Kind.HIDDEN.value
+_shown = entries.c.kind != Kind.HIDDEN.value
+
+_ROW = Prepared(
+    select(keys.c.name, entries.c.kind, entries.c.value)
+    .join(keys, (keys.c.run_id == entries.c.run_id) & (keys.c.id == entries.c.key_id))
+    .where(entries.c.run_id == _bind("run_id"), entries.c.time == _bind("time"))
+    .order_by(entries.c.key_id)
+)
+_VALUE = Prepared(
+    select(entries.c.kind, entries.c.value)
+    .join(keys, (keys.c.run_id == entries.c.run_id) & (keys.c.id == entries.c.key_id))
+    .where(entries.c.run_id == _bind("run_id"), entries.c.time == _bind("time"))
+    .where(keys.c.name == _bind("key"))
+)
+_ENTRIES = Prepared(
+    select(entries.c.time, entries.c.key_id, entries.c.kind, entries.c.value)
+    .where(_within)
+    .order_by(entries.c.time, entries.c.key_id)
+)
+_ENTRIES_OF_KEY = Prepared(
+    select(entries.c.time, entries.c.key_id, entries.c.kind, entries.c.value)
+    .where(_within, _of_key)
+    .order_by(entries.c.time)
+)
+_TIMES = Prepared(select(entries.c.time).where(_within, _shown).distinct().order_by(entries.c.time))
+_HIDDEN_TIMES = Prepared(
+    select(entries.c.time).where(_within, _hidden).distinct().order_by(entries.c.time)
+)
+_LAST_TIME = Prepared(
+    select(entries.c.time).where(_within, _shown).order_by(entries.c.time.desc()).limit(1)
+)
+_LAST_OF_KEY = Prepared(
+    select(entries.c.time, entries.c.kind, entries.c.value)
+    .where(_within, _of_key, _shown)
+    .order_by(entries.c.time.desc())
+    .limit(1)
+)
+_HAS_KEY = Prepared(select(literal(1)).where(_within, _of_key, _shown).limit(1))
+_HIDES_KEY = Prepared(select(literal(1)).where(_within, _of_key, _hidden).limit(1))
+_KEYS = Prepared(
+    select(keys.c.id, keys.c.name).where(keys.c.run_id == _bind("run_id")).order_by(keys.c.id)
+)
+_STATUS = Prepared(
+    select(status.c.key, status.c.kind, status.c.value)
+    .where(status.c.run_id == _bind("run_id"))
+    .order_by(status.c.id)
+)
+
+
+def _chain_query() -> Select[Any]:
+    columns = (
+        runs.c.id, runs.c.uuid, runs.c.resumed_from, runs.c.resumed_at,
+        runs.c.first_time, runs.c.last_time, runs.c.deletions,
+    )  # fmt: skip
+    start = select(*columns, literal_column("0").label("depth")).where(runs.c.id == _bind("run_id"))
+    chain = start.cte("chain", recursive=True)
+    step = select(*columns, (chain.c.depth + 1).label("depth")).join(
+        chain, runs.c.uuid == chain.c.resumed_from
+    )
+    chain = chain.union_all(step.where(chain.c.depth < literal_column(str(_MAX_CHAIN))))
+    return select(chain).order_by(chain.c.depth)
+
+
+_CHAIN = Prepared(_chain_query())
+
+
+class Link(NamedTuple):
+    """One run of a chain."""
+
+    run_id: int
+    uuid: str
+    resumed_from: str | None
+    resumed_at: int | None
+    cut: int  #: the last time that is seen of this run
+    first: int  #: none of its entries is before
+    last: int  #: none of its entries that are seen is after
+    hides: bool  #: whether it deleted anything; only then need one look for it
+
+
+class Chain:
+    """A run and its ancestors, nearest first, as they stood in one read transaction."""
+
+    def __init__(self, connection: Connection, run_id: int, cut: int = MAX_TIME) -> None:
+        self.links: list[Link] = []
+        self._keys: dict[int, dict[int, str]] = {}
+        self._order: list[str] | None = None
+        for number, uuid, parent, resumed_at, first, last, deletions, _ in _CHAIN.run(
+            connection, run_id=run_id
+        ):
+            if first is None:
+                first, last = MAX_TIME, -1
+            last = min(last, cut)
+            self.links.append(
+                Link(number, uuid, parent, resumed_at, cut, first, last, deletions > 0)
+            )
+            cut = min(cut, MAX_TIME if resumed_at is None else resumed_at)
+
+    def covering(self, low: int, high: int) -> Iterator[Link]:
+        """Return the runs that may hold something at ``low <= time <= high``, nearest first."""
+        return (link for link in self.links if link.first <= high and low <= link.last)
+
+    def keys(self, connection: Connection, link: Link) -> dict[int, str]:
+        """Return the names of a run's keys."""
+        if link.run_id not in self._keys:
+            self._keys[link.run_id] = dict(_KEYS.run(connection, run_id=link.run_id))
+        return self._keys[link.run_id]
+
+    def order(self, connection: Connection) -> list[str]:
+        """Return all keys of the lineage, in the order in which they were first seen."""
+        if self._order is None:
+            names = (self.keys(connection, link).values() for link in reversed(self.links))
+            self._order = list(dict.fromkeys(name for group in names for name in group))
+        return self._order
+
+
+def read_value(connection: Connection, chain: Chain, time: int, key: str) -> Any:
+    """Return the value seen at (time, key), or `HIDDEN`, also where there is none."""
+    for link in chain.covering(time, time):
+        for kind, stored in _VALUE.run(connection, run_id=link.run_id, time=time, key=key):
+            return decode(kind, stored)
+    return HIDDEN
+
+
+def read_row(connection: Connection, chain: Chain, time: int) -> dict[str, Any]:
+    """Return what is seen at a time, `HIDDEN` included, in no particular order."""
+    seen: dict[str, Any] = {}
+    for link in chain.covering(time, time):
+        for key, kind, stored in _ROW.run(connection, run_id=link.run_id, time=time):
+            if key not in seen:
+                seen[key] = decode(kind, stored)
+    return seen
+
+
+def read_times(
+    connection: Connection, chain: Chain, low: int, high: int
+) -> tuple[set[int], set[int]]:
+    """Return the times at which something is logged, and those at which something is hidden."""
+    found: set[int] = set()
+    doubtful: set[int] = set()
+    for link in chain.covering(low, high):
+        bounds = {"run_id": link.run_id, "low": low, "high": min(high, link.cut)}
+        found.update(time for (time,) in _TIMES.run(connection, **bounds))
+        if link.hides:
+            doubtful.update(time for (time,) in _HIDDEN_TIMES.run(connection, **bounds))
+    return found, doubtful
+
+
+def read_last_time(connection: Connection, chain: Chain, below: int) -> int:
+    """Return the greatest time up to `below` at which some run logged something, or -1."""
+    last = -1
+    for link in chain.covering(last + 1, below):
+        if link.last > last:
+            high = min(below, link.cut)
+            for (time,) in _LAST_TIME.run(connection, run_id=link.run_id, low=0, high=high):
+                last = max(last, time)
+    return last
+
+
+def read_columns(
+    connection: Connection,
+    chain: Chain,
+    wanted: list[str] | None,
+    low: int,
+    high: int,
+    top: Layer,
+    order: list[str],
+    *,
+    lineage: bool,
+) -> list[Column]:
+    """Return what is seen of some keys, by column, with `top` (what is not flushed) over it all."""
+    links = list(chain.covering(low, high))
+    if not lineage:
+        links = [link for link in links if link is chain.links[0]]
+    layers = [_layer(connection, chain, link, wanted, low, high) for link in reversed(links)]
+    return overlay([*layers, top], order)
+
+
+def _layer(
+    connection: Connection, chain: Chain, link: Link, wanted: list[str] | None, low: int, high: int
+) -> Layer:
+    names = chain.keys(connection, link)
+    bounds = {"run_id": link.run_id, "low": low, "high": min(high, link.cut)}
+    if wanted is not None:
+        names = {number: name for number, name in names.items() if name in wanted}
+    if len(names) == 1 and wanted is not None:
+        rows = _ENTRIES_OF_KEY.run(connection, key_id=next(iter(names)), **bounds)
+    elif names:
+        rows = _ENTRIES.run(connection, **bounds)
+    else:
+        rows = []
+    columns: dict[int, tuple[list[int], list[Any]]] = {number: ([], []) for number in names}
+    for time, number, kind, stored in rows:
+        column = columns.get(number)
+        if column is None:
+            continue
+        column[0].append(time)
+        if kind != 4:
+            stored = decode(kind, stored)  # noqa: PLW2901 - the loop is hot
+        elif stored is None:
+            stored = NAN  # noqa: PLW2901
+        column[1].append(stored)
+    return {names[number]: column for number, column in columns.items() if column[0]}
+
+
+def read_keys(connection: Connection, chain: Chain) -> tuple[list[str], set[str]]:
+    """Return the keys that some run has a value of, and those of them of which one hides some."""
+    found: set[str] = set()
+    doubtful: set[str] = set()
+    for link in chain.covering(0, MAX_TIME):
+        bounds = {"run_id": link.run_id, "low": 0, "high": link.cut}
+        for number, name in chain.keys(connection, link).items():
+            if name not in found and _HAS_KEY.run(connection, key_id=number, **bounds):
+                found.add(name)
+            if link.hides and _HIDES_KEY.run(connection, key_id=number, **bounds):
+                doubtful.add(name)
+    return [key for key in chain.order(connection) if key in found], doubtful & found
+
+
+def read_status(connection: Connection, run_id: int) -> dict[str, Any]:
+    """Return the status of a run, in the order in which its keys were first set."""
+    rows = _STATUS.run(connection, run_id=run_id)
+    return {key: decode(kind, stored) for key, kind, stored in rows}
+
+
+def read_run_keys(connection: Connection, run_id: int) -> dict[str, int]:
+    """Return the keys that a run itself has written, with their numbers."""
+    return {name: number for number, name in _KEYS.run(connection, run_id=run_id)}
+
+
+def read_own_last(connection: Connection, run_id: int, key_id: int) -> Any:
+    """Return the last value that a run itself has of a key, or None."""
+    for _, kind, stored in _LAST_OF_KEY.run(
+        connection, run_id=run_id, key_id=key_id, low=0, high=MAX_TIME
+    ):
+        return decode(kind, stored)
+    return None
+
+
+def read_last(connection: Connection, chain: Chain, key: str) -> Any:
+    """Return the last value of a key that is seen through a lineage, or None."""
+    last = -1
+    for link in chain.covering(0, MAX_TIME):
+        for number, name in chain.keys(connection, link).items():
+            if name == key and link.last > last:
+                bounds = {"run_id": link.run_id, "low": 0, "high": link.cut}
+                for time, _, _ in _LAST_OF_KEY.run(connection, key_id=number, **bounds):
+                    last = max(last, time)
+    value = HIDDEN if last < 0 else read_value(connection, chain, last, key)
+    if last >= 0 and value is HIDDEN:  # a nearer run deleted it: look at all that is left
+        order = chain.order(connection)
+        columns = read_columns(connection, chain, [key], 0, MAX_TIME, {}, order, lineage=True)
+        value = columns[0].values[-1] if columns else HIDDEN
+    return None if value is HIDDEN else value
+
+
+def entry_batches(connection: Connection, run_id: int) -> Iterator[list[Any]]:
+    """Give all entries of a run as (time, key_id, kind, stored), some at a time."""
+    return _ENTRIES.batches(connection, 50_000, run_id=run_id, low=0, high=MAX_TIME)
+
+
+def unreadable(connection: Connection) -> list[str]:
+    """Look at every stored value; return, for people, which cannot be read."""
+    problems = []
+    for run_id, uuid in connection.execute(select(runs.c.id, runs.c.uuid)).all():
+        names = {number: name for name, number in read_run_keys(connection, run_id).items()}
+        for batch in entry_batches(connection, run_id):
+            for time, number, kind, stored in batch:
+                problem = _problem(kind, stored)
+                if number not in names:
+                    problem = f"it has key {number}, which the run does not"
+                if problem:
+                    problems.append(f"run {uuid}, time {time}, {names.get(number)!r}: {problem}")
+        for key, kind, stored in _STATUS.run(connection, run_id=run_id):
+            problem = _problem(kind, stored)
+            if problem:
+                problems.append(f"run {uuid}, status {key!r}: {problem}")
+    return problems
+
+
+def _problem(kind: int, stored: Any) -> str | None:
+    if kind == Kind.FLOAT and not isinstance(stored, (float, type(None))):
+        return f"a float is stored as {type(stored).__name__}"
+    if kind == Kind.INT and not isinstance(stored, int):
+        return f"an integer is stored as {type(stored).__name__}"
+    if kind in (Kind.FLOAT, Kind.INT):
+        return None
+    try:
+        decode(kind, stored)
+    except CorruptLog as error:
+        return str(error)
+    return None

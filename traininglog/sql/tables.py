@@ -1,0 +1,167 @@
+"""The tables: the one description of the schema.
+
+`metadata` is what a fresh file gets; the revisions in ``schema/versions`` lead an older one to the
+same place, and a test compares the two. What only SQLite needs (a column without affinity, tables
+without a rowid, comments inside the statements) is declared here and inert elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    event,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import CreateColumn, CreateTable
+from sqlalchemy.types import UserDefinedType
+
+#: The Alembic revisions, oldest first; `metadata` describes the last. Listed here so that opening
+#: an up-to-date file need not import Alembic.
+REVISIONS = ("0001",)
+REVISION = REVISIONS[-1]
+
+#: Where Alembic keeps a file's revision. A name of our own: the database may have other users.
+VERSION_TABLE = "traininglog_schema"
+
+#: Counts the schemas that readers must know of to read a file. A revision that older readers can
+#: read all the same leaves it as it is; the file says it in SQLite's user_version.
+READER_VERSION = 1
+
+
+class Untyped(UserDefinedType[Any]):
+    """A column without a type, in which SQLite keeps every value as it is.
+
+    With a type it would turn -0.0 into 0, integers past 2**53 into floats, or digits into numbers.
+    """
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """Return the empty type."""
+        return ""
+
+
+@compiles(CreateTable, "sqlite")
+def _comment_table(element: CreateTable, compiler: Any, **options: Any) -> str:
+    text: str = compiler.visit_create_table(element, **options)
+    comment = element.element.comment
+    return text.strip().replace("(\n", f"( -- {comment}\n", 1) if comment else text.strip()
+
+
+@compiles(CreateColumn, "sqlite")
+def _comment_column(element: CreateColumn, compiler: Any, **options: Any) -> str:
+    text: str = compiler.visit_create_column(element, **options)
+    comment = element.element.comment
+    return f"-- {comment}\n\t{text.strip()}" if comment else text.strip()
+
+
+metadata = MetaData()
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True, comment="short name of the run within this file"),
+    Column("uuid", String(32), nullable=False, unique=True, comment="32 hex digits"),
+    Column("resumed_from", String(32), comment="uuid of the parent, which may be in another file"),
+    Column("resumed_at", BigInteger, comment="last time of the parent that is seen; -1: none"),
+    Column("created", Float, nullable=False, comment="unix seconds"),
+    Column("updated", Float, nullable=False, comment="unix seconds of the last flush"),
+    Column(
+        "outcome", String(16), comment="finished or failed; NULL while open, and if it was lost"
+    ),
+    Column("host", Text, comment="of the process that wrote last"),
+    Column("pid", Integer, comment="of the process that wrote last"),
+    Column("boot_id", Text, comment="of the host when it wrote"),
+    Column("command", Text, comment="its command line"),
+    Column("versions", Text, comment="of Python, this package and the platform"),
+    Column("epoch", BigInteger, nullable=False, comment="how often a writer has opened the run"),
+    Column("high_water", BigInteger, nullable=False, comment="how many assignments are in here"),
+    Column("first_time", BigInteger, comment="no entry of the run is before"),
+    Column("last_time", BigInteger, comment="no entry of the run is after"),
+    Column("deletions", BigInteger, nullable=False, comment="0: none of its entries has kind 0"),
+    Index("runs_by_parent", "resumed_from"),
+    sqlite_autoincrement=True,  # an id is never used again: others may still know a deleted run's
+    comment="one training run each; a resumed run is a child of the run that it continues",
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("id", Integer, primary_key=True, comment="counts a run's keys in first-written order"),
+    Column("name", Text, nullable=False),
+    UniqueConstraint("run_id", "name"),
+    sqlite_with_rowid=False,
+    comment="the keys of a run",
+)
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("time", BigInteger, primary_key=True, autoincrement=False),
+    Column("key_id", Integer, primary_key=True, comment="keys.id of the same run"),
+    Column(
+        "kind", SmallInteger, nullable=False, comment="see the view log; 0 hides an older value"
+    ),
+    Column("value", Untyped(), comment="NULL for None and for a NaN"),
+    sqlite_with_rowid=False,
+    comment="what was logged: log[time][key] = value",
+)
+status = Table(
+    "status",
+    metadata,
+    Column("id", Integer, primary_key=True, comment="in first-written order"),
+    Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("value", Untyped()),
+    UniqueConstraint("run_id", "key"),
+    comment="what is known of a run and not bound to a time: log.status[key] = value",
+)
+
+marks = Table(
+    "marks",
+    metadata,
+    Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("time", BigInteger, primary_key=True, autoincrement=False),
+    Column("wall", Float, nullable=False, comment="unix seconds"),
+    sqlite_with_rowid=False,
+    comment="when a run had got to a time: one a flush",
+)
+
+LOG_VIEW = """\
+CREATE VIEW log AS -- what each run itself logged, for people who use SQL
+SELECT runs.uuid AS run, entries.time AS time, keys.name AS key,
+  CASE WHEN entries.kind = 4 AND entries.value IS NULL THEN 'NaN' ELSE entries.value END AS value,
+  CASE entries.kind WHEN 1 THEN 'none' WHEN 2 THEN 'bool' WHEN 3 THEN 'int' WHEN 4 THEN 'float'
+    WHEN 5 THEN 'text' WHEN 6 THEN 'bytes' WHEN 7 THEN 'json' WHEN 8 THEN 'array'
+    WHEN 9 THEN 'datetime' WHEN 10 THEN 'uuid' WHEN 11 THEN 'path' WHEN 12 THEN 'enum' END AS type
+FROM entries
+JOIN runs ON runs.id = entries.run_id
+JOIN keys ON keys.run_id = entries.run_id AND keys.id = entries.key_id
+WHERE entries.kind <> 0"""
+
+# "%" would have to be doubled in a DDL; there is none.
+event.listen(metadata, "after_create", DDL(LOG_VIEW).execute_if(dialect="sqlite"))
+event.listen(metadata, "before_drop", DDL("DROP VIEW log").execute_if(dialect="sqlite"))
+
+VERSION_TABLE_DDL = f"""\
+CREATE TABLE {VERSION_TABLE} (
+	version_num VARCHAR(32) NOT NULL,
+	CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY (version_num)
+)"""

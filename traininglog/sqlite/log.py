@@ -1,0 +1,333 @@
+"""`SQLiteLog`: a training log in a SQLite file that may hold any number of runs."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from traininglog.base import Ancestor, TrainingLogBase, new_status, new_uuid
+from traininglog.columns import Column, layer_of_rows
+from traininglog.config import setting
+from traininglog.encoding import HIDDEN
+from traininglog.errors import RunNotFound
+from traininglog.sql import reading, writing
+from traininglog.sql.reading import Chain
+from traininglog.sqlite.database import MEMORY, Database
+from traininglog.sqlite.writer import Writer
+from traininglog.values import MAX_TIME, check_time, check_uuid
+
+Rows = dict[int, dict[str, Any]]
+
+
+class SQLiteLog(TrainingLogBase):
+    """A training log in one SQLite file, beside any number of other runs.
+
+    What is assigned can be read from this object at once, and from any other process after a
+    flush: every 10,000 assignments or quarter of a second (checked as one assigns), on `flush` and
+    `close`, and when the log or the interpreter goes away without a `close`.
+
+    Any number of processes may write runs of their own to the same file and read every one; they
+    wait for each other for the milliseconds that a flush takes.
+
+    Args:
+        database: The path of the file, or ``":memory:"``; by default the configured store
+            (``TRAININGLOG_STORE``, a TOML file, else ``traininglog.db`` here). A file is made where
+            there is none, for a new run.
+        uuid: The run to open; by default a new one.
+        resume: Resume the run on opening, at its last time or at `at`.
+        at: The resume point; implies `resume`.
+        durability: ``"buffered"``, or ``"power"``: every flush waits for the disk.
+        readonly: Never write; the file may then be of a newer schema, or not writable.
+        max_value_bytes: The size that one text, bytes, array or container may have.
+
+    Raises:
+        RunNotFound: The file does not hold the run.
+        NotATrainingLog, StoreNotFound, StoreUnwritable, SchemaTooNew: The file cannot be used; it
+            was left as it is.
+
+    """
+
+    def __init__(
+        self,
+        database: str | Path | None = None,
+        uuid: UUID | str | None = None,
+        *,
+        resume: bool = False,
+        at: int | None = None,
+        durability: str | None = None,
+        readonly: bool = False,
+        max_value_bytes: int | None = None,
+    ) -> None:
+        durable = setting("durability", durability) == "power"
+        self._max_value_bytes = setting("max_value_bytes", max_value_bytes)
+        name = str(database) if isinstance(database, Path) else setting("store", database)
+        wanted = None if uuid is None else check_uuid(uuid)
+        point = None if at is None else check_time(at)
+        if wanted is None and (readonly or resume or at is not None):
+            raise ValueError("name the run to open: uuid=... (a Store lists the runs of a file)")
+        if readonly and (resume or at is not None):
+            raise ValueError("resuming writes a new run: leave out readonly=True")
+        path = None if name == MEMORY else Path(name).absolute()
+        opened = Database(path, readonly=readonly, create=wanted is None)
+        try:
+            self._start(opened, wanted or new_uuid(), durable=durable)
+            if wanted is None:
+                self._writer.create(new_status())
+            else:
+                self._writer.open(self._find(wanted))
+            if resume or at is not None:
+                self.resume(point)
+        except BaseException:
+            opened.close()
+            raise
+
+    def _start(self, database: Database, uuid: UUID, *, durable: bool) -> None:
+        self._database = database
+        self._durable = durable
+        why_readonly = None
+        if database.readonly:
+            why_readonly = f"run {uuid.hex} was opened for reading only; open it without readonly=True to write"
+        self._writer = Writer(database, uuid, durable=durable, why_readonly=why_readonly)
+        self._chain: Chain | None = None
+        self._chain_token: object = None
+        # Not __del__: this also runs at the interpreter's end, while what it needs is still there.
+        self._finalizer = weakref.finalize(self, self._writer.abandon)
+
+    def _find(self, uuid: UUID) -> int:
+        with self._database.read() as connection:
+            row = writing.find_run(connection, uuid.hex)
+        if row is None:
+            raise RunNotFound(
+                f"{self._database.name} holds no run {uuid.hex}; `traininglog runs` lists those it has"
+            )
+        return int(row.id)
+
+    # -- identity and lineage ---------------------------------------------------------------
+
+    @property
+    def uuid(self) -> UUID:
+        """The UUID of the run that this log writes."""
+        return self._writer.uuid
+
+    @property
+    def readonly(self) -> bool:
+        """Whether the log was opened for reading only."""
+        return self._database.readonly
+
+    @property
+    def closed(self) -> bool:
+        """Whether the log was closed."""
+        return self._writer.closed
+
+    def lineage(self) -> list[Ancestor]:
+        """Return the runs from this one to the root, each with its resume point in its parent.
+
+        A parent that is not in the file (only its child was copied here) stands at the end.
+        """
+        with self._reading() as (_, chain):
+            links = chain.links
+        found = [Ancestor(UUID(link.uuid), link.resumed_at) for link in links]
+        if self._writer.parent is not None:
+            found.insert(0, Ancestor(self.uuid, self._writer.parent[1]))
+        missing = links[-1].resumed_from
+        if missing is not None:
+            found.append(Ancestor(UUID(missing), None))
+        return found
+
+    def _fork(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
+        self._writer.fork(parent, at, new_uuid(), status)
+        self._chain = None
+
+    # -- lifecycle --------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Make what was assigned visible to every other process."""
+        self._writer.flush()
+
+    def commit(self) -> None:
+        """Make what was assigned survive a power cut: wait until the disk has it."""
+        self._writer.flush(durable=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where this log stands, as a small plain dict to put into a model checkpoint."""
+        if not self.readonly and self._writer.run_id is None:
+            self._writer.claim()  # a checkpoint must name a run that is there
+        return super().state_dict()
+
+    def _close(self, outcome: Literal["finished", "failed"]) -> None:
+        self._writer.close(outcome)
+        self._finalizer.detach()
+
+    # -- writing ----------------------------------------------------------------------------
+
+    def _write(self, rows: Rows) -> None:
+        self._writer.write(rows)
+
+    def _write_status(self, values: dict[str, Any]) -> None:
+        self._writer.write_status(values)
+
+    # -- reading ----------------------------------------------------------------------------
+
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[Connection, Chain]]:
+        """Give a connection, and the chain of runs as it is in that connection's transaction."""
+        writer = self._writer
+        writer.check_open()
+        with self._database.read() as connection:
+            token = self._database.change_token(connection)
+            chain = self._chain
+            if chain is None or token != self._chain_token:
+                if writer.parent is None:
+                    assert writer.run_id is not None  # noqa: S101 - it is in the file
+                    chain = Chain(connection, writer.run_id)
+                else:
+                    parent, at = writer.parent
+                    row = writing.find_run(connection, parent.hex)
+                    chain = Chain(connection, -1 if row is None else row.id, at)
+                if not chain.links:
+                    raise RunNotFound(f"run {self.h_uuid} was deleted from {self._database.name}")
+                self._chain, self._chain_token = chain, token
+            yield connection, chain
+
+    def _pending_rows(self, low: int = 0, high: int = MAX_TIME) -> Rows:
+        """Return what is not flushed. To be taken before the file is read: a flush in between then
+        shows a value twice, which does no harm, and not never."""
+        writer = self._writer
+        with writer.lock:
+            return {at: dict(row) for at, row in writer.pending.items() if low <= at <= high}
+
+    def _read_status(self) -> dict[str, Any]:
+        writer = self._writer
+        writer.check_open()
+        status = writer.status
+        if status is not None:
+            return status
+        assert writer.run_id is not None  # noqa: S101 - else its status would be known
+        with self._database.read() as connection:
+            return reading.read_status(connection, writer.run_id)
+
+    def _read_value(self, time: int, key: str) -> Any:
+        self._writer.check_open()
+        row = self._writer.pending.get(time)
+        if row is not None and key in row:
+            value = row[key]
+        elif not isinstance(key, str):
+            value = HIDDEN
+        else:
+            with self._reading() as (connection, chain):
+                value = reading.read_value(connection, chain, time, key)
+        if value is HIDDEN:
+            raise KeyError(key)
+        return value
+
+    def _read_row(self, time: int) -> dict[str, Any]:
+        pending = self._pending_rows(time, time).get(time, {})
+        with self._reading() as (connection, chain):
+            seen = reading.read_row(connection, chain, time) | pending
+            order = self._key_order(connection, chain) if seen else []
+        return {key: seen[key] for key in order if key in seen and seen[key] is not HIDDEN}
+
+    def _key_order(self, connection: Connection, chain: Chain) -> list[str]:
+        """Return all keys of the lineage as first seen; what is not flushed may hold new ones."""
+        return list(dict.fromkeys([*chain.order(connection), *self._writer.keys]))
+
+    def _read_times(self, start: int | None, stop: int | None) -> list[int]:
+        low, high = _bounds(start, stop)
+        pending = self._pending_rows(low, high)
+        with self._reading() as (connection, chain):
+            found, doubtful = reading.read_times(connection, chain, low, high)
+        doubtful.update(pending)
+        found -= doubtful
+        if len(doubtful) > 100:
+            columns = self._read_columns(None, start, stop, lineage=True)
+            return sorted(found | {time for column in columns for time in column.times})
+        return sorted(found | {time for time in doubtful if self._read_row(time)})
+
+    def _read_columns(
+        self, keys: list[str] | None, start: int | None, stop: int | None, *, lineage: bool
+    ) -> list[Column]:
+        low, high = _bounds(start, stop)
+        pending = self._pending_rows(low, high)
+        if keys is not None:
+            pending = {
+                time: {key: value for key, value in row.items() if key in keys}
+                for time, row in pending.items()
+            }
+        top = layer_of_rows(pending.items())
+        with self._reading() as (connection, chain):
+            own_only = not lineage and self._writer.parent is None
+            if not lineage and not own_only:
+                low, high = 1, 0  # a run that is not in the file yet has nothing there
+            order = self._key_order(connection, chain)
+            return reading.read_columns(
+                connection, chain, keys, low, high, top, order, lineage=not own_only
+            )
+
+    def _read_keys(self) -> list[str]:
+        pending = layer_of_rows(self._pending_rows().items())
+        with self._reading() as (connection, chain):
+            found, doubtful = reading.read_keys(connection, chain)
+            order = self._key_order(connection, chain)
+        doubtful.update(pending)
+        sure = set(found) - doubtful
+        if doubtful:
+            columns = self._read_columns(list(doubtful), None, None, lineage=True)
+            sure.update(column.key for column in columns)
+        return [key for key in order if key in sure]
+
+    def _last_time(self) -> int | None:
+        pending = self._pending_rows()
+        below = MAX_TIME
+        while True:
+            waiting = max((time for time in pending if time <= below), default=-1)
+            with self._reading() as (connection, chain):
+                last = max(waiting, reading.read_last_time(connection, chain, below))
+            if last < 0:
+                return None
+            if self._read_row(last):
+                return last
+            below = last - 1  # all that was there is hidden
+
+    # -- elsewhere --------------------------------------------------------------------------
+
+    def _location(self) -> str:
+        path = self._database.path
+        return f"sqlite:///{MEMORY}" if path is None else f"sqlite:///{path}"
+
+    def __reduce__(self) -> Any:
+        path = self._database.path
+        if path is None:
+            raise TypeError(
+                "a log in SQLite's :memory: cannot be pickled or copied: it is nowhere but in this "
+                "object; use a file, or TrainingLog"
+            )
+        return _restore, (str(path), self.state_dict(), self._durable, self._max_value_bytes)
+
+    def __repr__(self) -> str:
+        return f"<SQLiteLog {self.h_uuid} in {self._database.name}>"
+
+
+def _restore(path: str, state: dict[str, Any], durable: bool, limit: int) -> SQLiteLog:
+    """Unpickle: open the file and stand where the state says, as a child made when it is written."""
+    log = SQLiteLog.__new__(SQLiteLog)
+    log._max_value_bytes = limit
+    uuid, at, status = log._checked_state(state)
+    database = Database(Path(path), readonly=False)
+    try:
+        log._start(database, new_uuid(), durable=durable)
+        log._find(uuid)
+    except BaseException:
+        database.close()
+        raise
+    log._writer.descend_later(uuid, at, status | {"resumed_from": uuid.hex})
+    return log
+
+
+def _bounds(start: int | None, stop: int | None) -> tuple[int, int]:
+    return start or 0, MAX_TIME if stop is None else stop - 1

@@ -1,0 +1,125 @@
+"""Who is alive: a lock per run that the kernel drops when its process dies.
+
+Beside ``runs.db`` lies an empty file, ``runs.db-owners``. A process that writes run number n holds
+a POSIX record lock on byte n of it. Nothing is ever written there, nothing has to be cleaned up,
+and no clock or heartbeat is involved: whoever asks tries the lock.
+
+Why record locks: they belong to the process, so a forked child does not inherit them. Their trap is
+that closing *any* descriptor of the file drops all of them, hence one `Owners` a file and process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+import weakref
+from pathlib import Path
+
+_PATIENCE = 1.0  # seconds; a prober holds the byte for microseconds
+
+
+class Owners:
+    """The locks of one database file, as seen from this process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._descriptor: int | None = None
+        self._held: dict[int, int] = {}  # run -> how many logs of this process write it
+
+    @staticmethod
+    def of(database: Path) -> Owners:
+        """Return the one object of this process for a database file."""
+        path = database.with_name(database.name + "-owners")
+        with _REGISTRY_LOCK:
+            owners = _REGISTRY.get(path)
+            if owners is None:
+                owners = _REGISTRY[path] = Owners(path)
+            return owners
+
+    def take(self, run: int) -> bool:
+        """Say that this process writes a run. Returns False if another one does."""
+        with self._lock:
+            if run not in self._held:
+                descriptor = self._open(create=True)
+                assert descriptor is not None  # noqa: S101 - it was created
+                deadline = time.monotonic() + _PATIENCE
+                while not _try_lock(descriptor, fcntl.LOCK_EX, run):
+                    if time.monotonic() > deadline:
+                        return False
+                    time.sleep(0.002)
+            self._held[run] = self._held.get(run, 0) + 1
+            return True
+
+    def release(self, run: int) -> None:
+        """Take back one `take`."""
+        with self._lock:
+            count = self._held.pop(run, 0)
+            if count > 1:
+                self._held[run] = count - 1
+            elif count == 1 and self._descriptor is not None:
+                fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, run)
+
+    def alive(self, run: int) -> bool:
+        """Tell whether some process, this one included, writes a run now."""
+        with self._lock:
+            if run in self._held:
+                return True
+            descriptor = self._open(create=False)
+            if descriptor is None:
+                return False
+            if not _try_lock(descriptor, fcntl.LOCK_SH, run):
+                return True
+            fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, run)
+            return False
+
+    def _open(self, *, create: bool) -> int | None:
+        if self._descriptor is None:
+            try:
+                # Readers make no file: where none is, nobody has ever written here.
+                flags = os.O_RDWR | (os.O_CREAT if create else 0)
+                self._descriptor = os.open(self._path, flags | os.O_CLOEXEC, 0o666)
+            except FileNotFoundError:
+                if create:
+                    raise
+            except PermissionError:
+                if create:
+                    raise
+                self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        return self._descriptor
+
+    def _forget(self) -> None:
+        """Drop what a forked child inherited: the locks stayed with its parent."""
+        self._lock = threading.Lock()
+        self._held.clear()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __del__(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+
+_REGISTRY: weakref.WeakValueDictionary[Path, Owners] = weakref.WeakValueDictionary()
+_REGISTRY_LOCK = threading.Lock()
+
+
+def _try_lock(descriptor: int, kind: int, run: int) -> bool:
+    try:
+        fcntl.lockf(descriptor, kind | fcntl.LOCK_NB, 1, run)
+    except (BlockingIOError, PermissionError):  # EAGAIN on Linux, EACCES elsewhere
+        return False
+    return True
+
+
+def _after_fork() -> None:
+    global _REGISTRY_LOCK  # noqa: PLW0603 - another thread of the parent may have held it
+    _REGISTRY_LOCK = threading.Lock()
+    for owners in list(_REGISTRY.values()):
+        owners._forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,495 @@
+"""`Store`: all the runs in one SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from uuid import UUID
+
+from sqlalchemy import Connection, func, select
+
+from traininglog.columns import Column
+from traininglog.config import setting
+from traininglog.encoding import decode
+from traininglog.errors import AmbiguousRun, InvalidUUID, RunBusy, RunHasChildren, RunNotFound
+from traininglog.sql import reading, writing
+from traininglog.sql.merging import merge_run
+from traininglog.sql.tables import entries, keys, runs, status
+from traininglog.sqlite.database import MEMORY, Database, wal_path
+from traininglog.sqlite.log import SQLiteLog
+from traininglog.sqlite.owners import Owners
+from traininglog.values import MAX_TIME, check_time
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+State = Literal["running", "finished", "failed", "lost"]
+
+#: Told how far a long piece of work has got: done, and of how many.
+Progress = Callable[[int, int], None]
+
+
+class Size(NamedTuple):
+    """What a store takes on disk, in bytes."""
+
+    file: int  #: the database
+    wal: int  #: what was written and is not in it yet
+    free: int  #: the part of the file that holds nothing and will be used again
+
+    @property
+    def total(self) -> int:
+        """File and WAL together."""
+        return self.file + self.wal
+
+
+class Check(NamedTuple):
+    """The state of a store's file, and of what reads it."""
+
+    path: str
+    ok: bool  #: nothing is damaged
+    problems: list[str]  #: what is damaged; for people
+    warnings: list[str]  #: what is not damage and should be known; for people
+    revision: str  #: of the schema
+    runs: int
+    size: Size
+    sqlite: str  #: the version of the SQLite library in use
+    wal_reset_bug: bool  #: whether that version has it (we work around it; others may not)
+
+
+class Merged(NamedTuple):
+    """What `Store.merge` did."""
+
+    added: list[UUID]  #: runs that were not here before
+    updated: list[UUID]  #: runs of which the other store knew more
+    unchanged: list[UUID]
+
+
+class Store:
+    """All the runs in one file: list, find, read, merge, back up and delete them.
+
+    A store only looks, until it is told to delete or merge. It sees what the logs have flushed.
+
+    Args:
+        database: The path of the file; by default the configured store.
+        readonly: Never write, not even to upgrade an older file.
+        create: Make the file where there is none.
+
+    Raises what `SQLiteLog` raises for a file that cannot be used.
+
+    """
+
+    def __init__(
+        self, database: str | Path | None = None, *, readonly: bool = False, create: bool = False
+    ) -> None:
+        name = str(database) if isinstance(database, Path) else setting("store", database)
+        if name == MEMORY:
+            raise ValueError("a database in memory belongs to one log: there are no others to list")
+        self.path = Path(name).absolute()
+        self._database = Database(self.path, readonly=readonly, create=create)
+        self._owners = Owners.of(self.path)
+        self._finalizer = weakref.finalize(self, self._database.close)
+
+    def close(self) -> None:
+        """Let go of the file. Closing a closed store does nothing."""
+        self._finalizer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Store {self.path}>"
+
+    @property
+    def revision(self) -> str:
+        """The revision of the file's schema."""
+        return self._database.revision
+
+    @property
+    def upgraded(self) -> tuple[str, Path] | None:
+        """The revision that the file had before opening it here upgraded it, and its backup."""
+        return self._database.upgraded
+
+    # -- finding ----------------------------------------------------------------------------
+
+    def find(self, prefix: str | UUID) -> UUID:
+        """Return the one run whose UUID starts with `prefix` (dashes and case do not matter).
+
+        Raises `RunNotFound`, or `AmbiguousRun` naming the candidates.
+        """
+        wanted = prefix.hex if isinstance(prefix, UUID) else str(prefix).replace("-", "").lower()
+        if not wanted or len(wanted) > 32 or set(wanted) - set("0123456789abcdef"):
+            raise InvalidUUID(f"a run is named by hex digits, not by {str(prefix)[:80]!r}")
+        with self._database.read() as connection:
+            found = connection.scalars(
+                select(runs.c.uuid)
+                .where(runs.c.uuid >= wanted, runs.c.uuid <= wanted + "g")
+                .order_by(runs.c.uuid)
+                .limit(11)
+            ).all()
+        if not found:
+            raise RunNotFound(f"{self.path} holds no run {wanted}; `traininglog runs` lists them")
+        if len(found) > 1:
+            shown = ", ".join(found[:10]) + (", ..." if len(found) > 10 else "")
+            raise AmbiguousRun(f"{wanted} may be any of {shown}: give more digits")
+        return UUID(found[0])
+
+    def log(self, uuid: UUID | str, **options: Any) -> SQLiteLog:
+        """Open the log of a run, named by its UUID or a prefix. Options are those of `SQLiteLog`."""
+        return SQLiteLog(self.path, self.find(uuid), **options)
+
+    def latest(self) -> UUID:
+        """Return the run that was created last. Raises `RunNotFound` in an empty store."""
+        with self._database.read() as connection:
+            newest = connection.scalar(select(runs.c.uuid).order_by(runs.c.id.desc()).limit(1))
+        if newest is None:
+            raise RunNotFound(f"{self.path} holds no runs yet")
+        return UUID(newest)
+
+    def state(self, uuid: UUID | str) -> State:
+        """Return how a run stands now; see `runs`."""
+        with self._database.read() as connection:
+            row = writing.find_run(connection, self.find(uuid).hex)
+        return self._state(row)
+
+    def _state(self, row: Any) -> State:
+        if self._owners.alive(row.id):
+            return "running"
+        if row.outcome in ("finished", "failed"):
+            ended: State = row.outcome
+            return ended
+        return "lost"
+
+    def runs(
+        self,
+        keys: str | Iterable[str] | None = None,
+        *,
+        state: State | None = None,
+        name: str | None = None,
+        limit: int | None = None,
+    ) -> pd.DataFrame:
+        """Return a DataFrame with a line per run, in the order in which they were created.
+
+        Columns: ``uuid`` (32 hex digits), ``name`` (the status value of that key, if it is a text),
+        ``state``, ``created`` and ``updated`` (UTC), ``host``, ``resumed_from``, ``resumed_at``,
+        and of what the run itself logged the ``first`` and ``last`` time, the number of ``rows``
+        and of ``values``. Then the last value of each key asked for, as the run sees it.
+
+        The state is worked out now, not stored: ``running`` (a live process is writing it),
+        ``finished`` (it was closed), ``failed`` (an exception left it), ``lost`` (its process is
+        gone without a word).
+
+        Args:
+            keys: Names or globs of keys whose last values to show.
+            state: Only runs in this state.
+            name: Only runs whose name fits this glob.
+            limit: Only so many, the latest.
+
+        """
+        from traininglog import frames
+
+        patterns = [keys] if isinstance(keys, str) else list(keys or ())
+        with self._database.read() as connection:
+            rows = connection.execute(select(runs).order_by(runs.c.id)).all()
+            names = _names(connection)
+            chosen = [
+                (row, self._state(row))
+                for row in rows
+                if name is None or fnmatchcase(names.get(row.id) or "", name)
+            ]
+            chosen = [(row, now) for row, now in chosen if state in (None, now)]
+            if limit is not None:
+                chosen = chosen[-limit:] if limit > 0 else []
+            counts = _counts(connection)
+            shown = _match(connection, patterns)
+            numbers = _key_numbers(connection, shown)
+            records = []
+            for row, now in chosen:
+                first, last, times, values = counts.get(row.id, (None, None, 0, 0))
+                record = {
+                    "uuid": row.uuid, "name": names.get(row.id), "state": now,
+                    "created": row.created, "updated": row.updated, "host": row.host,
+                    "resumed_from": row.resumed_from, "resumed_at": row.resumed_at,
+                    "first": first, "last": last, "rows": times, "values": values,
+                }  # fmt: skip
+                for key in shown:
+                    record[key] = _last_value(connection, row, key, numbers)
+                records.append(record)
+        dtypes: dict[str, str | None] = {
+            "uuid": "object", "name": "object", "state": "object", "created": "moment",
+            "updated": "moment", "host": "object", "resumed_from": "object", "resumed_at": "Int64",
+            "first": "Int64", "last": "Int64", "rows": "int64", "values": "int64",
+        }  # fmt: skip
+        return frames.table(records, dtypes | dict.fromkeys(shown))
+
+    def to_dataframe(
+        self,
+        runs: Iterable[UUID | str] | None = None,
+        keys: str | Iterable[str] | None = None,
+        start: int | None = None,
+        stop: int | None = None,
+        layout: Literal["long", "wide"] = "long",
+        lineage: bool = True,
+    ) -> pd.DataFrame:
+        """Return many runs as one DataFrame.
+
+        Args:
+            runs: The runs to take, by UUID or prefix; by default all.
+            keys: Names or globs of the keys to take; by default all. One that some run lacks is
+                simply not there.
+            start: The first time to take.
+            stop: The time to stop before.
+            layout: ``"long"``: the columns ``run`` (32 hex digits), ``time``, ``key``, ``value``, a
+                row per value. ``"wide"``: a column per key, indexed by (run, time).
+            lineage: Whether a resumed run includes what it sees of its ancestors.
+
+        Raises:
+            KeyError: A name in `keys` that no run has.
+
+        """
+        from traininglog import frames
+
+        if layout not in ("wide", "long"):
+            raise ValueError(f"layout must be 'long' or 'wide', not {layout!r}")
+        wanted = None if runs is None else [self.find(run).hex for run in runs]
+        low = 0 if start is None else check_time(start)
+        high = MAX_TIME if stop is None else check_time(stop) - 1
+        with self._database.read() as connection:
+            if keys is None:
+                chosen = None
+            else:
+                chosen = _match(connection, [keys] if isinstance(keys, str) else list(keys))
+            parts = list(self._columns(connection, wanted, chosen, low, high, lineage=lineage))
+        return frames.long_of_runs(parts) if layout == "long" else frames.wide_of_runs(parts)
+
+    def _columns(
+        self,
+        connection: Connection,
+        wanted: list[str] | None,
+        chosen: list[str] | None,
+        low: int,
+        high: int,
+        *,
+        lineage: bool,
+    ) -> Iterator[tuple[str, list[Column]]]:
+        rows = connection.execute(select(runs.c.id, runs.c.uuid).order_by(runs.c.id)).all()
+        known = {uuid: number for number, uuid in rows}
+        for uuid in known if wanted is None else dict.fromkeys(wanted):
+            chain = reading.Chain(connection, known[uuid])
+            order = chain.order(connection)
+            yield (
+                uuid,
+                reading.read_columns(
+                    connection, chain, chosen, low, high, {}, order, lineage=lineage
+                ),
+            )
+
+    # -- changing ---------------------------------------------------------------------------
+
+    def delete(self, uuid: UUID | str, *, descendants: bool = False) -> list[UUID]:
+        """Delete a run for good, give its space back to the file system, and return what went.
+
+        Args:
+            uuid: The run, or a prefix of its UUID.
+            descendants: Delete the runs that were resumed from it, too.
+
+        Raises:
+            RunHasChildren: Others were resumed from the run, and `descendants` is False.
+            RunBusy: The run, or one to be deleted with it, is being written.
+
+        """
+        root = self.find(uuid).hex
+        with self._database.write() as connection:
+            doomed = [writing.find_run(connection, root)]
+            for row in doomed:
+                children = select(runs).where(runs.c.resumed_from == row.uuid)
+                doomed.extend(connection.execute(children).all())
+            if len(doomed) > 1 and not descendants:
+                raise RunHasChildren(
+                    f"{len(doomed) - 1} runs descend from {root} and read through it: "
+                    f"{', '.join(row.uuid for row in doomed[1:6])}; delete them with it "
+                    "(descendants=True) or keep it"
+                )
+            for row in doomed:
+                self._refuse_live(row)
+            writing.delete_runs(connection, [row.id for row in doomed])
+        with self._database.write() as connection:
+            cursor = connection.connection.cursor()
+            cursor.execute("PRAGMA incremental_vacuum")
+            cursor.fetchall()  # it works as it is stepped through
+            cursor.close()
+        self._database.checkpoint()
+        return [UUID(row.uuid) for row in doomed]
+
+    def _refuse_live(self, row: Any) -> None:
+        if self._owners.alive(row.id):
+            raise RunBusy(
+                f"run {row.uuid} is being written by process {row.pid} on {row.host}: "
+                "close it there first"
+            )
+
+    def merge(self, other: Store | str | Path, *, progress: Progress | None = None) -> Merged:
+        """Copy every run of another store into this one, and what it knows more of runs in both.
+
+        Runs are told apart by their UUIDs, so that merging again, merging back, or merging in any
+        order gives the same. Where both have a value for the same place, the one of the copy that
+        was written longer counts. Nothing is removed, here or there.
+
+        Raises:
+            RunBusy: A run that both have is being written here.
+
+        """
+        if not isinstance(other, Store):
+            with Store(other, readonly=True) as opened:
+                return self.merge(opened, progress=progress)
+        merged = Merged([], [], [])
+        with other._database.read() as source:
+            theirs = source.execute(select(runs).order_by(runs.c.id)).all()
+            for done, row in enumerate(theirs):
+                if progress is not None:
+                    progress(done, len(theirs))
+                with self._database.write() as target:
+                    ours = writing.find_run(target, row.uuid)
+                    if ours is not None and ours.epoch == row.epoch:
+                        # One writer made both copies: the longer one has all that is in the other.
+                        more = row.high_water > ours.high_water
+                    else:
+                        more = True
+                    if ours is not None and more:
+                        self._refuse_live(ours)
+                    if more:
+                        merge_run(source, row, target, ours)
+                group = (
+                    merged.added if ours is None else merged.updated if more else merged.unchanged
+                )
+                group.append(UUID(row.uuid))
+            if progress is not None:
+                progress(len(theirs), len(theirs))
+        self._database.checkpoint()
+        return merged
+
+    def backup(self, path: str | Path) -> None:
+        """Copy the store, as it is now, to a new file; runs may go on being written meanwhile.
+
+        Raises `StoreUnwritable` where a file of that name exists.
+        """
+        self._database.backup(Path(path).absolute())
+
+    # -- looking after ----------------------------------------------------------------------
+
+    def size(self) -> Size:
+        """Return what the store takes on disk."""
+        with self._database.read() as connection:
+            free = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
+            page = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
+        wal = wal_path(self.path)
+        return Size(
+            self.path.stat().st_size, wal.stat().st_size if wal.exists() else 0, free * page
+        )
+
+    def check(self) -> Check:
+        """Examine the file: every page and index, and every stored value."""
+        warnings = []
+        with self._database.read() as connection:
+            found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+            problems = [str(line) for line in found if line != "ok"]
+            count = connection.scalar(select(func.count()).select_from(runs)) or 0
+            problems += reading.unreadable(connection)
+            orphans = connection.execute(
+                select(runs.c.uuid, runs.c.resumed_from).where(
+                    runs.c.resumed_from.not_in(select(runs.c.uuid))
+                )
+            ).all()
+        warnings += [
+            f"run {uuid} was resumed from {parent}, which is not in this file; merge the file that "
+            "has it"
+            for uuid, parent in orphans
+        ]
+        affected = _has_wal_reset_bug(sqlite3.sqlite_version_info)
+        if affected:
+            warnings.append(
+                f"SQLite {sqlite3.sqlite_version} can lose data when several connections write and "
+                "checkpoint (fixed in 3.51.3, 3.50.7, 3.44.6); traininglog avoids it, others "
+                "that write to this file may not"
+            )
+        return Check(
+            str(self.path), not problems, problems, warnings, self.revision, count, self.size(),
+            sqlite3.sqlite_version, affected,
+        )  # fmt: skip
+
+
+def _names(connection: Connection) -> dict[int, str]:
+    rows = connection.execute(
+        select(status.c.run_id, status.c.kind, status.c.value).where(status.c.key == "name")
+    )
+    values = ((number, decode(kind, stored)) for number, kind, stored in rows)
+    return {number: value for number, value in values if isinstance(value, str)}
+
+
+def _counts(connection: Connection) -> dict[int, tuple[int, int, int, int]]:
+    rows = connection.execute(
+        select(
+            entries.c.run_id,
+            func.min(entries.c.time),
+            func.max(entries.c.time),
+            func.count(entries.c.time.distinct()),
+            func.count(),
+        )
+        .where(entries.c.kind != 0)
+        .group_by(entries.c.run_id)
+    )
+    return {number: (first, last, times, values) for number, first, last, times, values in rows}
+
+
+def _match(connection: Connection, patterns: list[str]) -> list[str]:
+    """Return the keys in the file that names and globs stand for."""
+    if not patterns:
+        return []
+    seen = dict.fromkeys(
+        connection.scalars(select(keys.c.name).order_by(keys.c.run_id, keys.c.id)).all()
+    )
+    chosen: dict[str, None] = {}
+    for pattern in patterns:
+        if pattern in seen:
+            chosen[pattern] = None
+        elif any(character in pattern for character in "*?["):
+            chosen.update(dict.fromkeys(key for key in seen if fnmatchcase(key, pattern)))
+        else:
+            known = ", ".join(map(repr, list(seen)[:20])) or "none yet"
+            raise KeyError(f"no run has a key {pattern!r}; there are: {known}")
+    return list(chosen)
+
+
+def _key_numbers(connection: Connection, names: list[str]) -> dict[tuple[int, str], int]:
+    rows = connection.execute(
+        select(keys.c.run_id, keys.c.name, keys.c.id).where(keys.c.name.in_(names))
+    )
+    return {(run, name): number for run, name, number in rows}
+
+
+def _last_value(
+    connection: Connection, row: Any, key: str, numbers: dict[tuple[int, str], int]
+) -> Any:
+    if row.resumed_from is not None:
+        return reading.read_last(connection, reading.Chain(connection, row.id), key)
+    number = numbers.get((row.id, key))
+    return None if number is None else reading.read_own_last(connection, row.id, number)
+
+
+def _has_wal_reset_bug(version: tuple[int, ...]) -> bool:
+    """Tell whether a SQLite has the bug fixed in 3.51.3; see sqlite.org/wal.html."""
+    fixed_in = {44: 6, 50: 7, 51: 3}
+    _, minor, patch = version[:3]
+    return minor < 52 and not (minor in fixed_in and patch >= fixed_in[minor])

@@ -1,0 +1,328 @@
+"""The open run of a `SQLiteLog`: what was assigned and is not in the file, and how it gets there.
+
+Assignments collect in memory and go to the file in one transaction: when there are many, when the
+oldest has waited long enough, on flush and close, and when the log or the interpreter goes away.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import warnings
+from typing import Any, Literal
+from uuid import UUID
+
+from traininglog.encoding import HIDDEN, Kind, encode
+from traininglog.errors import (
+    ForkedLog,
+    LogClosed,
+    ReadOnlyLog,
+    RunNotFound,
+    StoreFailed,
+    StoreLocked,
+    StoreUnwritable,
+    TrainingLogWarning,
+)
+from traininglog.sql import reading, writing
+from traininglog.sqlite.database import Database
+from traininglog.sqlite.origin import origin
+from traininglog.sqlite.owners import Owners
+
+#: Flush after so many assignments, or when the oldest is so many seconds old.
+FLUSH_ROWS = 10_000
+FLUSH_SECONDS = 0.25
+
+_WARN_SECONDS = 60.0
+
+Outcome = Literal["finished", "failed"]
+
+
+class Writer:
+    """A run, as one log writes it. Every public method may be called from any thread."""
+
+    def __init__(
+        self, database: Database, uuid: UUID, *, durable: bool, why_readonly: str | None
+    ) -> None:
+        self.database = database
+        self.uuid = uuid
+        self.run_id: int | None = None  # None: not in the file yet, see `descend_later`
+        self.closed = False
+        self.lock = threading.RLock()
+        self.pending: dict[int, dict[str, Any]] = {}
+        self.status: dict[str, Any] | None = None  # known only while we are the one who writes it
+        self.parent: tuple[UUID, int] | None = None
+        self.assigned = False  # by this object, ever
+        self._durable = durable
+        self._why_readonly = why_readonly
+        self._pid = os.getpid()
+        self._owners = None if database.path is None else Owners.of(database.path)
+        self._claimed = False
+        self.keys: dict[str, int] = {}
+        self._saved_keys = 0  # how many of the keys are in the file
+        self._changed_status: dict[str, Any] = {}
+        self._high_water = 0
+        self._count = 0
+        self._flush_at = 0.0
+        self._warn_at = 0.0
+
+    # -- whose run it is --------------------------------------------------------------------
+
+    def open(self, run_id: int) -> None:
+        """Be a log of a run that is in the file. Nothing is written until something is assigned."""
+        self.run_id = run_id
+
+    def descend_later(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
+        """Be a new child of a run, to be put into the file only if something is ever written.
+
+        Looking at an unpickled log must not leave a run behind.
+        """
+        self.parent = (parent, at)
+        self.status = status
+
+    def create(self, status: dict[str, Any]) -> None:
+        """Put a new root run into the file."""
+        with self.lock, self.database.write(durable=self._durable) as connection:
+            self._insert(connection, self.uuid, status, None)
+        self._adopt(status)
+
+    def fork(self, parent: UUID, at: int, uuid: UUID, status: dict[str, Any]) -> None:
+        """Flush, and become a new child of `parent`, in one transaction."""
+        with self.lock:
+            self.check_writable()
+            mine = self.parent is None and self.run_id is not None
+            abandoned = self._claimed and not self.assigned and parent != self.uuid
+            left = self.run_id if self._claimed else None
+            with self.database.write(durable=self._durable) as connection:
+                if self.pending or self._changed_status:
+                    self._save(connection)
+                if parent == self.uuid and not mine:
+                    self._birth(connection)
+                if writing.find_run(connection, parent.hex) is None:
+                    raise RunNotFound(f"{self.database.name} holds no run {parent.hex}")
+                if abandoned and left is not None:  # made for nothing by opening this log
+                    writing.delete_runs(connection, [left])
+                elif left is not None:
+                    writing.update_run(connection, left, {"outcome": "finished"})
+                self.run_id = self._insert(connection, uuid, status, (parent, at))
+            if left is not None:
+                self._release(left)
+            self.uuid = uuid
+            self.parent = None
+            self.assigned = True  # a resumed run is kept, written to or not
+            self._adopt(status)
+
+    def _insert(
+        self, connection: Any, uuid: UUID, status: dict[str, Any], parent: tuple[UUID, int] | None
+    ) -> int:
+        now = time.time()
+        values = {"uuid": uuid.hex, "created": now, "updated": now, "epoch": 1, "high_water": 0}
+        values["deletions"] = 0
+        if parent is not None:
+            values |= {"resumed_from": parent[0].hex, "resumed_at": parent[1]}
+        self.run_id = writing.insert_run(connection, values | origin())
+        writing.save_status(connection, self.run_id, status)
+        return self.run_id
+
+    def _adopt(self, status: dict[str, Any]) -> None:
+        """Start from scratch with a run that was just put into the file."""
+        assert self.run_id is not None  # noqa: S101
+        self.pending = {}
+        self.status = dict(status)
+        self._changed_status = {}
+        self.keys, self._saved_keys, self._high_water, self._count = {}, 0, 0, 0
+        self._claim_lock(self.run_id)
+
+    def claim(self) -> None:
+        """Become the writer of the run, if we are not yet: from now on its state is `running`."""
+        if self._claimed:
+            return
+        self.check_writable()
+        with self.lock, self.database.write(durable=self._durable) as connection:
+            self._birth(connection)
+            assert self.run_id is not None  # noqa: S101
+            row = writing.find_run(connection, self.uuid.hex)
+            if row is None:
+                raise RunNotFound(
+                    f"run {self.uuid.hex} was deleted from {self.database.name} while it was open"
+                )
+            changes = {"epoch": row.epoch + 1, "outcome": None}
+            writing.update_run(connection, self.run_id, changes | origin())
+            self._high_water = row.high_water
+            self.keys = reading.read_run_keys(connection, self.run_id)
+            self._saved_keys = len(self.keys)
+            self.status = reading.read_status(connection, self.run_id)
+        self._claim_lock(self.run_id)
+
+    def _birth(self, connection: Any) -> None:
+        if self.run_id is None:
+            assert self.parent is not None  # noqa: S101
+            assert self.status is not None  # noqa: S101
+            if writing.find_run(connection, self.parent[0].hex) is None:
+                raise RunNotFound(f"{self.database.name} holds no run {self.parent[0].hex}")
+            self._insert(connection, self.uuid, self.status, self.parent)
+            self.parent = None
+
+    def _claim_lock(self, run_id: int) -> None:
+        if self._owners is not None:
+            self._owners.take(run_id)
+        self._claimed = True
+
+    def _release(self, run_id: int) -> None:
+        if self._owners is not None:
+            self._owners.release(run_id)
+        self._claimed = False
+
+    # -- assignments ------------------------------------------------------------------------
+
+    def write(self, rows: dict[int, dict[str, Any]]) -> None:
+        """Take values; `HIDDEN` removes what is seen at its place."""
+        with self.lock:
+            if not self._claimed or self.closed:
+                self.check_open()
+                self.claim()
+            pending, keys = self.pending, self.keys
+            for at, changes in rows.items():
+                row = pending.get(at)
+                if row is None:
+                    row = pending[at] = {}
+                for key in changes:
+                    if key not in keys:
+                        keys[key] = len(keys) + 1
+                row.update(changes)
+                self._count += len(changes)
+            self._noted()
+
+    def write_status(self, values: dict[str, Any]) -> None:
+        """Take values of the status; `HIDDEN` removes one."""
+        with self.lock:
+            if not self._claimed or self.closed:
+                self.check_open()
+                self.claim()
+            assert self.status is not None  # noqa: S101
+            for key, value in values.items():
+                if value is HIDDEN:
+                    self.status.pop(key, None)
+                else:
+                    self.status[key] = value
+            self._changed_status.update(values)
+            self._count += len(values)
+            self._noted()
+
+    def _noted(self) -> None:
+        self.assigned = True
+        now = time.monotonic()
+        if not self._flush_at:
+            self._flush_at = now + FLUSH_SECONDS
+        elif now >= self._flush_at or self._count >= FLUSH_ROWS:
+            if self._warn_at and now < self._flush_at:
+                return  # the store cannot be written; do not try at every assignment
+            self._flush_quietly()
+
+    def _flush_quietly(self) -> None:
+        """Flush; if the store cannot be written, keep everything, say so, and try again later."""
+        try:
+            self.flush()
+            self._warn_at = 0.0
+        except (StoreLocked, StoreFailed, StoreUnwritable) as error:
+            now = time.monotonic()
+            self._flush_at = now + 1.0
+            if now >= self._warn_at:
+                self._warn_at = now + _WARN_SECONDS
+                warnings.warn(
+                    f"{error}; {self._count} assignments wait in memory and will be written when "
+                    "it can be",
+                    TrainingLogWarning,
+                    stacklevel=5,
+                )
+
+    # -- flushing ---------------------------------------------------------------------------
+
+    def flush(self, *, durable: bool = False) -> None:
+        """Write what is pending, in one transaction; with `durable`, wait until the disk has it."""
+        with self.lock:
+            self.check_open()
+            if not (self.pending or self._changed_status or durable):
+                return
+            if self.run_id is None or self._why_readonly:
+                return  # nothing of ours can be in the file
+            self._save_all({}, durable=durable)
+
+    def _save_all(self, changes: dict[str, Any], *, durable: bool) -> None:
+        with self.database.write(durable=durable or self._durable) as connection:
+            high_water = self._save(connection, changes)
+        self._high_water = high_water
+        self._saved_keys = len(self.keys)
+        self.pending = {}
+        self._changed_status = {}
+        self._count = 0
+        self._flush_at = 0.0
+
+    def _save(self, connection: Any, changes: dict[str, Any] | None = None) -> int:
+        """Write what is pending and return the new high-water mark. Forgets nothing: the
+        transaction may yet fail."""
+        run_id = self.run_id
+        assert run_id is not None  # noqa: S101
+        now = time.time()
+        high_water = self._high_water + self._count
+        values = {"updated": now, "high_water": high_water} | (changes or {})
+        if self.pending:
+            numbers = self.keys
+            new = list(numbers.items())[self._saved_keys :]
+            writing.save_keys(connection, run_id, dict(new))
+            entries = [
+                (run_id, at, numbers[key], *encode(value))
+                for at, row in self.pending.items()
+                for key, value in row.items()
+            ]
+            writing.save_entries(connection, entries)
+            deletions = sum(entry[3] == Kind.HIDDEN for entry in entries)
+            first, last = min(self.pending), max(self.pending)
+            writing.save_mark(connection, run_id, last, now)
+            writing.widen_run(connection, run_id, first, last, deletions)
+        if self._changed_status:
+            writing.save_status(connection, run_id, self._changed_status)
+        if not writing.update_run(connection, run_id, values):
+            raise RunNotFound(
+                f"run {self.uuid.hex} was deleted from {self.database.name} while it was open"
+            )
+        return high_water
+
+    # -- the end ----------------------------------------------------------------------------
+
+    def close(self, outcome: Outcome) -> None:
+        """Flush, say how the run ended, and let go of the file. Again, it does nothing."""
+        with self.lock:
+            if self.closed:
+                return
+            if os.getpid() == self._pid:
+                if self._claimed:
+                    assert self.run_id is not None  # noqa: S101
+                    self._save_all({"outcome": outcome}, durable=False)
+                    self._release(self.run_id)
+                self.database.close()
+            self.closed = True
+
+    def abandon(self) -> None:
+        """Close for a log that is no longer there to do it: collected, or the interpreter ends."""
+        if os.getpid() == self._pid:  # a forked child has no say in its parent's run
+            # An exception that nobody caught has been printed by now, and noted by the printing.
+            died = getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
+            self.close("failed" if died else "finished")
+
+    def check_open(self) -> None:
+        """Raise unless the log can be used here."""
+        if self.closed:
+            raise LogClosed("the log is closed; open the run again by its UUID to go on")
+        if os.getpid() != self._pid:
+            raise ForkedLog(
+                "this log was opened before the process was forked; open the run anew in the "
+                f"child, or a run of its own: SQLiteLog({self.database.name!r})"
+            )
+
+    def check_writable(self) -> None:
+        """Raise unless the log can be written."""
+        self.check_open()
+        if self._why_readonly:
+            raise ReadOnlyLog(self._why_readonly)
