@@ -41,10 +41,11 @@ def _durability(value: object) -> str:
 
 
 def _bytes(value: object) -> int:
-    text_number = isinstance(value, str) and value.isdecimal()
-    if isinstance(value, bool) or not (isinstance(value, int) or text_number) or int(value) < 1:
+    if isinstance(value, str) and value.isdecimal():  # the environment has only text
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError("a positive number of bytes")
-    return int(value)
+    return value
 
 
 _SETTINGS: dict[str, tuple[Any, Callable[[object], Any]]] = {
@@ -88,12 +89,13 @@ def _from_environment() -> dict[str, str]:
 
 def _from_file() -> tuple[Path, dict[str, Any]]:
     named = os.environ.get(FILE_VARIABLE)
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
+    # Of os.path, as Path raises where there is no home, or where one may not look.
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))  # noqa: PTH111
     places = (
         [Path(named)] if named else [Path("traininglog.toml"), home / "traininglog/config.toml"]
     )
     for place in places:
-        if place.is_file():
+        if os.path.isfile(place):  # noqa: PTH113
             break
     else:
         if named:
@@ -103,6 +105,8 @@ def _from_file() -> tuple[Path, dict[str, Any]]:
 
     try:
         contents = tomllib.loads(place.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{place} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{place} is not valid TOML: {error}") from None
     _refuse_unknown(contents, lambda name: f"the setting {name!r} in {place}")

@@ -23,16 +23,22 @@ def wide(columns: Sequence[Column], wanted: Sequence[str] | None, index: str) ->
     """
     times = _union(columns)
     positions = {id(column): _positions(times, column) for column in columns}
-    data = {column.key: _fill(column, positions[id(column)], len(times)) for column in columns}
+    data = {
+        column.key: _fill(column.values, positions[id(column)], len(times)) for column in columns
+    }
     if wanted is not None:
         data = {key: data.get(key, np.full(len(times), np.nan)) for key in wanted}
     frame = pd.DataFrame(data, index=pd.Index(times, dtype="int64", name="time"), copy=False)
     if index == "time":
         return frame
-    at = next(
-        (positions[id(column)] for column in columns if column.key == index), slice(None)
-    )  # the rows in which the index has a value
-    return frame.iloc[at].set_index(index)
+    by = next((column for column in columns if column.key == index), None)
+    if by is None:  # known elsewhere in the log, but without a value here
+        rows: Any = slice(0)
+        labels = pd.Index(np.array([], dtype="float64"), name=index)
+    else:
+        rows = positions[id(by)]  # the rows in which the index has a value
+        labels = pd.Index(_typed(by.values), name=index, copy=False)
+    return frame.iloc[rows].drop(columns=index, errors="ignore").set_axis(labels, axis="index")
 
 
 def long(columns: Iterable[Column]) -> pd.DataFrame:
@@ -49,21 +55,38 @@ def long(columns: Iterable[Column]) -> pd.DataFrame:
 
 def long_of_runs(runs: Iterable[tuple[str, list[Column]]]) -> pd.DataFrame:
     """Return one long frame over many runs: the columns run, time, key and value."""
-    runs = [(run, columns) for run, columns in runs if columns]
+    runs = list(runs)
     flat = [column for _, columns in runs for column in columns]
-    frame = long(flat)
     counts = [(run, sum(len(column.times) for column in columns)) for run, columns in runs]
-    frame.insert(0, "run", _labels(counts))
-    return frame
+    labels = pd.DataFrame({"run": _labels([(run, count) for run, count in counts if count])})
+    return pd.concat([labels, long(flat)], axis=1)
 
 
 def wide_of_runs(runs: Iterable[tuple[str, list[Column]]]) -> pd.DataFrame:
     """Return one wide frame over many runs, indexed by (run, time)."""
-    parts = {run: wide(columns, None, "time") for run, columns in runs if columns}
-    if not parts:
-        empty = pd.MultiIndex.from_arrays([[], np.array([], dtype="int64")], names=["run", "time"])
-        return pd.DataFrame(index=empty)
-    return pd.concat(parts, names=["run"])
+    labels: list[tuple[str, int]] = []
+    all_times: list[int] = []
+    merged: dict[str, tuple[list[Any], list[Any]]] = {}  # key -> (positions, values)
+    for run, columns in runs:
+        times = _union(columns)
+        for column in columns:
+            places = np.arange(len(times))[_positions(times, column)] + len(all_times)
+            positions, values = merged.setdefault(column.key, ([], []))
+            positions.append(places)
+            values.extend(column.values)
+        if times:
+            labels.append((run, len(times)))
+            all_times.extend(times)
+    size = len(all_times)
+    data = {
+        key: _fill(values, slice(None) if len(values) == size else _concatenate(positions), size)
+        for key, (positions, values) in merged.items()
+    }
+    index = pd.MultiIndex.from_arrays(
+        [np.array(_labels(labels), dtype=object), np.array(all_times, dtype="int64")],
+        names=["run", "time"],
+    )
+    return pd.DataFrame(data, index=index, copy=False)
 
 
 def series(key: str, column: Column | None) -> pd.Series[Any]:
@@ -74,15 +97,29 @@ def series(key: str, column: Column | None) -> pd.Series[Any]:
     return pd.Series(_typed(column.values), index=index, name=key, copy=False)
 
 
-def table(records: Iterable[Mapping[str, Any]], columns: Mapping[str, str | None]) -> pd.DataFrame:
-    """Return records as a frame with these columns and dtypes (None: as inferred)."""
-    frame = pd.DataFrame.from_records(list(records), columns=list(columns))
-    for name, dtype in columns.items():
+def table_of_runs(
+    records: Sequence[Mapping[str, Any]],
+    dtypes: Mapping[str, str],
+    keys: Sequence[str],
+    last_values: Sequence[Sequence[Any]],
+) -> pd.DataFrame:
+    """Return a frame with a row per run: the columns in `dtypes`, then a column per key."""
+    data: dict[str, Any] = {}
+    for name, dtype in dtypes.items():
+        values = [record[name] for record in records]
         if dtype == "moment":
-            frame[name] = pd.to_datetime(frame[name].astype("float64"), unit="s", utc=True)
-        elif dtype is not None:
-            frame[name] = frame[name].astype(dtype)
-    return frame
+            seconds = np.array(values, dtype="float64")
+            data[name] = pd.to_datetime(pd.Series(seconds), unit="s", utc=True)
+        elif dtype == "object":
+            data[name] = pd.Series(_objects(values), dtype=object)
+        elif dtype == "Int64":
+            data[name] = pd.array(values, dtype="Int64")
+        else:
+            data[name] = np.array(values, dtype=np.int64)
+    for position, key in enumerate(keys):
+        name = f"log.{key}" if key in dtypes else key
+        data[name] = _typed([values[position] for values in last_values])
+    return pd.DataFrame(data)
 
 
 def _union(columns: Sequence[Column]) -> list[int]:
@@ -102,9 +139,9 @@ def _positions(times: list[int], column: Column) -> Any:
     return np.searchsorted(np.array(times, dtype="int64"), np.array(column.times, dtype="int64"))
 
 
-def _fill(column: Column, positions: Any, size: int) -> Any:
+def _fill(given: Sequence[Any], positions: Any, size: int) -> Any:
     """Return the array of a column in a frame of `size` rows, the absent ones as missing."""
-    values = _typed(column.values)
+    values = _typed(given)
     if isinstance(positions, slice):
         return values
     if values.dtype == np.float64 or (values.dtype == np.int64 and _fits_float(values)):
@@ -141,11 +178,13 @@ def _typed(values: Sequence[Any]) -> Any:
 
 
 def _exact(values: Sequence[Any]) -> Any:
-    """Return values as an array that tells every one of them from every other."""
+    """Return values as a column that tells every one of them from every other."""
     types = set(map(type, values))
     if len(types) == 1 and types <= {float, int, bool}:
         return _typed(values)
-    return _objects(values)
+    # The dtype is said, or pandas would make texts and dates of its own out of them, and NaN or
+    # NaT of a None among them.
+    return pd.Series(_objects(values), dtype=object)
 
 
 def _objects(values: Sequence[Any]) -> Any:

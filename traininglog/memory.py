@@ -171,10 +171,10 @@ class _Rows(defaultdict[int, MemoryRow]):
     """The written rows of a run; a look at any other time gives a row that is not in here yet."""
 
     __slots__ = ("run",)
+    run: _Run
 
     def __missing__(self, time: int) -> MemoryRow:
-        run: _Run = self.run
-        return run.unwritten(check_time(time))
+        return self.run.unwritten(check_time(time))
 
 
 class _ClosedRows(defaultdict[int, MemoryRow]):
@@ -222,7 +222,7 @@ class _Run:
         #: This run and its ancestors, nearest first, each with the last time seen of it.
         self.chain: list[tuple[_Run, int]] = [(self, MAX_TIME)]
         self.cut = BEFORE_ALL
-        self.family = _Family() if parent is None else parent.family
+        self.family: _Family = _Family() if parent is None else parent.family
         if parent is not None:
             self.cut = at
             self.chain += [(run, min(cut, at)) for run, cut in parent.chain]
@@ -302,14 +302,16 @@ class _Run:
                 if self.family.holders is not None:
                     self.family.holders[time].remove(self)
 
-    def own(self, time: int) -> dict[str, Any]:
-        """Return what this run itself wrote at a time, HIDDEN included."""
-        return dict.get(self.rows, time) or self.overlays.get(time) or {}
+    def own(self, time: int, keys: list[str] | None = None) -> dict[str, Any]:
+        """Return what this run itself wrote at a time (of some keys), HIDDEN included."""
+        row: dict[str, Any] = self.rows.get(time) or self.overlays.get(time) or {}
+        # What `dict` does by itself, not what MemoryRow makes of it: order does not matter here.
+        return {key: value for key, value in dict.items(row) if keys is None or key in keys}
 
     def visible(self, time: int) -> dict[str, Any]:
         """Return what is seen at a time, in no particular order."""
         if time > self.cut:
-            return dict(dict.items(self.own(time)))
+            return self.own(time)
         layers = []
         for run in (self.family.holders or {}).get(time, ()):
             depth, cut = self.place.get(run, (0, BEFORE_ALL))
@@ -317,7 +319,7 @@ class _Run:
                 layers.append((depth, run))
         seen: dict[str, Any] = {}
         for _, run in sorted(layers, key=lambda layer: -layer[0]):
-            seen.update(dict.items(run.own(time)))
+            seen.update(run.own(time))
         return {key: value for key, value in seen.items() if value is not HIDDEN}
 
     def times(self, start: int | None, stop: int | None) -> list[int]:
@@ -339,20 +341,10 @@ class _Run:
         layers = []
         for run, cut in reversed(self.chain if lineage else self.chain[:1]):
             last = min(cut, high)
-            own: list[tuple[int, dict[str, Any]]] = [
-                (time, row)
-                for rows in (run.rows, run.overlays)
-                for time, row in dict.items(rows)
-                if low <= time <= last
-            ]
-            if keys is not None:
-                own = [
-                    (time, {key: dict.__getitem__(row, key) for key in keys if dict.__contains__(row, key)})
-                    for time, row in own
-                ]  # fmt: skip
-            else:
-                own = [(time, dict(dict.items(row))) for time, row in own]
-            layers.append(layer_of_rows(own))
+            times = (
+                time for own in (run.rows, run.overlays) for time in own if low <= time <= last
+            )
+            layers.append(layer_of_rows((time, run.own(time, keys)) for time in times))
         return overlay(layers, self.key_order())
 
 
@@ -374,7 +366,7 @@ def _find(uuid: UUID) -> _Run:
     return run
 
 
-class TrainingLog(TrainingLogBase, defaultdict[int, Any]):
+class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
     """A training log in memory, for a notebook or a test.
 
     It keeps the whole contract of `TrainingLogBase`, lineage included, but is gone with the last

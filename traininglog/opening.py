@@ -6,7 +6,6 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 from uuid import UUID
 
 from traininglog.base import TrainingLogBase
@@ -42,7 +41,7 @@ def open_log(
     """
     target = setting("store", where) if not isinstance(where, Path) else where
     scheme = _scheme(target)
-    return _factory(scheme)(str(target), uuid, **options)
+    return _factory(scheme)(target if scheme == "" else str(target), uuid, **options)
 
 
 def open_store(where: str | Path | None = None, **options: Any) -> Store:
@@ -57,7 +56,7 @@ def open_store(where: str | Path | None = None, **options: Any) -> Store:
         )
     from traininglog.sqlite.store import Store
 
-    return Store(_path(str(target)), **options)
+    return Store(target, **options)
 
 
 def register(scheme: str, factory: Factory) -> None:
@@ -81,21 +80,14 @@ def _open_memory(where: str, uuid: UUID | str | None = None, **options: Any) -> 
     return TrainingLog(uuid, **options)
 
 
-def _open_sqlite(where: str, uuid: UUID | str | None = None, **options: Any) -> TrainingLogBase:
+def _open_sqlite(
+    where: str | Path, uuid: UUID | str | None = None, **options: Any
+) -> TrainingLogBase:
+    from traininglog.sqlite.database import MEMORY, locate
     from traininglog.sqlite.log import SQLiteLog
 
-    return SQLiteLog(_path(where), uuid, **options)
-
-
-def _path(where: str) -> str:
-    if _scheme(where) != "sqlite":
-        return where
-    rest = where[len("sqlite:") :]
-    if not rest.startswith("///") or "?" in rest:
-        raise UnknownScheme(
-            f"write sqlite:///relative/path or sqlite:////absolute/path, not {where!r}"
-        )
-    return unquote(rest[3:]) or ":memory:"
+    path = where if isinstance(where, Path) else locate(where)
+    return SQLiteLog(MEMORY if path is None else path, uuid, **options)
 
 
 def _scheme(where: str | Path) -> str:

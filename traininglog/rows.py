@@ -133,7 +133,7 @@ class RowSlice(Mapping[int, MutableMapping[str, Any]]):
             return self._log._series(key, self._start, self._stop)
         if key not in self:
             raise KeyError(key)
-        return self._log[key]
+        return self._log._row(key)
 
     def __contains__(self, time: object) -> bool:
         number = check_time(time)

@@ -35,12 +35,9 @@ _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 
 def check_time(time: object) -> int:
     """Return `time` as an exact `int`, or raise `InvalidTime`."""
-    if type(time) is int:
-        number = time
-    elif isinstance(time, Integral) and not isinstance(time, bool):
-        number = int(time)
-    else:
+    if type(time) is bool or not isinstance(time, Integral):
         raise InvalidTime(f"time must be a non-negative integer, not {_describe(time)}")
+    number = int(time)
     if number < 0:
         raise InvalidTime(f"time must be a non-negative integer, not {_describe(number)}")
     if number > MAX_TIME:
@@ -181,14 +178,11 @@ class _Reader:
             self.path.pop()
 
     def dict_key(self, key: object) -> Any:
-        if isinstance(key, Enum) and not isinstance(key, (int, float, str, bytes)):
-            raise ValueTypeError("an Enum cannot be a key inside a value: use its name")
-        result = self.read(key, MAX_DEPTH)
-        if not isinstance(result, (str, int, float, bytes, type(None))):
-            raise ValueTypeError(
-                f"a {type(key).__name__} cannot be a key inside a value: use str(key)"
-            )
-        return result
+        result = None if isinstance(key, tuple) else self.read(key, MAX_DEPTH)
+        if isinstance(result, (str, int, float, bytes)) or key is None:
+            return result
+        remedy = "use its name" if isinstance(key, Enum) else "use str(key)"
+        raise ValueTypeError(f"a {type(key).__name__} cannot be a key inside a value: {remedy}")
 
     def moment(self, value: datetime) -> datetime:
         self.spend(32)
@@ -229,11 +223,13 @@ class _Reader:
         return self.read(scalar, depth)
 
     def numpy_moment(self, numpy: Any, value: Any) -> datetime:
-        moment = value.astype("datetime64[us]") if isinstance(value, numpy.datetime64) else value
+        if isinstance(value, numpy.timedelta64):
+            refuse(value)
+        moment = value.astype("datetime64[us]")
         result = moment.item()
         if not isinstance(result, datetime) or moment != value:
             raise ValueTypeError(
-                f"a {type(value).__name__} that is not a date to the microsecond cannot be stored: "
+                "a datetime64 that is not a date to the microsecond cannot be stored: "
                 "store str(value), or value.astype(int)"
             )
         return self.moment(result)
@@ -317,7 +313,7 @@ class FrozenList(list[Any]):
     def __iadd__(self, other: Any) -> list[Any]:  # type: ignore[override,misc]
         return [*self, *other]
 
-    def __imul__(self, count: SupportsIndex) -> list[Any]:  # type: ignore[override,misc]
+    def __imul__(self, count: SupportsIndex) -> list[Any]:  # type: ignore[override]
         return list(self) * count
 
     def __copy__(self) -> list[Any]:

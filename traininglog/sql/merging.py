@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import time as time_now
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from traininglog.sql import reading, writing
-from traininglog.sql.tables import marks, runs
+from traininglog.sql.tables import entries, marks, runs, status
 
 _COPIED = [
     column.name
@@ -17,18 +18,39 @@ _COPIED = [
 ]
 
 
-def merge_run(source: Connection, theirs: Any, target: Connection, ours: Any) -> None:
+def is_part_of(theirs: Any, ours: Any, *, sure: bool) -> bool:
+    """Tell, by their rows of the table of runs, whether one copy of a run holds all of another.
+
+    Args:
+        theirs: The copy that may be the smaller one.
+        ours: The copy that may hold all of it.
+        sure: Whether the writer named in `ours` is known to be at work there. It cannot have
+            written the other one elsewhere at the same time, so that one is an earlier copy of it.
+
+    """
+    if _age(theirs) == _age(ours) and theirs.outcome == ours.outcome:
+        return True  # whatever changes a run also changes one of these
+    writer = ("epoch", "host", "pid", "boot_id")
+    same_writer = all(getattr(theirs, name) == getattr(ours, name) for name in writer)
+    return sure and same_writer and _age(theirs) < _age(ours)
+
+
+def merge_run(source: Connection, theirs: Any, target: Connection, ours: Any) -> bool:
     """Copy the run `theirs` (a row of runs) into `target`, over its copy `ours` if there is one.
 
-    The copy that has been written longer wins where both have a value, and tells how the run ended.
+    The copy that has been assigned to more often counts where both have a value, and tells how the
+    run ended. Two copies may also have gone on separately, and nothing tells whether they did: so
+    everything in either is kept. Returns whether the target's copy changed.
     """
     described = {name: getattr(theirs, name) for name in _COPIED}
+    before = 0
     if ours is None:
         number = writing.insert_run(target, described | {"deletions": 0})
         newer = True
     else:
         number = ours.id
-        newer = (theirs.epoch, theirs.high_water) > (ours.epoch, ours.high_water)
+        newer = _age(theirs) > _age(ours)
+        before = _count(target, number)
         if newer:
             writing.update_run(target, number, described)
     new_numbers = _merge_keys(source, theirs.id, target, number)
@@ -36,7 +58,8 @@ def merge_run(source: Connection, theirs: Any, target: Connection, ours: Any) ->
         rows = [(number, time, new_numbers[key], kind, value) for time, key, kind, value in batch]
         writing.save_entries(target, rows, replace=newer)
     if theirs.first_time is not None:
-        writing.widen_run(target, number, theirs.first_time, theirs.last_time, theirs.deletions)
+        more = theirs.deletions if ours is None else max(0, theirs.deletions - ours.deletions)
+        writing.widen_run(target, number, theirs.first_time, theirs.last_time, more)
     values = reading.read_status(source, theirs.id)
     if not newer:
         known = reading.read_status(target, number)
@@ -46,6 +69,24 @@ def merge_run(source: Connection, theirs: Any, target: Connection, ours: Any) ->
         select(marks.c.time, marks.c.wall).where(marks.c.run_id == theirs.id)
     ):
         writing.save_mark(target, number, time, wall)
+    after = _count(target, number)
+    if ours is not None and after > (_count(source, theirs.id) if newer else before):
+        # Neither copy had all of it. This one must not pass for either of them in a later merge.
+        writing.update_run(target, number, {"updated": time_now()})
+    return newer or after > before
+
+
+def _age(run: Any) -> tuple[int, int, float]:
+    """Return by what the copies of a run are ordered: how much was assigned, to the last flush."""
+    return run.high_water, run.epoch, run.updated
+
+
+def _count(connection: Connection, run_id: int) -> int:
+    """Return how many values a run has."""
+    return sum(
+        connection.scalar(select(func.count()).where(table.c.run_id == run_id)) or 0
+        for table in (entries, status)
+    )
 
 
 def _merge_keys(

@@ -30,7 +30,8 @@ _MAX_CHAIN = (
 class Prepared:
     """A statement that is compiled once per dialect and run on the driver's own cursor.
 
-    SQLAlchemy writes the SQL; its execution layer, which costs more than a small query, is not used.
+    SQLAlchemy writes the SQL; its execution layer, which costs more than a small query, is left
+    out.
     """
 
     def __init__(self, statement: Select[Any]) -> None:
@@ -158,12 +159,10 @@ class Chain:
         self.links: list[Link] = []
         self._keys: dict[int, dict[int, str]] = {}
         self._order: list[str] | None = None
-        for number, uuid, parent, resumed_at, first, last, deletions, _ in _CHAIN.run(
+        for number, uuid, parent, resumed_at, low, high, deletions, _ in _CHAIN.run(
             connection, run_id=run_id
         ):
-            if first is None:
-                first, last = MAX_TIME, -1
-            last = min(last, cut)
+            first, last = (MAX_TIME, -1) if low is None else (low, min(high, cut))
             self.links.append(
                 Link(number, uuid, parent, resumed_at, cut, first, last, deletions > 0)
             )

@@ -157,8 +157,8 @@ JOIN keys ON keys.run_id = entries.run_id AND keys.id = entries.key_id
 WHERE entries.kind <> 0"""
 
 # "%" would have to be doubled in a DDL; there is none.
-event.listen(metadata, "after_create", DDL(LOG_VIEW).execute_if(dialect="sqlite"))
-event.listen(metadata, "before_drop", DDL("DROP VIEW log").execute_if(dialect="sqlite"))
+_view = DDL(LOG_VIEW)  # type: ignore[no-untyped-call]
+event.listen(metadata, "after_create", _view.execute_if(dialect="sqlite"))
 
 VERSION_TABLE_DDL = f"""\
 CREATE TABLE {VERSION_TABLE} (

@@ -70,7 +70,7 @@ def save_entries(
     *,
     replace: bool = True,
 ) -> None:
-    """Set entries, given as (run_id, time, key_id, kind, value); with `replace` also over others."""
+    """Set entries, given as (run_id, time, key_id, kind, value); over others only if `replace`."""
     action = "UPDATE SET kind = excluded.kind, value = excluded.value" if replace else "NOTHING"
     _insert(
         connection,

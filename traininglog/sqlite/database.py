@@ -14,13 +14,16 @@ Nothing here knows what a log is. Three things about SQLite shape it:
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import unquote
 
 from sqlalchemy import Connection, create_engine, event, pool
 from sqlalchemy.engine import Engine
@@ -29,6 +32,7 @@ from sqlalchemy.exc import DBAPIError
 from traininglog.errors import (
     CorruptLog,
     ForkedLog,
+    LogClosed,
     NotATrainingLog,
     SchemaTooNew,
     SchemaTooOld,
@@ -37,6 +41,7 @@ from traininglog.errors import (
     StoreNotFound,
     StoreUnwritable,
     TrainingLogError,
+    UnknownScheme,
 )
 from traininglog.sql.tables import (
     READER_VERSION,
@@ -55,6 +60,9 @@ PATIENCE = 60.0
 
 _CHECKPOINT_BYTES = 4 * 2**20
 
+# How long a file that is being written may look like a stranger before it is taken for one.
+_STRANGER_PATIENCE = 1.0
+
 _T = TypeVar("_T")
 
 # The open databases. A forked child keeps those of its parent, unused, for as long as it lives:
@@ -71,8 +79,10 @@ class Database:
         self.revision = REVISION
         self.upgraded: tuple[str, Path] | None = None  # the revision before, and the backup
         self._pid = os.getpid()
+        self._closed = False
         self._memory_lock = threading.RLock()
         fresh = path is None or self._inspect(path, create=create and not readonly)
+        self._wal = None if path is None else wal_path(path)
         self._uri = MEMORY if path is None else _uri(path, readonly=readonly)
         self._engine = self._make_engine()
         self._writing = self._engine.execution_options(traininglog_begin="BEGIN IMMEDIATE")
@@ -137,6 +147,7 @@ class Database:
     def close(self) -> None:
         """Close every connection. Whoever closes a file last also empties its WAL."""
         if os.getpid() == self._pid:
+            self._closed = True
             _OPEN.pop(id(self), None)
             self._engine.dispose()
 
@@ -155,34 +166,56 @@ class Database:
                 return
 
     def _checkpoint_if_due(self) -> None:
-        if self.path is not None:
+        if self._wal is not None:
             with suppress(OSError):  # there may be no WAL
-                if wal_path(self.path).stat().st_size > _CHECKPOINT_BYTES:
+                if self._wal.stat().st_size > _CHECKPOINT_BYTES:
                     self.checkpoint()
 
     # -- opening ----------------------------------------------------------------------------
 
     def _inspect(self, path: Path, *, create: bool) -> bool:
         """Refuse, without touching it, a path that cannot be a training log; tell if it is new."""
-        if path.is_dir():
-            raise NotATrainingLog(f"{path} is a folder; name a file in it, {path / 'runs.db'}")
-        if not path.parent.is_dir():
-            raise StoreNotFound(
-                f"the folder of {path} does not exist; make it first: mkdir -p {path.parent}"
-            )
-        if not path.exists():
+        found = _stat(path)
+        if found is None:
+            folder = _stat(path.parent)
+            if folder is None or not stat.S_ISDIR(folder.st_mode):
+                raise StoreNotFound(
+                    f"the folder of {path} does not exist; make it first: "
+                    f"mkdir -p {shlex.quote(str(path.parent))}"
+                )
             if not create:
                 raise StoreNotFound(f"there is no {path}; a SQLiteLog without a UUID would make it")
             return True
-        if path.stat().st_size == 0:
+        if stat.S_ISDIR(found.st_mode):
+            raise NotATrainingLog(f"{path} is a folder; name a file in it, {path / 'runs.db'}")
+        if not stat.S_ISREG(found.st_mode):
+            raise NotATrainingLog(f"{path} is not a regular file; name another one")
+        if found.st_size == 0:
             if not create:
                 raise NotATrainingLog(f"{path} is empty: nothing has been logged to it yet")
             return True
+        if not os.access(path, os.R_OK):
+            raise StoreUnwritable(f"{path} cannot be read; check its permissions")
         if not _is_ours(path):
             raise NotATrainingLog(
                 f"{path} is not a training log; it was left as it is. Name another file"
             )
+        self._refuse_newer(*_peek(path))
         return False
+
+    def _refuse_newer(self, revision: str | None, readable: int) -> None:
+        """Raise for a revision that this version does not know, unless it may read it.
+
+        A look that failed (None) decides nothing: it did not lock the file, and will be repeated.
+        """
+        if revision is None or revision in REVISIONS or revision == REVISION:
+            return
+        if not self.readonly or readable > READER_VERSION:
+            raise SchemaTooNew(
+                f"{self.name} has schema {revision}, this version knows {REVISION}: install a "
+                "newer traininglog"
+                + ("" if readable > READER_VERSION else ", or open it with readonly=True")
+            )
 
     def _make_engine(self) -> Engine:
         engine = create_engine(
@@ -217,17 +250,24 @@ class Database:
 
     def _prepare(self, *, fresh: bool) -> None:
         """Make the schema where there is none; refuse or upgrade one that is not today's."""
-        if fresh:
+        if not self.readonly and (fresh or self._is_blank()):
             with self._writing.connect() as connection:
                 _pragma(connection, "auto_vacuum = INCREMENTAL")  # so that deleting frees space
                 with _patiently(connection.begin):
-                    if not connection.exec_driver_sql(
-                        "SELECT count(*) FROM sqlite_master"
-                    ).scalar():
+                    if _is_blank(connection):
                         create_schema(connection)
+        self._check_revision()
+        # Last: a file that was refused must not have been changed, not even in its header.
         if self.path is not None and not self.readonly:
             _patiently(self._set_wal)
-        self._check_revision()
+
+    def _is_blank(self) -> bool:
+        """Tell whether there is nothing in the file.
+
+        A process that was killed as it made the file left it so, once SQLite has undone its work.
+        """
+        with self._engine.connect() as connection, _patiently(connection.begin):
+            return _is_blank(connection)
 
     def _set_wal(self) -> None:
         with self._raw() as connection:
@@ -235,43 +275,46 @@ class Database:
                 connection.execute("PRAGMA journal_mode = WAL").fetchall()
 
     def _check_revision(self) -> None:
-        with self._engine.connect() as connection, connection.begin():
-            self.revision = str(
-                connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar_one()
-            )
+        with self._engine.connect() as connection, _patiently(connection.begin):
+            self.revision = _revision(connection, self.name)
             readable = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-        if self.revision == REVISION:
+        self._refuse_newer(self.revision, readable)
+        if self.revision == REVISION or self.revision not in REVISIONS:
             return
-        if self.revision in REVISIONS:
-            if self.readonly:
-                raise SchemaTooOld(
-                    f"{self.name} has schema {self.revision}, this version reads {REVISION}; "
-                    f"upgrade it first: traininglog upgrade --store {self.name}"
-                )
-            self._upgrade()
-        elif not self.readonly or readable > READER_VERSION:
-            raise SchemaTooNew(
-                f"{self.name} has schema {self.revision}, this version knows {REVISION}: install a "
-                "newer traininglog"
-                + ("" if readable > READER_VERSION else ", or open it with readonly=True")
+        if self.readonly:
+            raise SchemaTooOld(
+                f"{self.name} has schema {self.revision}, this version reads {REVISION}; "
+                f"upgrade it first: traininglog upgrade --store {shlex.quote(self.name)}"
             )
+        self._upgrade()
 
     def _upgrade(self) -> None:
         from traininglog.sqlite import migrations
 
         assert self.path is not None  # noqa: S101 - a database in memory is never old
-        with self._writing.connect() as connection, connection.begin():
-            # Others may have waited for the same lock to do the same work.
-            current = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}")
-            if current.scalar_one() != REVISION:
-                copy = free_name(self.path, f"backup-{self.revision}")
-                self.backup(copy)
-                migrations.upgrade(connection)
-                self.upgraded = self.revision, copy
+        copy: Path | None = None
+        try:
+            with self._writing.connect() as connection, _patiently(connection.begin):
+                # Others may have waited for the same lock to do the same work.
+                if _revision(connection, self.name) != REVISION:
+                    copy = free_name(self.path, f"backup-{self.revision}")
+                    self.backup(copy)
+                    migrations.upgrade(connection)
+                    self.upgraded = self.revision, copy
+        except BaseException:
+            if copy is not None:  # the file itself is what it was
+                copy.unlink(missing_ok=True)
+            raise
         self.revision = REVISION
 
     def backup(self, target: Path) -> None:
         """Copy the database, as it is now, to a new file; others may go on writing."""
+        self._check_process()
+        if not target.parent.is_dir():
+            raise StoreNotFound(
+                f"the folder of {target} does not exist; make it first: "
+                f"mkdir -p {shlex.quote(str(target.parent))}"
+            )
         if target.exists():
             raise StoreUnwritable(f"{target} exists already: name a file that does not")
         part = free_name(target, "part")
@@ -287,6 +330,8 @@ class Database:
     # -- guards -----------------------------------------------------------------------------
 
     def _check_process(self) -> None:
+        if self._closed:
+            raise LogClosed(f"{self.name} was closed here; open it again to go on")
         if os.getpid() != self._pid:
             raise ForkedLog(
                 f"{self.name} was opened before this process was forked; open it anew here: "
@@ -307,7 +352,7 @@ def create_schema(connection: Connection) -> None:
     """Give an empty database the tables of today and mark it as ours."""
     metadata.create_all(connection)
     connection.exec_driver_sql(VERSION_TABLE_DDL)
-    connection.exec_driver_sql(f"INSERT INTO {VERSION_TABLE} VALUES (?)", (REVISION,))
+    connection.exec_driver_sql(_STAMP, (REVISION,))
     mark_as_ours(connection)
 
 
@@ -317,8 +362,29 @@ def mark_as_ours(connection: Connection) -> None:
     _pragma(connection, f"user_version = {READER_VERSION}")
 
 
+def locate(name: str) -> Path | None:
+    """Return the file that a path or a URL ``sqlite:///path`` names; None: a database in memory.
+
+    Raises `UnknownScheme` for a URL of another kind, which would otherwise be taken for a path.
+    """
+    if name == MEMORY:
+        return None
+    scheme, colon, rest = name.partition(":")
+    if not colon or not (scheme.lower() in ("sqlite", "memory") or rest.startswith("//")):
+        return Path(name).absolute()
+    if scheme.lower() != "sqlite":
+        raise UnknownScheme(f"{scheme}: is not a file of runs; name a path or sqlite:///path")
+    if not rest.startswith("///") or "?" in rest:
+        raise UnknownScheme(
+            f"write sqlite:///relative/path or sqlite:////absolute/path, not {name!r}"
+        )
+    path = unquote(rest[3:]) or MEMORY
+    return None if path == MEMORY else Path(path).absolute()
+
+
 def wal_path(path: Path) -> Path:
-    """Return where SQLite keeps the write-ahead log of a file."""
+    """Return where SQLite keeps the write-ahead log of a file: beside what a link leads to."""
+    path = path.resolve()
     return path.with_name(path.name + "-wal")
 
 
@@ -341,20 +407,30 @@ def _uri(path: Path, *, readonly: bool) -> str:
     return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
 
 
+def _stat(path: Path) -> os.stat_result | None:
+    """Return what the file system knows of a path; None where there is nothing."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:  # no permission, a name too long, a NUL in it
+        raise StoreUnwritable(f"{str(path)!r} cannot be used: {error}") from error
+
+
 def _is_ours(path: Path) -> bool:
     """Look into the header of a file without locking it or leaving files beside it.
 
     Another process may be writing the very first pages, under a lock that this look does not see,
     so a file is a stranger only if it is one twice and no rollback journal tells of work under way.
+    A stranger may have a journal for as long as it likes; our own first pages take no second.
     """
     journal = path.with_name(path.name + "-journal")
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + _STRANGER_PATIENCE
     strange = 0
     while strange < 2:
         busy = journal.exists()
         try:
-            uri = f"{path.absolute().as_uri()}?immutable=1"
-            with closing(sqlite3.connect(uri, uri=True)) as connection:
+            with closing(_look(path)) as connection:
                 found = connection.execute("PRAGMA application_id").fetchone()[0]
         except sqlite3.DatabaseError:
             found = None
@@ -364,6 +440,50 @@ def _is_ours(path: Path) -> bool:
             strange += 1
         time.sleep(0.01)
     return False
+
+
+def _peek(path: Path) -> tuple[str | None, int]:
+    """Return the revision of one of our files, None if that cannot be told, and its user_version.
+
+    Only a look: to open the file for writing would be to change it, by emptying its WAL on closing.
+    """
+    wal = _stat(wal_path(path))
+    try:
+        with closing(_look(path, alone=wal is None or wal.st_size == 0)) as connection:
+            row = connection.execute(_READ_REVISION).fetchone()
+            readable = connection.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.DatabaseError:
+        return None, 0
+    return (None if row is None else str(row[0])), readable
+
+
+def _look(path: Path, *, alone: bool = True) -> sqlite3.Connection:
+    """Open a file for reading; with `alone` without a lock, as if nobody else had it open."""
+    mode = "immutable=1" if alone else "mode=ro"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=PATIENCE)
+
+
+def _is_blank(connection: Connection) -> bool:
+    return not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
+
+
+_READ_REVISION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant of ours
+_STAMP = f"INSERT INTO {VERSION_TABLE} VALUES (?)"  # noqa: S608 - a constant of ours
+
+
+def _revision(connection: Connection, name: str) -> str:
+    tables = connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars().all()
+    found = (
+        connection.exec_driver_sql(_READ_REVISION).scalars().all()
+        if VERSION_TABLE in tables
+        else []
+    )
+    if len(found) != 1:
+        raise CorruptLog(
+            f"{name} is marked as a training log but does not tell its schema; it was left as it "
+            "is, restore a backup"
+        )
+    return str(found[0])
 
 
 def _patiently(act: Callable[[], _T]) -> _T:
@@ -401,11 +521,12 @@ _TRANSLATIONS: dict[int, tuple[type[TrainingLogError], str]] = {
         StoreLocked, "{name} is held by another thread; nothing is lost, try again later"
     ),
     sqlite3.SQLITE_READONLY: (
-        StoreUnwritable, "{name} cannot be written ({reason}); make it writable, or open it with "
-        "readonly=True"
+        StoreUnwritable,
+        "{name} cannot be written ({reason}); make it writable, or use readonly=True",
     ),
     sqlite3.SQLITE_CANTOPEN: (
-        StoreUnwritable, "{name} cannot be opened ({reason}); check its permissions and its folder's"
+        StoreUnwritable,
+        "{name} cannot be opened ({reason}); check its permissions and its folder's",
     ),
     sqlite3.SQLITE_FULL: (StoreFailed, "the disk of {name} is full; free space and try again"),
     sqlite3.SQLITE_IOERR: (StoreFailed, "{name} cannot be read or written: {reason}"),

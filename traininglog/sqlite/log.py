@@ -15,12 +15,12 @@ from traininglog.base import Ancestor, TrainingLogBase, new_status, new_uuid
 from traininglog.columns import Column, layer_of_rows
 from traininglog.config import setting
 from traininglog.encoding import HIDDEN
-from traininglog.errors import RunNotFound
+from traininglog.errors import InvalidKey, RunNotFound
 from traininglog.sql import reading, writing
 from traininglog.sql.reading import Chain
 from traininglog.sqlite.database import MEMORY, Database
 from traininglog.sqlite.writer import Writer
-from traininglog.values import MAX_TIME, check_time, check_uuid
+from traininglog.values import MAX_TIME, check_key, check_time, check_uuid
 
 Rows = dict[int, dict[str, Any]]
 
@@ -92,7 +92,7 @@ class SQLiteLog(TrainingLogBase):
         self._durable = durable
         why_readonly = None
         if database.readonly:
-            why_readonly = f"run {uuid.hex} was opened for reading only; open it without readonly=True to write"
+            why_readonly = f"run {uuid.hex} was opened with readonly=True: open it without to write"
         self._writer = Writer(database, uuid, durable=durable, why_readonly=why_readonly)
         self._chain: Chain | None = None
         self._chain_token: object = None
@@ -104,7 +104,7 @@ class SQLiteLog(TrainingLogBase):
             row = writing.find_run(connection, uuid.hex)
         if row is None:
             raise RunNotFound(
-                f"{self._database.name} holds no run {uuid.hex}; `traininglog runs` lists those it has"
+                f"{self._database.name} holds no run {uuid.hex}; `traininglog runs` lists its runs"
             )
         return int(row.id)
 
@@ -156,8 +156,8 @@ class SQLiteLog(TrainingLogBase):
 
     def state_dict(self) -> dict[str, Any]:
         """Return where this log stands, as a small plain dict to put into a model checkpoint."""
-        if not self.readonly and self._writer.run_id is None:
-            self._writer.claim()  # a checkpoint must name a run that is there
+        if not self.readonly:
+            self._writer.keep()
         return super().state_dict()
 
     def _close(self, outcome: Literal["finished", "failed"]) -> None:
@@ -214,14 +214,16 @@ class SQLiteLog(TrainingLogBase):
 
     def _read_value(self, time: int, key: str) -> Any:
         self._writer.check_open()
+        try:
+            name = check_key(key)
+        except InvalidKey:  # so it cannot be there; the database might not even take the question
+            raise KeyError(key) from None
         row = self._writer.pending.get(time)
-        if row is not None and key in row:
-            value = row[key]
-        elif not isinstance(key, str):
-            value = HIDDEN
+        if row is not None and name in row:
+            value = row[name]
         else:
             with self._reading() as (connection, chain):
-                value = reading.read_value(connection, chain, time, key)
+                value = reading.read_value(connection, chain, time, name)
         if value is HIDDEN:
             raise KeyError(key)
         return value
@@ -314,7 +316,7 @@ class SQLiteLog(TrainingLogBase):
 
 
 def _restore(path: str, state: dict[str, Any], durable: bool, limit: int) -> SQLiteLog:
-    """Unpickle: open the file and stand where the state says, as a child made when it is written."""
+    """Unpickle: open the file, to stand where the state says as a child made when first written."""
     log = SQLiteLog.__new__(SQLiteLog)
     log._max_value_bytes = limit
     uuid, at, status = log._checked_state(state)

@@ -31,11 +31,12 @@ class Owners:
 
     @staticmethod
     def of(database: Path) -> Owners:
-        """Return the one object of this process for a database file."""
-        path = database.with_name(database.name + "-owners")
+        """Return the one object of this process for a database file, whatever path leads to it."""
+        real = database.resolve()
+        path = real.with_name(real.name + "-owners")
         with _REGISTRY_LOCK:
             owners = _REGISTRY.get(path)
-            if owners is None:
+            if owners is None or owners._is_stale():
                 owners = _REGISTRY[path] = Owners(path)
             return owners
 
@@ -89,6 +90,17 @@ class Owners:
                     raise
                 self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         return self._descriptor
+
+    def _is_stale(self) -> bool:
+        """Tell whether the file was removed, perhaps to begin anew, and holds nothing of ours."""
+        with self._lock:
+            if self._descriptor is None or self._held:
+                return False
+            try:
+                now = self._path.stat()
+            except FileNotFoundError:
+                return True
+            return not os.path.samestat(now, os.fstat(self._descriptor))
 
     def _forget(self) -> None:
         """Drop what a forked child inherited: the locks stayed with its parent."""

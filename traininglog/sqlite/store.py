@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,16 +12,23 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from traininglog.columns import Column
 from traininglog.config import setting
-from traininglog.encoding import decode
-from traininglog.errors import AmbiguousRun, InvalidUUID, RunBusy, RunHasChildren, RunNotFound
+from traininglog.encoding import Kind, decode
+from traininglog.errors import (
+    AmbiguousRun,
+    CorruptLog,
+    InvalidUUID,
+    RunBusy,
+    RunHasChildren,
+    RunNotFound,
+)
 from traininglog.sql import reading, writing
-from traininglog.sql.merging import merge_run
+from traininglog.sql.merging import is_part_of, merge_run
 from traininglog.sql.tables import entries, keys, runs, status
-from traininglog.sqlite.database import MEMORY, Database, wal_path
+from traininglog.sqlite.database import Database, locate, wal_path
 from traininglog.sqlite.log import SQLiteLog
 from traininglog.sqlite.owners import Owners
 from traininglog.values import MAX_TIME, check_time
@@ -75,21 +83,21 @@ class Store:
     A store only looks, until it is told to delete or merge. It sees what the logs have flushed.
 
     Args:
-        database: The path of the file; by default the configured store.
+        database: The path of the file, or ``sqlite:///path``; by default the configured store.
         readonly: Never write, not even to upgrade an older file.
         create: Make the file where there is none.
 
-    Raises what `SQLiteLog` raises for a file that cannot be used.
+    Raises what `SQLiteLog` raises for a file that cannot be used, and `LogClosed` after `close()`.
 
     """
 
     def __init__(
         self, database: str | Path | None = None, *, readonly: bool = False, create: bool = False
     ) -> None:
-        name = str(database) if isinstance(database, Path) else setting("store", database)
-        if name == MEMORY:
+        path = database if isinstance(database, Path) else locate(setting("store", database))
+        if path is None:
             raise ValueError("a database in memory belongs to one log: there are no others to list")
-        self.path = Path(name).absolute()
+        self.path = path.absolute()
         self._database = Database(self.path, readonly=readonly, create=create)
         self._owners = Owners.of(self.path)
         self._finalizer = weakref.finalize(self, self._database.close)
@@ -147,21 +155,26 @@ class Store:
         return UUID(found[0])
 
     def log(self, uuid: UUID | str, **options: Any) -> SQLiteLog:
-        """Open the log of a run, named by its UUID or a prefix. Options are those of `SQLiteLog`."""
+        """Open the log of a run, by its UUID or a prefix, with the options of `SQLiteLog`."""
         return SQLiteLog(self.path, self.find(uuid), **options)
 
     def latest(self) -> UUID:
         """Return the run that was created last. Raises `RunNotFound` in an empty store."""
         with self._database.read() as connection:
-            newest = connection.scalar(select(runs.c.uuid).order_by(runs.c.id.desc()).limit(1))
+            newest = connection.scalar(
+                select(runs.c.uuid).order_by(runs.c.created.desc(), runs.c.id.desc()).limit(1)
+            )
         if newest is None:
             raise RunNotFound(f"{self.path} holds no runs yet")
         return UUID(newest)
 
     def state(self, uuid: UUID | str) -> State:
         """Return how a run stands now; see `runs`."""
+        wanted = self.find(uuid).hex
         with self._database.read() as connection:
-            row = writing.find_run(connection, self.find(uuid).hex)
+            row = writing.find_run(connection, wanted)
+        if row is None:
+            raise RunNotFound(f"run {wanted} was deleted from {self.path} meanwhile")
         return self._state(row)
 
     def _state(self, row: Any) -> State:
@@ -185,7 +198,8 @@ class Store:
         Columns: ``uuid`` (32 hex digits), ``name`` (the status value of that key, if it is a text),
         ``state``, ``created`` and ``updated`` (UTC), ``host``, ``resumed_from``, ``resumed_at``,
         and of what the run itself logged the ``first`` and ``last`` time, the number of ``rows``
-        and of ``values``. Then the last value of each key asked for, as the run sees it.
+        and of ``values``. Then the last value of each key asked for, as the run sees it; a key that
+        is called like one of these columns comes in a column ``log.<key>``.
 
         The state is worked out now, not stored: ``running`` (a live process is writing it),
         ``finished`` (it was closed), ``failed`` (an exception left it), ``lost`` (its process is
@@ -202,7 +216,7 @@ class Store:
 
         patterns = [keys] if isinstance(keys, str) else list(keys or ())
         with self._database.read() as connection:
-            rows = connection.execute(select(runs).order_by(runs.c.id)).all()
+            rows = connection.execute(select(runs).order_by(runs.c.created, runs.c.id)).all()
             names = _names(connection)
             chosen = [
                 (row, self._state(row))
@@ -215,7 +229,7 @@ class Store:
             counts = _counts(connection)
             shown = _match(connection, patterns)
             numbers = _key_numbers(connection, shown)
-            records = []
+            records, last_values = [], []
             for row, now in chosen:
                 first, last, times, values = counts.get(row.id, (None, None, 0, 0))
                 record = {
@@ -224,15 +238,9 @@ class Store:
                     "resumed_from": row.resumed_from, "resumed_at": row.resumed_at,
                     "first": first, "last": last, "rows": times, "values": values,
                 }  # fmt: skip
-                for key in shown:
-                    record[key] = _last_value(connection, row, key, numbers)
                 records.append(record)
-        dtypes: dict[str, str | None] = {
-            "uuid": "object", "name": "object", "state": "object", "created": "moment",
-            "updated": "moment", "host": "object", "resumed_from": "object", "resumed_at": "Int64",
-            "first": "Int64", "last": "Int64", "rows": "int64", "values": "int64",
-        }  # fmt: skip
-        return frames.table(records, dtypes | dict.fromkeys(shown))
+                last_values.append(_last_values(connection, row, shown, numbers))
+        return frames.table_of_runs(records, _COLUMNS, shown, last_values)
 
     def to_dataframe(
         self,
@@ -284,7 +292,9 @@ class Store:
         *,
         lineage: bool,
     ) -> Iterator[tuple[str, list[Column]]]:
-        rows = connection.execute(select(runs.c.id, runs.c.uuid).order_by(runs.c.id)).all()
+        rows = connection.execute(
+            select(runs.c.id, runs.c.uuid).order_by(runs.c.created, runs.c.id)
+        ).all()
         known = {uuid: number for number, uuid in rows}
         for uuid in known if wanted is None else dict.fromkeys(wanted):
             chain = reading.Chain(connection, known[uuid])
@@ -312,9 +322,12 @@ class Store:
         """
         root = self.find(uuid).hex
         with self._database.write() as connection:
-            doomed = [writing.find_run(connection, root)]
+            doomed = [row for row in [writing.find_run(connection, root)] if row is not None]
             for row in doomed:
-                children = select(runs).where(runs.c.resumed_from == row.uuid)
+                children = select(runs).where(
+                    runs.c.resumed_from == row.uuid,
+                    runs.c.id.not_in([known.id for known in doomed]),  # whatever a file may say
+                )
                 doomed.extend(connection.execute(children).all())
             if len(doomed) > 1 and not descendants:
                 raise RunHasChildren(
@@ -344,11 +357,13 @@ class Store:
         """Copy every run of another store into this one, and what it knows more of runs in both.
 
         Runs are told apart by their UUIDs, so that merging again, merging back, or merging in any
-        order gives the same. Where both have a value for the same place, the one of the copy that
-        was written longer counts. Nothing is removed, here or there.
+        order gives the same. Where two copies of a run have a value for the same place, the copy
+        counts that has been assigned to more often, and it tells how the run ended. Nothing is
+        removed, here or there; what a run deleted stays deleted.
 
         Raises:
-            RunBusy: A run that both have is being written here.
+            RunBusy: A run that is being written here, and of which the other store may know more.
+                Nothing was merged.
 
         """
         if not isinstance(other, Store):
@@ -357,28 +372,33 @@ class Store:
         merged = Merged([], [], [])
         with other._database.read() as source:
             theirs = source.execute(select(runs).order_by(runs.c.id)).all()
+            with self._database.read() as target:
+                for row in theirs:
+                    self._refuse_live_merge(row, writing.find_run(target, row.uuid))
             for done, row in enumerate(theirs):
                 if progress is not None:
                     progress(done, len(theirs))
                 with self._database.write() as target:
                     ours = writing.find_run(target, row.uuid)
-                    if ours is not None and ours.epoch == row.epoch:
-                        # One writer made both copies: the longer one has all that is in the other.
-                        more = row.high_water > ours.high_water
-                    else:
-                        more = True
-                    if ours is not None and more:
-                        self._refuse_live(ours)
-                    if more:
-                        merge_run(source, row, target, ours)
+                    self._refuse_live_merge(row, ours)
+                    changed = (
+                        ours is None or not is_part_of(row, ours, sure=self._owners.alive(ours.id))
+                    ) and merge_run(source, row, target, ours)
                 group = (
-                    merged.added if ours is None else merged.updated if more else merged.unchanged
-                )
+                    merged.added if ours is None
+                    else merged.updated if changed
+                    else merged.unchanged
+                )  # fmt: skip
                 group.append(UUID(row.uuid))
             if progress is not None:
                 progress(len(theirs), len(theirs))
         self._database.checkpoint()
         return merged
+
+    def _refuse_live_merge(self, theirs: Any, ours: Any) -> None:
+        # Its writer numbers keys and counts assignments by what it knows to be in the file.
+        if ours is not None and not is_part_of(theirs, ours, sure=True):
+            self._refuse_live(ours)
 
     def backup(self, path: str | Path) -> None:
         """Copy the store, as it is now, to a new file; runs may go on being written meanwhile.
@@ -401,22 +421,21 @@ class Store:
 
     def check(self) -> Check:
         """Examine the file: every page and index, and every stored value."""
-        warnings = []
-        with self._database.read() as connection:
-            found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-            problems = [str(line) for line in found if line != "ok"]
-            count = connection.scalar(select(func.count()).select_from(runs)) or 0
-            problems += reading.unreadable(connection)
-            orphans = connection.execute(
-                select(runs.c.uuid, runs.c.resumed_from).where(
-                    runs.c.resumed_from.not_in(select(runs.c.uuid))
-                )
-            ).all()
-        warnings += [
-            f"run {uuid} was resumed from {parent}, which is not in this file; merge the file that "
-            "has it"
-            for uuid, parent in orphans
-        ]
+        problems: list[str] = []
+        warnings: list[str] = []
+        count = 0
+        for look in (_damaged_pages, reading.unreadable, _impossible):
+            try:
+                with self._database.read() as connection:
+                    problems += look(connection)
+            except CorruptLog as error:
+                problems.append(str(error))
+        try:
+            with self._database.read() as connection:
+                count = connection.scalar(select(func.count()).select_from(runs)) or 0
+                warnings += _orphans(connection)
+        except CorruptLog as error:
+            problems.append(str(error))
         affected = _has_wal_reset_bug(sqlite3.sqlite_version_info)
         if affected:
             warnings.append(
@@ -424,10 +443,96 @@ class Store:
                 "checkpoint (fixed in 3.51.3, 3.50.7, 3.44.6); traininglog avoids it, others "
                 "that write to this file may not"
             )
+        problems = list(dict.fromkeys(problems))
         return Check(
             str(self.path), not problems, problems, warnings, self.revision, count, self.size(),
             sqlite3.sqlite_version, affected,
         )  # fmt: skip
+
+
+# The columns of `Store.runs` and their dtypes; a moment is a number of seconds.
+_COLUMNS = {
+    "uuid": "object", "name": "object", "state": "object", "created": "moment",
+    "updated": "moment", "host": "object", "resumed_from": "object", "resumed_at": "Int64",
+    "first": "Int64", "last": "Int64", "rows": "int64", "values": "int64",
+}  # fmt: skip
+
+# The storage classes that a kind is stored in, where decoding would not notice another.
+_FORMS = {
+    Kind.HIDDEN: ("null",),
+    Kind.NONE: ("null",),
+    Kind.BOOL: ("integer",),
+    Kind.BYTES: ("blob",),
+}
+
+
+def _damaged_pages(connection: Connection) -> list[str]:
+    found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+    problems = [str(line) for line in found if line != "ok"]
+    dangling = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    tables = Counter(str(table) for table, *_ in dangling)
+    return problems + [
+        f"table {table}: {number} rows belong to no run" for table, number in tables.items()
+    ]
+
+
+def _impossible(connection: Connection) -> list[str]:
+    """Return, for people, what can be read and yet cannot be what was written."""
+    problems = []
+    form = func.typeof(entries.c.value)
+    wrong = or_(
+        *(and_(entries.c.kind == kind.value, form.not_in(fit)) for kind, fit in _FORMS.items())
+    )
+    for uuid, time, kind, found in connection.execute(
+        select(runs.c.uuid, entries.c.time, entries.c.kind, form)
+        .join(runs, runs.c.id == entries.c.run_id)
+        .where(wrong)
+    ):
+        name = Kind(kind).name.lower()
+        problems.append(f"run {uuid}, time {time}: a value of kind {name} is stored as {found}")
+    outside = (
+        select(runs.c.uuid)
+        .join(entries, entries.c.run_id == runs.c.id)
+        .group_by(runs.c.id)
+        .having(
+            or_(
+                func.min(entries.c.time) < func.coalesce(runs.c.first_time, MAX_TIME),
+                func.max(entries.c.time) > func.coalesce(runs.c.last_time, -1),
+                (runs.c.deletions == 0) & (func.min(entries.c.kind) == Kind.HIDDEN.value),
+            )
+        )
+    )
+    problems += [
+        f"run {uuid}: it has entries that its line in the table of runs denies"
+        for uuid in connection.scalars(outside)
+    ]
+    rows = connection.execute(select(runs.c.uuid, runs.c.resumed_from)).all()
+    parents: dict[str, str | None] = {row.uuid: row.resumed_from for row in rows}
+    sound: set[str] = set()
+    for uuid in parents:
+        path: dict[str, None] = {}
+        at: str | None = uuid
+        while at in parents and at not in sound and at not in path:
+            path[at] = None
+            at = parents[at]
+        if at in path:
+            problems.append(f"run {uuid}: its lineage goes in a circle")
+        else:
+            sound.update(path)
+    return problems
+
+
+def _orphans(connection: Connection) -> list[str]:
+    rows = connection.execute(
+        select(runs.c.uuid, runs.c.resumed_from).where(
+            runs.c.resumed_from.not_in(select(runs.c.uuid))
+        )
+    )
+    return [
+        f"run {uuid} was resumed from {parent}, which is not in this file; merge the file that "
+        "has it"
+        for uuid, parent in rows
+    ]
 
 
 def _names(connection: Connection) -> dict[int, str]:
@@ -479,13 +584,17 @@ def _key_numbers(connection: Connection, names: list[str]) -> dict[tuple[int, st
     return {(run, name): number for run, name, number in rows}
 
 
-def _last_value(
-    connection: Connection, row: Any, key: str, numbers: dict[tuple[int, str], int]
-) -> Any:
-    if row.resumed_from is not None:
-        return reading.read_last(connection, reading.Chain(connection, row.id), key)
-    number = numbers.get((row.id, key))
-    return None if number is None else reading.read_own_last(connection, row.id, number)
+def _last_values(
+    connection: Connection, row: Any, names: list[str], numbers: dict[tuple[int, str], int]
+) -> list[Any]:
+    if names and row.resumed_from is not None:
+        chain = reading.Chain(connection, row.id)
+        return [reading.read_last(connection, chain, key) for key in names]
+    own = [numbers.get((row.id, key)) for key in names]
+    return [
+        None if number is None else reading.read_own_last(connection, row.id, number)
+        for number in own
+    ]
 
 
 def _has_wal_reset_bug(version: tuple[int, ...]) -> bool:

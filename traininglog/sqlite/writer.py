@@ -53,7 +53,7 @@ class Writer:
         self.pending: dict[int, dict[str, Any]] = {}
         self.status: dict[str, Any] | None = None  # known only while we are the one who writes it
         self.parent: tuple[UUID, int] | None = None
-        self.assigned = False  # by this object, ever
+        self.assigned = False  # ever, by this object; if not, a run it made may vanish again
         self._durable = durable
         self._why_readonly = why_readonly
         self._pid = os.getpid()
@@ -154,6 +154,14 @@ class Writer:
             self._saved_keys = len(self.keys)
             self.status = reading.read_status(connection, self.run_id)
         self._claim_lock(self.run_id)
+
+    def keep(self) -> None:
+        """See to it that the run is in the file and stays: a checkpoint is about to name it."""
+        with self.lock:
+            self.check_open()
+            if self.run_id is None:
+                self.claim()
+            self.assigned = True
 
     def _birth(self, connection: Any) -> None:
         if self.run_id is None:
@@ -260,8 +268,10 @@ class Writer:
         self._flush_at = 0.0
 
     def _save(self, connection: Any, changes: dict[str, Any] | None = None) -> int:
-        """Write what is pending and return the new high-water mark. Forgets nothing: the
-        transaction may yet fail."""
+        """Write what is pending, and return the new high-water mark.
+
+        Nothing is forgotten here: the transaction may yet fail.
+        """
         run_id = self.run_id
         assert run_id is not None  # noqa: S101
         now = time.time()

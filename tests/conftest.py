@@ -1,0 +1,22 @@
+"""What all tests share."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "default",
+    deadline=None,  # machines are shared and noisy: a slow example is not a wrong one
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("default")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(tmp_path_factory, monkeypatch):
+    """Keep the settings of whoever runs the tests, and files in their folder, out of them."""
+    for name in list(os.environ):
+        if name.startswith("TRAININGLOG_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))

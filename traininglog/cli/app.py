@@ -1,0 +1,49 @@
+"""The commands and their group: the one place that knows all of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from traininglog import __version__
+from traininglog.cli import comparing, exporting, listing, plotting, showing, tailing, upkeep
+from traininglog.cli.mistakes import Manners
+
+app = typer.Typer(
+    cls=Manners,
+    name="traininglog",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # a bug shows Python's own traceback, to be reported as it is
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"traininglog {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def traininglog(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Say which it is."),
+    ] = False,
+) -> None:
+    """Look at training logs, and look after the stores that hold them.
+
+    A store is one SQLite file of many runs. Name it with --store, or set TRAININGLOG_STORE.
+    A run is named by the start of its UUID; where one is left out, the latest is taken.
+
+    Example: traininglog runs --store runs.db
+    """
+
+
+for _command in (
+    listing.runs, showing.show, tailing.tail, plotting.plot, exporting.export, comparing.diff,
+    upkeep.merge, upkeep.backup, upkeep.check, upkeep.delete, upkeep.upgrade, upkeep.demo,
+):  # fmt: skip
+    app.command()(_command)

@@ -1,0 +1,181 @@
+"""`traininglog export`: runs as CSV, Parquet or JSON lines."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+from uuid import UUID
+
+import typer
+
+from traininglog.cli.files import check_target, complete, stdout_is_wanted
+from traininglog.cli.formats import (
+    Part,
+    Parts,
+    require_pyarrow,
+    write_csv,
+    write_jsonl,
+    write_parquet,
+)
+from traininglog.cli.mistakes import Mistake, asking
+from traininglog.cli.options import ForceOption, KeysOption, RunsArgument, StoreOption
+from traininglog.cli.stores import columns, opened, patterns, reading, several
+from traininglog.cli.terminal import note, progress
+from traininglog.cli.text import counted, visible
+
+if TYPE_CHECKING:
+    from traininglog.sqlite.store import Store
+
+_SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl",
+             ".ndjson": "jsonl"}  # fmt: skip
+
+
+class Layout(StrEnum):
+    """What a line of output is."""
+
+    WIDE = "wide"
+    LONG = "long"
+
+
+def export(
+    runs: RunsArgument = None,
+    store: StoreOption = None,
+    every: Annotated[bool, typer.Option("--all", "-a", help="Export all runs.")] = False,
+    keys: KeysOption = None,
+    start: Annotated[int | None, typer.Option(help="The first time to take.")] = None,
+    stop: Annotated[int | None, typer.Option(help="The time to stop before.")] = None,
+    layout: Annotated[
+        Layout | None,
+        typer.Option(help="A line a row, or a line a value. Default: wide for one run, else long."),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--format", metavar="FORMAT", help="csv, parquet or jsonl. Default: by suffix, or csv."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help='Where to. Default, and "-": stdout.'),
+    ] = None,
+    force: ForceOption = False,
+) -> None:
+    """Export runs as CSV, JSON lines or Parquet.
+
+    A resumed run is exported with what it sees of its ancestors. Several runs, or --all, have a
+    column for the run. None, NaN and absent are three things in every format:
+
+    CSV: floats have all their digits; NaN is NaN, None is None, absent is an empty cell. A text
+    that a spreadsheet would run as a formula gets a leading '. Long lines: time, key, value, type.
+
+    JSON lines: wide {"time", "row": {KEY: VALUE}}, an absent key is not in the row; long {"time",
+    "key", "value", "type"}. NaN is the string "NaN", infinities "Infinity" and "-Infinity", None
+    is null; the type ("float", "text", ...) tells the float NaN from the text "NaN".
+
+    Parquet: wide, a column per key, of numbers where all are, else of text, null where there is
+    none; long, time, key, value (a number or null), text (of what is not a number) and type.
+
+    Example: traininglog export --all --keys 'val/*' --output val.parquet
+    """
+    kind = _format(kind, output)
+    if runs and every:
+        raise Mistake("name runs or say --all, not both")
+    to_stdout = stdout_is_wanted(output)
+    if kind == "parquet":
+        if to_stdout:
+            raise Mistake("Parquet goes to a file: name one with --output")
+        require_pyarrow()
+    if output is not None and not to_stdout:
+        check_target(output, force=force)
+    with opened(store) as file:
+        chosen = [UUID(str(uuid)) for uuid in file.runs()["uuid"]] if every else several(file, runs)
+        with_run = every or len(chosen) > 1
+        long = layout is Layout.LONG if layout is not None else with_run
+        if to_stdout:
+            with _stdout() as stream:
+                _write(stream, kind, _parts(file, chosen, keys, start, stop), long, with_run)
+            return
+        assert output is not None  # noqa: S101 - it does not go to stdout
+        with complete(output, force=force) as part, progress("Exporting") as tell:
+            parts = _counted(_parts(file, chosen, keys, start, stop), len(chosen), tell)
+            if kind == "parquet":
+                write_parquet(part, parts, long=long, with_run=with_run)
+            else:
+                with part.open("w", encoding="utf-8", errors="backslashreplace") as stream:
+                    _write(stream, kind, parts, long, with_run)
+        note(f"exported {counted(len(chosen), 'run')} to {output}")
+
+
+def _format(kind: str | None, output: Path | None) -> str:
+    if kind is not None:
+        if kind not in ("csv", "parquet", "jsonl"):
+            raise Mistake(f"there is no format {kind!r}; there are: csv, parquet, jsonl")
+        return kind
+    if stdout_is_wanted(output):
+        return "csv"
+    assert output is not None  # noqa: S101 - it does not go to stdout
+    known = _SUFFIXES.get(output.suffix.lower())
+    if known is None:
+        raise Mistake(
+            f"the suffix of {output} names no format: use .csv, .parquet or .jsonl, or --format"
+        )
+    return known
+
+
+def _parts(
+    store: Store, runs: list[UUID], keys: list[str] | None, start: int | None, stop: int | None
+) -> Iterator[Part]:
+    wanted = patterns(keys)
+    for run in runs:
+        with asking():
+            if len(runs) == 1:  # the log knows a key that is in the store, but not in this run
+                with reading(store, run) as log:
+                    frame = log.to_dataframe(wanted, start, stop, layout="long")
+                    found = columns(frame)
+                    if wanted is not None:
+                        _require(wanted, log.keys_seen())
+            else:
+                found = columns(store.to_dataframe([run], wanted, start, stop))
+        yield Part(run.hex, found)
+
+
+def _require(keys: list[str], seen: list[str]) -> None:
+    from traininglog.cli.matching import require
+
+    require(keys, seen)
+
+
+def _counted(parts: Parts, total: int, tell: object) -> Iterator[Part]:
+    for done, part in enumerate(parts):
+        if callable(tell):
+            tell(done, total)
+        yield part
+
+
+def _write(stream: TextIO, kind: str, parts: Parts, long: bool, with_run: bool) -> None:
+    if kind == "jsonl":
+        write_jsonl(stream, parts, long=long, with_run=with_run)
+    else:
+        shown = visible if stream.isatty() else str
+        write_csv(stream, parts, long=long, with_run=with_run, shown=shown)
+
+
+@contextmanager
+def _stdout() -> Iterator[TextIO]:
+    """Give stdout as UTF-8, whatever the locale: a file that it goes to is read elsewhere."""
+    sys.stdout.flush()
+    buffer = getattr(sys.stdout, "buffer", None)
+    if buffer is None or sys.stdout.isatty():
+        yield sys.stdout
+        return
+    stream = io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace", newline="")
+    try:
+        yield stream
+        stream.flush()
+    finally:
+        stream.detach()

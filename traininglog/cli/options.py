@@ -1,0 +1,35 @@
+"""The arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from traininglog.cli.json_output import PROMISE
+
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        "-s",
+        metavar="PATH",
+        help="The store. Default: TRAININGLOG_STORE, else a TOML file's, else traininglog.db.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help=f"Print JSON. {PROMISE}")]
+RunArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", help="A UUID or the start of one. Default: the latest run."),
+]
+RunsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[RUN]...", help="UUIDs or their starts. Default: the latest run."),
+]
+KeysOption = Annotated[
+    list[str] | None,
+    typer.Option("--keys", "-k", metavar="GLOB", help="A key, or a glob of keys. Repeatable."),
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Overwrite the output file if it exists.")
+]

@@ -1,0 +1,159 @@
+"""Curves as a PNG or SVG, drawn by matplotlib."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from traininglog.cli.curves import Curve, smoothed, thinned
+from traininglog.cli.text import shortened
+from traininglog.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MOST_POINTS = 8000  # a curve of more looks no different
+# Told apart with any kind of colour vision, and in this order in grey as well (after Okabe, Ito).
+_COLOURS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#4D4D4D",
+)  # fmt: skip
+_DASHES = ("-", "--", ":", "-.")
+_INK, _FAINT, _GRID = "#333333", "#8A8A8A", "#E6E6E6"
+
+
+def save(
+    path: Path,
+    kind: str,
+    groups: Sequence[Sequence[Curve]],
+    x: str,
+    *,
+    log_y: bool,
+    smooth: int,
+) -> None:
+    """Draw a panel per group of curves into a file."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise MissingExtra(
+            'a picture needs matplotlib; install it with: pip install "traininglog[plot]"'
+        ) from error
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    style = {
+        "font.size": 10.0, "axes.edgecolor": _FAINT, "axes.labelcolor": _INK, "text.color": _INK,
+        "xtick.color": _FAINT, "ytick.color": _FAINT, "xtick.labelcolor": _INK,
+        "ytick.labelcolor": _INK, "axes.titlesize": 11.0, "svg.fonttype": "path",
+        "agg.path.chunksize": 20000,
+    }  # fmt: skip
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        # A letter that the font lacks is drawn as a box; that is no news to who chose the name.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        across = 1 if len(groups) <= 3 else 2
+        down = -(-len(groups) // across)
+        height = 4.6 if down == 1 else 2.6 * down + 0.6
+        figure = Figure(figsize=(8.0 if across == 1 else 11.0, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(down, across, squeeze=False, sharex=True)
+        flat = [axis for row in axes for axis in row]
+        for axis, curves in zip(flat, groups, strict=False):
+            _draw(axis, curves, log_y=log_y, smooth=smooth, single=len(groups) == 1)
+        for number, axis in enumerate(flat):
+            if number >= len(groups):
+                axis.set_visible(False)
+            elif number >= len(groups) - across:  # nothing stands below
+                axis.set_xlabel(shortened(x, 60), parse_math=False)
+                axis.tick_params(labelbottom=True)
+        _entitle(figure, groups)
+        figure.savefig(path, format=kind, dpi=160, facecolor="white")
+
+
+def _draw(axis: Axes, curves: Sequence[Curve], *, log_y: bool, smooth: int, single: bool) -> None:
+    keys = list(dict.fromkeys(curve.key for curve in curves))
+    runs = list(dict.fromkeys(curve.run for curve in curves))
+    handles: list[Any] = []
+    labels: list[str] = []
+    for number, curve in enumerate(curves):
+        if len(keys) > 1 and len(runs) > 1:  # a colour a run, a kind of line a key
+            colour = _COLOURS[runs.index(curve.run) % len(_COLOURS)]
+            dash = _DASHES[keys.index(curve.key) % len(_DASHES)]
+            labels.append(f"{curve.key}, {curve.run}")
+        else:
+            place = runs.index(curve.run) if len(runs) > 1 else number
+            colour, dash = _COLOURS[place % len(_COLOURS)], _DASHES[place // len(_COLOURS) % 4]
+            labels.append(curve.run if len(runs) > 1 else curve.key)
+        handles.append(_line(axis, curve, colour, dash, smooth=smooth))
+    marks = {mark for curve in curves for mark in curve.resumed}
+    resumed = [
+        axis.axvline(mark, color=_FAINT, linewidth=0.9, linestyle=(0, (2, 3)), zorder=1)
+        for mark in sorted(marks)
+    ]
+    if resumed:
+        handles.append(resumed[0])
+        labels.append("resumed")
+    if log_y:
+        axis.set_yscale("log")
+    axis.grid(visible=True, color=_GRID, linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.margins(x=0.02)
+    axis.tick_params(length=3)
+    name = shortened(keys[0] if len(keys) == 1 else "value", 40)
+    axis.set_ylabel(name, parse_math=False)
+    if single and len(handles) > 1 or len(handles) > (2 if resumed else 1):
+        _legend(axis, handles, labels)
+
+
+def _line(axis: Axes, curve: Curve, colour: str, dash: str, *, smooth: int) -> Any:
+    xs, ys = thinned(curve.xs, curve.ys, _MOST_POINTS)
+    alone = len(curve.xs) < 2 or _sparse(curve)
+    marker = {"marker": "o", "markersize": 3.5} if alone else {}
+    if smooth <= 1:
+        (line,) = axis.plot(xs, ys, color=colour, linestyle=dash, linewidth=1.5, **marker)
+        return line
+    axis.plot(xs, ys, color=colour, linestyle=dash, linewidth=0.8, alpha=0.25)
+    xs, ys = thinned(curve.xs, smoothed(curve.ys, smooth), _MOST_POINTS)
+    (line,) = axis.plot(xs, ys, color=colour, linestyle=dash, linewidth=1.8, **marker)
+    return line
+
+
+def _sparse(curve: Curve) -> bool:
+    """Tell whether the points are few enough to be shown as such, or lie alone between gaps."""
+    finite = [y == y for y in curve.ys]  # noqa: PLR0124 - a gap is NaN
+    alone = any(
+        here and not (before or after)
+        for before, here, after in zip([False, *finite], finite, [*finite[1:], False], strict=False)
+    )
+    return len(finite) <= 40 or (alone and len(finite) <= 400)
+
+
+def _legend(axis: Axes, handles: Sequence[Any], labels: Sequence[str]) -> None:
+    # Set afterwards: matplotlib leaves out labels that start with "_".
+    legend = axis.legend(
+        handles, ["-"] * len(labels), frameon=False, fontsize=9, handlelength=1.8, loc="best"
+    )
+    for text, label in zip(legend.get_texts(), labels, strict=True):
+        text.set_parse_math(False)  # a "$" in a name is a "$"
+        text.set_text(shortened(label, 60))
+
+
+def _entitle(figure: Any, groups: Sequence[Sequence[Curve]]) -> None:
+    runs = list(dict.fromkeys(curve.run for curves in groups for curve in curves))
+    title = runs[0] if len(runs) == 1 else f"{len(runs)} runs"
+    text = figure.suptitle(shortened(title, 80), fontsize=11, x=0.01, ha="left")
+    text.set_parse_math(False)
+    nans = [
+        f"{curve.key}: first NaN at {curve.first_nan}" + (f", {curve.run}" if len(runs) > 1 else "")
+        for curves in groups
+        for curve in curves
+        if curve.first_nan is not None
+    ]
+    if nans:
+        more = f"; and {len(nans) - 3} more" if len(nans) > 3 else ""
+        below = figure.supxlabel(
+            shortened("; ".join(nans[:3]) + more, 150), fontsize=8.5, color="#B03A2E", x=0.01,
+            ha="left",
+        )  # fmt: skip
+        below.set_parse_math(False)

@@ -1,0 +1,181 @@
+"""`traininglog plot`: curves, as a picture or in the terminal."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+
+from traininglog.cli.curves import GAP, Curve
+from traininglog.cli.files import check_target, complete
+from traininglog.cli.matching import is_glob, require
+from traininglog.cli.mistakes import Mistake
+from traininglog.cli.options import ForceOption, KeysOption, RunsArgument, StoreOption
+from traininglog.cli.stores import columns, opened, patterns, reading, several, shortest
+from traininglog.cli.terminal import note, on_terminal, progress
+from traininglog.cli.text import visible
+from traininglog.columns import Column
+
+if TYPE_CHECKING:
+    from traininglog.sqlite.log import SQLiteLog
+    from traininglog.sqlite.store import Store
+
+_FORMATS = {".png": "png", ".svg": "svg"}
+_MOST_PANELS = 12
+
+
+def plot(
+    runs: RunsArgument = None,
+    store: StoreOption = None,
+    keys: KeysOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="A .png or .svg. Default: in the terminal."
+        ),
+    ] = None,
+    x: Annotated[
+        str | None, typer.Option("--x", metavar="KEY", help="Plot over a key instead of time.")
+    ] = None,
+    log_y: Annotated[bool, typer.Option("--log-y", help="A logarithmic axis.")] = False,
+    smooth: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Show the mean over N values.")
+    ] = 1,
+    panels: Annotated[
+        bool, typer.Option("--panels", help="A panel per key. Without --keys it is so anyway.")
+    ] = False,
+    force: ForceOption = False,
+) -> None:
+    """Plot keys of one or several runs. Without --keys, every key that has numbers.
+
+    A NaN is a gap, and the first one is mentioned. A resumed run is one curve with its ancestors;
+    a faint vertical line stands where it was resumed. Needs: pip install "traininglog[plot]"
+
+    Example: traininglog plot 1f3a 99c0 --keys loss --smooth 20 --output loss.png
+    """
+    if output is not None:
+        if output.suffix.lower() not in _FORMATS:
+            raise Mistake(f"the suffix of {output} names no format of pictures: use .png or .svg")
+        check_target(output, force=force)
+    with opened(store) as file:
+        chosen = several(file, runs)
+        curves: list[Curve] = []
+        seen: list[str] = []
+        with progress("Reading") as tell:
+            for number, uuid in enumerate(chosen):
+                tell(number, len(chosen))
+                with reading(file, uuid) as log:
+                    seen += log.keys_seen()
+                    curves += _curves(log, _called(file, log, uuid), patterns(keys), x)
+    require(keys, seen)
+    if not curves:
+        raise Mistake("there is nothing to plot: no such key has a number")
+    panels = panels or not keys
+    shown = list(dict.fromkeys(curve.key for curve in curves))
+    if panels and len(shown) > _MOST_PANELS:
+        raise Mistake(
+            f"{len(shown)} keys have numbers, which is too much for one picture: choose with --keys"
+        )
+    if log_y:
+        curves = [curve._replace(ys=[y if y > 0 else GAP for y in curve.ys]) for curve in curves]
+    groups = [[c for c in curves if c.key == key] for key in shown] if panels else [curves]
+    for curve in curves:
+        if curve.first_nan is not None:
+            note(f"{curve.key}: first NaN at time {curve.first_nan} ({curve.run})")
+    axis = visible(x or "time")
+    if output is None:
+        from traininglog.cli.terminal_charts import draw
+
+        draw(groups, axis, log_y=log_y, smooth=smooth, colour=on_terminal())
+        return
+    from traininglog.cli.pictures import save
+
+    with complete(output, force=force) as part:
+        save(part, _FORMATS[output.suffix.lower()], groups, axis, log_y=log_y, smooth=smooth)
+    note(f"plotted {', '.join(shown)} to {output}")
+
+
+def _called(store: Store, log: SQLiteLog, uuid: UUID) -> str:
+    name = log.status.get("name")
+    short = shortest(store, uuid.hex)
+    return f"{visible(name)} ({short})" if isinstance(name, str) and name else short
+
+
+def _curves(log: SQLiteLog, run: str, wanted: list[str] | None, x: str | None) -> list[Curve]:
+    if x is not None:
+        require([x], log.keys_seen())
+    asked = None if wanted is None else [*wanted, *([x] if x else [])]
+    found = {c.key: c for c in columns(log.to_dataframe(asked, layout="long"))}
+    places = None if x is None else _places(found[x])
+    resumed = sorted(
+        item.resumed_at
+        for item in log.lineage()
+        if item.resumed_at is not None and item.resumed_at >= 0
+    )
+    exact = {key for key in wanted or () if not is_glob(key)}
+    curves = []
+    for key, column in found.items():
+        if key == x and key not in exact:
+            continue
+        if not any(map(_is_number, column.values)) or not all(map(_can_be_shown, column.values)):
+            if key in exact:
+                bad = next(v for v in column.values if not _is_number(v))
+                raise Mistake(
+                    f"{key!r} cannot be plotted: it holds a {type(bad).__name__}, not only numbers"
+                )
+            continue
+        curves.append(_curve(column, run, places, resumed))
+    return curves
+
+
+def _curve(column: Column, run: str, places: dict[int, float] | None, resumed: list[int]) -> Curve:
+    points = [
+        (float(time) if places is None else places[time], _height(value))
+        for time, value in zip(column.times, column.values, strict=True)
+        if places is None or time in places
+    ]
+    if places is None:
+        marks = [float(time) for time in resumed]
+    else:
+        points.sort(key=lambda point: point[0])
+        times = sorted(places)
+        marks = [
+            places[times[at - 1]] for time in resumed if (at := bisect.bisect_right(times, time))
+        ]
+    nans = (
+        time
+        for time, value in zip(column.times, column.values, strict=True)
+        if isinstance(value, float) and math.isnan(value)
+    )
+    return Curve(
+        visible(column.key), run, [x for x, _ in points], [y for _, y in points], marks,
+        next(nans, None),
+    )  # fmt: skip
+
+
+def _places(column: Column) -> dict[int, float]:
+    """Return the x of each time at which the key that gives it is a finite number."""
+    places = {
+        time: float(value)
+        for time, value in zip(column.times, column.values, strict=True)
+        if _is_number(value) and math.isfinite(value)
+    }
+    if not places:
+        raise Mistake(f"{column.key!r} has no numbers to plot over")
+    return places
+
+
+def _height(value: Any) -> float:
+    return float(value) if value is not None and math.isfinite(value) else GAP
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
+
+
+def _can_be_shown(value: Any) -> bool:
+    return value is None or _is_number(value)

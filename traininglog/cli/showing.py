@@ -1,0 +1,183 @@
+"""`traininglog show`: everything about one run."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from traininglog.cli.json_output import jsonable, print_json
+from traininglog.cli.listing import STYLES
+from traininglog.cli.options import JsonOption, RunArgument, StoreOption
+from traininglog.cli.stores import chosen, named, opened, reading, records, shortest
+from traininglog.cli.summaries import Summary, at, summaries
+from traininglog.cli.terminal import Cell, Heading, note, on_terminal, say, table
+from traininglog.cli.text import brief, counted, moment, point, size
+
+if TYPE_CHECKING:
+    from traininglog.base import Ancestor
+    from traininglog.sqlite.store import Store
+
+_TREE = 12  # runs of a lineage that are shown; a long one is cut in the middle
+
+
+def show(run: RunArgument = None, store: StoreOption = None, json: JsonOption = False) -> None:
+    """Show one run: its state, lineage, status and keys.
+
+    What it inherits from the runs that it was resumed from counts as its own here, as it does for
+    everyone who reads its log.
+
+    Example: traininglog show 1f3a
+    """
+    with opened(store) as file:
+        uuid = chosen(file, run)
+        lines = {line["uuid"]: line for line in records(file.runs())}
+        line = lines[uuid.hex]
+        children = [other for other in lines.values() if other["resumed_from"] == uuid.hex]
+        with reading(file, uuid) as log:
+            lineage, status, found = log.lineage(), log.status.copy(), summaries(log)
+        if json:
+            print_json(_record(file, line, lineage, children, status, found))
+            return
+        _print_identity(file, line)
+        say("")
+        _print_lineage(file, lines, lineage, children)
+        say("")
+        _print_status(status)
+        say("")
+        _print_keys(found)
+
+
+def _print_identity(store: Store, line: dict[str, Any]) -> None:
+    now = datetime.now(UTC) if on_terminal() else None
+    span = "no rows of its own"
+    if line["rows"]:
+        span = f"{counted(line['rows'], 'row')} at {line['first']} to {line['last']}, " + counted(
+            line["values"], "value"
+        )
+    facts = [
+        ("run", Cell(line["uuid"], "bold")),
+        ("name", named(line)),
+        ("state", Cell(line["state"], STYLES.get(line["state"], ""))),
+        ("created", moment(line["created"], now)),
+        ("updated", moment(line["updated"], now)),
+        ("host", line["host"]),
+        ("logged", span),
+        ("store", f"{store.path}, {size(store.size().total)}"),
+    ]
+    table_of_facts([(name, value) for name, value in facts if value])
+
+
+def table_of_facts(facts: list[tuple[str, Any]]) -> None:
+    """Print names and what is to be said of each, a line each."""
+    from traininglog.cli.terminal import line
+
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        shown = value if isinstance(value, Cell) else Cell(str(value))
+        line([Cell(name.ljust(width), "dim"), Cell(_escaped(shown.text), shown.style)])
+
+
+def _escaped(text: str) -> str:
+    from traininglog.cli.text import visible
+
+    return visible(text)
+
+
+def _print_lineage(
+    store: Store,
+    lines: dict[str, dict[str, Any]],
+    lineage: list[Ancestor],
+    children: list[dict[str, Any]],
+) -> None:
+    say("Lineage", "bold")
+    branches: list[tuple[UUID, int | None]] = [(item.uuid, item.resumed_at) for item in lineage]
+    branches.reverse()
+    depth = 0
+    for number, (uuid, resumed_at) in enumerate(branches):
+        if len(branches) > _TREE and 2 <= number < len(branches) - _TREE + 2:
+            if number == 2:
+                say(_branch(depth, f"… {len(branches) - _TREE} more"))
+                depth += 1
+            continue
+        current = number == len(branches) - 1
+        say(
+            _branch(depth, _run_in_tree(store, lines.get(uuid.hex), uuid, resumed_at))
+            + ("  <- this run" if current and (len(branches) > 1 or children) else ""),
+            "bold" if current else "",
+        )
+        depth += 1
+    for child in children[:_TREE]:
+        resumed_at = child["resumed_at"]
+        say(_branch(depth, _run_in_tree(store, child, UUID(child["uuid"]), resumed_at)))
+    if len(children) > _TREE:
+        say(_branch(depth, f"… {len(children) - _TREE} more"))
+
+
+def _branch(depth: int, text: str) -> str:
+    return "  " + "   " * (depth - 1) + ("└─ " if depth else "") + text
+
+
+def _run_in_tree(
+    store: Store, line: dict[str, Any] | None, uuid: UUID, resumed_at: int | None
+) -> str:
+    if line is None:
+        return f"{uuid.hex} (not in this store)"
+    parts = [shortest(store, uuid.hex)]
+    if named(line):
+        parts.append(str(named(line)))
+    if resumed_at is not None:
+        parts.append(
+            f"resumed at {resumed_at}" if resumed_at >= 0 else f"resumed {point(resumed_at)}"
+        )
+    return "  ".join(parts)
+
+
+def _print_status(status: dict[str, Any]) -> None:
+    say("Status", "bold")
+    if not status:
+        say("  (none)")
+        return
+    table_of_facts([(f"  {_escaped(key)}", brief(value)) for key, value in status.items()])
+
+
+def _print_keys(found: list[Summary]) -> None:
+    if not found:
+        note("nothing has been logged yet")
+        return
+    table(
+        [
+            Heading("KEY", cut=True), Heading("COUNT", right=True), Heading("LAST", cut=True),
+            Heading("MIN"), Heading("MAX"), Heading("NAN"),
+        ],
+        [
+            [
+                Cell(item.key, "bold"), str(item.count), at(item.last), at(item.min), at(item.max),
+                Cell(f"{item.nan_count}, first @ {item.first_nan}", "bold red")
+                if item.nan_count else "-",
+            ]
+            for item in found
+        ],
+    )  # fmt: skip
+
+
+def _record(
+    store: Store,
+    line: dict[str, Any],
+    lineage: list[Ancestor],
+    children: list[dict[str, Any]],
+    status: dict[str, Any],
+    found: list[Summary],
+) -> dict[str, Any]:
+    record: dict[str, Any] = {key: jsonable(value) for key, value in line.items()}
+    record["name"] = named(line)
+    return record | {
+        "store": str(store.path),
+        "store_bytes": store.size().total,
+        "lineage": [{"uuid": item.uuid.hex, "resumed_at": item.resumed_at} for item in lineage],
+        "children": [
+            {"uuid": child["uuid"], "resumed_at": child["resumed_at"]} for child in children
+        ],
+        "status": status,
+        "keys": [item.as_dict() for item in found],
+    }

@@ -1,0 +1,84 @@
+"""What a log holds, key by key: for `show` and `diff`."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from traininglog.cli.stores import columns
+from traininglog.cli.text import brief, shortened
+from traininglog.columns import Column, Point
+
+if TYPE_CHECKING:
+    from traininglog.sqlite.log import SQLiteLog
+
+
+class Summary(NamedTuple):
+    """One key of a log in a few numbers."""
+
+    key: str
+    count: int
+    first_time: int
+    last: Point
+    min: Point | None  #: None where no value is a number
+    max: Point | None
+    nan_count: int
+    first_nan: int | None  #: the time of the first NaN
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {
+            "key": self.key,
+            "count": self.count,
+            "first_time": self.first_time,
+            "last": self.last._asdict(),
+            "min": None if self.min is None else self.min._asdict(),
+            "max": None if self.max is None else self.max._asdict(),
+            "nan_count": self.nan_count,
+            "first_nan": self.first_nan,
+        }
+
+
+def summaries(log: SQLiteLog) -> list[Summary]:
+    """Return a summary of every key that a log sees, in the log's order."""
+    return [_summary(column) for column in columns(log.to_dataframe(layout="long"))]
+
+
+def difference(one: Any, other: Any) -> float | int | None:
+    """Return by how much one value is more than the other, if both are numbers."""
+    if not is_number(one) or not is_number(other):
+        return None
+    result: float | int = one - other
+    return result
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is an int or a float; a bool is not meant as one."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def at(where: Point | None) -> str:
+    """Return a value and its time as a short text."""
+    if where is None:
+        return "-"
+    return f"{shortened(brief(where.value), 24)} @ {where.time}"
+
+
+def _summary(column: Column) -> Summary:
+    pairs = list(zip(column.times, column.values, strict=True))
+    nans = [time for time, value in pairs if isinstance(value, float) and math.isnan(value)]
+    numbers = [
+        Point(time, value)
+        for time, value in pairs
+        if is_number(value) and not (isinstance(value, float) and math.isnan(value))
+    ]
+    return Summary(
+        column.key,
+        len(pairs),
+        column.times[0],
+        Point(column.times[-1], column.values[-1]),
+        min(numbers, key=lambda point: point.value, default=None),
+        max(numbers, key=lambda point: point.value, default=None),
+        len(nans),
+        nans[0] if nans else None,
+    )

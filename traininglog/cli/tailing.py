@@ -1,0 +1,175 @@
+"""`traininglog tail`: the last rows of a run, and those to come."""
+
+from __future__ import annotations
+
+import sys
+import time as clock
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+
+from traininglog.cli.json_output import dumps
+from traininglog.cli.matching import is_glob, matches, require
+from traininglog.cli.options import JsonOption, KeysOption, RunArgument, StoreOption
+from traininglog.cli.stores import chosen, opened, reading, shortest
+from traininglog.cli.terminal import Cell, fit, line, note
+from traininglog.cli.text import brief, visible
+
+if TYPE_CHECKING:
+    from traininglog.sqlite.log import SQLiteLog
+    from traininglog.sqlite.store import Store
+
+Row = dict[str, Any]
+
+_NARROW = 10  # the least width of a column: what "-0.001234" and its like need
+_WIDE = 24
+
+
+def tail(
+    run: RunArgument = None,
+    store: StoreOption = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with new rows until the run ends.")
+    ] = False,
+    rows: Annotated[int, typer.Option("--rows", "-n", min=0, help="How many of the last.")] = 10,
+    keys: KeysOption = None,
+    interval: Annotated[
+        float, typer.Option(min=0.05, help="Seconds between two looks at the store.")
+    ] = 0.5,
+    json: JsonOption = False,
+) -> None:
+    """Print the last rows of a run, and with --follow those that come.
+
+    Rows appear when the training process flushes them. A row that gains values after it was
+    printed is printed again. Following ends by itself when the run does, and says how it ended.
+
+    With --json, a line a row: {"run", "time", "row": {KEY: VALUE}}.
+
+    Example: traininglog tail --follow --keys loss --keys 'val/*'
+    """
+    with opened(store) as file:
+        uuid = chosen(file, run)
+        with reading(file, uuid) as log:
+            if keys:
+                # A run that is followed may log a key that it is asked for later.
+                require([key for key in keys if not (follow and not is_glob(key))], log.keys_seen())
+            printer = JsonLines(uuid) if json else Lines(keys)
+            shown = _last_rows(log, rows, keys)
+            printer.expect(shown)
+            for time, row in shown:
+                printer.print(time, row)
+            if follow:
+                _follow(file, log, keys, printer, interval)
+
+
+def _last_rows(log: SQLiteLog, count: int, keys: list[str] | None) -> list[tuple[int, Row]]:
+    """Return the last rows that hold any of the keys, the latest last."""
+    found: list[tuple[int, Row]] = []
+    times = reversed(log) if count else iter(())
+    while len(found) < count and (time := next(times, None)) is not None:
+        row = _row(log, time, keys)
+        if row:
+            found.append((time, row))
+    return found[::-1]
+
+
+def _row(log: SQLiteLog, time: int, keys: list[str] | None) -> Row:
+    return {key: value for key, value in log[time].items() if matches(key, keys)}
+
+
+def _follow(
+    store: Store, log: SQLiteLog, keys: list[str] | None, printer: Printer, interval: float
+) -> None:
+    position = max(log, default=0)
+    printed: Row | None = _row(log, position, keys)
+    waiting: tuple[int, Row] | None = None
+    while True:
+        # The state first: whatever a run logged before it ended is then read after it.
+        state = store.state(log.uuid)
+        times = list(log[position:])
+        for time in times:
+            row = _row(log, time, keys)
+            if time == position and _same(printed, row):
+                continue
+            if time == times[-1] and state == "running":
+                # The newest row may be half written: it is to look the same a second time.
+                if waiting is None or waiting[0] != time or not _same(waiting[1], row):
+                    waiting = time, row
+                    break
+            if row:
+                printer.print(time, row)
+            position, printed = time, row
+        sys.stdout.flush()
+        if state != "running":
+            note(f"run {shortest(store, log.h_uuid)} is {state}")
+            return
+        clock.sleep(interval)
+
+
+def _same(one: Row | None, other: Row) -> bool:
+    """Tell whether two rows show the same; by what is printed, as NaN and arrays do not compare."""
+    return one is not None and dumps(one) == dumps(other)
+
+
+class Printer:
+    """Prints rows, one after the other."""
+
+    def expect(self, rows: Sequence[tuple[int, Row]]) -> None:
+        """Look at the rows that come first, to make room for them."""
+
+    def print(self, time: int, row: Row) -> None:
+        """Print a row."""
+        raise NotImplementedError
+
+
+class JsonLines(Printer):
+    """Prints a JSON object a line."""
+
+    def __init__(self, run: UUID) -> None:
+        self._run = run.hex
+
+    def print(self, time: int, row: Row) -> None:
+        """Print a row."""
+        print(dumps({"run": self._run, "time": time, "row": row}))  # noqa: T201 - the output
+
+
+class Lines(Printer):
+    """Prints a column per key, under a header that is repeated when a new key turns up."""
+
+    def __init__(self, keys: list[str] | None) -> None:
+        self._widths: dict[str, int] = {}
+        self._header_due = True
+        for key in keys or ():
+            if not is_glob(key):
+                self._add(key, 0)
+
+    def expect(self, rows: Sequence[tuple[int, Row]]) -> None:
+        """Look at the rows that come first, to make room for them."""
+        for _, row in rows:
+            for key, value in row.items():
+                self._add(key, len(brief(value)))
+
+    def print(self, time: int, row: Row) -> None:
+        """Print a row."""
+        for key in row:
+            if key not in self._widths:
+                self._add(key, 0)
+                self._header_due = True
+        if self._header_due:
+            names = [
+                Cell(fit(visible(key), width, right=True), "bold")
+                for key, width in self._widths.items()
+            ]
+            line([Cell(fit("time", 8, right=True), "bold"), *names])
+            self._header_due = False
+        cells = [
+            Cell(fit(brief(row[key]) if key in row else "-", width, right=True))
+            for key, width in self._widths.items()
+        ]
+        line([Cell(str(time).rjust(8), "dim"), *cells])
+
+    def _add(self, key: str, needed: int) -> None:
+        width = max(_NARROW, len(visible(key)), needed, self._widths.get(key, 0))
+        self._widths[key] = min(_WIDE, width)

@@ -1,0 +1,226 @@
+"""`merge`, `backup`, `check`, `delete`, `upgrade`: looking after a store. And `demo`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+
+from traininglog.cli.json_output import print_json
+from traininglog.cli.mistakes import Mistake, complain
+from traininglog.cli.options import JsonOption, StoreOption
+from traininglog.cli.stores import named, opened, records, shortest
+from traininglog.cli.terminal import busy, note, progress, say
+from traininglog.cli.text import counted, size
+from traininglog.errors import RunBusy, RunHasChildren
+
+if TYPE_CHECKING:
+    from traininglog.sqlite.store import Store
+
+
+def merge(
+    others: Annotated[list[Path], typer.Argument(metavar="OTHER...", help="Stores to copy from.")],
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Copy the runs of other stores into this one, which is made if it is not there.
+
+    Runs are told apart by their UUIDs: merging again, or back, changes nothing. Nothing is removed
+    anywhere. Of a run that both have, the copy that was written longer counts.
+
+    Example: traininglog merge node1.db node2.db --store all.db
+    """
+    from traininglog.sqlite.store import Store
+
+    for other in others:  # all of them first, so that a typing mistake changes nothing
+        Store(other, readonly=True).close()
+    added: list[UUID] = []
+    updated: list[UUID] = []
+    unchanged: list[UUID] = []
+    with opened(store, readonly=False, create=True) as file:
+        for other in others:
+            if other.exists() and other.samefile(file.path):
+                raise Mistake(f"{other} is the store to merge into")
+            with progress(f"Merging {other}") as tell:
+                merged = file.merge(other, progress=tell)
+            added += merged.added
+            updated += merged.updated
+            unchanged += merged.unchanged
+        path = file.path
+    if json:
+        print_json({
+            "store": str(path),
+            "added": [uuid.hex for uuid in added],
+            "updated": [uuid.hex for uuid in updated],
+            "unchanged": [uuid.hex for uuid in unchanged],
+        })  # fmt: skip
+        return
+    say(
+        f"{path}: {counted(len(added), 'run')} added, {len(updated)} updated, "
+        f"{len(unchanged)} unchanged"
+    )
+
+
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The file to make.")],
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Copy the store, as it is now, to a new file. Runs may go on being written meanwhile.
+
+    Example: traininglog backup /backup/runs-$(date +%F).db
+    """
+    with opened(store) as file:
+        with busy(f"Copying {file.path}"):
+            file.backup(target)
+        path = file.path
+    count = target.stat().st_size
+    if json:
+        print_json({"store": str(path), "backup": str(target.absolute()), "bytes": count})
+    else:
+        say(f"{target}: a copy of {path}, {size(count)}")
+
+
+def check(store: StoreOption = None, json: JsonOption = False) -> None:
+    """Examine a store: every page, every index, every value. Exit status 1 if it is damaged.
+
+    Example: traininglog check --store runs.db
+    """
+    with opened(store) as file, busy(f"Checking {file.path}"):
+        found = file.check()
+    if json:
+        print_json(found._asdict() | {"size": found.size._asdict()})
+    else:
+        say(
+            f"{found.path}: {counted(found.runs, 'run')}, {size(found.size.total)} "
+            f"({size(found.size.free)} free), schema {found.revision}, SQLite {found.sqlite}"
+        )
+        for problem in found.problems:
+            say(f"damaged: {problem}", "bold red")
+        for warning in found.warnings:
+            say(f"note: {warning}", "yellow")
+        if found.ok:
+            say("ok", "green")
+    if not found.ok:
+        complain(f"{found.path} is damaged: {counted(len(found.problems), 'problem')}")
+        raise typer.Exit(1)
+
+
+def delete(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="UUIDs or their starts.")],
+    store: StoreOption = None,
+    descendants: Annotated[
+        bool, typer.Option("--descendants", help="Also the runs that were resumed from them.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Delete runs for good, and give their space back. Asks first, on a terminal.
+
+    Example: traininglog delete 1f3a --descendants
+    """
+    with opened(store, readonly=False) as file:
+        lines = {line["uuid"]: line for line in records(file.runs())}
+        doomed = _doomed(lines, [file.find(run).hex for run in runs], descendants=descendants)
+        if not yes:
+            _confirm(file, [lines[uuid] for uuid in doomed])
+        gone: list[UUID] = []
+        with progress("Deleting") as tell:
+            for number, uuid in enumerate(doomed):
+                tell(number, len(doomed))
+                gone += file.delete(uuid)
+        left = file.size().total
+        path = file.path
+    if json:
+        print_json({"store": str(path), "deleted": [uuid.hex for uuid in gone], "bytes": left})
+    else:
+        say(f"{counted(len(gone), 'run')} deleted; {path} now takes {size(left)}")
+
+
+def upgrade(store: StoreOption = None, json: JsonOption = False) -> None:
+    """Bring a store to the schema of this version, after a backup beside it.
+
+    Opening a store for writing does the same.
+
+    Example: traininglog upgrade --store old.db
+    """
+    with opened(store, readonly=False) as file:
+        before, copy = file.upgraded or (file.revision, None)
+        path, revision = file.path, file.revision
+    if json:
+        print_json({
+            "store": str(path), "upgraded": copy is not None, "from": before, "to": revision,
+            "backup": None if copy is None else str(copy),
+        })  # fmt: skip
+    elif copy is None:
+        say(f"{path} has schema {revision} already: nothing to do")
+    else:
+        say(f"{path}: schema {before} upgraded to {revision}; as it was, it is in {copy}")
+
+
+def demo(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[FOLDER]", help="Where to put what it makes.")
+    ] = Path("demo"),
+) -> None:
+    """Train something small, break it off, resume it, and look at the curves.
+
+    Example: traininglog demo
+    """
+    from traininglog import demo as demonstration
+
+    status = demonstration.main(folder, echo=say)
+    if status:
+        raise typer.Exit(status)
+
+
+def _doomed(lines: dict[str, Any], roots: list[str], *, descendants: bool) -> list[str]:
+    """Return the runs to delete, children before their parents; refuse before anything is gone."""
+    children: dict[str, list[str]] = {}
+    for line in lines.values():
+        if line["resumed_from"]:
+            children.setdefault(line["resumed_from"], []).append(line["uuid"])
+    doomed = dict.fromkeys(roots)
+    queue = list(doomed)
+    for uuid in queue:
+        for child in children.get(uuid, ()):
+            if child in doomed:
+                continue
+            if not descendants:
+                raise RunHasChildren(
+                    f"run {child} was resumed from {uuid} and reads through it: delete both with "
+                    "--descendants, or keep both"
+                )
+            doomed[child] = None
+            queue.append(child)
+    for uuid in doomed:
+        if lines[uuid]["state"] == "running":
+            raise RunBusy(
+                f"run {uuid} is being written on {lines[uuid]['host']}: end it there first"
+            )
+    ordered: list[str] = []
+    waiting = list(doomed)
+    while waiting:  # each round takes those whose children are all listed
+        ready = [
+            uuid for uuid in waiting
+            if all(child in ordered for child in children.get(uuid, ()) if child in doomed)
+        ]  # fmt: skip
+        ordered += ready or waiting
+        waiting = [uuid for uuid in waiting if uuid not in ordered]
+    return ordered
+
+
+def _confirm(store: Store, lines: list[dict[str, Any]]) -> None:
+    if not sys.stdin.isatty():
+        raise Mistake("nothing was deleted: say --yes, as there is no terminal to ask on")
+    for line in lines:
+        name = named(line)
+        note(
+            f"run {shortest(store, line['uuid'])}{f' ({name})' if name else ''}: "
+            f"{counted(line['values'], 'value')}"
+        )
+    if not typer.confirm(f"Delete {counted(len(lines), 'run')} for good?", err=True):
+        raise Mistake("nothing was deleted")
