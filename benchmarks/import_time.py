@@ -2,8 +2,8 @@
 
     python benchmarks/import_time.py [--quick]
 
-Each line in fresh processes, with a warm cache: the milliseconds that the statement takes, and which
-heavy modules it loaded. `import pandas` stands beside it for scale.
+Each line in fresh processes, with a warm cache: the milliseconds that the statement takes, and
+which heavy modules it loaded. `import pandas` stands beside it for scale.
 """
 
 from __future__ import annotations

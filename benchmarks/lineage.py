@@ -55,9 +55,8 @@ def measure(quick: bool) -> Report:
                     )
                     ratio = timed[str(deep)].median / timed["2"].median
                     table.add(what, timed["2"].show("µs"), timed[str(deep)].show("µs"), ratio)
-                    for name in worst:
-                        if name in what:
-                            worst[name] = max(worst[name], ratio)
+                    for name in worst.keys() & set(what.split()):
+                        worst[name] = max(worst[name], ratio)
                 if store == "SQLite":
                     opened(table, logs, paths, size, times)
                 report.tables.append(table)
@@ -80,7 +79,7 @@ def reads(size: int) -> dict[str, Callable[[TrainingLogBase], Any]]:
         "value": lambda log: log[size][KEYS[0]],
         "series": lambda log: log[:][KEYS[0]],
         "frame": lambda log: log.to_dataframe(),
-        "times": lambda log: len(log),
+        "len(log)": len,
         "lineage()": lambda log: log.lineage(),
     }
 

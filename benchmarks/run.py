@@ -69,8 +69,10 @@ def render(facts: dict[str, str], reports: dict[str, Any]) -> str:
     parts = [HEAD, table(["", ""], [[name, value] for name, value in facts.items()])]
     for name, report in reports.items():
         parts.append(f"## {name}\n\n{report['claim']}\n\n    python benchmarks/{name}.py\n")
-        for found in report["tables"]:
-            parts.append(f"**{found['title']}**\n\n{table(found['columns'], found['rows'])}")
+        parts += [
+            f"**{found['title']}**\n\n{table(found['columns'], found['rows'])}"
+            for found in report["tables"]
+        ]
         parts += [f"{note}\n" for note in report["notes"]]
     return "\n".join(parts)
 

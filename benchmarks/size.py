@@ -2,8 +2,8 @@
 
     python benchmarks/size.py [--quick]
 
-100,000 rows x 10 keys, beside CSV and Parquet (pandas' defaults, and zstd) of the same frame. The log
-counts with all the files that lie beside it after `close()`.
+100,000 rows x 10 keys, beside CSV and Parquet (pandas' defaults, and zstd) of the same frame. The
+log counts with all the files that lie beside it after `close()`.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def wide(columns: Sequence[Column], wanted: Sequence[str] | None, index: str) ->
     }
     if wanted is not None:
         data = {key: data.get(key, np.full(len(times), np.nan)) for key in wanted}
-    frame = pd.DataFrame(data, index=pd.Index(times, dtype="int64", name="time"), copy=False)
+    frame: pd.DataFrame = pd.DataFrame(data, index=pd.Index(times, dtype="int64", name="time"), copy=False)
     if index == "time":
         return frame
     by = next((column for column in columns if column.key == index), None)
@@ -38,7 +38,9 @@ def wide(columns: Sequence[Column], wanted: Sequence[str] | None, index: str) ->
     else:
         rows = positions[id(by)]  # the rows in which the index has a value
         labels = pd.Index(_typed(by.values), name=index, copy=False)
-    return frame.iloc[rows].drop(columns=index, errors="ignore").set_axis(labels, axis="index")
+    chosen: pd.DataFrame = frame.iloc[rows].drop(columns=index, errors="ignore")
+    chosen.index = labels
+    return chosen
 
 
 def long(columns: Iterable[Column]) -> pd.DataFrame:
@@ -109,7 +111,8 @@ def table_of_runs(
         values = [record[name] for record in records]
         if dtype == "moment":
             seconds = np.array(values, dtype="float64")
-            data[name] = pd.to_datetime(pd.Series(seconds), unit="s", utc=True)
+            moments = pd.to_datetime(pd.Series(seconds), unit="s", utc=True)
+            data[name] = moments.dt.as_unit("us")
         elif dtype == "object":
             data[name] = pd.Series(_objects(values), dtype=object)
         elif dtype == "Int64":

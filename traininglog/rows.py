@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from traininglog.encoding import HIDDEN
-from traininglog.values import check_time
+from traininglog.values import check_key, check_time, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,7 @@ class Row(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: object) -> None:
         log = self._log
-        log._write({self._time: log._checked({key: value})})
+        log._write({self._time: {check_key(key): plain(value, log._max_value_bytes)}})
 
     def __delitem__(self, key: str) -> None:
         if key not in self:

@@ -7,6 +7,7 @@ names the remedy. Nothing that it returns shares memory with what the caller pas
 
 from __future__ import annotations
 
+import functools
 import sys
 from datetime import datetime
 from enum import Enum
@@ -49,7 +50,11 @@ def check_key(key: object) -> str:
     """Return `key` as an exact `str`, or raise `InvalidKey`."""
     if not isinstance(key, str):
         raise InvalidKey(f"a key must be a str, not {_describe(key)}; use str(key)")
-    text = str.__str__(key)
+    return _check_text(str.__str__(key))
+
+
+@functools.lru_cache(maxsize=4096)  # the same few keys come again at every step
+def _check_text(text: str) -> str:
     if not text:
         raise InvalidKey("a key must not be empty")
     if "\0" in text:

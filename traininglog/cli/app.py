@@ -15,6 +15,7 @@ app = typer.Typer(
     name="traininglog",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # help is paragraphs and examples, and holds brackets of its own
     pretty_exceptions_enable=False,  # a bug shows Python's own traceback, to be reported as it is
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -37,6 +38,10 @@ def traininglog(
 
     A store is one SQLite file of many runs. Name it with --store, or set TRAININGLOG_STORE.
     A run is named by the start of its UUID; where one is left out, the latest is taken.
+
+    With --json a command prints strict JSON: NaN and infinities are the strings "NaN", "Infinity"
+    and "-Infinity", null is None, bytes are base64, arrays lists, datetimes ISO 8601.
+    Exit status: 0, 1 after a mistake (said in one line on stderr), 2 for a wrong option.
 
     Example: traininglog runs --store runs.db
     """

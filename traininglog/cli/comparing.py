@@ -23,9 +23,10 @@ def diff(
     keys: KeysOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Compare two runs: their statuses, and the last value of every key.
+    """Compare two runs: their statuses and last values.
 
-    The difference is B - A. Exit status 0, whether or not they differ.
+    The last value of every key is shown; the difference is B - A. Exit status 0, also if they
+    differ.
 
     Example: traininglog diff 1f3a 99c0 --keys 'val/*'
     """

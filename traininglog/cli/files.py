@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,8 +54,3 @@ def _rename_anew(part: Path, target: Path) -> None:
 def stdout_is_wanted(output: Path | None) -> bool:
     """Tell whether output goes to stdout: no file was named, or "-"."""
     return output is None or str(output) == "-"
-
-
-def flush_stdout() -> None:
-    """Write out what was printed, before something else writes to the same place."""
-    sys.stdout.flush()

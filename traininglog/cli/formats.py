@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from traininglog.cli.json_output import cell, dumps, jsonable, kind
+from traininglog.cli.json_output import cell, dumps, kind
 from traininglog.cli.mistakes import Mistake
 from traininglog.columns import Column
 from traininglog.errors import MissingExtra
@@ -221,8 +221,3 @@ def _refuse_double(keys: Sequence[str], *, with_run: bool) -> None:
                 f"a key is named {name!r}, as is a column of the wide layout: export it with "
                 "--layout long"
             )
-
-
-__all__ = [
-    "Part", "guarded", "jsonable", "require_pyarrow", "write_csv", "write_jsonl", "write_parquet",
-]  # fmt: skip

@@ -18,12 +18,6 @@ from uuid import UUID
 
 from traininglog.encoding import UnknownEnum
 
-#: What a command's help says of its JSON.
-PROMISE = (
-    'Strict JSON: NaN and infinities are the strings "NaN", "Infinity" and "-Infinity", null is '
-    "None; bytes are base64, arrays lists, datetimes ISO 8601."
-)
-
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (type(None), "none"),
     (bool, "bool"),
@@ -46,7 +40,7 @@ def kind(value: Any) -> str:
 
 def jsonable(value: Any) -> Any:
     """Return a value in a form that strict JSON can hold."""
-    if value is None or isinstance(value, (bool, int, str)) and not isinstance(value, Enum):
+    if value is None or (isinstance(value, (bool, int, str)) and not isinstance(value, Enum)):
         return value
     if isinstance(value, float):
         if math.isfinite(value):

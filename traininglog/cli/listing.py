@@ -78,7 +78,7 @@ def _print(
         Heading("TIME", right=True), Heading("ROWS", right=True), Heading("VALUES", right=True),
         Heading("FROM"), *(Heading(key, right=True, cut=True) for key in keys),
     ]  # fmt: skip
-    rows = []
+    rows: list[list[Cell | str]] = []
     for line in lines:
         parent = "-"
         if line["resumed_from"]:

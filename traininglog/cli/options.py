@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from traininglog.cli.json_output import PROMISE
-
 StoreOption = Annotated[
     str | None,
     typer.Option(
@@ -17,14 +15,19 @@ StoreOption = Annotated[
         help="The store. Default: TRAININGLOG_STORE, else a TOML file's, else traininglog.db.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help=f"Print JSON. {PROMISE}")]
+JsonOption = Annotated[
+    bool,
+    typer.Option(
+        "--json", help='Print JSON; NaN and infinities are "NaN", "Infinity", "-Infinity".'
+    ),
+]
 RunArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[RUN]", help="A UUID or the start of one. Default: the latest run."),
+    typer.Argument(metavar="RUN", help="A UUID or the start of one. Default: the latest run."),
 ]
 RunsArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[RUN]...", help="UUIDs or their starts. Default: the latest run."),
+    typer.Argument(metavar="RUN", help="UUIDs or their starts. Default: the latest run."),
 ]
 KeysOption = Annotated[
     list[str] | None,

@@ -42,7 +42,7 @@ def save(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    style = {
+    style: Any = {
         "font.size": 10.0, "axes.edgecolor": _FAINT, "axes.labelcolor": _INK, "text.color": _INK,
         "xtick.color": _FAINT, "ytick.color": _FAINT, "xtick.labelcolor": _INK,
         "ytick.labelcolor": _INK, "axes.titlesize": 11.0, "svg.fonttype": "path",
@@ -59,18 +59,19 @@ def save(
         axes = figure.subplots(down, across, squeeze=False, sharex=True)
         flat = [axis for row in axes for axis in row]
         for axis, curves in zip(flat, groups, strict=False):
-            _draw(axis, curves, log_y=log_y, smooth=smooth, single=len(groups) == 1)
+            _draw(axis, curves, log_y=log_y, smooth=smooth, legend=axis is flat[0])
         for number, axis in enumerate(flat):
             if number >= len(groups):
                 axis.set_visible(False)
             elif number >= len(groups) - across:  # nothing stands below
                 axis.set_xlabel(shortened(x, 60), parse_math=False)
                 axis.tick_params(labelbottom=True)
+        figure.align_ylabels()
         _entitle(figure, groups)
         figure.savefig(path, format=kind, dpi=160, facecolor="white")
 
 
-def _draw(axis: Axes, curves: Sequence[Curve], *, log_y: bool, smooth: int, single: bool) -> None:
+def _draw(axis: Axes, curves: Sequence[Curve], *, log_y: bool, smooth: int, legend: bool) -> None:
     keys = list(dict.fromkeys(curve.key for curve in curves))
     runs = list(dict.fromkeys(curve.run for curve in curves))
     handles: list[Any] = []
@@ -87,7 +88,7 @@ def _draw(axis: Axes, curves: Sequence[Curve], *, log_y: bool, smooth: int, sing
         handles.append(_line(axis, curve, colour, dash, smooth=smooth))
     marks = {mark for curve in curves for mark in curve.resumed}
     resumed = [
-        axis.axvline(mark, color=_FAINT, linewidth=0.9, linestyle=(0, (2, 3)), zorder=1)
+        axis.axvline(mark, color=_FAINT, linewidth=0.8, linestyle=(0, (2, 3)), zorder=1)
         for mark in sorted(marks)
     ]
     if resumed:
@@ -95,6 +96,7 @@ def _draw(axis: Axes, curves: Sequence[Curve], *, log_y: bool, smooth: int, sing
         labels.append("resumed")
     if log_y:
         axis.set_yscale("log")
+        _label_plainly(axis)
     axis.grid(visible=True, color=_GRID, linewidth=0.8)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
@@ -102,14 +104,34 @@ def _draw(axis: Axes, curves: Sequence[Curve], *, log_y: bool, smooth: int, sing
     axis.tick_params(length=3)
     name = shortened(keys[0] if len(keys) == 1 else "value", 40)
     axis.set_ylabel(name, parse_math=False)
-    if single and len(handles) > 1 or len(handles) > (2 if resumed else 1):
+    if len(curves) == 1:  # the axis says what it is, and the title whose
+        handles, labels = handles[1:], labels[1:]
+    if legend and handles:
         _legend(axis, handles, labels)
+
+
+def _label_plainly(axis: Axes) -> None:
+    """Label a logarithmic axis with 0.5, where matplotlib would write powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogFormatter
+
+    for part, formatter in (
+        (axis.yaxis.set_major_formatter, LogFormatter()),
+        (axis.yaxis.set_minor_formatter, LogFormatter(minor_thresholds=(2, 0.5))),
+    ):
+        formatter.set_axis(axis.yaxis)  # it decides which ticks are labelled, not how
+
+        def label(value: float, at: int | None, chosen: LogFormatter = formatter) -> str:
+            if at is None or at == 0:
+                chosen.set_locs()
+            return f"{value:g}" if chosen(value, at) else ""
+
+        part(FuncFormatter(label))
 
 
 def _line(axis: Axes, curve: Curve, colour: str, dash: str, *, smooth: int) -> Any:
     xs, ys = thinned(curve.xs, curve.ys, _MOST_POINTS)
     alone = len(curve.xs) < 2 or _sparse(curve)
-    marker = {"marker": "o", "markersize": 3.5} if alone else {}
+    marker: dict[str, Any] = {"marker": "o", "markersize": 3.5} if alone else {}
     if smooth <= 1:
         (line,) = axis.plot(xs, ys, color=colour, linestyle=dash, linewidth=1.5, **marker)
         return line
@@ -141,9 +163,9 @@ def _legend(axis: Axes, handles: Sequence[Any], labels: Sequence[str]) -> None:
 
 def _entitle(figure: Any, groups: Sequence[Sequence[Curve]]) -> None:
     runs = list(dict.fromkeys(curve.run for curves in groups for curve in curves))
-    title = runs[0] if len(runs) == 1 else f"{len(runs)} runs"
-    text = figure.suptitle(shortened(title, 80), fontsize=11, x=0.01, ha="left")
-    text.set_parse_math(False)
+    if len(runs) == 1:  # several are in the legend
+        text = figure.suptitle(shortened(runs[0], 80), fontsize=11, x=0.01, ha="left")
+        text.set_parse_math(False)
     nans = [
         f"{curve.key}: first NaN at {curve.first_nan}" + (f", {curve.run}" if len(runs) > 1 else "")
         for curves in groups

@@ -55,7 +55,7 @@ def plot(
     A NaN is a gap, and the first one is mentioned. A resumed run is one curve with its ancestors;
     a faint vertical line stands where it was resumed. Needs: pip install "traininglog[plot]"
 
-    Example: traininglog plot 1f3a 99c0 --keys loss --smooth 20 --output loss.png
+    Example: traininglog plot 1f3a 99c0 --keys loss --output loss.png
     """
     if output is not None:
         if output.suffix.lower() not in _FORMATS:

@@ -147,12 +147,12 @@ def _print_keys(found: list[Summary]) -> None:
         return
     table(
         [
-            Heading("KEY", cut=True), Heading("COUNT", right=True), Heading("LAST", cut=True),
+            Heading("KEY", cut=True), Heading("VALUES", right=True), Heading("LAST", cut=True),
             Heading("MIN"), Heading("MAX"), Heading("NAN"),
         ],
         [
             [
-                Cell(item.key, "bold"), str(item.count), at(item.last), at(item.min), at(item.max),
+                Cell(item.key, "bold"), str(item.values), at(item.last), at(item.min), at(item.max),
                 Cell(f"{item.nan_count}, first @ {item.first_nan}", "bold red")
                 if item.nan_count else "-",
             ]

@@ -70,9 +70,9 @@ def shortest(store: Store, uuid: str) -> str:
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the lines of a frame of runs as dicts, what is missing in them as None."""
-    lines = ({str(key): value for key, value in line.items()} for line in frame.to_dict("records"))
     return [
-        {key: None if _missing(value) else value for key, value in line.items()} for line in lines
+        {str(key): _plain(value) for key, value in line.items()}
+        for line in frame.to_dict("records")
     ]
 
 
@@ -93,6 +93,12 @@ def columns(frame: pd.DataFrame) -> list[Column]:
 def patterns(keys: Iterable[str] | None) -> list[str] | None:
     """Return what the user gave as keys, or None where nothing was given: all."""
     return list(keys) if keys else None
+
+
+def _plain(value: Any) -> Any:
+    if _missing(value):
+        return None
+    return value.to_pydatetime(warn=False) if hasattr(value, "to_pydatetime") else value
 
 
 def _missing(value: Any) -> bool:

@@ -17,7 +17,7 @@ class Summary(NamedTuple):
     """One key of a log in a few numbers."""
 
     key: str
-    count: int
+    values: int
     first_time: int
     last: Point
     min: Point | None  #: None where no value is a number
@@ -29,7 +29,7 @@ class Summary(NamedTuple):
         """Return it for JSON."""
         return {
             "key": self.key,
-            "count": self.count,
+            "values": self.values,
             "first_time": self.first_time,
             "last": self.last._asdict(),
             "min": None if self.min is None else self.min._asdict(),

@@ -40,7 +40,7 @@ def tail(
     ] = 0.5,
     json: JsonOption = False,
 ) -> None:
-    """Print the last rows of a run, and with --follow those that come.
+    """Print the last rows of a run, and follow those to come.
 
     Rows appear when the training process flushes them. A row that gains values after it was
     printed is printed again. Following ends by itself when the run does, and says how it ended.
@@ -93,11 +93,10 @@ def _follow(
             row = _row(log, time, keys)
             if time == position and _same(printed, row):
                 continue
-            if time == times[-1] and state == "running":
-                # The newest row may be half written: it is to look the same a second time.
-                if waiting is None or waiting[0] != time or not _same(waiting[1], row):
-                    waiting = time, row
-                    break
+            # The newest row may be half written: it is to look the same a second time.
+            if time == times[-1] and state == "running" and not _waited(waiting, time, row):
+                waiting = time, row
+                break
             if row:
                 printer.print(time, row)
             position, printed = time, row
@@ -106,6 +105,10 @@ def _follow(
             note(f"run {shortest(store, log.h_uuid)} is {state}")
             return
         clock.sleep(interval)
+
+
+def _waited(waiting: tuple[int, Row] | None, time: int, row: Row) -> bool:
+    return waiting is not None and waiting[0] == time and _same(waiting[1], row)
 
 
 def _same(one: Row | None, other: Row) -> bool:

@@ -6,6 +6,7 @@ On a terminal, colour and a width to keep to; into a pipe, the same columns plai
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,6 +15,9 @@ from traininglog.cli.text import shortened, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+#: Seconds that a piece of work may take before it shows how far it has got.
+PATIENCE = 0.4
 
 _NARROWEST = 8  # what a column that may be cut keeps
 _GAP = "  "
@@ -55,7 +59,9 @@ def say(text: str, style: str = "") -> None:
         print(shown)  # noqa: T201 - output is what a command is for
 
 
-def table(headings: Sequence[Heading], rows: Sequence[Sequence[Cell | str]]) -> None:
+def table(
+    headings: Sequence[Heading], rows: Sequence[Sequence[Cell] | Sequence[Cell | str]]
+) -> None:
     """Print a table, as wide as its contents; on a terminal, as wide as that at most."""
     from rich.cells import cell_len
 
@@ -106,8 +112,8 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
         console=_console(stderr=True),
         transient=True,
     )
-    with bar:
-        task = bar.add_task("", total=None)
+    task = bar.add_task("", total=None)
+    with _late(bar.start, bar.stop):
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
@@ -119,8 +125,23 @@ def busy(what: str) -> Iterator[None]:
         return
     from rich.text import Text
 
-    with _console(stderr=True).status(Text(visible(what))):
+    status = _console(stderr=True).status(Text(visible(what)))
+    with _late(status.start, status.stop):
         yield
+
+
+@contextmanager
+def _late(start: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]:
+    """Start something only after a moment: what is done by then needs no bar that flashes by."""
+    timer = threading.Timer(PATIENCE, start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        stop()
 
 
 def fit(text: str, width: int, *, right: bool = False) -> str:

@@ -50,21 +50,25 @@ def _chart(
 ) -> None:
     figure = plotille.Figure()
     figure.width, figure.height = width, height
+    figure.origin = False
     figure.color_mode, figure.with_colors = "names", colour
     keys = list(dict.fromkeys(curve.key for curve in curves))
     runs = list(dict.fromkeys(curve.run for curve in curves))
     figure.x_label = shortened(x, 20)
     figure.y_label = shortened(keys[0] if len(keys) == 1 else "value", 20)
-    figure.x_ticks_fkt = lambda value, _: f"{value:.6g}"
+    span = max((curve.xs[-1] - curve.xs[0] for curve in curves if curve.xs), default=0.0)
+    figure.x_ticks_fkt = lambda value, _: f"{value:.0f}" if span >= 50 else f"{value:.4g}"
     figure.y_ticks_fkt = lambda value, _: f"{10**value if log_y else value:.4g}"
     legend = []
     heights: list[float] = []
+    places: list[float] = []
     for number, curve in enumerate(curves):
         shade = _COLOURS[number % len(_COLOURS)]
         xs, ys = thinned(curve.xs, smoothed(curve.ys, smooth), 4 * width)
         pieces = list(segments(xs, ys))
         for across, up in pieces:
             heights += up
+            places += across
             marks = [math.log10(y) for y in up] if log_y else up
             if len(across) == 1:
                 figure.scatter(across, marks, lc=shade if colour else None)
@@ -80,11 +84,13 @@ def _chart(
         if low == high:  # a flat line is drawn in the middle, not on the edge
             room = abs(low) * 0.1 or 1.0
             low, high = (low / 2, high * 2) if log_y else (low - room, high + room)
+        if min(places) < max(places):
+            figure.set_x_limits(min(places), max(places))
         figure.set_y_limits(*((math.log10(low), math.log10(high)) if log_y else (low, high)))
         print(figure.show(legend=False))  # noqa: T201 - holds only escaped labels and its own codes
-    for label, style in legend:
-        if label:
-            say(f"  ⠤⠤ {label}", style)
+    for text, style in legend:
+        if text:
+            say(f"  ⠤⠤ {text}", style)
     resumed = sorted({mark for curve in curves for mark in curve.resumed})
     if resumed:
         shown = ", ".join(f"{mark:.6g}" for mark in resumed[:10])

@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
 
 def merge(
-    others: Annotated[list[Path], typer.Argument(metavar="OTHER...", help="Stores to copy from.")],
+    others: Annotated[list[Path], typer.Argument(metavar="OTHER", help="Stores to copy from.")],
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Copy the runs of other stores into this one, which is made if it is not there.
+    """Copy the runs of other stores into this one.
 
-    Runs are told apart by their UUIDs: merging again, or back, changes nothing. Nothing is removed
-    anywhere. Of a run that both have, the copy that was written longer counts.
+    The store is made if it is not there. Runs are told apart by their UUIDs: merging again, or
+    back, changes nothing. Nothing is removed anywhere. Of a run that both have, the copy that was
+    written longer counts.
 
     Example: traininglog merge node1.db node2.db --store all.db
     """
@@ -110,7 +111,7 @@ def check(store: StoreOption = None, json: JsonOption = False) -> None:
 
 
 def delete(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="UUIDs or their starts.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="UUIDs or their starts.")],
     store: StoreOption = None,
     descendants: Annotated[
         bool, typer.Option("--descendants", help="Also the runs that were resumed from them.")
@@ -132,7 +133,7 @@ def delete(
             for number, uuid in enumerate(doomed):
                 tell(number, len(doomed))
                 gone += file.delete(uuid)
-        left = file.size().total
+        left = file.size().file
         path = file.path
     if json:
         print_json({"store": str(path), "deleted": [uuid.hex for uuid in gone], "bytes": left})
@@ -141,9 +142,9 @@ def delete(
 
 
 def upgrade(store: StoreOption = None, json: JsonOption = False) -> None:
-    """Bring a store to the schema of this version, after a backup beside it.
+    """Bring a store to the schema of this version.
 
-    Opening a store for writing does the same.
+    A backup is made beside it first. Opening a store for writing does the same.
 
     Example: traininglog upgrade --store old.db
     """
@@ -163,10 +164,10 @@ def upgrade(store: StoreOption = None, json: JsonOption = False) -> None:
 
 def demo(
     folder: Annotated[
-        Path, typer.Argument(metavar="[FOLDER]", help="Where to put what it makes.")
+        Path, typer.Argument(metavar="FOLDER", help="Where to put what it makes.")
     ] = Path("demo"),
 ) -> None:
-    """Train something small, break it off, resume it, and look at the curves.
+    """Train something small, break off, resume, plot.
 
     Example: traininglog demo
     """

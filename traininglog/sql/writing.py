@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, case, delete, insert, select, update
@@ -48,6 +49,19 @@ def widen_run(connection: Connection, run_id: int, first: int, last: int, deleti
 def find_run(connection: Connection, uuid: str) -> Any:
     """Return the row of the run with this UUID in hex, or None."""
     return connection.execute(select(runs).where(runs.c.uuid == uuid)).one_or_none()
+
+
+def untouched_run(connection: Connection, run_id: int) -> Any:
+    """Return the row of a run if nobody has written to it since it was made, nor resumed it."""
+    child = runs.alias()
+    return connection.execute(
+        select(runs).where(
+            runs.c.id == run_id,
+            runs.c.epoch == 1,
+            runs.c.high_water == 0,
+            ~select(child.c.id).where(child.c.resumed_from == runs.c.uuid).exists(),
+        )
+    ).one_or_none()
 
 
 def delete_runs(connection: Connection, numbers: Sequence[int]) -> None:
@@ -118,4 +132,4 @@ def _insert(connection: Connection, head: str, tail: str, rows: Sequence[tuple[A
         part = rows[start : start + BATCH_ROWS]
         if start == 0 or len(part) < BATCH_ROWS:
             text = f"{head} {', '.join([group] * len(part))} {tail}"
-        connection.exec_driver_sql(text, tuple(value for row in part for value in row))
+        connection.exec_driver_sql(text, tuple(chain.from_iterable(part)))

@@ -165,6 +165,14 @@ class Database:
             except sqlite3.OperationalError:  # busy: a later flush will come round to it
                 return
 
+    def shrink(self) -> None:
+        """Give the pages that hold nothing back to the file system, as far as others allow."""
+        self._check_process()
+        with translated(self.name), self._raw() as connection:
+            # A page a step and no rows: `execute` would stop after the first of them.
+            connection.executescript("PRAGMA incremental_vacuum")
+        self.checkpoint()
+
     def _checkpoint_if_due(self) -> None:
         if self._wal is not None:
             with suppress(OSError):  # there may be no WAL
@@ -241,6 +249,8 @@ class Database:
             cached_statements=256,
         )
         connection.execute("PRAGMA wal_autocheckpoint = 0")
+        # Once the WAL was copied and is begun anew, cut it: it tells by its size when to copy.
+        connection.execute("PRAGMA journal_size_limit = 0").fetchall()
         return connection
 
     @contextmanager
@@ -544,6 +554,8 @@ def translated(name: str) -> Iterator[None]:
         yield
     except (DBAPIError, sqlite3.DatabaseError) as error:
         kind, message = _TRANSLATIONS.get(_code(error), (None, ""))
+        if "Could not decode to UTF-8" in str(error):  # which Python gives no code
+            kind, message = _TRANSLATIONS[sqlite3.SQLITE_CORRUPT]
         if kind is None:
             raise
         reason = getattr(error, "orig", error)

@@ -338,12 +338,7 @@ class Store:
             for row in doomed:
                 self._refuse_live(row)
             writing.delete_runs(connection, [row.id for row in doomed])
-        with self._database.write() as connection:
-            cursor = connection.connection.cursor()
-            cursor.execute("PRAGMA incremental_vacuum")
-            cursor.fetchall()  # it works as it is stepped through
-            cursor.close()
-        self._database.checkpoint()
+        self._database.shrink()
         return [UUID(row.uuid) for row in doomed]
 
     def _refuse_live(self, row: Any) -> None:

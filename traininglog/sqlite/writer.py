@@ -14,6 +14,8 @@ import warnings
 from typing import Any, Literal
 from uuid import UUID
 
+from sqlalchemy import Connection
+
 from traininglog.encoding import HIDDEN, Kind, encode
 from traininglog.errors import (
     ForkedLog,
@@ -83,77 +85,56 @@ class Writer:
 
     def create(self, status: dict[str, Any]) -> None:
         """Put a new root run into the file."""
-        with self.lock, self.database.write(durable=self._durable) as connection:
-            self._insert(connection, self.uuid, status, None)
-        self._adopt(status)
+        with self.lock:
+            with self.database.write(durable=self._durable) as connection:
+                number = _insert_run(connection, self.uuid, status, None)
+            self._adopt(number, self.uuid, status)
 
     def fork(self, parent: UUID, at: int, uuid: UUID, status: dict[str, Any]) -> None:
         """Flush, and become a new child of `parent`, in one transaction."""
         with self.lock:
             self.check_writable()
-            mine = self.parent is None and self.run_id is not None
-            abandoned = self._claimed and not self.assigned and parent != self.uuid
             left = self.run_id if self._claimed else None
             with self.database.write(durable=self._durable) as connection:
                 if self.pending or self._changed_status:
-                    self._save(connection)
-                if parent == self.uuid and not mine:
+                    self._save(connection, {})
+                if self.parent is not None and parent == self.uuid:
                     self._birth(connection)
-                if writing.find_run(connection, parent.hex) is None:
-                    raise RunNotFound(f"{self.database.name} holds no run {parent.hex}")
-                if abandoned and left is not None:  # made for nothing by opening this log
-                    writing.delete_runs(connection, [left])
-                elif left is not None:
+                _require_run(connection, self.database, parent)
+                if left is not None and parent != self.uuid and not self.assigned:
+                    _delete_untouched(connection, left)  # made for nothing, by opening this log
+                if left is not None:
                     writing.update_run(connection, left, {"outcome": "finished"})
-                self.run_id = self._insert(connection, uuid, status, (parent, at))
+                number = _insert_run(connection, uuid, status, (parent, at))
             if left is not None:
                 self._release(left)
-            self.uuid = uuid
-            self.parent = None
             self.assigned = True  # a resumed run is kept, written to or not
-            self._adopt(status)
+            self._adopt(number, uuid, status)
 
-    def _insert(
-        self, connection: Any, uuid: UUID, status: dict[str, Any], parent: tuple[UUID, int] | None
-    ) -> int:
-        now = time.time()
-        values = {"uuid": uuid.hex, "created": now, "updated": now, "epoch": 1, "high_water": 0}
-        values["deletions"] = 0
-        if parent is not None:
-            values |= {"resumed_from": parent[0].hex, "resumed_at": parent[1]}
-        self.run_id = writing.insert_run(connection, values | origin())
-        writing.save_status(connection, self.run_id, status)
-        return self.run_id
-
-    def _adopt(self, status: dict[str, Any]) -> None:
-        """Start from scratch with a run that was just put into the file."""
-        assert self.run_id is not None  # noqa: S101
-        self.pending = {}
+    def _adopt(self, run_id: int, uuid: UUID, status: dict[str, Any]) -> None:
+        """Write, from now on, a run that was just put into the file."""
+        self.run_id, self.uuid, self.parent = run_id, uuid, None
         self.status = dict(status)
-        self._changed_status = {}
+        self.pending, self._changed_status = {}, {}
         self.keys, self._saved_keys, self._high_water, self._count = {}, 0, 0, 0
-        self._claim_lock(self.run_id)
+        self._claim_lock(run_id)
 
     def claim(self) -> None:
         """Become the writer of the run, if we are not yet: from now on its state is `running`."""
         if self._claimed:
             return
         self.check_writable()
-        with self.lock, self.database.write(durable=self._durable) as connection:
-            self._birth(connection)
-            assert self.run_id is not None  # noqa: S101
-            row = writing.find_run(connection, self.uuid.hex)
-            if row is None:
-                raise RunNotFound(
-                    f"run {self.uuid.hex} was deleted from {self.database.name} while it was open"
-                )
-            changes = {"epoch": row.epoch + 1, "outcome": None}
-            writing.update_run(connection, self.run_id, changes | origin())
-            self._high_water = row.high_water
-            self.keys = reading.read_run_keys(connection, self.run_id)
-            self._saved_keys = len(self.keys)
-            self.status = reading.read_status(connection, self.run_id)
-        self._claim_lock(self.run_id)
+        with self.lock:
+            with self.database.write(durable=self._durable) as connection:
+                if self.parent is not None:
+                    self._birth(connection)
+                row = _require_run(connection, self.database, self.uuid)
+                changes = {"epoch": row.epoch + 1, "outcome": None}
+                writing.update_run(connection, row.id, changes | origin())
+                keys = reading.read_run_keys(connection, row.id)
+                status = reading.read_status(connection, row.id)
+            self._adopt(row.id, self.uuid, status)
+            self.keys, self._saved_keys, self._high_water = keys, len(keys), row.high_water
 
     def keep(self) -> None:
         """See to it that the run is in the file and stays: a checkpoint is about to name it."""
@@ -163,14 +144,12 @@ class Writer:
                 self.claim()
             self.assigned = True
 
-    def _birth(self, connection: Any) -> None:
-        if self.run_id is None:
-            assert self.parent is not None  # noqa: S101
-            assert self.status is not None  # noqa: S101
-            if writing.find_run(connection, self.parent[0].hex) is None:
-                raise RunNotFound(f"{self.database.name} holds no run {self.parent[0].hex}")
-            self._insert(connection, self.uuid, self.status, self.parent)
-            self.parent = None
+    def _birth(self, connection: Connection) -> None:
+        """Put the run of `descend_later` into the file."""
+        assert self.parent is not None  # noqa: S101
+        assert self.status is not None  # noqa: S101
+        _require_run(connection, self.database, self.parent[0])
+        _insert_run(connection, self.uuid, self.status, self.parent)
 
     def _claim_lock(self, run_id: int) -> None:
         if self._owners is not None:
@@ -258,6 +237,7 @@ class Writer:
             self._save_all({}, durable=durable)
 
     def _save_all(self, changes: dict[str, Any], *, durable: bool) -> None:
+        """Write what is pending and forget it; if that fails, everything is still pending."""
         with self.database.write(durable=durable or self._durable) as connection:
             high_water = self._save(connection, changes)
         self._high_water = high_water
@@ -267,16 +247,13 @@ class Writer:
         self._count = 0
         self._flush_at = 0.0
 
-    def _save(self, connection: Any, changes: dict[str, Any] | None = None) -> int:
-        """Write what is pending, and return the new high-water mark.
-
-        Nothing is forgotten here: the transaction may yet fail.
-        """
+    def _save(self, connection: Connection, changes: dict[str, Any]) -> int:
+        """Write what is pending, and return the new high-water mark."""
         run_id = self.run_id
         assert run_id is not None  # noqa: S101
         now = time.time()
         high_water = self._high_water + self._count
-        values = {"updated": now, "high_water": high_water} | (changes or {})
+        values = {"updated": now, "high_water": high_water} | changes
         if self.pending:
             numbers = self.keys
             new = list(numbers.items())[self._saved_keys :]
@@ -294,9 +271,7 @@ class Writer:
         if self._changed_status:
             writing.save_status(connection, run_id, self._changed_status)
         if not writing.update_run(connection, run_id, values):
-            raise RunNotFound(
-                f"run {self.uuid.hex} was deleted from {self.database.name} while it was open"
-            )
+            _require_run(connection, self.database, self.uuid)
         return high_water
 
     # -- the end ----------------------------------------------------------------------------
@@ -336,3 +311,32 @@ class Writer:
         self.check_open()
         if self._why_readonly:
             raise ReadOnlyLog(self._why_readonly)
+
+
+def _insert_run(
+    connection: Connection, uuid: UUID, status: dict[str, Any], parent: tuple[UUID, int] | None
+) -> int:
+    now = time.time()
+    values = origin() | {
+        "uuid": uuid.hex, "created": now, "updated": now, "epoch": 1, "high_water": 0,
+        "deletions": 0,
+    }  # fmt: skip
+    if parent is not None:
+        values |= {"resumed_from": parent[0].hex, "resumed_at": parent[1]}
+    number = writing.insert_run(connection, values)
+    writing.save_status(connection, number, status)
+    return number
+
+
+def _require_run(connection: Connection, database: Database, uuid: UUID) -> Any:
+    row = writing.find_run(connection, uuid.hex)
+    if row is None:
+        raise RunNotFound(f"{database.name} holds no run {uuid.hex}; was it deleted?")
+    return row
+
+
+def _delete_untouched(connection: Connection, run_id: int) -> None:
+    """Delete a run unless somebody has written to it or resumed it."""
+    row = writing.untouched_run(connection, run_id)
+    if row is not None:
+        writing.delete_runs(connection, [run_id])

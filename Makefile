@@ -1,0 +1,43 @@
+# Each target does its own set-up in .venv; all they need is Python 3.11 or newer, and make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test lint bench wheel clean
+
+help:
+	@echo "make demo    train, be killed, resume, look: the whole story in half a minute"
+	@echo "make test    every test"
+	@echo "make lint    style and types"
+	@echo "make bench   measure, and write benchmarks/RESULTS.md"
+	@echo "make wheel   build the wheel and try it, away from the checkout"
+	@echo "make clean   remove what the others made"
+
+# A stamp for each set of extras, so that pyproject.toml is installed again when it changes.
+.venv/installed-%: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+demo: .venv/installed-demo
+	$(BIN)/traininglog demo
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-test .venv/installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy --strict tests/typing/api.py
+
+bench: .venv/installed-test
+	$(BIN)/python benchmarks/run.py
+
+wheel: .venv/installed-lint
+	$(BIN)/python tests/try_wheel.py
+
+clean:
+	rm -rf .venv dist build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
