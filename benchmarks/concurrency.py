@@ -69,7 +69,8 @@ def contend(writers: int, rows: int) -> dict[str, float]:
             _say(child, "go")
         said = [child.communicate()[0] for child in children]
         taken = time.perf_counter() - start
-        polled = json.loads(reader.communicate("stop\n")[0])
+        heard = reader.communicate("stop\n")[0]
+        polled = json.loads(heard or '{"polls": 0, "longest": 0, "errors": 0}')  # it may have died
         errors = sum(child.returncode != 0 for child in [*children, reader])
         results = [json.loads(text) for text in said if text.strip()]
         lost = sum(missing(place, UUID(found["uuid"]), rows) for found in results)
@@ -135,11 +136,10 @@ def read(place: Path) -> None:
             if newest != log.uuid:
                 log.close()
                 log, seen = store.log(newest, readonly=True), 0
-            rows = len(log[seen : seen + 1000].to_dataframe()) if log else 0
-            if rows:
-                last = max(log[seen:])
-                errors += last < seen  # what was there has gone
-                seen = last
+            frame = log.to_dataframe(start=seen)
+            if len(frame):
+                errors += bool(seen and frame.index[0] != seen)  # what was there has gone
+                seen = int(frame.index[-1])
             longest = max(longest, time.perf_counter() - start)
             polls += 1
     print(json.dumps({"polls": polls, "longest": longest, "errors": errors}))

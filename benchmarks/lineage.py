@@ -74,8 +74,9 @@ def measure(quick: bool) -> Report:
 def reads(size: int) -> dict[str, Callable[[TrainingLogBase], Any]]:
     """Return what is read, by name."""
     return {
-        "last row": lambda log: dict(log[size]),
-        "middle row": lambda log: dict(log[size // 2]),
+        "last row": lambda log: log[size].copy(),
+        "middle row": lambda log: log[size // 2].copy(),
+        "dict(log[t])": lambda log: dict(log[size]),
         "value": lambda log: log[size][KEYS[0]],
         "series": lambda log: log[:][KEYS[0]],
         "frame": lambda log: log.to_dataframe(),

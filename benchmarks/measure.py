@@ -105,16 +105,28 @@ def fresh(script: str | Path, *arguments: object) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def noisy(rows: int, keys: Sequence[str] = KEYS) -> dict[str, list[float]]:
-    """Return columns of float64 as a training yields them: a trend, and noise in every bit."""
+def peak_memory() -> int:
+    """Return the most memory that this process has had, in bytes.
+
+    Not getrusage's, which begins with that of the process that started this one.
+    """
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024
+    raise SystemExit("this system does not tell the peak of a process's memory")
+
+
+def noisy(rows: int, keys: Sequence[str] = KEYS, *, single: bool = False) -> dict[str, list[float]]:
+    """Return columns as a training yields them, a trend and noise; in float32 if `single`."""
     import numpy as np
 
     rng = np.random.default_rng(0)
     steps = np.arange(1, rows + 1)
-    return {
-        key: (1 / np.sqrt(steps) + 0.05 * rng.standard_normal(rows) + place).tolist()
-        for place, key in enumerate(keys)
-    }
+    columns = {}
+    for place, key in enumerate(keys):
+        values = 1 / np.sqrt(steps) + 0.05 * rng.standard_normal(rows) + place
+        columns[key] = (values.astype(np.float32) if single else values).tolist()
+    return columns
 
 
 def as_rows(columns: Mapping[str, list[float]]) -> list[dict[str, float]]:

@@ -16,7 +16,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from measure import KEYS, Report, Table, Timing, as_rows, folder, fresh, noisy, run_script
+from measure import (
+    KEYS,
+    Report,
+    Table,
+    Timing,
+    as_rows,
+    folder,
+    fresh,
+    noisy,
+    peak_memory,
+    run_script,
+)
 
 from traininglog import SQLiteLog, Store
 
@@ -99,17 +110,6 @@ def child(what: str, place: Path) -> None:
     WAYS[what](place)
     taken = time.perf_counter() - start
     print(json.dumps({"seconds": taken, "pandas": imported, "peak": peak_memory() - before}))
-
-
-def peak_memory() -> int:
-    """Return the most memory that this process has had, in bytes.
-
-    Not getrusage's, which begins with that of the process that started this one.
-    """
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) * 1024
-    raise SystemExit("this system does not tell the peak of a process's memory")
 
 
 if __name__ == "__main__":

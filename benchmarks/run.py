@@ -22,7 +22,10 @@ from measure import fresh, machine
 HERE = Path(__file__).resolve().parent
 
 #: In the order of the promises that they measure.
-NAMES = ("assignment", "readback", "many_runs", "size", "import_time", "lineage", "concurrency")
+NAMES = (
+    "assignment", "readback", "many_runs", "size", "memory", "import_time", "lineage",
+    "concurrency",
+)  # fmt: skip
 
 HEAD = """\
 # What was measured

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from traininglog.cli.json_output import jsonable, print_json
+from traininglog.cli.matching import matches, require
 from traininglog.cli.options import JsonOption, KeysOption, StoreOption
 from traininglog.cli.stores import opened, reading, shortest
 from traininglog.cli.summaries import Summary, at, difference, summaries
-from traininglog.cli.terminal import Cell, Heading, say, table
+from traininglog.cli.terminal import Cell, Heading, busy, say, table
 from traininglog.cli.text import brief
 
 _ABSENT = object()
@@ -32,12 +33,12 @@ def diff(
     """
     with opened(store) as file:
         a, b = file.find(one), file.find(other)
-        with reading(file, a) as log:
+        with reading(file, a) as log, busy("Reading"):
             status_a, keys_a = log.status.copy(), _by_key(summaries(log), keys)
-        with reading(file, b) as log:
+        with reading(file, b) as log, busy("Reading"):
             status_b, keys_b = log.status.copy(), _by_key(summaries(log), keys)
         name_a, name_b = shortest(file, a.hex), shortest(file, b.hex)
-    _require(keys, keys_a, keys_b)
+    require(keys, [*keys_a, *keys_b])
     changed = [
         key
         for key in dict.fromkeys([*status_a, *status_b])
@@ -96,15 +97,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _by_key(found: list[Summary], keys: list[str] | None) -> dict[str, Summary]:
-    from traininglog.cli.matching import matches
-
     return {item.key: item for item in found if matches(item.key, keys)}
-
-
-def _require(keys: list[str] | None, a: dict[str, Summary], b: dict[str, Summary]) -> None:
-    from traininglog.cli.matching import require
-
-    require(keys, [*a, *b])
 
 
 def _pair(key: str, a: Any, b: Any) -> dict[str, Any]:

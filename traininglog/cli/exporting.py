@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +22,7 @@ from traininglog.cli.formats import (
     write_jsonl,
     write_parquet,
 )
+from traininglog.cli.matching import require
 from traininglog.cli.mistakes import Mistake, asking
 from traininglog.cli.options import ForceOption, KeysOption, RunsArgument, StoreOption
 from traininglog.cli.stores import columns, opened, patterns, reading, several
@@ -135,26 +136,17 @@ def _parts(
         with asking():
             if len(runs) == 1:  # the log knows a key that is in the store, but not in this run
                 with reading(store, run) as log:
-                    frame = log.to_dataframe(wanted, start, stop, layout="long")
-                    found = columns(frame)
-                    if wanted is not None:
-                        _require(wanted, log.keys_seen())
+                    require(wanted, log.keys_seen() if wanted else ())
+                    found = columns(log.to_dataframe(wanted, start, stop, layout="long"))
             else:
                 found = columns(store.to_dataframe([run], wanted, start, stop))
         yield Part(run.hex, found)
 
 
-def _require(keys: list[str], seen: list[str]) -> None:
-    from traininglog.cli.matching import require
-
-    require(keys, seen)
-
-
-def _counted(parts: Parts, total: int, tell: object) -> Iterator[Part]:
-    for done, part in enumerate(parts):
-        if callable(tell):
-            tell(done, total)
+def _counted(parts: Parts, total: int, tell: Callable[[int, int], None]) -> Iterator[Part]:
+    for done, part in enumerate(parts, 1):
         yield part
+        tell(done, total)
 
 
 def _write(stream: TextIO, kind: str, parts: Parts, long: bool, with_run: bool) -> None:

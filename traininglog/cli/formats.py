@@ -6,7 +6,7 @@ all of them; how, each writer says.
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -16,6 +16,7 @@ from traininglog.cli.mistakes import Mistake
 from traininglog.columns import Column
 from traininglog.errors import MissingExtra
 
+_SPECIAL = re.compile('[,"\r\n]')
 _EXACT = 2**53  # integers up to here are exact as float64
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet run a cell
 
@@ -53,7 +54,6 @@ def write_csv(
         shown: Applied to every text, for a stream that is a terminal.
 
     """
-    writer = csv.writer(stream, lineterminator="\n")
 
     def written(value: Any) -> str:
         if isinstance(value, float):
@@ -64,26 +64,36 @@ def write_csv(
 
     lead = ["run"] if with_run else []
     if long:
-        writer.writerow([*lead, "time", "key", "value", "type"])
+        stream.write(_line([*lead, "time", "key", "value", "type"]))
         for run, columns in parts:
             lead = [run] if with_run else []
             for key, times, values in columns:
                 name = guarded(shown(key))
-                writer.writerows(
-                    [*lead, time, name, written(value), kind(value)]
+                stream.writelines(
+                    _line([*lead, str(time), name, written(value), kind(value)])
                     for time, value in zip(times, values, strict=True)
                 )
         return
     parts = list(parts)
     keys = _keys(parts)
     _refuse_double(keys, with_run=with_run)
-    writer.writerow([*lead, "time", *(guarded(shown(key)) for key in keys)])
+    stream.write(_line([*lead, "time", *(guarded(shown(key)) for key in keys)]))
     for run, columns in parts:
         lead = [run] if with_run else []
         for time, row in _rows(columns):
-            writer.writerow(
-                [*lead, time, *(written(row[key]) if key in row else "" for key in keys)]
-            )
+            cells = [written(row[key]) if key in row else "" for key in keys]
+            stream.write(_line([*lead, str(time), *cells]))
+
+
+def _line(cells: Iterable[str]) -> str:
+    # Not the csv module: with "\n" at the ends of lines it leaves a "\r" in a cell unquoted.
+    return ",".join(map(_quoted, cells)) + "\n"
+
+
+def _quoted(text: str) -> str:
+    if _SPECIAL.search(text) is None:
+        return text
+    return '"' + text.replace('"', '""') + '"'
 
 
 def write_jsonl(stream: TextIO, parts: Parts, *, long: bool, with_run: bool) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 import typer
 
 from traininglog.cli.json_output import jsonable, print_json
-from traininglog.cli.mistakes import Mistake, asking
+from traininglog.cli.mistakes import asking
 from traininglog.cli.options import JsonOption, StoreOption
 from traininglog.cli.stores import named, opened, reading, records, shortest
 from traininglog.cli.terminal import Cell, Heading, note, on_terminal, table
@@ -56,21 +56,32 @@ def runs(
     Example: traininglog runs --keys loss --state running
     """
     with opened(store) as file:
-        frame = file.runs(state=None if state is None else state.value, name=name, limit=limit)
+        with asking():
+            frame = file.runs(
+                keys, state=None if state is None else state.value, name=name, limit=limit
+            )
         lines = records(frame)
-        last = _last_values(file, [line["uuid"] for line in lines], keys or [])
+        columns = [str(column) for column in frame.columns]
+        shown = columns[len(file.runs(limit=0).columns) :] if keys else []
+        last = [_last_values(file, line, shown) for line in lines]
         if json:
-            print_json([_record(line, last if keys else None) for line in lines])
-            return
-        if not lines:
+            print_json(
+                [
+                    _record({name: line[name] for name in line if name not in shown}, values, keys)
+                    for line, values in zip(lines, last, strict=True)
+                ]
+            )
+        elif lines:
+            _print(file, lines, last, shown)
+        else:
             note(f"no runs{' like that' if state or name else ' yet'} in {file.path}")
-            return
-        shown = list(dict.fromkeys(key for values in last.values() for key in values))
-        _print(file, lines, last, shown)
 
 
 def _print(
-    store: Store, lines: Sequence[dict[str, Any]], last: dict[str, dict[str, Any]], keys: list[str]
+    store: Store,
+    lines: Sequence[dict[str, Any]],
+    last: Sequence[dict[str, Any]],
+    keys: Sequence[str],
 ) -> None:
     now = datetime.now(UTC) if on_terminal() else None
     headings = [
@@ -79,11 +90,10 @@ def _print(
         Heading("FROM"), *(Heading(key, right=True, cut=True) for key in keys),
     ]  # fmt: skip
     rows: list[list[Cell | str]] = []
-    for line in lines:
+    for line, values in zip(lines, last, strict=True):
         parent = "-"
         if line["resumed_from"]:
             parent = f"{line['resumed_from'][:8]} @ {point(line['resumed_at'])}"
-        values = last.get(line["uuid"], {})
         rows.append([
             Cell(shortest(store, line["uuid"]), "bold"),
             named(line) or "-",
@@ -100,34 +110,24 @@ def _print(
     table(headings, rows)
 
 
-def _record(line: dict[str, Any], last: dict[str, dict[str, Any]] | None) -> dict[str, Any]:
+def _record(
+    line: dict[str, Any], last: dict[str, Any], keys: Sequence[str] | None
+) -> dict[str, Any]:
     record: dict[str, Any] = {key: jsonable(value) for key, value in line.items()}
-    record["name"] = named(line)
-    if last is not None:
-        record["last_values"] = jsonable(last.get(line["uuid"], {}))
-    return record
+    return record | ({"last_values": jsonable(last)} if keys else {})
 
 
-def _last_values(store: Store, uuids: list[str], keys: list[str]) -> dict[str, dict[str, Any]]:
-    """Return, run by run, the last value of each key asked for that it has."""
-    if not keys or not uuids:
-        return {}
-    with asking():
-        frame = store.runs()[:0] if not keys else store.runs(keys=keys)
-    own = set(store.runs(limit=0).columns)
-    taken = own.intersection(keys)
-    if taken:
-        raise Mistake(f"a key named {min(taken)!r} cannot be listed: use traininglog show")
-    shown = [str(key) for key in frame.columns if key not in own]
-    lines = {line["uuid"]: line for line in records(frame)}
-    return {uuid: dict(_found(store, uuid, lines[uuid], shown)) for uuid in uuids if uuid in lines}
-
-
-def _found(store: Store, uuid: str, line: dict[str, Any], keys: list[str]) -> list[tuple[str, Any]]:
-    found = [(key, line[key]) for key in keys if line[key] is not None]
-    doubtful = [key for key in keys if line[key] is None]
+def _last_values(store: Store, line: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    """Return the last value of each key asked for that a run has, by the frame's columns."""
+    doubtful = {column for column in columns if line[column] is None}
+    found = {}
     if doubtful:
         # A frame has one mark for None, NaN and absent; the log itself tells them apart.
-        with reading(store, UUID(uuid)) as log:
-            found += [(key, log.last(key).value) for key in log.keys_seen() if key in doubtful]
-    return sorted(found, key=lambda pair: keys.index(pair[0]))
+        with reading(store, UUID(line["uuid"])) as log:
+            seen = set(log.keys_seen())
+            for column in doubtful:
+                key = column if column in seen else column.removeprefix("log.")
+                if key in seen:
+                    found[column] = log.last(key).value
+    values = {column: line[column] for column in columns if column not in doubtful} | found
+    return {column: values[column] for column in columns if column in values}

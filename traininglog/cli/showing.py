@@ -11,8 +11,8 @@ from traininglog.cli.listing import STYLES
 from traininglog.cli.options import JsonOption, RunArgument, StoreOption
 from traininglog.cli.stores import chosen, named, opened, reading, records, shortest
 from traininglog.cli.summaries import Summary, at, summaries
-from traininglog.cli.terminal import Cell, Heading, note, on_terminal, say, table
-from traininglog.cli.text import brief, counted, moment, point, size
+from traininglog.cli.terminal import Cell, Heading, busy, line, note, on_terminal, say, table
+from traininglog.cli.text import brief, counted, moment, point, size, visible
 
 if TYPE_CHECKING:
     from traininglog.base import Ancestor
@@ -31,15 +31,15 @@ def show(run: RunArgument = None, store: StoreOption = None, json: JsonOption = 
     """
     with opened(store) as file:
         uuid = chosen(file, run)
-        lines = {line["uuid"]: line for line in records(file.runs())}
-        line = lines[uuid.hex]
+        lines = {found["uuid"]: found for found in records(file.runs())}
+        record = lines[uuid.hex]
         children = [other for other in lines.values() if other["resumed_from"] == uuid.hex]
-        with reading(file, uuid) as log:
+        with reading(file, uuid) as log, busy("Reading"):
             lineage, status, found = log.lineage(), log.status.copy(), summaries(log)
         if json:
-            print_json(_record(file, line, lineage, children, status, found))
+            print_json(_as_dict(file, record, lineage, children, status, found))
             return
-        _print_identity(file, line)
+        _print_identity(file, record)
         say("")
         _print_lineage(file, lines, lineage, children)
         say("")
@@ -48,40 +48,31 @@ def show(run: RunArgument = None, store: StoreOption = None, json: JsonOption = 
         _print_keys(found)
 
 
-def _print_identity(store: Store, line: dict[str, Any]) -> None:
+def _print_identity(store: Store, record: dict[str, Any]) -> None:
     now = datetime.now(UTC) if on_terminal() else None
     span = "no rows of its own"
-    if line["rows"]:
-        span = f"{counted(line['rows'], 'row')} at {line['first']} to {line['last']}, " + counted(
-            line["values"], "value"
-        )
+    if record["rows"]:
+        rows, values = counted(record["rows"], "row"), counted(record["values"], "value")
+        span = f"{rows} at {record['first']} to {record['last']}, {values}"
     facts = [
-        ("run", Cell(line["uuid"], "bold")),
-        ("name", named(line)),
-        ("state", Cell(line["state"], STYLES.get(line["state"], ""))),
-        ("created", moment(line["created"], now)),
-        ("updated", moment(line["updated"], now)),
-        ("host", line["host"]),
+        ("run", Cell(record["uuid"], "bold")),
+        ("name", named(record)),
+        ("state", Cell(record["state"], STYLES.get(record["state"], ""))),
+        ("created", moment(record["created"], now)),
+        ("updated", moment(record["updated"], now)),
+        ("host", record["host"]),
         ("logged", span),
         ("store", f"{store.path}, {size(store.size().total)}"),
     ]
-    table_of_facts([(name, value) for name, value in facts if value])
+    _print_facts([(name, value) for name, value in facts if value])
 
 
-def table_of_facts(facts: list[tuple[str, Any]]) -> None:
+def _print_facts(facts: list[tuple[str, Any]]) -> None:
     """Print names and what is to be said of each, a line each."""
-    from traininglog.cli.terminal import line
-
     width = max(len(name) for name, _ in facts)
     for name, value in facts:
         shown = value if isinstance(value, Cell) else Cell(str(value))
-        line([Cell(name.ljust(width), "dim"), Cell(_escaped(shown.text), shown.style)])
-
-
-def _escaped(text: str) -> str:
-    from traininglog.cli.text import visible
-
-    return visible(text)
+        line([Cell(name.ljust(width), "dim"), Cell(visible(shown.text), shown.style)])
 
 
 def _print_lineage(
@@ -138,7 +129,7 @@ def _print_status(status: dict[str, Any]) -> None:
     if not status:
         say("  (none)")
         return
-    table_of_facts([(f"  {_escaped(key)}", brief(value)) for key, value in status.items()])
+    _print_facts([(f"  {visible(key)}", brief(value)) for key, value in status.items()])
 
 
 def _print_keys(found: list[Summary]) -> None:
@@ -161,7 +152,7 @@ def _print_keys(found: list[Summary]) -> None:
     )  # fmt: skip
 
 
-def _record(
+def _as_dict(
     store: Store,
     line: dict[str, Any],
     lineage: list[Ancestor],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from traininglog.cli.stores import columns
@@ -65,20 +64,21 @@ def at(where: Point | None) -> str:
 
 
 def _summary(column: Column) -> Summary:
-    pairs = list(zip(column.times, column.values, strict=True))
-    nans = [time for time, value in pairs if isinstance(value, float) and math.isnan(value)]
-    numbers = [
-        Point(time, value)
-        for time, value in pairs
-        if is_number(value) and not (isinstance(value, float) and math.isnan(value))
-    ]
+    key, times, values = column
+    if not set(map(type, values)) <= {int, float}:
+        pairs = [pair for pair in zip(times, values, strict=True) if is_number(pair[1])]
+        times, values = [time for time, _ in pairs], [value for _, value in pairs]
+    numbers = [value for value in values if value == value]  # noqa: PLR0124 - not NaN
+    lowest = highest = first_nan = None
+    if numbers:  # the first of equals
+        lowest, highest = (
+            Point(times[values.index(value)], value) for value in (min(numbers), max(numbers))
+        )
+    nan_count = len(values) - len(numbers)
+    if nan_count:
+        pairs = list(zip(times, values, strict=True))
+        first_nan = next(time for time, value in pairs if value != value)  # noqa: PLR0124 - NaN
     return Summary(
-        column.key,
-        len(pairs),
-        column.times[0],
-        Point(column.times[-1], column.values[-1]),
-        min(numbers, key=lambda point: point.value, default=None),
-        max(numbers, key=lambda point: point.value, default=None),
-        len(nans),
-        nans[0] if nans else None,
-    )
+        key, len(column.times), column.times[0], Point(column.times[-1], column.values[-1]),
+        lowest, highest, nan_count, first_nan,
+    )  # fmt: skip

@@ -105,7 +105,7 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     bar = Progress(
-        TextColumn(visible(what), markup=False),
+        TextColumn(shortened(visible(what), 30), markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -45,7 +45,7 @@ def merge(
         for other in others:
             if other.exists() and other.samefile(file.path):
                 raise Mistake(f"{other} is the store to merge into")
-            with progress(f"Merging {other}") as tell:
+            with progress(f"Merging {other.name}") as tell:
                 merged = file.merge(other, progress=tell)
             added += merged.added
             updated += merged.updated
@@ -75,7 +75,7 @@ def backup(
     Example: traininglog backup /backup/runs-$(date +%F).db
     """
     with opened(store) as file:
-        with busy(f"Copying {file.path}"):
+        with busy(f"Copying {file.path.name}"):
             file.backup(target)
         path = file.path
     count = target.stat().st_size
@@ -90,7 +90,7 @@ def check(store: StoreOption = None, json: JsonOption = False) -> None:
 
     Example: traininglog check --store runs.db
     """
-    with opened(store) as file, busy(f"Checking {file.path}"):
+    with opened(store) as file, busy(f"Checking {file.path.name}"):
         found = file.check()
     if json:
         print_json(found._asdict() | {"size": found.size._asdict()})

@@ -89,7 +89,7 @@ def _tell(folder: Path, echo: Echo) -> None:
             drawn = picture.draw(lost, resumed, folder / "curves.png")
     echo("")
     echo(f"The curves: {drawn}")
-    echo(f"Look around: traininglog runs {database}")
+    echo(f"Look around: traininglog runs --store {database}")
 
 
 def check(lost: SQLiteLog, resumed: SQLiteLog, saved: int, steps: int) -> None:

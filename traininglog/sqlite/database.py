@@ -430,8 +430,9 @@ def _stat(path: Path) -> os.stat_result | None:
 def _is_ours(path: Path) -> bool:
     """Look into the header of a file without locking it or leaving files beside it.
 
-    Another process may be writing the very first pages, under a lock that this look does not see,
-    so a file is a stranger only if it is one twice and no rollback journal tells of work under way.
+    Other processes may be at work under locks that this look does not see: writing the very first
+    pages, or copying a WAL into the file, whose header then tells of pages that are yet to come. So
+    a file is a stranger only if it is one twice while no rollback journal tells of work under way.
     A stranger may have a journal for as long as it likes; our own first pages take no second.
     """
     journal = path.with_name(path.name + "-journal")
@@ -441,9 +442,12 @@ def _is_ours(path: Path) -> bool:
         busy = journal.exists()
         try:
             with closing(_look(path)) as connection:
+                # Otherwise a file that is shorter than its header says is an error.
+                connection.execute("PRAGMA writable_schema = ON")
                 found = connection.execute("PRAGMA application_id").fetchone()[0]
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
             found = None
+            busy = busy or _code(error) == sqlite3.SQLITE_CORRUPT
         if found == APPLICATION_ID:
             return True
         if not busy or time.monotonic() > deadline:

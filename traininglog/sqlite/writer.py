@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import warnings
+import weakref
 from typing import Any, Literal
 from uuid import UUID
 
@@ -68,6 +69,7 @@ class Writer:
         self._count = 0
         self._flush_at = 0.0
         self._warn_at = 0.0
+        _WRITERS[id(self)] = self
 
     # -- whose run it is --------------------------------------------------------------------
 
@@ -311,6 +313,19 @@ class Writer:
         self.check_open()
         if self._why_readonly:
             raise ReadOnlyLog(self._why_readonly)
+
+
+# For a forked child, which must not go on with its parent's locks, nor write in its parent's name.
+_WRITERS: weakref.WeakValueDictionary[int, Writer] = weakref.WeakValueDictionary()
+
+
+def _after_fork() -> None:
+    for writer in list(_WRITERS.values()):
+        writer.lock = threading.RLock()  # another thread of the parent may have held the old one
+        writer._claimed = False  # so that the next assignment looks, and finds where it is
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _insert_run(

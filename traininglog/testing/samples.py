@@ -196,7 +196,7 @@ REFUSED_VALUES: list[tuple[Any, type[Exception], str]] = [
     (dt.date(2026, 1, 1), ValueTypeError, "isoformat"),
     (dt.timedelta(1), ValueTypeError, "total_seconds"),
     (np.timedelta64(1, "s"), ValueTypeError, "seconds"),
-    (np.datetime64("NaT"), ValueTypeError, "str"),
+    (np.datetime64("NaT", "s"), ValueTypeError, "str"),
     (np.datetime64(1, "ns"), ValueTypeError, "str"),
     (np.array([object()] * 2), ValueTypeError, "tolist"),
     (np.array(object(), dtype=object), ValueTypeError, "tolist"),

@@ -1,0 +1,340 @@
+"""`export` and `plot`: files that are complete, exact and safe to open."""
+
+import csv
+import io
+import json
+import math
+import struct
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from traininglog import SQLiteLog, Store
+from traininglog.cli.app import app
+from traininglog.cli.curves import segments, smoothed, thinned
+
+NAN = float("nan")
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    """A store of three runs: one with every kind of value, one resumed, and one of formulas."""
+    path = tmp_path / "runs.db"
+    with SQLiteLog(path) as log:
+        log.status["name"] = "first"
+        for time in range(1, 21):
+            log[time]["loss"] = math.exp(-time / 7)
+            log[time]["step"] = time
+        log[20].update(none=None, nan=NAN, inf=float("-inf"), flag=True, text="NaN", raw=b"\xff")
+        log[20].update(big=2**62 + 1, list=[1, NAN], when=datetime(2026, 1, 2), path=Path("/x"))
+        log[19]["none"] = 0.5
+        uuid = log.uuid
+    with SQLiteLog(path, uuid=uuid, resume=True, at=10) as log:
+        for time in range(11, 16):
+            log[time]["loss"] = NAN if time == 13 else 1.5
+    with SQLiteLog(path) as log:
+        log[1].update({"=1+1": "=cmd()", "-key": -1.5, "tab": "\tx", "at": "@x", "cr": "\rx"})
+        log[1].update({"+": "+1", "ok": "a=b", "list": [-1]})
+    monkeypatch.setenv("TRAININGLOG_STORE", str(path))
+    monkeypatch.chdir(tmp_path)
+    return path
+
+
+def uuids(path):
+    with Store(path, readonly=True) as store:
+        return list(store.runs()["uuid"])
+
+
+def run(*arguments, status=0, **options):
+    result = CliRunner().invoke(app, [str(word) for word in arguments], **options)
+    assert result.exit_code == status, (result.output, result.stderr, result.exception)
+    if status == 1:
+        assert result.stderr.count("\n") == 1, result.stderr
+        assert result.stderr.startswith("traininglog: ")
+    return result
+
+
+def table(text):
+    """Parse CSV with a reader that is not ours."""
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+def lines(text):
+    return [json.loads(line, parse_constant=pytest.fail) for line in text.splitlines()]
+
+
+# -- export ---------------------------------------------------------------------------------
+
+
+def test_csv_of_one_run_is_a_line_a_row_with_exact_floats(path):
+    rows = table(run("export", uuids(path)[0]).stdout)
+    header, last = rows[0], dict(zip(rows[0], rows[-1], strict=True))
+    assert header[:3] == ["time", "loss", "step"]
+    assert [float(row[1]) for row in rows[1:]] == [math.exp(-time / 7) for time in range(1, 21)]
+    assert last == {
+        "time": "20", "loss": repr(math.exp(-20 / 7)), "step": "20", "none": "None", "nan": "NaN",
+        "inf": "-inf", "flag": "True", "text": "NaN", "raw": "/w==", "big": str(2**62 + 1),
+        "list": '[1, "NaN"]', "when": "2026-01-02T00:00:00", "path": "/x",
+    }  # fmt: skip
+    assert rows[1][3:] == [""] * 10  # absent is empty
+
+
+def test_csv_of_several_runs_is_a_line_a_value_with_a_run_column(path):
+    rows = table(run("export", "--all", "-k", "loss", "-k", "no*").stdout)
+    assert rows[0] == ["run", "time", "key", "value", "type"]
+    counts = [sum(row[0] == uuid for row in rows) for uuid in uuids(path)]
+    assert counts == [22, 15, 0]
+    assert [uuids(path)[0], "20", "none", "None", "none"] in rows
+    assert [uuids(path)[1], "13", "loss", "NaN", "float"] in rows
+
+
+def test_layouts_ranges_and_globs_can_be_chosen(path):
+    first, second, _ = uuids(path)
+    text = run("export", first, "--layout", "long", "--start", 5, "--stop", 7, "-k", "[ls]*").stdout
+    assert [row[:2] for row in table(text)[1:]] == [
+        ["5", "loss"], ["6", "loss"], ["5", "step"], ["6", "step"],
+    ]  # fmt: skip
+    text = run("export", first, second, "--layout", "wide", "-k", "loss", "--start", 15).stdout
+    assert [row[:2] for row in table(text)] == [
+        ["run", "time"], *([first, str(time)] for time in range(15, 21)), [second, "15"],
+    ]  # fmt: skip
+
+
+def test_a_spreadsheet_runs_nothing(path):
+    header, row = table(run("export", uuids(path)[2]).stdout)
+    assert dict(zip(header, row, strict=True)) == {
+        "time": "1", "'=1+1": "'=cmd()", "'-key": "-1.5", "tab": "'\tx", "at": "'@x",
+        "cr": "'\rx", "'+": "'+1", "ok": "a=b", "list": "[-1]",
+    }  # fmt: skip
+    long = table(run("export", uuids(path)[2], "--layout", "long").stdout)
+    assert ["1", "'=1+1", "'=cmd()", "text"] in long
+    verbatim = lines(run("export", uuids(path)[2], "--format", "jsonl").stdout)
+    assert verbatim[0]["row"]["=1+1"] == "=cmd()"
+
+
+def test_json_lines_are_strict_and_tell_everything_apart(path):
+    first = uuids(path)[0]
+    wide = lines(run("export", first, "--format", "jsonl").stdout)
+    assert wide[0] == {"time": 1, "row": {"loss": math.exp(-1 / 7), "step": 1}}
+    assert wide[-1]["row"]["none"] is None
+    assert wide[-1]["row"]["big"] == 2**62 + 1
+    long = lines(run("export", first, "--format", "jsonl", "--layout", "long").stdout)
+    found = {line["key"]: (line["value"], line["type"]) for line in long if line["time"] == 20}
+    assert found["none"] == (None, "none")
+    assert found["nan"] == ("NaN", "float")
+    assert found["text"] == ("NaN", "text")
+    assert found["inf"] == ("-Infinity", "float")
+    assert found["raw"] == ("/w==", "bytes")
+    assert found["list"] == ([1, "NaN"], "json")
+    assert found["flag"] == (True, "bool")
+    assert [line["run"] for line in lines(run("export", "-a", "--format", "jsonl").stdout)]
+
+
+def test_parquet_of_many_runs(path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    run("export", "--all", "-o", "all.parquet")
+    found = parquet.read_table("all.parquet").to_pylist()
+    assert list(found[0]) == ["run", "time", "key", "value", "text", "type"]
+    last = {
+        line["key"]: (line["value"], line["text"], line["type"])
+        for line in found
+        if line["time"] == 20
+    }
+    assert math.isnan(last["nan"][0])  # a NaN is a NaN, and a None is null
+    assert last["none"] == (None, None, "none")
+    assert last["text"] == (None, "NaN", "text")
+    assert last["big"] == (float(2**62 + 1), str(2**62 + 1), "int")
+    assert last["list"] == (None, '[1, "NaN"]', "json")
+    assert last["loss"] == (math.exp(-20 / 7), None, "float")
+
+
+def test_parquet_of_one_run_has_a_column_per_key(path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    run("export", uuids(path)[0], "-o", "one.parquet")
+    found = parquet.read_table("one.parquet")
+    types = {field.name: str(field.type) for field in found.schema}
+    assert (types["loss"], types["step"], types["flag"]) == ("double", "int64", "bool")
+    assert (types["list"], types["big"]) == ("string", "int64")
+    assert found["big"].to_pylist()[-1] == 2**62 + 1
+    assert found["step"].null_count == 0
+    assert found["nan"].null_count == 19
+
+
+def test_a_key_named_time_goes_into_a_long_export(path):
+    with SQLiteLog(path) as log:
+        log[1]["time"] = 5
+    assert "--layout long" in run("export", status=1).stderr
+    assert table(run("export", "--layout", "long").stdout)[1] == ["1", "time", "5", "int"]
+
+
+def test_an_output_file_is_never_overwritten_unless_told_to(path, tmp_path):
+    target = tmp_path / "out.csv"
+    target.write_text("precious")
+    assert "--force" in run("export", "-o", target, status=1).stderr
+    assert target.read_text() == "precious"
+    run("export", "-o", target, "--force")
+    assert target.read_text().startswith("time,")
+
+
+def test_a_failed_export_leaves_nothing_behind(path, tmp_path, monkeypatch):
+    target = tmp_path / "out.csv"
+    target.write_text("precious")
+    before = [file for file in sorted(tmp_path.iterdir()) if "runs.db" not in file.name]
+    run("export", "-o", target, "--force", "-k", "nope", status=1)
+    run("export", "-o", "new.csv", "-k", "nope", status=1)
+    run("export", "--all", "-o", "new.csv", "-k", "nope", status=1)
+    assert target.read_text() == "precious"
+    assert [file for file in sorted(tmp_path.iterdir()) if "runs.db" not in file.name] == before
+
+
+def test_a_link_is_written_through_and_stays_a_link(path, tmp_path):
+    (tmp_path / "real.csv").write_text("old")
+    (tmp_path / "link.csv").symlink_to("real.csv")
+    run("export", "-o", "link.csv", "--force")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_text().startswith("time,")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-o", "out.txt"],
+        ["-o", "missing/out.csv"],
+        ["-o", "."],
+        ["--format", "xls"],
+        ["--format", "parquet"],
+        ["-k", "nope"],
+        ["-k", "no such*"],
+        ["--start", "-1"],
+        ["--all", "0"],
+    ],
+)
+def test_export_mistakes(path, arguments):
+    run("export", *arguments, status=1)
+
+
+def test_export_without_pyarrow_names_the_extra(path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert "traininglog[parquet]" in run("export", "-o", "x.parquet", status=1).stderr
+
+
+# -- plot -----------------------------------------------------------------------------------
+
+
+def png_size(path):
+    data = path.read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    return struct.unpack(">II", data[16:24])
+
+
+def test_plot_to_a_png(path, tmp_path):
+    pytest.importorskip("matplotlib")
+    first, second, _ = uuids(path)
+    result = run("plot", first, second, "-k", "loss", "-o", "loss.png", "--smooth", 3, "--log-y")
+    assert png_size(tmp_path / "loss.png") == (1280, 736)
+    assert "loss: first NaN at time 13" in result.stderr
+    assert "--force" in run("plot", "-k", "loss", "-o", "loss.png", status=1).stderr
+
+
+def test_plot_to_an_svg_with_a_panel_per_key(path, tmp_path):
+    pytest.importorskip("matplotlib")
+    run("plot", uuids(path)[0], "-o", "all.svg")
+    text = (tmp_path / "all.svg").read_text()
+    assert text.startswith("<?xml")
+    for key in ("loss", "step", "flag", "big", "inf"):
+        assert f"<!-- {key} -->" in text
+    assert "<!-- list -->" not in text
+
+
+def test_plot_over_another_key(path, tmp_path):
+    pytest.importorskip("matplotlib")
+    run("plot", uuids(path)[0], "-k", "loss", "--x", "step", "-o", "x.svg")
+    assert "<!-- step -->" in (tmp_path / "x.svg").read_text()
+
+
+def test_hostile_labels_do_no_harm_in_a_picture(path, tmp_path):
+    pytest.importorskip("matplotlib")
+    keys = ["_hidden", "$x^{", "\x1b[2J", "<script>", "\u202e", "漢字", "a--b"]
+    with SQLiteLog(path) as log:
+        log.status["name"] = "<script>$\\frac{"
+        log[1].update(dict.fromkeys(keys, 1.0))
+        log[2].update(dict.fromkeys(keys, 2.0))
+    run("plot", "-k", "*", "-o", "h.svg")
+    text = (tmp_path / "h.svg").read_text()
+    from xml.etree import ElementTree as ET
+
+    ET.fromstring(text)
+    assert "<script" not in text.replace("<!-- <script>", "").replace("<script>$", "")
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    run("plot", "-k", "*", "-o", "h.png", "--panels")
+
+
+def test_plot_in_the_terminal(path, monkeypatch):
+    pytest.importorskip("plotille")
+    monkeypatch.setenv("COLUMNS", "100")
+    first, second, _ = uuids(path)
+    result = run("plot", second, first, "-k", "loss")
+    assert f"first ({first[:8]})" in result.stdout
+    assert "resumed at time 10" in result.stdout
+    assert "\x1b" not in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 100
+    assert any("⠀" < letter <= "⣿" for letter in result.stdout)
+    assert "loss: first NaN at time 13" in result.stderr
+    assert "step" in run("plot", first, "--log-y", "--smooth", 5).stdout
+
+
+def test_plot_of_a_single_point_and_of_nothing_but_nan(path):
+    pytest.importorskip("plotille")
+    with SQLiteLog(path) as log:
+        log[1].update(a=1.0, b=NAN, c=0.0)
+    for options in ([], ["--log-y"], ["-o", "p.png"], ["-o", "p.svg", "--log-y"]):
+        run("plot", *options)
+
+
+def test_plot_mistakes(path):
+    first = uuids(path)[0]
+    for arguments in (
+        ["-k", "text"], ["-k", "nope"], ["-k", "raw*"], ["-o", "x.jpg"], ["--x", "nope"],
+        ["--x", "text"], ["-o", "missing/x.png"],
+    ):  # fmt: skip
+        run("plot", first, *arguments, status=1)
+    run("plot", first, "--smooth", 0, status=2)
+
+
+@pytest.mark.parametrize(("module", "options"), [("matplotlib", ["-o", "x.png"]), ("plotille", [])])
+def test_plot_without_its_library_names_the_extra(path, monkeypatch, module, options):
+    import sys
+
+    monkeypatch.setitem(sys.modules, module, None)
+    assert "traininglog[plot]" in run("plot", "-k", "ok*", "-k", "-key", *options, status=1).stderr
+    assert not Path("x.png").exists()
+
+
+def test_smoothing_never_reaches_across_a_gap():
+    assert smoothed([1.0, 2.0, 3.0, NAN, 10.0], 3)[:3] == [1.5, 2.0, 2.5]
+    assert smoothed([1.0, 2.0, 3.0, NAN, 10.0], 3)[4] == 10.0
+    assert smoothed([1e300, 1.0, 1.0, 1.0], 2)[1:] == [1.0, 1.0, 1.0]
+    assert [ys for _, ys in segments([1, 2, 3], [1.0, NAN, 2.0])] == [[1.0], [2.0]]
+
+
+def test_thinning_keeps_ends_extremes_and_gaps():
+    ys = [0.0] * 10_000
+    ys[5000], ys[7000] = 99.0, NAN
+    xs, kept = thinned(list(range(10_000)), ys, 400)
+    assert len(xs) <= 500
+    assert (xs[0], xs[-1]) == (0, 9999)
+    assert 99.0 in kept
+    assert any(map(math.isnan, kept))
+    assert xs == sorted(xs)
+
+
+def test_a_chart_is_never_wider_than_a_narrow_terminal(path, monkeypatch):
+    pytest.importorskip("plotille")
+    monkeypatch.setenv("COLUMNS", "60")
+    text = run("plot", uuids(path)[0], "-k", "loss").stdout
+    assert max(map(len, text.splitlines())) <= 60

@@ -1,0 +1,211 @@
+"""`tail`, `merge`, `backup`, `check`, `delete`, `upgrade`, `demo`."""
+
+import json
+import sqlite3
+import sys
+import types
+
+import pytest
+from typer.testing import CliRunner
+
+import traininglog
+from traininglog import MissingExtra, SQLiteLog, Store
+from traininglog.cli.app import app
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    """A store of a parent and its child."""
+    path = tmp_path / "runs.db"
+    with SQLiteLog(path) as log:
+        for time in range(1, 31):
+            log[time]["loss"] = time / 10
+            if time % 10 == 0:
+                log[time]["val"] = time
+        uuid = log.uuid
+    with SQLiteLog(path, uuid=uuid, resume=True, at=20) as log:
+        log[21]["loss"] = float("nan")
+    monkeypatch.setenv("TRAININGLOG_STORE", str(path))
+    monkeypatch.chdir(tmp_path)
+    return path
+
+
+def uuids(path):
+    with Store(path, readonly=True) as store:
+        return list(store.runs()["uuid"])
+
+
+def run(*arguments, status=0, **options):
+    result = CliRunner().invoke(app, [str(word) for word in arguments], **options)
+    assert result.exit_code == status, (result.output, result.stderr, result.exception)
+    return result
+
+
+def mistake(*arguments):
+    result = run(*arguments, status=1)
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert result.stderr.startswith("traininglog: ")
+    return result.stderr
+
+
+def parsed(*arguments, status=0):
+    text = run(*arguments, "--json", status=status).stdout
+    return json.loads(text, parse_constant=pytest.fail)
+
+
+# -- tail -----------------------------------------------------------------------------------
+
+
+def test_tail_prints_the_last_rows(path):
+    lines = run("tail", uuids(path)[0], "-n", 3).stdout.splitlines()
+    assert [line.split() for line in lines] == [
+        ["time", "loss", "val"], ["28", "2.8", "-"], ["29", "2.9", "-"], ["30", "3", "30"],
+    ]  # fmt: skip
+    assert len(run("tail").stdout.splitlines()) == 11
+    assert run("tail", "-n", 0).stdout == ""
+
+
+def test_tail_of_chosen_keys_passes_over_rows_without_them(path):
+    lines = run("tail", uuids(path)[0], "-n", 2, "-k", "v*").stdout.splitlines()
+    assert [line.split() for line in lines] == [["time", "val"], ["20", "20"], ["30", "30"]]
+    assert "nope" in mistake("tail", "-k", "nope")
+
+
+def test_tail_sees_through_the_lineage_and_prints_json_lines(path):
+    child = uuids(path)[1]
+    text = run("tail", "-n", 2, "--json").stdout
+    assert [json.loads(line) for line in text.splitlines()] == [
+        {"run": child, "time": 20, "row": {"loss": 2.0, "val": 20}},
+        {"run": child, "time": 21, "row": {"loss": "NaN"}},
+    ]
+
+
+def test_following_a_run_that_has_ended_ends_at_once(path):
+    result = run("tail", "-f", "-n", 1)
+    assert result.stdout.splitlines()[-1].split() == ["21", "NaN"]
+    assert result.stderr == f"run {uuids(path)[1][:8]} is finished\n"
+
+
+# -- merge, backup, check, upgrade ----------------------------------------------------------
+
+
+def test_merge_makes_the_store_and_is_idempotent(path, tmp_path):
+    with SQLiteLog(tmp_path / "other.db") as log:
+        log[1]["x"] = 1
+    into = tmp_path / "all.db"
+    result = run("merge", path, "other.db", "--store", into)
+    assert "3 runs added, 0 updated, 0 unchanged" in result.stdout
+    assert sorted(uuids(into)) == sorted(uuids(path) + uuids(tmp_path / "other.db"))
+    again = parsed("merge", path, "-s", into)
+    assert (again["added"], again["updated"]) == ([], [])
+    assert sorted(again["unchanged"]) == sorted(uuids(path))
+
+
+def test_merging_what_is_not_there_changes_nothing(path, tmp_path):
+    assert "there is no" in mistake("merge", path, "missing.db", "-s", tmp_path / "all.db")
+    assert not (tmp_path / "all.db").exists()
+    assert "to merge into" in mistake("merge", path)
+
+
+def test_backup_makes_a_complete_store(path, tmp_path):
+    found = parsed("backup", "copy.db")
+    assert found["backup"] == str(tmp_path / "copy.db")
+    assert found["bytes"] == (tmp_path / "copy.db").stat().st_size
+    assert uuids(tmp_path / "copy.db") == uuids(path)
+    assert "exists" in mistake("backup", "copy.db")
+
+
+def test_check_of_a_sound_store(path):
+    text = run("check").stdout
+    assert text.splitlines()[-1] == "ok"
+    assert "2 runs" in text
+    found = parsed("check")
+    assert found["ok"] is True
+    assert found["size"]["file"] > 0
+
+
+def test_check_of_a_damaged_store_is_status_1(path):
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE entries SET value = 'x' WHERE time = 3 AND run_id = 1")
+    connection.commit()
+    connection.close()
+    result = run("check", status=1)
+    assert "damaged: " in result.stdout
+    assert result.stderr.count("\n") == 1
+    found = parsed("check", status=1)
+    assert found["ok"] is False
+    assert found["problems"]
+
+
+def test_upgrade_of_a_store_that_is_up_to_date(path):
+    assert "nothing to do" in run("upgrade").stdout
+    assert parsed("upgrade")["upgraded"] is False
+    assert "there is no" in mistake("upgrade", "-s", "missing.db")
+
+
+def test_upgrade_tells_what_it_was_and_where_the_backup_is(path, monkeypatch, tmp_path):
+    monkeypatch.setattr(Store, "upgraded", property(lambda _: ("0000", tmp_path / "b.db")))
+    found = parsed("upgrade")
+    assert (found["upgraded"], found["from"], found["to"]) == (True, "0000", "0001")
+    assert "b.db" in run("upgrade").stdout
+
+
+# -- delete ---------------------------------------------------------------------------------
+
+
+def test_delete_needs_a_yes_where_nobody_can_be_asked(path):
+    before = uuids(path)
+    assert "--yes" in mistake("delete", before[1])
+    assert uuids(path) == before
+    assert "1 run deleted" in run("delete", before[1][:8], "--yes").stdout
+    assert uuids(path) == before[:1]
+
+
+def test_delete_refuses_to_orphan_a_child(path):
+    parent, child = uuids(path)
+    assert "--descendants" in mistake("delete", parent, "--yes")
+    assert uuids(path) == [parent, child]
+    assert parsed("delete", parent, "--yes", "--descendants")["deleted"] == [child, parent]
+    assert uuids(path) == []
+
+
+def test_delete_takes_parent_and_child_in_any_order_or_nothing(path):
+    parent, child = uuids(path)
+    mistake("delete", child, "0" * 32, "--yes")
+    assert uuids(path) == [parent, child]
+    assert "2 runs deleted" in run("delete", parent, child, parent[:6], "--yes").stdout
+    assert uuids(path) == []
+
+
+def test_delete_refuses_a_run_that_is_being_written(path):
+    with SQLiteLog(path) as log:
+        log[1]["x"] = 1
+        log.flush()
+        mistake("delete", log.h_uuid, uuids(path)[1], "--yes")
+        assert len(uuids(path)) == 3
+
+
+# -- demo -----------------------------------------------------------------------------------
+
+
+def test_demo_gets_the_folder_and_may_miss_an_extra(tmp_path, monkeypatch):
+    module = types.ModuleType("traininglog.demo")
+    monkeypatch.setitem(sys.modules, "traininglog.demo", module)
+    monkeypatch.setattr(traininglog, "demo", module, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def main(folder, *, echo=print):
+        echo(f"made {folder}")
+        return 0
+
+    module.main = main
+    assert run("demo").stdout == "made demo\n"
+    assert run("demo", "there").stdout == "made there\n"
+
+    def lacking(folder, *, echo=print):
+        raise MissingExtra('install it with: pip install "traininglog[demo]"')
+
+    module.main = lacking
+    assert "traininglog[demo]" in mistake("demo")
+    module.main = lambda folder, *, echo=print: 3
+    run("demo", status=3)

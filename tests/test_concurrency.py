@@ -1,0 +1,320 @@
+"""Many processes and threads at one file: nothing is lost and nobody is told to try again."""
+
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import warnings
+from contextlib import contextmanager
+
+import pytest
+
+from traininglog import SQLiteLog, Store, StoreLocked, TrainingLogWarning
+from traininglog.sqlite import database
+
+
+def start(script, *arguments):
+    """Start a process that says "ready" and goes on when it is given a line."""
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *map(str, arguments)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def release(processes):
+    """Let processes go on together, when all are ready."""
+    for process in processes:
+        assert process.stdout.readline() == "ready\n", process.communicate()
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+
+
+def finish(processes):
+    """Return what processes printed; all of them must have done well, and silently."""
+    results = [process.communicate(timeout=60) for process in processes]
+    assert [errors for _, errors in results] == [""] * len(processes)
+    assert [process.returncode for process in processes] == [0] * len(processes)
+    return [out for out, _ in results]
+
+
+WRITER = """
+import sys
+from traininglog import SQLiteLog
+path, number = sys.argv[1], int(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+log = SQLiteLog(path)
+log.status["number"] = number
+for t in range(200):
+    row = log[t]
+    for k in range(10):
+        row[f"k{k}"] = number * 1_000_000 + t * 10 + k
+    if t % 10 == 9:
+        log.flush()
+log.close()
+print(log.h_uuid)
+"""
+
+READER = """
+import sys, time
+import traininglog.frames  # the slow part, so that the first look is early
+from traininglog import SQLiteLog, Store
+path, mode = sys.argv[1:]
+print("ready", flush=True)
+sys.stdin.readline()
+store = Store(path, readonly=True)
+polls = 0
+deadline = time.monotonic() + 50
+while time.monotonic() < deadline:
+    table = store.runs("k9*")
+    if mode == "frames":
+        frame = store.to_dataframe()
+        assert (frame["value"] >= 0).all()
+        # A flush is seen whole or not at all: with a row's first value its last is there, too.
+        ends = frame[frame["key"].isin(["k0", "k9"])].groupby(["run", "key"], observed=True)
+        assert (ends.size().unstack().nunique(axis=1) == 1).all()
+    else:
+        for uuid in table["uuid"]:
+            with store.log(uuid, readonly=True) as log:
+                for t in list(log)[-3:]:
+                    assert len(log[t]) == 10, log[t]
+    polls += 1
+    if len(table) == 8 and (table["state"] == "finished").all():
+        break
+print(polls)
+"""
+
+
+def test_eight_processes_write_while_two_read_and_nothing_is_lost(tmp_path):
+    path = tmp_path / "runs.db"
+    Store(path, create=True).close()
+    readers = [start(READER, path, mode) for mode in ("frames", "rows")]
+    writers = [start(WRITER, path, number) for number in range(8)]
+    release([*readers, *writers])
+    uuids = [out.strip() for out in finish(writers)]
+    polls = [int(out) for out in finish(readers)]
+    assert min(polls) >= 2
+    with Store(path) as store:
+        assert store.check().ok
+        for number, uuid in enumerate(uuids):
+            with store.log(uuid, readonly=True) as log:
+                assert log.status["number"] == number
+                assert log.to_dict() == {
+                    t: {f"k{k}": number * 1_000_000 + t * 10 + k for k in range(10)}
+                    for t in range(200)
+                }
+
+
+def test_many_processes_that_open_a_new_file_at_once_make_one_schema(tmp_path):
+    path = tmp_path / "runs.db"
+    script = """
+        import sys
+        from traininglog import SQLiteLog
+        print("ready", flush=True)
+        sys.stdin.readline()
+        with SQLiteLog(sys.argv[1]) as log:
+            log[1]["x"] = 1
+        print(log.h_uuid)
+    """
+    processes = [start(script, path) for _ in range(16)]
+    release(processes)
+    uuids = {out.strip() for out in finish(processes)}
+    with Store(path) as store:
+        assert set(store.runs()["uuid"]) == uuids
+        assert len(uuids) == 16
+        assert store.runs("x")["x"].to_list() == [1] * 16
+        assert store.check().ok
+
+
+def test_threads_of_one_process_that_open_a_new_file_at_once_make_one_schema(tmp_path):
+    path = tmp_path / "runs.db"
+    barrier = threading.Barrier(8)
+
+    def work():
+        barrier.wait()
+        with SQLiteLog(path) as log:
+            log[1]["x"] = 1
+
+    in_threads(*[work] * 8)
+    with Store(path) as store:
+        assert len(store.runs()) == 8
+
+
+def in_threads(*works):
+    """Run functions side by side; raise the first error of any."""
+    errors = []
+
+    def guarded(work):
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - it is raised below
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    if errors:
+        raise errors[0]
+
+
+@pytest.mark.parametrize("where", ["file", ":memory:"])
+def test_threads_share_a_log_and_read_while_others_write(tmp_path, where):
+    log = SQLiteLog(where if where == ":memory:" else tmp_path / "runs.db")
+    done = threading.Event()
+
+    def write(number):
+        for t in range(400):
+            log[t][f"k{number}"] = t
+            log.status[f"k{number}"] = t
+            if t % 50 == 0:
+                log.flush()
+
+    def write_all():
+        try:
+            in_threads(*[lambda number=number: write(number) for number in range(4)])
+        finally:
+            done.set()
+
+    def read():
+        while not done.is_set():
+            for key in log.keys_seen():
+                series = log[:][key]
+                assert series.to_list() == list(series.index)
+            assert all(value == t for t, row in log[:20].items() for value in row.values())
+            assert len(log) <= 400
+
+    in_threads(write_all, read)
+    assert log.to_dict() == {t: {f"k{n}": t for n in range(4)} for t in range(400)}
+    log.close()
+    if where != ":memory:":
+        with SQLiteLog(tmp_path / "runs.db", log.uuid) as again:
+            assert len(again.to_dataframe().dropna()) == 400
+
+
+@contextmanager
+def locked(path, seconds=None):
+    """Hold the write lock of a file in another process, for some time or until the end."""
+    holder = start(
+        """
+        import select, sqlite3, sys
+        connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+        connection.execute("BEGIN IMMEDIATE")
+        print("ready", flush=True)
+        select.select([sys.stdin], [], [], float(sys.argv[2]))
+        connection.execute("ROLLBACK")
+        """,
+        path,
+        seconds or 60,
+    )
+    assert holder.stdout.readline() == "ready\n"
+    yield
+    holder.communicate("\n", timeout=60)
+    assert holder.returncode == 0
+
+
+def test_a_file_that_is_locked_for_two_seconds_is_waited_for(tmp_path):
+    path = tmp_path / "runs.db"
+    with SQLiteLog(path) as log:
+        log[0]["x"] = 0
+        log.flush()
+        with locked(path, seconds=2):
+            begin = time.monotonic()
+            for t in range(1, 1000):
+                log[t]["x"] = t
+            assert time.monotonic() - begin < 2  # far from a flush: the lock does not matter
+            assert log[999]["x"] == 999  # and reading never waits
+            log.flush()
+            assert 1 < time.monotonic() - begin < 20
+    with SQLiteLog(path, log.uuid) as log:
+        assert len(log) == 1000
+
+
+def test_what_cannot_be_written_waits_in_memory_and_is_told_once(tmp_path, monkeypatch):
+    path = tmp_path / "runs.db"
+    monkeypatch.setattr(database, "PATIENCE", 0.05)
+    log = SQLiteLog(path)
+    log[0]["x"] = 0
+    log.flush()
+    with locked(path), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for t in range(1, 25_000):  # far more than what makes a log flush
+            log[t]["x"] = t
+        assert [warning.category for warning in told] == [TrainingLogWarning]
+        assert "wait in memory" in str(told[0].message)
+        with pytest.raises(StoreLocked):
+            log.flush()
+        with pytest.raises(StoreLocked):
+            log.commit()
+        assert log[24_999 - 1]["x"] == 24_998
+        assert len(log) == 25_000
+    log.flush()
+    with Store(path) as store:
+        assert store.runs().loc[0, ["rows", "last"]].to_list() == [25_000, 24_999]
+    log.close()
+
+
+def test_every_method_of_a_log_and_store_meets_a_locked_file_with_one_error(tmp_path, monkeypatch):
+    """Reading goes on; writing raises StoreLocked, changes nothing, and works again afterwards."""
+    path = tmp_path / "runs.db"
+    with SQLiteLog(path) as log:
+        log[1]["x"] = 1
+    uuid = log.uuid
+    monkeypatch.setattr(database, "PATIENCE", 0.05)
+    with Store(path) as store, SQLiteLog(path, uuid) as reader:
+        with locked(path):
+            for write in (
+                lambda: SQLiteLog(path),
+                lambda: SQLiteLog(path, uuid, resume=True),
+                lambda: reader.resume(),
+                lambda: reader[2].update(x=2),
+                lambda: reader.status.update(x=2),
+                lambda: store.delete(uuid),
+            ):
+                with pytest.raises(StoreLocked):
+                    write()
+            assert reader.uuid == uuid
+            assert reader.to_dict() == {1: {"x": 1}}
+            assert len(store.runs("x")) == 1
+            assert store.check().ok
+            assert len(store.to_dataframe()) == 1
+            store.backup(tmp_path / "copy.db")
+            with SQLiteLog(path, uuid, readonly=True) as other:
+                assert other.last("x") == (1, 1)
+        reader[2]["x"] = 2
+        assert len(store.runs()) == 1
+        assert reader.to_dict() == {1: {"x": 1}, 2: {"x": 2}}
+
+
+def test_closing_while_the_file_is_locked_raises_and_can_be_done_again(tmp_path, monkeypatch):
+    path = tmp_path / "runs.db"
+    monkeypatch.setattr(database, "PATIENCE", 0.05)
+    log = SQLiteLog(path)
+    log[1]["x"] = 1
+    with locked(path), pytest.raises(StoreLocked):
+        log.close()
+    log.close()
+    with SQLiteLog(path, log.uuid) as log:
+        assert log[1] == {"x": 1}
+
+
+def test_a_long_reader_does_not_keep_writers_waiting(tmp_path):
+    path = tmp_path / "runs.db"
+    with SQLiteLog(path) as log:
+        log[0]["x"] = 0
+        log.flush()
+        reader = sqlite3.connect(path)
+        reader.execute("BEGIN")
+        seen = reader.execute("SELECT count(*) FROM entries").fetchone()
+        begin = time.monotonic()
+        for t in range(1, 200):
+            log[t]["x"] = t
+            log.flush()
+        assert time.monotonic() - begin < 10
+        assert reader.execute("SELECT count(*) FROM entries").fetchone() == seen == (1,)
+        reader.close()

@@ -1,0 +1,156 @@
+"""Settings: an argument, else the environment, else a TOML file, else the default."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from traininglog import ConfigurationError, SQLiteLog, Store, ValueTooLarge, open_log
+from traininglog.config import setting
+from traininglog.values import MAX_VALUE_BYTES
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Be in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def toml(text, path="traininglog.toml"):
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)  # noqa: PTH103, PTH120
+    with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123
+        file.write(text)
+
+
+SETTINGS = {
+    # name: (default, in the file, in the environment, as an argument; each with what it means)
+    "store": ("traininglog.db", ('"file.db"', "file.db"), ("env.db", "env.db"), ("arg.db", "arg.db")),
+    "durability": ("buffered", ('"power"', "power"), ("buffered", "buffered"), ("power", "power")),
+    "max_value_bytes": (MAX_VALUE_BYTES, ("100", 100), ("200", 200), (300, 300)),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_first_place_that_has_a_setting_counts(name, monkeypatch):
+    default, in_file, in_environment, argument = SETTINGS[name]
+    assert setting(name) == default
+    toml(f"{name} = {in_file[0]}\n")
+    assert setting(name) == in_file[1]
+    monkeypatch.setenv(f"TRAININGLOG_{name.upper()}", in_environment[0])
+    assert setting(name) == in_environment[1]
+    assert setting(name, argument[0]) == argument[1]
+    assert type(setting(name)) is type(default)
+
+
+def test_every_setting_is_tested_here():
+    from traininglog.config import _SETTINGS
+
+    assert set(SETTINGS) == set(_SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("store", ""), ("store", 3), ("durability", "always"), ("durability", ""),
+        ("durability", 1), ("max_value_bytes", 0), ("max_value_bytes", -1),
+        ("max_value_bytes", "many"), ("max_value_bytes", True), ("max_value_bytes", 1.5),
+        ("max_value_bytes", ""), ("max_value_bytes", "1_000"), ("max_value_bytes", "-5"),
+    ],
+)  # fmt: skip
+def test_a_value_that_a_setting_cannot_take_is_refused_wherever_it_stands(name, wrong, monkeypatch):
+    with pytest.raises(ConfigurationError, match=f"argument {name} must be") as caught:
+        setting(name, wrong)
+    assert repr(wrong) in str(caught.value)
+    if isinstance(wrong, str):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"TRAININGLOG_{name.upper()}", wrong)
+            with pytest.raises(ConfigurationError, match=f"TRAININGLOG_{name.upper()} must be"):
+                setting(name)
+    toml(f"{name} = {str(wrong).lower() if isinstance(wrong, bool) else repr(wrong)}\n")
+    with pytest.raises(ConfigurationError, match=f"{name} in traininglog.toml must be"):
+        setting(name)
+
+
+def test_a_setting_that_does_not_exist_is_an_error_that_names_it(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("TRAININGLOG_DURABILTY", "power")
+        with pytest.raises(ConfigurationError, match="TRAININGLOG_DURABILTY does not exist") as caught:
+            SQLiteLog("runs.db")
+        assert "durability" in str(caught.value)
+    toml('durabilty = "power"\n')
+    for act in (lambda: SQLiteLog("runs.db"), open_log, Store):
+        with pytest.raises(ConfigurationError, match="'durabilty' in traininglog.toml"):
+            act()
+    assert not os.path.exists("runs.db")  # noqa: PTH110
+
+
+def test_a_file_that_is_not_toml_is_an_error_that_names_it():
+    toml("store = \n")
+    with pytest.raises(ConfigurationError, match=r"traininglog\.toml is not valid TOML"):
+        setting("store")
+    with open("traininglog.toml", "wb") as file:  # noqa: PTH123
+        file.write(b'store = "\xff"\n')
+    with pytest.raises(ConfigurationError, match="not valid TOML"):
+        setting("store")
+
+
+def test_the_file_may_be_named_and_must_then_be_there(folder, monkeypatch):
+    toml('store = "here.db"\n')
+    toml('store = "named.db"\n', "elsewhere/any.toml")
+    monkeypatch.setenv("TRAININGLOG_CONFIG", "elsewhere/any.toml")
+    assert setting("store") == "named.db"
+    for missing in ("elsewhere/none.toml", "elsewhere"):
+        monkeypatch.setenv("TRAININGLOG_CONFIG", missing)
+        with pytest.raises(ConfigurationError, match=missing):
+            setting("store")
+
+
+def test_the_users_own_file_counts_where_the_folder_has_none(folder, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "xdg"))
+    toml('store = "user.db"\n', "xdg/traininglog/config.toml")
+    assert setting("store") == "user.db"
+    toml('durability = "power"\n')
+    assert setting("store") == "traininglog.db"  # one file counts, never a mixture
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setenv("HOME", str(folder / "home"))
+    os.remove("traininglog.toml")  # noqa: PTH107
+    toml('store = "home.db"\n', "home/.config/traininglog/config.toml")
+    assert setting("store") == "home.db"
+
+
+def test_a_user_without_a_home_or_with_one_that_is_closed_has_no_file(folder):
+    """As in a container that runs under a number, or under `su`."""
+    if os.getuid() != 0:
+        pytest.skip("needs root, to become somebody else")
+    closed = folder / "closed"
+    toml('store = "secret.db"\n', str(closed / ".config/traininglog/config.toml"))
+    closed.chmod(0o700)
+    script = (
+        "import os, sys; import traininglog.config as c; import encodings.idna, tomllib\n"
+        "os.setgroups([]); os.setgid(54321); os.setuid(54321)\n"
+        "os.environ.pop('XDG_CONFIG_HOME', None)\n"
+        "os.environ['HOME'] = sys.argv[1]; print(c.setting('store'))\n"
+        "del os.environ['HOME']; print(c.setting('store'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, closed], capture_output=True, text=True, cwd="/", check=False
+    )
+    assert (done.stdout, done.stderr) == ("traininglog.db\ntraininglog.db\n", "")
+
+
+def test_the_settings_reach_logs_and_stores(folder, monkeypatch):
+    monkeypatch.setenv("TRAININGLOG_STORE", str(folder / "configured.db"))
+    monkeypatch.setenv("TRAININGLOG_MAX_VALUE_BYTES", "100")
+    with SQLiteLog() as log:
+        with pytest.raises(ValueTooLarge, match="100"):
+            log[1]["text"] = "x" * 101
+        log[1]["text"] = "x" * 100
+    with open_log() as other, Store() as store:
+        assert store.path == folder / "configured.db"
+        assert set(store.runs()["uuid"]) == {log.h_uuid, other.h_uuid}
+    with SQLiteLog(max_value_bytes=200) as log:
+        log[1]["text"] = "x" * 200
+    with pytest.raises(ConfigurationError, match="argument durability"):
+        SQLiteLog(durability="process?")

@@ -1,0 +1,163 @@
+"""Imports point one way: held here over the syntax tree, so that no import need be run."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import traininglog
+
+PACKAGE = Path(traininglog.__file__).parent
+
+#: From the ground up. A module may import what stands on a line above its own, and its own folder.
+LAYERS = [
+    ["errors"],
+    ["traininglog"],  # the package itself, which imports only the errors when it is imported
+    ["values"],
+    ["encoding", "config"],
+    ["columns"],
+    ["rows", "frames"],
+    ["base"],
+    ["memory", "sql"],  # stores; they do not know each other
+    ["sqlite"],
+    ["opening"],  # the one place that knows every store
+    ["testing", "demo"],
+    ["cli"],
+    ["__main__"],
+]
+
+#: Imports that go up all the same, each with its reason.
+EXCEPTIONS: dict[tuple[str, str], str] = {}
+
+#: Who may import what at run time: top-level module -> the modules that may.
+FOREIGN = {
+    "pandas": ["frames"],
+    "numpy": ["frames", "encoding (in functions)", "demo", "testing"],
+    "alembic": ["sqlite.migrations"],
+    "sqlalchemy": ["sql", "sqlite"],
+    "typer": ["cli", "demo"],
+    "rich": ["cli", "demo"],
+    "matplotlib": ["cli", "demo"],
+    "sklearn": ["demo"],
+    "pytest": ["testing"],
+    "hypothesis": ["testing"],
+    "pickle": ["testing"],  # which tests that logs can be pickled; nothing stored is
+    "marshal": [],
+    "shelve": [],
+    "dill": [],
+    "cloudpickle": [],
+    "joblib": [],
+}
+
+
+def modules():
+    for file in sorted(PACKAGE.rglob("*.py")):
+        parts = file.relative_to(PACKAGE).with_suffix("").parts
+        if parts[0] == "schema":  # in an installed package: Alembic's, not imported
+            continue
+        name = ".".join(parts).removesuffix("__init__").rstrip(".") or "traininglog"
+        yield name, ast.parse(file.read_text(encoding="utf-8"), str(file))
+
+
+MODULES = dict(modules())
+
+
+def imports(tree, *, inside=False):
+    """Give (imported module, name or None, whether in a function) for imports that run."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for other in node.orelse:
+                yield from imports(other, inside=inside)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, None, inside) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from ((node.module, alias.name, inside) for alias in node.names)
+        else:
+            in_function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            yield from imports(node, inside=inside or in_function)
+
+
+def own(module, name):
+    """Return which module of ours an import means, without the package's name; None if another's."""
+    if module.split(".")[0] != "traininglog":
+        return None
+    if module == "traininglog":
+        if name is None or name.startswith("__"):
+            return "traininglog"
+        if name in MODULES:
+            return name
+        module = traininglog._LAZY.get(name, "traininglog.errors")
+    module = module.removeprefix("traininglog.")
+    return f"{module}.{name}" if f"{module}.{name}" in MODULES else module
+
+
+def layer(module):
+    return next(
+        number for number, names in enumerate(LAYERS) if module.split(".")[0] in names
+    )
+
+
+def test_every_module_has_a_layer():
+    assert {name.split(".")[0] for name in MODULES} == {name for names in LAYERS for name in names}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_only_what_is_below_it(name):
+    for module, what, _ in imports(MODULES[name]):
+        target = own(module, what)
+        if target is None or (name, target) in EXCEPTIONS:
+            continue
+        same_folder = target.split(".")[0] == name.split(".")[0]
+        assert same_folder or layer(target) < layer(name), f"{name} imports {target}"
+
+
+def test_no_two_modules_of_a_folder_import_each_other():
+    edges = {
+        name: {own(module, what) for module, what, _ in imports(tree)}
+        for name, tree in MODULES.items()
+    }
+    reached: dict[str, set[str]] = {}
+
+    def visit(name, path):
+        assert name not in path, " -> ".join([*path, name])
+        if name not in reached:
+            reached[name] = set()
+            for target in edges[name] & set(MODULES) - {name}:
+                visit(target, [*path, name])
+
+    for name in MODULES:
+        visit(name, [])
+
+
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_a_foreign_library_is_imported_only_where_it_belongs(foreign):
+    for name, tree in MODULES.items():
+        for module, _, inside in imports(tree):
+            if module.split(".")[0] != foreign:
+                continue
+            allowed = [name, name.split(".")[0]]
+            if inside:
+                allowed.append(f"{name} (in functions)")
+            assert set(allowed) & set(FOREIGN[foreign]), f"{name} imports {module}"
+
+
+def test_nothing_runs_what_it_reads():
+    """No pickle, no eval, no exec, no import of a module that data names."""
+    for name, tree in MODULES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in ("eval", "exec", "compile", "__import__"), name
+            if isinstance(node, ast.Attribute) and node.attr == "import_module":
+                assert name == "traininglog", name  # its lazy names
+            if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+                assert ast.unparse(node.value) == "False", name
+            if isinstance(node, ast.keyword) and node.arg == "shell":
+                assert ast.unparse(node.value) == "False", name
+
+
+def test_no_module_is_named_for_nothing():
+    """Modules are named for what they hold, and tell in a sentence what that is."""
+    for name, tree in MODULES.items():
+        assert name.split(".")[-1] not in ("utils", "util", "helpers", "manager", "common", "misc")
+        assert ast.get_docstring(tree), f"{name} has no docstring"

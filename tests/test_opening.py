@@ -1,0 +1,213 @@
+"""`open_log`, `open_store` and `register`: which store a URL means."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from traininglog import (
+    RunNotFound,
+    SQLiteLog,
+    Store,
+    StoreNotFound,
+    TrainingLog,
+    UnknownScheme,
+    open_log,
+    open_store,
+    opening,
+    register,
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Be in an empty folder, with no more schemes than the package brings."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(opening, "_FACTORIES", dict(opening._FACTORIES))
+    return tmp_path
+
+
+@pytest.mark.parametrize("where", ["memory:", "memory://", "MEMORY:"])
+def test_memory_is_a_log_in_memory(where, folder):
+    with open_log(where) as log:
+        assert isinstance(log, TrainingLog)
+        with open_log(where, log.uuid) as again:
+            log[1]["x"] = 1
+            assert again[1] == {"x": 1}
+    assert list(folder.iterdir()) == []
+
+
+def test_a_log_in_memory_has_no_name():
+    for where in ("memory:runs", "memory://runs"):
+        with pytest.raises(UnknownScheme, match="'memory:'"):
+            open_log(where)
+
+
+@pytest.mark.parametrize(
+    ("where", "file"),
+    [
+        ("runs.db", "runs.db"),
+        ("./runs.db", "runs.db"),
+        (Path("runs.db"), "runs.db"),
+        ("sqlite:///runs.db", "runs.db"),
+        ("SQLite:///runs.db", "runs.db"),
+        ("sqlite:///a%20b%3F%23%25.db", "a b?#%.db"),
+        ("sqlite:///%2541.db", "%41.db"),
+        ("runs%20.db", "runs%20.db"),
+        ("what?.db", "what?.db"),
+        ("a:b.db", "a:b.db"),
+        ("exp:1.db", "exp:1.db"),
+        ("C:runs.db", "C:runs.db"),
+        (Path("sqlite:x.db"), "sqlite:x.db"),
+        (Path("memory:"), "memory:"),
+        (":memory:.db", ":memory:.db"),
+    ],
+)
+def test_a_path_or_a_sqlite_url_is_a_file(where, file, folder):
+    with open_log(where) as log:
+        assert isinstance(log, SQLiteLog)
+        log[1]["x"] = 1
+    assert (folder / file).is_file()
+    with open_log(where, log.uuid, readonly=True) as again:
+        assert again[1] == {"x": 1}
+    with open_store(where) as store:
+        assert store.path == folder / file
+        assert store.latest() == log.uuid
+
+
+def test_an_absolute_path_in_a_url_has_four_slashes(folder):
+    with open_log(f"sqlite:///{folder}/deep.db") as log:
+        assert (folder / "deep.db").is_file()
+    with Store(f"sqlite:///{folder}/deep.db") as store:
+        assert store.latest() == log.uuid
+
+
+@pytest.mark.parametrize("where", [":memory:", "sqlite://", "sqlite:///", "sqlite:///:memory:"])
+def test_a_sqlite_database_in_memory_has_one_log_and_is_no_store(where, folder):
+    if where == "sqlite://":
+        with pytest.raises(UnknownScheme):
+            open_log(where)
+        return
+    with open_log(where) as log:
+        assert isinstance(log, SQLiteLog)
+        log[1]["x"] = 1
+        assert log.to_dict() == {1: {"x": 1}}
+    with pytest.raises(ValueError, match="memory"):
+        open_store(where)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["sqlite:runs.db", "sqlite:/runs.db", "sqlite://runs.db",
+                                   "sqlite:///runs.db?mode=ro"])  # fmt: skip
+def test_a_sqlite_url_that_is_not_quite_one_is_an_error_that_shows_how(where, folder):
+    for act in (open_log, open_store, Store):
+        with pytest.raises(UnknownScheme, match="sqlite:///relative/path"):
+            act(where)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["postgresql://host/db", "https://host/x", "s3://bucket/runs.db"])
+def test_an_unknown_scheme_is_an_error_that_lists_the_known_ones(where, folder):
+    with pytest.raises(UnknownScheme) as caught:
+        open_log(where)
+    for known in ("memory", "sqlite", "a path", where.partition(":")[0]):
+        assert known in str(caught.value)
+    for act in (open_store, Store):
+        with pytest.raises(UnknownScheme, match=where.partition(":")[0]):
+            act(where)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_store_of_many_runs_is_a_file():
+    with pytest.raises(UnknownScheme, match="memory"):
+        open_store("memory:")
+
+
+def test_the_configured_store_is_opened_by_default(folder, monkeypatch):
+    with open_log() as log:
+        pass
+    assert (folder / "traininglog.db").is_file()
+    with open_store() as store:
+        assert store.latest() == log.uuid
+    monkeypatch.setenv("TRAININGLOG_STORE", "memory:")
+    assert isinstance(open_log(), TrainingLog)
+    with pytest.raises(UnknownScheme):
+        open_store()
+
+
+def test_options_and_errors_are_those_of_the_store():
+    with pytest.raises(StoreNotFound):
+        open_log("missing.db", "0" * 32)
+    with pytest.raises(RunNotFound):
+        open_log("memory:", "0" * 32)
+    with pytest.raises(TypeError, match="colour"):
+        open_log("memory:", colour="red")
+    with pytest.raises(TypeError, match="colour"):
+        open_log("runs.db", colour="red")
+    with open_log("runs.db", max_value_bytes=10) as log, pytest.raises(ValueError, match="10 bytes"):
+        log[1]["x"] = "x" * 11
+
+
+def test_a_registered_scheme_gets_the_whole_url_the_uuid_and_the_options():
+    calls = []
+
+    def factory(where, uuid, **options):
+        calls.append((where, uuid, options))
+        return TrainingLog()
+
+    register("x-my.store+1", factory)
+    open_log("x-my.store+1://host/%20", colour="red").close()
+    open_log("X-MY.STORE+1:rest", "0" * 32).close()
+    assert calls == [
+        ("x-my.store+1://host/%20", None, {"colour": "red"}),
+        ("X-MY.STORE+1:rest", "0" * 32, {}),
+    ]
+    with pytest.raises(UnknownScheme, match=r"x-my\.store\+1"):
+        open_log("other://x")
+
+
+@pytest.mark.parametrize("scheme", ["", "c", "a b", "a/b", "a:b", "://"])
+def test_misuse_fails_when_a_scheme_is_registered(scheme):
+    with pytest.raises(ValueError, match="scheme"):
+        register(scheme, TrainingLog)
+
+
+def test_an_installed_package_brings_a_scheme_without_being_imported(folder):
+    package = folder / "site"
+    info = package / "thirdparty-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: thirdparty\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[traininglog.stores]\nthird = thirdparty:make\n")
+    (package / "thirdparty.py").write_text(
+        textwrap.dedent("""
+        from traininglog import TrainingLog
+        def make(where, uuid, **options):
+            log = TrainingLog()
+            log.status.update(where=where, **options)
+            return log
+        """)
+    )
+    script = textwrap.dedent("""
+        import sys
+        from traininglog import UnknownScheme, open_log
+        open_log("memory:")
+        assert "thirdparty" not in sys.modules
+        log = open_log("third://host/db", colour="red")
+        print(log.status["where"], log.status["colour"])
+        try:
+            open_log("fourth://host")
+        except UnknownScheme as error:
+            print(error)
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(package)},
+    )  # fmt: skip
+    assert done.stderr == ""
+    first, second = done.stdout.splitlines()
+    assert first == "third://host/db red"
+    assert "third" in second
+    assert "fourth" in second
