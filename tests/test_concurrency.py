@@ -271,7 +271,7 @@ def test_every_method_of_a_log_and_store_meets_a_locked_file_with_one_error(tmp_
             for write in (
                 lambda: SQLiteLog(path),
                 lambda: SQLiteLog(path, uuid, resume=True),
-                lambda: reader.resume(),
+                reader.resume,
                 lambda: reader[2].update(x=2),
                 lambda: reader.status.update(x=2),
                 lambda: store.delete(uuid),

@@ -26,7 +26,12 @@ def toml(text, path="traininglog.toml"):
 
 SETTINGS = {
     # name: (default, in the file, in the environment, as an argument; each with what it means)
-    "store": ("traininglog.db", ('"file.db"', "file.db"), ("env.db", "env.db"), ("arg.db", "arg.db")),
+    "store": (
+        "traininglog.db",
+        ('"file.db"', "file.db"),
+        ("env.db", "env.db"),
+        ("arg.db", "arg.db"),
+    ),
     "durability": ("buffered", ('"power"', "power"), ("buffered", "buffered"), ("power", "power")),
     "max_value_bytes": (MAX_VALUE_BYTES, ("100", 100), ("200", 200), (300, 300)),
 }
@@ -76,12 +81,14 @@ def test_a_value_that_a_setting_cannot_take_is_refused_wherever_it_stands(name, 
 def test_a_setting_that_does_not_exist_is_an_error_that_names_it(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setenv("TRAININGLOG_DURABILTY", "power")
-        with pytest.raises(ConfigurationError, match="TRAININGLOG_DURABILTY does not exist") as caught:
+        with pytest.raises(
+            ConfigurationError, match="TRAININGLOG_DURABILTY does not exist"
+        ) as caught:
             SQLiteLog("runs.db")
         assert "durability" in str(caught.value)
     toml('durabilty = "power"\n')
     for act in (lambda: SQLiteLog("runs.db"), open_log, Store):
-        with pytest.raises(ConfigurationError, match="'durabilty' in traininglog.toml"):
+        with pytest.raises(ConfigurationError, match=r"'durabilty' in traininglog\.toml"):
             act()
     assert not os.path.exists("runs.db")  # noqa: PTH110
 

@@ -67,7 +67,9 @@ def test_a_jpeg_is_refused_and_left_as_it_is(tmp_path):
     refused(path, NotATrainingLog)
 
 
-@pytest.mark.parametrize("content", [b"x", b"SQLite format 3\0", b"\0" * 5000, b"SQLite format 3\0" + b"\0" * 84])
+@pytest.mark.parametrize(
+    "content", [b"x", b"SQLite format 3\0", b"\0" * 5000, b"SQLite format 3\0" + b"\0" * 84]
+)
 def test_a_file_that_only_looks_a_little_like_ours_is_refused(tmp_path, content):
     path = tmp_path / "runs.db"
     path.write_bytes(content)
@@ -89,7 +91,7 @@ def test_what_is_not_a_regular_file_is_refused(tmp_path):
 def test_a_missing_folder_is_an_error_that_says_how_to_make_it(tmp_path):
     path = tmp_path / "no such folder" / "runs.db"
     refused(path, StoreNotFound, folder=tmp_path)
-    with pytest.raises(StoreNotFound, match="mkdir -p '.*no such folder'"):
+    with pytest.raises(StoreNotFound, match=r"mkdir -p '.*no such folder'"):
         SQLiteLog(path)
     (tmp_path / "file").write_text("x")
     refused(tmp_path / "file" / "runs.db", StoreNotFound, folder=tmp_path)
@@ -97,7 +99,9 @@ def test_a_missing_folder_is_an_error_that_says_how_to_make_it(tmp_path):
 
 def test_a_missing_file_is_made_only_for_a_new_run(tmp_path):
     path = tmp_path / "runs.db"
-    refused(path, StoreNotFound, [name for name in DOORS if name not in ("new run", "store, create")])
+    refused(
+        path, StoreNotFound, [name for name in DOORS if name not in ("new run", "store, create")]
+    )
     SQLiteLog(path).close()
     assert path.exists()
 
@@ -105,7 +109,9 @@ def test_a_missing_file_is_made_only_for_a_new_run(tmp_path):
 def test_an_empty_file_holds_nothing_to_read_and_takes_a_new_run(tmp_path):
     path = tmp_path / "runs.db"
     path.touch()
-    refused(path, NotATrainingLog, [name for name in DOORS if name not in ("new run", "store, create")])
+    refused(
+        path, NotATrainingLog, [name for name in DOORS if name not in ("new run", "store, create")]
+    )
     with SQLiteLog(path) as log:
         log[1]["x"] = 1
     with SQLiteLog(path, log.uuid) as log:
@@ -214,7 +220,9 @@ def log_file(tmp_path):
 
 
 def attribute(flag, *paths):
-    return subprocess.run(["chattr", flag, *paths], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(["chattr", flag, *paths], capture_output=True, check=False).returncode == 0
+    )
 
 
 @contextmanager
@@ -344,7 +352,8 @@ def test_a_file_that_may_not_be_read_is_not_called_a_stranger(log_file, open_fol
     open_folder.chmod(0o777)
     log_file.chmod(0o600)
     lines = as_nobody(
-        "print(attempt(lambda: Store(path, readonly=True))); print(attempt(lambda: SQLiteLog(path)))",
+        "print(attempt(lambda: Store(path, readonly=True)))\n"
+        "print(attempt(lambda: SQLiteLog(path)))",
         log_file,
     )
     assert [line.split(":")[0] for line in lines] == ["StoreUnwritable"] * 2
@@ -408,7 +417,10 @@ def test_a_file_that_was_removed_and_begun_anew_knows_its_own_runs(tmp_path):
         with_other_eyes = "import sys; from traininglog import Store\n"
         with_other_eyes += "s = Store(sys.argv[1]); print(s.state(s.latest()))"
         seen = subprocess.run(
-            [sys.executable, "-c", with_other_eyes, path], capture_output=True, text=True, check=True
+            [sys.executable, "-c", with_other_eyes, path],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert seen.stdout == "running\n"
         log.close()

@@ -33,7 +33,9 @@ def test_importing_the_package_imports_nothing_heavy():
 
 
 def test_a_log_in_memory_needs_nothing_heavy():
-    script = "from traininglog import TrainingLog; log = TrainingLog(); log[1]['x'] = 1.0; log.resume()"
+    script = (
+        "from traininglog import TrainingLog; log = TrainingLog(); log[1]['x'] = 1.0; log.resume()"
+    )
     assert not imported(script) & HEAVY
 
 

@@ -79,7 +79,7 @@ def imports(tree, *, inside=False):
 
 
 def own(module, name):
-    """Return which module of ours an import means, without the package's name; None if another's."""
+    """Return which module of ours an import means, by its short name; None if another's."""
     if module.split(".")[0] != "traininglog":
         return None
     if module == "traininglog":
@@ -93,9 +93,7 @@ def own(module, name):
 
 
 def layer(module):
-    return next(
-        number for number, names in enumerate(LAYERS) if module.split(".")[0] in names
-    )
+    return next(number for number, names in enumerate(LAYERS) if module.split(".")[0] in names)
 
 
 def test_every_module_has_a_layer():

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -53,7 +54,7 @@ def base(tmp_path):
         log.resume(at=3)
         log[4].update(accuracy=0.5, loss=None)
         del log[2]["step"]
-    with pytest.raises(ZeroDivisionError), SQLiteLog(path) as log:
+    with suppress(ZeroDivisionError), SQLiteLog(path) as log:
         log[1]["note"] = "broken"
         _ = 1 / 0
     return path

@@ -147,7 +147,10 @@ def test_options_and_errors_are_those_of_the_store():
         open_log("memory:", colour="red")
     with pytest.raises(TypeError, match="colour"):
         open_log("runs.db", colour="red")
-    with open_log("runs.db", max_value_bytes=10) as log, pytest.raises(ValueError, match="10 bytes"):
+    with (
+        open_log("runs.db", max_value_bytes=10) as log,
+        pytest.raises(ValueError, match="10 bytes"),
+    ):
         log[1]["x"] = "x" * 11
 
 

@@ -188,16 +188,30 @@ def test_a_key_that_is_called_like_a_column_does_not_replace_it(path, store):
 
 # -- states ---------------------------------------------------------------------------------
 
+IN_A_FUNCTION = """
+def write(path, uuid):
+    log = SQLiteLog(path, uuid)
+    log[2]["x"] = 2.0
+log.close()
+write(path, log.uuid)
+os._exit(0)
+"""
+FORK = """
+log.flush()
+if os.fork() == 0:
+    {act}
+os.wait()
+print("ready", flush=True)
+sys.stdin.readline()
+os._exit(0)
+"""
+
+#: How a process ends: (its script after `log[1]["x"] = 1.0`, the state that a reader sees).
 ENDINGS = {
-    # how a process ends: (its script after `log[1]["x"] = 1.0`, the state that a reader sees)
     "closed": ("log.close()", "finished"),
     "never closed": ("pass", "finished"),
     "dropped": ("del log", "finished"),
-    "collected in a function": (
-        "def f(path):\n    log = SQLiteLog(path, log_uuid)\n    log[2]['x'] = 2.0\n"
-        "log_uuid = log.uuid; log.close(); f(path); os._exit(0)",
-        "finished",
-    ),
+    "collected as a function returns": (IN_A_FUNCTION, "finished"),
     "with": ("with log: log[2]['x'] = 1.0", "finished"),
     "with and an exception": ("with log: 1 / 0", "failed"),
     "an exception without with": ("1 / 0", "failed"),
@@ -208,16 +222,8 @@ ENDINGS = {
     "os._exit": ("log.flush(); os._exit(0)", "lost"),
     "killed": ("log.flush(); os.kill(os.getpid(), signal.SIGKILL)", "lost"),
     "terminated": ("log.flush(); os.kill(os.getpid(), signal.SIGTERM)", "lost"),
-    "a forked child that exits": (
-        "log.flush()\nif os.fork() == 0:\n    sys.exit()\nos.wait(); print('ready', flush=True)\n"
-        "sys.stdin.readline(); os._exit(0)",
-        "running",
-    ),
-    "a forked child that drops the log": (
-        "log.flush()\nif os.fork() == 0:\n    del log; os._exit(0)\nos.wait()\n"
-        "print('ready', flush=True); sys.stdin.readline(); os._exit(0)",
-        "running",
-    ),
+    "a forked child exits": (FORK.format(act="sys.exit()"), "running"),
+    "a forked child drops the log": (FORK.format(act="del log; os._exit(0)"), "running"),
     "at work": ("log.flush(); print('ready', flush=True); sys.stdin.readline()", "running"),
 }
 

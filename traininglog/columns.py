@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -48,16 +49,10 @@ def overlay(layers: Iterable[Layer], order: Sequence[str]) -> list[Column]:
     merged: Layer = {}
     for layer in layers:
         for key, (times, values) in layer.items():
-            below = merged.get(key)
-            if below is None:
-                merged[key] = (times, values)
-            elif times[0] > below[0][-1]:  # a resumed run mostly goes on where its parent ended
-                merged[key] = (below[0] + times, below[1] + values)
+            if key in merged:
+                _lay_over(*merged[key], times, values)
             else:
-                entries = dict(zip(*below, strict=True))
-                entries.update(zip(times, values, strict=True))
-                ascending = sorted(entries)
-                merged[key] = (ascending, [entries[time] for time in ascending])
+                merged[key] = (list(times), list(values))
     columns = []
     for key in order:
         if key not in merged:
@@ -72,3 +67,23 @@ def overlay(layers: Iterable[Layer], order: Sequence[str]) -> list[Column]:
         if times:
             columns.append(Column(key, times, values))
     return columns
+
+
+def _lay_over(
+    times: list[int], values: list[Any], new_times: list[int], new_values: list[Any]
+) -> None:
+    """Lay one ascending column over another, in place.
+
+    A resumed run mostly goes on where its parent ended, or a little before: only the overlap at the
+    end is merged, so that a thousand layers cost no more than their entries.
+    """
+    start = bisect_left(times, new_times[0])
+    if start == len(times):
+        times += new_times
+        values += new_values
+        return
+    entries = dict(zip(times[start:], values[start:], strict=True))
+    entries.update(zip(new_times, new_values, strict=True))
+    ascending = sorted(entries)
+    times[start:] = ascending
+    values[start:] = [entries[time] for time in ascending]

@@ -28,7 +28,9 @@ def wide(columns: Sequence[Column], wanted: Sequence[str] | None, index: str) ->
     }
     if wanted is not None:
         data = {key: data.get(key, np.full(len(times), np.nan)) for key in wanted}
-    frame: pd.DataFrame = pd.DataFrame(data, index=pd.Index(times, dtype="int64", name="time"), copy=False)
+    frame: pd.DataFrame = pd.DataFrame(
+        data, index=pd.Index(times, dtype="int64", name="time"), copy=False
+    )
     if index == "time":
         return frame
     by = next((column for column in columns if column.key == index), None)

@@ -175,7 +175,8 @@ class Status(MutableMapping[str, Any]):
         return self._log._read_status()[key]
 
     def __setitem__(self, key: str, value: object) -> None:
-        self._log._write_status(self._log._checked({key: value}))
+        log = self._log
+        log._write_status({check_key(key): plain(value, log._max_value_bytes)})
 
     def __delitem__(self, key: str) -> None:
         if key not in self:

@@ -36,6 +36,8 @@ _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 
 def check_time(time: object) -> int:
     """Return `time` as an exact `int`, or raise `InvalidTime`."""
+    if type(time) is int and 0 <= time <= MAX_TIME:  # nearly always; isinstance() asks an ABC
+        return time
     if type(time) is bool or not isinstance(time, Integral):
         raise InvalidTime(f"time must be a non-negative integer, not {_describe(time)}")
     number = int(time)
@@ -101,7 +103,10 @@ def plain(value: object, limit: int = MAX_VALUE_BYTES) -> Any:
     Traceback (most recent call last):
     traininglog.errors.ValueTypeError: a set cannot be stored: store sorted(value), a list
     """
-    if type(value) is float or value is None or type(value) is bool:
+    exact = type(value)
+    if exact is float or exact is bool or value is None:
+        return value
+    if exact is int and _INT_MIN <= value <= _INT_MAX:  # type: ignore[operator]
         return value
     return _Reader(limit).read(value, 0)
 

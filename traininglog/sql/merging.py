@@ -28,7 +28,7 @@ def is_part_of(theirs: Any, ours: Any, *, sure: bool) -> bool:
             written the other one elsewhere at the same time, so that one is an earlier copy of it.
 
     """
-    if _age(theirs) == _age(ours) and theirs.outcome == ours.outcome:
+    if _age(theirs) == _age(ours):
         return True  # whatever changes a run also changes one of these
     writer = ("epoch", "host", "pid", "boot_id")
     same_writer = all(getattr(theirs, name) == getattr(ours, name) for name in writer)
@@ -76,9 +76,9 @@ def merge_run(source: Connection, theirs: Any, target: Connection, ours: Any) ->
     return newer or after > before
 
 
-def _age(run: Any) -> tuple[int, int, float]:
-    """Return by what the copies of a run are ordered: how much was assigned, to the last flush."""
-    return run.high_water, run.epoch, run.updated
+def _age(run: Any) -> tuple[int, int, float, bool]:
+    """Return by what the copies of a run are ordered: how much was assigned, to the very end."""
+    return run.high_water, run.epoch, run.updated, run.outcome is not None
 
 
 def _count(connection: Connection, run_id: int) -> int:

@@ -40,8 +40,10 @@ class Prepared:
 
     def run(self, connection: Connection, **values: Any) -> list[Any]:
         """Execute the statement and return all rows, as plain tuples."""
-        with closing(self._execute(connection, values)) as cursor:
-            return list(cursor.fetchall())
+        cursor = self._execute(connection, values)
+        rows: list[Any] = cursor.fetchall()
+        cursor.close()
+        return rows
 
     def batches(self, connection: Connection, size: int, **values: Any) -> Iterator[list[Any]]:
         """Execute the statement and give its rows, as plain tuples, so many at a time."""
@@ -50,15 +52,18 @@ class Prepared:
                 yield rows
 
     def _execute(self, connection: Connection, values: dict[str, Any]) -> Any:
-        name = connection.dialect.name
-        if name not in self._compiled:
-            compiled = self._statement.compile(dialect=connection.dialect)
-            order = getattr(compiled, "positiontup", None)
-            self._compiled[name] = (str(compiled), order, dict(compiled.params))
-        text, order, constants = self._compiled[name]
-        values = constants | values
+        dialect = connection.dialect
+        compiled = self._compiled.get(dialect.name)
+        if compiled is None:
+            whole = self._statement.compile(dialect=dialect)
+            order = getattr(whole, "positiontup", None)
+            constants = {name: value for name, value in whole.params.items() if value is not None}
+            compiled = self._compiled[dialect.name] = (str(whole), order, constants)
+        text, order, constants = compiled
+        if constants:
+            values = constants | values
         cursor = connection.connection.cursor()
-        cursor.execute(text, values if order is None else tuple(values[n] for n in order))
+        cursor.execute(text, values if order is None else [values[name] for name in order])
         return cursor
 
 

@@ -1,8 +1,8 @@
-"""The in-memory store: rows in a `collections.defaultdict`, gone when nobody holds their log.
+"""Runs in memory and their rows.
 
-The common case, a run that was not resumed, is made for speed: ``log[t]`` is one look into a
-defaultdict and gives the very dict that holds the row, with a checking ``__setitem__``. Only rows
-that a resumed run inherits are put together when they are read.
+The common case, a run that was not resumed, is made for speed: its rows are in a defaultdict, and
+each is the very dict that holds the values, with a checking ``__setitem__``. Only rows that a
+resumed run inherits are put together when they are read.
 """
 
 from __future__ import annotations
@@ -10,21 +10,14 @@ from __future__ import annotations
 import weakref
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 from uuid import UUID
 
-from traininglog.base import (
-    BEFORE_ALL,
-    Ancestor,
-    TrainingLogBase,
-    new_status,
-    new_uuid,
-)
+from traininglog.base import BEFORE_ALL
 from traininglog.columns import Column, layer_of_rows, overlay
 from traininglog.encoding import HIDDEN
 from traininglog.errors import LogClosed, RunNotFound
-from traininglog.rows import RowSlice
-from traininglog.values import MAX_TIME, check_key, check_time, check_uuid, plain
+from traininglog.values import MAX_TIME, check_key, check_time, plain
 
 _set = dict.__setitem__
 
@@ -34,7 +27,7 @@ class MemoryRow(dict[str, Any]):
 
     __slots__ = ("__weakref__", "_run", "_time")
 
-    def __init__(self, run: _Run, time: int) -> None:
+    def __init__(self, run: Run, time: int) -> None:
         super().__init__()
         self._run = run
         self._time = time
@@ -42,7 +35,7 @@ class MemoryRow(dict[str, Any]):
     def __setitem__(self, key: str, value: object) -> None:
         run = self._run
         if run.closed:
-            _refuse_closed()
+            refuse_closed()
         if type(value) is not float:
             value = plain(value, run.limit)
         if type(key) is not str or key not in run.keys:
@@ -171,15 +164,17 @@ class _Rows(defaultdict[int, MemoryRow]):
     """The written rows of a run; a look at any other time gives a row that is not in here yet."""
 
     __slots__ = ("run",)
-    run: _Run
+    run: Run
 
     def __missing__(self, time: int) -> MemoryRow:
         return self.run.unwritten(check_time(time))
 
 
-class _ClosedRows(defaultdict[int, MemoryRow]):
+class ClosedRows(defaultdict[int, MemoryRow]):
+    """The rows of a log that was closed."""
+
     def __missing__(self, time: int) -> NoReturn:
-        _refuse_closed()
+        refuse_closed()
 
 
 class _Family:
@@ -189,21 +184,23 @@ class _Family:
     thousand resumes as after one. It is kept from the first resume on.
     """
 
-    __slots__ = ("holders",)
+    __slots__ = ("holders", "key_count")
 
     def __init__(self) -> None:
-        self.holders: dict[int, list[_Run]] | None = None
+        self.holders: dict[int, list[Run]] | None = None
+        self.key_count = 0  # of all its runs together
 
 
-class _Run:
+class Run:
     """The data of one run, shared by all logs that are open on it."""
 
     __slots__ = (
-        "__weakref__", "_order", "chain", "closed", "cut", "family", "keys", "limit", "open_logs",
-        "overlays", "place", "resumed_at", "rows", "status", "unborn", "unborn_limit", "uuid",
+        "__weakref__", "_order", "_order_count", "chain", "closed", "cut", "family", "keys", "limit",
+        "open_logs", "overlays", "place", "resumed_at", "rows", "status", "unborn", "unborn_limit",
+        "uuid",
     )  # fmt: skip
 
-    def __init__(self, uuid: UUID, status: dict[str, Any], parent: _Run | None, at: int) -> None:
+    def __init__(self, uuid: UUID, status: dict[str, Any], parent: Run | None, at: int) -> None:
         self.uuid = uuid
         self.status = status
         self.resumed_at = None if parent is None else at
@@ -216,21 +213,22 @@ class _Run:
         self.overlays: dict[int, dict[str, Any]] = {}
         self.keys: dict[str, None] = {}
         self._order: list[str] = []
+        self._order_count = 0
         #: Rows that were asked for and are empty: a second asker must get the same object.
         self.unborn: dict[int, weakref.ref[MemoryRow]] = {}
         self.unborn_limit = 1000
         #: This run and its ancestors, nearest first, each with the last time seen of it.
-        self.chain: list[tuple[_Run, int]] = [(self, MAX_TIME)]
+        self.chain: list[tuple[Run, int]] = [(self, MAX_TIME)]
         self.cut = BEFORE_ALL
         self.family: _Family = _Family() if parent is None else parent.family
         if parent is not None:
             self.cut = at
             self.chain += [(run, min(cut, at)) for run, cut in parent.chain]
             if self.family.holders is None:
-                holders: dict[int, list[_Run]] = {time: [parent] for time in parent.rows}
+                holders: dict[int, list[Run]] = {time: [parent] for time in parent.rows}
                 self.family.holders = holders
         self.place = {run: (depth, cut) for depth, (run, cut) in enumerate(self.chain)}
-        _RUNS[uuid] = self
+        RUNS[uuid] = self
 
     def opened(self, by: int) -> None:
         """Count the logs that are open on this run; with none, its rows refuse to be written."""
@@ -238,6 +236,7 @@ class _Run:
         self.closed = self.open_logs == 0
 
     def unwritten(self, time: int) -> MemoryRow:
+        """Return the row at a time at which this run has written nothing."""
         if time <= self.cut:
             return InheritedRow(self, time)
         reference = self.unborn.get(time)
@@ -254,6 +253,7 @@ class _Run:
         self.unborn[time] = weakref.ref(row)
 
     def attach(self, time: int, row: MemoryRow) -> None:
+        """Take in a row that is about to get its first value."""
         self.rows[time] = row
         self.unborn.pop(time, None)
         self._hold(time)
@@ -264,26 +264,32 @@ class _Run:
             holders.setdefault(time, []).append(self)
 
     def add_key(self, key: object) -> str:
+        """Check a key that the run has not seen, and note it."""
         name = check_key(key)
-        self.keys[name] = None
+        self._note_key(name)
         return name
+
+    def _note_key(self, name: str) -> None:
+        if name not in self.keys:
+            self.keys[name] = None
+            self.family.key_count += 1
 
     def key_order(self) -> list[str]:
         """Return all keys of the lineage, in the order in which they were first seen."""
-        if len(self.chain) == 1:
-            if len(self._order) != len(self.keys):
-                self._order = list(self.keys)
-            return self._order
-        return list(dict.fromkeys(key for run, _ in reversed(self.chain) for key in run.keys))
+        count = self.family.key_count  # keys are only ever added: as many means the same
+        if count != self._order_count:
+            names = (key for run, _ in reversed(self.chain) for key in run.keys)
+            self._order, self._order_count = list(dict.fromkeys(names)), count
+        return self._order
 
     def write(self, rows: dict[int, dict[str, Any]]) -> None:
+        """Set checked values; `HIDDEN` removes what is seen at its place."""
         if self.closed:
-            _refuse_closed()
+            refuse_closed()
         for time, changes in rows.items():
-            self.keys.update(
-                (key, None) for key, value in changes.items()
-                if key not in self.keys and value is not HIDDEN
-            )  # fmt: skip
+            for key, value in changes.items():
+                if value is not HIDDEN:
+                    self._note_key(key)
             if time <= self.cut:
                 if time not in self.overlays:
                     self._hold(time)
@@ -305,8 +311,10 @@ class _Run:
     def own(self, time: int, keys: list[str] | None = None) -> dict[str, Any]:
         """Return what this run itself wrote at a time (of some keys), HIDDEN included."""
         row: dict[str, Any] = self.rows.get(time) or self.overlays.get(time) or {}
-        # What `dict` does by itself, not what MemoryRow makes of it: order does not matter here.
-        return {key: value for key, value in dict.items(row) if keys is None or key in keys}
+        items = dict.items(row)  # not what MemoryRow makes of it: order does not matter here
+        if keys is None:
+            return dict(items)
+        return {key: value for key, value in items if key in keys}
 
     def visible(self, time: int) -> dict[str, Any]:
         """Return what is seen at a time, in no particular order."""
@@ -323,6 +331,7 @@ class _Run:
         return {key: value for key, value in seen.items() if value is not HIDDEN}
 
     def times(self, start: int | None, stop: int | None) -> list[int]:
+        """Return the times in a range that hold a value, ascending."""
         low, high = start or 0, MAX_TIME if stop is None else stop - 1
         found: set[int] = set()
         doubtful: set[int] = set()
@@ -337,188 +346,35 @@ class _Run:
     def columns(
         self, keys: list[str] | None, start: int | None, stop: int | None, *, lineage: bool
     ) -> list[Column]:
+        """Return what is seen of some keys (None: of all), by column."""
         low, high = start or 0, MAX_TIME if stop is None else stop - 1
-        layers = []
+        seen: dict[int, dict[str, Any]] = {}
         for run, cut in reversed(self.chain if lineage else self.chain[:1]):
             last = min(cut, high)
-            times = (
-                time for own in (run.rows, run.overlays) for time in own if low <= time <= last
-            )
-            layers.append(layer_of_rows((time, run.own(time, keys)) for time in times))
-        return overlay(layers, self.key_order())
+            for written in (run.rows, run.overlays):
+                for time in written:
+                    if low <= time <= last:
+                        below = seen.get(time)
+                        row = run.own(time, keys)
+                        seen[time] = row if below is None else below | row
+        return overlay([layer_of_rows(seen.items())], self.key_order())
 
 
 #: Every run that some log, or some descendant, still holds.
-_RUNS: weakref.WeakValueDictionary[UUID, _Run] = weakref.WeakValueDictionary()
+RUNS: weakref.WeakValueDictionary[UUID, Run] = weakref.WeakValueDictionary()
 
 
-def _refuse_closed() -> NoReturn:
+def refuse_closed() -> NoReturn:
+    """Raise `LogClosed`."""
     raise LogClosed("the log is closed; open the run again by its UUID to go on")
 
 
-def _find(uuid: UUID) -> _Run:
-    run = _RUNS.get(uuid)
+def find_run(uuid: UUID) -> Run:
+    """Return the run with this UUID, or raise `RunNotFound`."""
+    run = RUNS.get(uuid)
     if run is None:
         raise RunNotFound(
             f"no run {uuid.hex} in memory: such a run lives only as long as a log in this process "
             "holds it; use SQLiteLog for one that is to stay"
         )
     return run
-
-
-class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
-    """A training log in memory, for a notebook or a test.
-
-    It keeps the whole contract of `TrainingLogBase`, lineage included, but is gone with the last
-    log object that holds it. It is a `dict` to those who ask (``pandas.DataFrame.from_dict(log,
-    orient="index")`` works), and pickles with its rows.
-
-    Args:
-        uuid: A run that some log in this process still holds; by default a new run.
-        max_value_bytes: The size that one text, bytes, array or container may have.
-
-    Raises `RunNotFound` for any other UUID.
-
-    >>> log = TrainingLog()
-    >>> log[1]["loss"] = 0.5
-    >>> log[2].update(loss=0.25, accuracy=0.9)
-    >>> log.resume(at=1)
-    >>> log[2]
-    {}
-    >>> log[1]
-    {'loss': 0.5}
-    """
-
-    def __init__(
-        self, uuid: UUID | str | None = None, *, max_value_bytes: int | None = None
-    ) -> None:
-        defaultdict.__init__(self)
-        # The rows are in the run, which several logs may share. The dict below us is never looked
-        # at, except by C code that takes a dict without items for an empty one (json.dumps does).
-        dict.__setitem__(self, BEFORE_ALL, None)
-        if max_value_bytes is not None:
-            self._max_value_bytes = max_value_bytes
-        if uuid is None:
-            run = _Run(new_uuid(), new_status(), None, BEFORE_ALL)
-        else:
-            run = _find(check_uuid(uuid))
-        self._closed = False
-        self._take(run)
-
-    def _take(self, run: _Run) -> None:
-        run.limit = self._max_value_bytes
-        run.opened(+1)
-        self._run = run
-        self._rows: defaultdict[int, MemoryRow] = run.rows
-
-    @property
-    def uuid(self) -> UUID:
-        """The UUID of the run that this log writes."""
-        return self._run.uuid
-
-    @property
-    def closed(self) -> bool:
-        """Whether the log was closed."""
-        return self._closed
-
-    def __getitem__(self, time: Any) -> Any:
-        if type(time) is int:
-            return self._rows[time]
-        if isinstance(time, slice):
-            return RowSlice(self, time)
-        return self._rows[check_time(time)]
-
-    def _open_run(self) -> _Run:
-        if self._closed:
-            _refuse_closed()
-        return self._run
-
-    def _write(self, rows: dict[int, dict[str, Any]]) -> None:
-        self._open_run().write(rows)
-
-    def _write_status(self, values: dict[str, Any]) -> None:
-        status = self._open_run().status
-        for key, value in values.items():
-            if value is HIDDEN:
-                status.pop(key, None)
-            else:
-                status[key] = value
-
-    def _read_status(self) -> dict[str, Any]:
-        return self._open_run().status
-
-    def _read_value(self, time: int, key: str) -> Any:
-        return self._open_run().visible(time)[key]
-
-    def _read_row(self, time: int) -> dict[str, Any]:
-        run = self._open_run()
-        seen = run.visible(time)
-        return {key: seen[key] for key in run.key_order() if key in seen}
-
-    def _read_times(self, start: int | None, stop: int | None) -> list[int]:
-        return self._open_run().times(start, stop)
-
-    def _read_columns(
-        self, keys: list[str] | None, start: int | None, stop: int | None, *, lineage: bool
-    ) -> list[Column]:
-        return self._open_run().columns(keys, start, stop, lineage=lineage)
-
-    def _read_keys(self) -> list[str]:
-        return [column.key for column in self._read_columns(None, None, None, lineage=True)]
-
-    def _last_time(self) -> int | None:
-        times = self._read_times(None, None)
-        return times[-1] if times else None
-
-    def lineage(self) -> list[Ancestor]:
-        """Return the runs from this one to the root, each with its resume point in its parent."""
-        return [Ancestor(run.uuid, run.resumed_at) for run, _ in self._open_run().chain]
-
-    def _fork(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
-        old = self._open_run()
-        new = _Run(new_uuid(), dict(status), _find(parent), at)
-        old.opened(-1)
-        self._take(new)
-
-    def flush(self) -> None:
-        """Do nothing: no other process can see a log in memory."""
-        self._open_run()
-
-    def commit(self) -> None:
-        """Do nothing: memory does not survive a power cut."""
-        self._open_run()
-
-    def _close(self, outcome: Literal["finished", "failed"]) -> None:
-        if not self._closed:
-            self._closed = True
-            self._run.opened(-1)
-            self._rows = _ClosedRows()
-
-    def _location(self) -> str:
-        return "memory:"
-
-    def __reduce__(self) -> Any:
-        return _restore, (self.state_dict(), self.to_dict(), self._max_value_bytes)
-
-    # What dict and defaultdict would do behind the contract's back.
-    copy = TrainingLogBase.__copy__
-    __or__ = __ror__ = None  # type: ignore[assignment]
-
-    @classmethod
-    def fromkeys(cls, *_: Any) -> NoReturn:
-        """Refuse: a log is not made from keys."""
-        raise TypeError("a log is not made from keys: make one, and use update()")
-
-
-def _restore(state: dict[str, Any], rows: dict[int, dict[str, Any]], limit: int) -> TrainingLog:
-    """Unpickle: resume the run if this process still has it, else one rebuilt from the pickle."""
-    log = TrainingLog(max_value_bytes=limit)
-    uuid, _, status = log._checked_state(state)
-    origin = _RUNS.get(uuid)
-    if origin is None:
-        origin = _Run(uuid, status, None, BEFORE_ALL)
-        origin.opened(+1)
-        origin.write({check_time(time): log._checked(row) for time, row in rows.items()})
-        origin.opened(-1)
-    log.load_state_dict(state)
-    return log

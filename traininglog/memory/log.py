@@ -1,0 +1,172 @@
+"""`TrainingLog`: a log whose runs are in this process's memory, gone when nobody holds them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, Literal, NoReturn
+from uuid import UUID
+
+from traininglog.base import BEFORE_ALL, Ancestor, TrainingLogBase, new_status, new_uuid
+from traininglog.columns import Column
+from traininglog.encoding import HIDDEN
+from traininglog.memory.runs import RUNS, ClosedRows, MemoryRow, Run, find_run, refuse_closed
+from traininglog.rows import RowSlice
+from traininglog.values import check_time, check_uuid
+
+
+class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
+    """A training log in memory, for a notebook or a test.
+
+    It keeps the whole contract of `TrainingLogBase`, lineage included, but is gone with the last
+    log object that holds it. It is a `dict` to those who ask (``pandas.DataFrame.from_dict(log,
+    orient="index")`` works), and pickles with its rows.
+
+    Args:
+        uuid: A run that some log in this process still holds; by default a new run.
+        max_value_bytes: The size that one text, bytes, array or container may have.
+
+    Raises `RunNotFound` for any other UUID.
+
+    >>> log = TrainingLog()
+    >>> log[1]["loss"] = 0.5
+    >>> log[2].update(loss=0.25, accuracy=0.9)
+    >>> log.resume(at=1)
+    >>> log[2]
+    {}
+    >>> log[1]
+    {'loss': 0.5}
+    """
+
+    def __init__(
+        self, uuid: UUID | str | None = None, *, max_value_bytes: int | None = None
+    ) -> None:
+        defaultdict.__init__(self)
+        # The rows are in the run, which several logs may share. The dict below us is never looked
+        # at, except by C code that takes a dict without items for an empty one (json.dumps does).
+        dict.__setitem__(self, BEFORE_ALL, None)
+        if max_value_bytes is not None:
+            self._max_value_bytes = max_value_bytes
+        if uuid is None:
+            run = Run(new_uuid(), new_status(), None, BEFORE_ALL)
+        else:
+            run = find_run(check_uuid(uuid))
+        self._closed = False
+        self._take(run)
+
+    def _take(self, run: Run) -> None:
+        run.limit = self._max_value_bytes
+        run.opened(+1)
+        self._run = run
+        self._rows: defaultdict[int, MemoryRow] = run.rows
+
+    @property
+    def uuid(self) -> UUID:
+        """The UUID of the run that this log writes."""
+        return self._run.uuid
+
+    @property
+    def closed(self) -> bool:
+        """Whether the log was closed."""
+        return self._closed
+
+    def __getitem__(self, time: Any) -> Any:
+        if type(time) is int:
+            return self._rows[time]
+        if isinstance(time, slice):
+            return RowSlice(self, time)
+        return self._rows[check_time(time)]
+
+    def _open_run(self) -> Run:
+        if self._closed:
+            refuse_closed()
+        return self._run
+
+    def _write(self, rows: dict[int, dict[str, Any]]) -> None:
+        self._open_run().write(rows)
+
+    def _write_status(self, values: dict[str, Any]) -> None:
+        status = self._open_run().status
+        for key, value in values.items():
+            if value is HIDDEN:
+                status.pop(key, None)
+            else:
+                status[key] = value
+
+    def _read_status(self) -> dict[str, Any]:
+        return self._open_run().status
+
+    def _read_value(self, time: int, key: str) -> Any:
+        return self._open_run().visible(time)[key]
+
+    def _read_row(self, time: int) -> dict[str, Any]:
+        run = self._open_run()
+        seen = run.visible(time)
+        return {key: seen[key] for key in run.key_order() if key in seen}
+
+    def _read_times(self, start: int | None, stop: int | None) -> list[int]:
+        return self._open_run().times(start, stop)
+
+    def _read_columns(
+        self, keys: list[str] | None, start: int | None, stop: int | None, *, lineage: bool
+    ) -> list[Column]:
+        return self._open_run().columns(keys, start, stop, lineage=lineage)
+
+    def _read_keys(self) -> list[str]:
+        return [column.key for column in self._read_columns(None, None, None, lineage=True)]
+
+    def _last_time(self) -> int | None:
+        times = self._read_times(None, None)
+        return times[-1] if times else None
+
+    def lineage(self) -> list[Ancestor]:
+        """Return the runs from this one to the root, each with its resume point in its parent."""
+        return [Ancestor(run.uuid, run.resumed_at) for run, _ in self._open_run().chain]
+
+    def _fork(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
+        old = self._open_run()
+        new = Run(new_uuid(), dict(status), find_run(parent), at)
+        old.opened(-1)
+        self._take(new)
+
+    def flush(self) -> None:
+        """Do nothing: no other process can see a log in memory."""
+        self._open_run()
+
+    def commit(self) -> None:
+        """Do nothing: memory does not survive a power cut."""
+        self._open_run()
+
+    def _close(self, outcome: Literal["finished", "failed"]) -> None:
+        if not self._closed:
+            self._closed = True
+            self._run.opened(-1)
+            self._rows = ClosedRows()
+
+    def _location(self) -> str:
+        return "memory:"
+
+    def __reduce__(self) -> Any:
+        return _restore, (self.state_dict(), self.to_dict(), self._max_value_bytes)
+
+    # What dict and defaultdict would do behind the contract's back.
+    copy = TrainingLogBase.__copy__
+    __or__ = __ror__ = None  # type: ignore[assignment]
+
+    @classmethod
+    def fromkeys(cls, *_: Any) -> NoReturn:
+        """Refuse: a log is not made from keys."""
+        raise TypeError("a log is not made from keys: make one, and use update()")
+
+
+def _restore(state: dict[str, Any], rows: dict[int, dict[str, Any]], limit: int) -> TrainingLog:
+    """Unpickle: resume the run if this process still has it, else one rebuilt from the pickle."""
+    log = TrainingLog(max_value_bytes=limit)
+    uuid, _, status = log._checked_state(state)
+    origin = RUNS.get(uuid)
+    if origin is None:
+        origin = Run(uuid, status, None, BEFORE_ALL)
+        origin.opened(+1)
+        origin.write({check_time(time): log._checked(row) for time, row in rows.items()})
+        origin.opened(-1)
+    log.load_state_dict(state)
+    return log
