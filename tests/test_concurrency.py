@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from traininglog import SQLiteLog, Store, StoreLocked, TrainingLogWarning
-from traininglog.sqlite import database
+from traininglog.sqlite import failures
 
 
 def start(script, *arguments):
@@ -237,7 +237,7 @@ def test_a_file_that_is_locked_for_two_seconds_is_waited_for(tmp_path):
 
 def test_what_cannot_be_written_waits_in_memory_and_is_told_once(tmp_path, monkeypatch):
     path = tmp_path / "runs.db"
-    monkeypatch.setattr(database, "PATIENCE", 0.05)
+    monkeypatch.setattr(failures, "PATIENCE", 0.05)
     log = SQLiteLog(path)
     log[0]["x"] = 0
     log.flush()
@@ -265,7 +265,7 @@ def test_every_method_of_a_log_and_store_meets_a_locked_file_with_one_error(tmp_
     with SQLiteLog(path) as log:
         log[1]["x"] = 1
     uuid = log.uuid
-    monkeypatch.setattr(database, "PATIENCE", 0.05)
+    monkeypatch.setattr(failures, "PATIENCE", 0.05)
     with Store(path) as store, SQLiteLog(path, uuid) as reader:
         with locked(path):
             for write in (
@@ -293,7 +293,7 @@ def test_every_method_of_a_log_and_store_meets_a_locked_file_with_one_error(tmp_
 
 def test_closing_while_the_file_is_locked_raises_and_can_be_done_again(tmp_path, monkeypatch):
     path = tmp_path / "runs.db"
-    monkeypatch.setattr(database, "PATIENCE", 0.05)
+    monkeypatch.setattr(failures, "PATIENCE", 0.05)
     log = SQLiteLog(path)
     log[1]["x"] = 1
     with locked(path), pytest.raises(StoreLocked):

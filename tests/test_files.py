@@ -22,7 +22,7 @@ from traininglog import (
     StoreUnwritable,
     TrainingLogError,
 )
-from traininglog.sqlite import database
+from traininglog.sqlite import file
 
 UUID = "0123456789abcdef0123456789abcdef"
 
@@ -424,8 +424,8 @@ def test_a_file_that_was_removed_and_begun_anew_knows_its_own_runs(tmp_path):
         )
         assert seen.stdout == "running\n"
         log.close()
-        for file in tmp_path.iterdir():
-            file.unlink()
+        for leftover in tmp_path.iterdir():
+            leftover.unlink()
     store.close()
 
 
@@ -450,7 +450,7 @@ def test_a_file_into_which_a_wal_is_being_copied_is_known_for_ours(tmp_path):
     with SQLiteLog(whole) as log:
         log[1]["blob"] = os.urandom(100_000)
     path.write_bytes(whole.read_bytes()[:8192])
-    assert database._is_ours(path)
+    assert file.is_ours(path)
     path.write_bytes(whole.read_bytes())
     with SQLiteLog(path, log.uuid) as copied:
         assert len(copied[1]["blob"]) == 100_000

@@ -225,7 +225,6 @@ def test_a_name_that_is_not_there_is_a_key_error_that_lists_what_is(curves):
         curves.to_dataframe(layout="long", index="epoch")
 
 
-@pytest.mark.xfail(strict=False, reason="the long layout returns before names are looked for")
 def test_a_name_that_is_not_there_is_a_key_error_in_the_long_layout_too(curves):
     with pytest.raises(KeyError, match="train/loss"):
         curves.to_dataframe(["epoch", "train/los"], layout="long")

@@ -27,7 +27,7 @@ def test_every_block_of_code_is_of_a_kind_tested_here():
 
 
 def test_the_code_runs(tmp_path, monkeypatch):
-    """The Python from top to bottom in one folder, then the SQL and the commands on what it left."""
+    """The Python from top to bottom in one folder, then SQL and commands on what it left."""
     monkeypatch.chdir(tmp_path)
     script = tmp_path / "readme.py"
     script.write_text("\n".join(blocks("python")), encoding="utf-8")

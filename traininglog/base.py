@@ -255,14 +255,14 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
             None if stop is None else check_time(stop),
             lineage=lineage,
         )
-        if layout == "long":
-            return frames.long(columns)
         found = {column.key for column in columns}
         missing = set(wanted or ()) - found
         if index != "time" and index not in found:
             missing.add(index)
         if missing:
             self._require_keys(missing)
+        if layout == "long":
+            return frames.long(columns)
         return frames.wide(columns, wanted, index)
 
     def last(self, key: str) -> Point:

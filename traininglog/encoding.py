@@ -96,9 +96,9 @@ def encode(value: Any) -> tuple[int, Stored]:
 
 def decode(kind: int, stored: Any) -> Any:
     """Return the value that was encoded. Raises `CorruptLog` where there cannot have been one."""
-    if kind == 4:
-        return NAN if stored is None else stored
-    if kind in (1, 3):
+    if kind == 4 and type(stored) is float:
+        return stored
+    if kind == 3 and type(stored) is int:
         return stored
     try:
         return _DECODERS[kind](stored)
@@ -119,7 +119,10 @@ def _text(value: str) -> str | bytes:
 
 
 def _from_text(stored: str | bytes) -> str:
-    return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogatepass")
+    if isinstance(stored, str):
+        return stored
+    text: bytes = _must_be(bytes, stored)
+    return text.decode("utf-8", "surrogatepass")
 
 
 def _datetime_to_text(value: datetime) -> str:
@@ -237,11 +240,21 @@ _TAGS: dict[str, Any] = {
     "$array": lambda text: _array_from_bytes(base64.b64decode(text)),
 }
 
+
+def _must_be(form: type, stored: Any) -> Any:
+    if not isinstance(stored, form):
+        raise TypeError(f"it is stored as {type(stored).__name__}")
+    return stored
+
+
 _DECODERS: dict[int, Any] = {
-    Kind.HIDDEN: lambda _: HIDDEN,
-    Kind.BOOL: bool,
+    Kind.HIDDEN: lambda stored: _must_be(type(None), stored) or HIDDEN,
+    Kind.NONE: lambda stored: _must_be(type(None), stored),
+    Kind.BOOL: lambda stored: bool(_must_be(int, stored)),
+    Kind.INT: lambda stored: _must_be(int, stored),
+    Kind.FLOAT: lambda stored: NAN if stored is None else _must_be(float, stored),
     Kind.TEXT: _from_text,
-    Kind.BYTES: bytes,
+    Kind.BYTES: lambda stored: _must_be(bytes, stored),
     Kind.JSON: lambda text: _from_json(json.loads(text)),
     Kind.ARRAY: _array_from_bytes,
     Kind.DATETIME: _datetime_from_text,

@@ -99,7 +99,7 @@ def upgrade():
             "run_id", sa.Integer, sa.ForeignKey("runs.id", ondelete="CASCADE"), nullable=False
         ),
         sa.Column("key", sa.Text, nullable=False),
-        sa.Column("kind", sa.SmallInteger, nullable=False),
+        sa.Column("kind", sa.SmallInteger, nullable=False, comment="as in entries"),
         sa.Column("value", Untyped()),
         sa.UniqueConstraint("run_id", "key"),
         comment="what is known of a run and not bound to a time: log.status[key] = value",

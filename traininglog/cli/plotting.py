@@ -108,7 +108,10 @@ def _called(store: Store, log: SQLiteLog, uuid: UUID) -> str:
 def _curves(log: SQLiteLog, run: str, wanted: list[str] | None, x: str | None) -> list[Curve]:
     if x is not None:
         require([x], log.keys_seen())
-    asked = None if wanted is None else [*wanted, *([x] if x else [])]
+    asked = None
+    if wanted is not None:  # of several runs, one may well lack a key that the others have
+        seen = log.keys_seen()
+        asked = [key for key in [*wanted, *([x] if x else [])] if is_glob(key) or key in seen]
     found = {c.key: c for c in columns(log.to_dataframe(asked, layout="long"))}
     places = None if x is None else _places(found[x])
     resumed = sorted(

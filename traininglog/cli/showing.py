@@ -50,6 +50,7 @@ def show(run: RunArgument = None, store: StoreOption = None, json: JsonOption = 
 
 def _print_identity(store: Store, record: dict[str, Any]) -> None:
     now = datetime.now(UTC) if on_terminal() else None
+    origin = store.origin(record["uuid"])
     span = "no rows of its own"
     if record["rows"]:
         rows, values = counted(record["rows"], "row"), counted(record["values"], "value")
@@ -60,7 +61,9 @@ def _print_identity(store: Store, record: dict[str, Any]) -> None:
         ("state", Cell(record["state"], STYLES.get(record["state"], ""))),
         ("created", moment(record["created"], now)),
         ("updated", moment(record["updated"], now)),
-        ("host", record["host"]),
+        ("written by", f"process {origin['pid']} on {origin['host']}"),
+        ("command", origin["command"]),
+        ("versions", origin["versions"]),
         ("logged", span),
         ("store", f"{store.path}, {size(store.size().total)}"),
     ]
@@ -163,6 +166,7 @@ def _as_dict(
     record: dict[str, Any] = {key: jsonable(value) for key, value in line.items()}
     record["name"] = named(line)
     return record | {
+        "origin": store.origin(line["uuid"]),
         "store": str(store.path),
         "store_bytes": store.size().total,
         "lineage": [{"uuid": item.uuid.hex, "resumed_at": item.resumed_at} for item in lineage],

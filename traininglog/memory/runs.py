@@ -195,9 +195,9 @@ class Run:
     """The data of one run, shared by all logs that are open on it."""
 
     __slots__ = (
-        "__weakref__", "_order", "_order_count", "chain", "closed", "cut", "family", "keys", "limit",
-        "open_logs", "overlays", "place", "resumed_at", "rows", "status", "unborn", "unborn_limit",
-        "uuid",
+        "__weakref__", "_order", "_order_count", "chain", "closed", "cut", "family", "keys",
+        "limit", "open_logs", "overlays", "place", "resumed_at", "rows", "status", "unborn",
+        "unborn_limit", "uuid",
     )  # fmt: skip
 
     def __init__(self, uuid: UUID, status: dict[str, Any], parent: Run | None, at: int) -> None:

@@ -60,9 +60,9 @@ def merge_run(source: Connection, theirs: Any, target: Connection, ours: Any) ->
     if theirs.first_time is not None:
         more = theirs.deletions if ours is None else max(0, theirs.deletions - ours.deletions)
         writing.widen_run(target, number, theirs.first_time, theirs.last_time, more)
-    values = reading.read_status(source, theirs.id)
+    values = reading.read_whole_status(source, theirs.id)
     if not newer:
-        known = reading.read_status(target, number)
+        known = reading.read_whole_status(target, number)
         values = {key: value for key, value in values.items() if key not in known}
     writing.save_status(target, number, values)
     for time, wall in source.execute(

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Select, bindparam, literal, literal_column, s
 from sqlalchemy.sql.elements import BindParameter
 
 from traininglog.columns import Column, Layer, overlay
-from traininglog.encoding import HIDDEN, NAN, Kind, decode
+from traininglog.encoding import HIDDEN, Kind, decode
 from traininglog.errors import CorruptLog
 from traininglog.sql.tables import entries, keys, runs, status
 from traininglog.values import MAX_TIME
@@ -272,10 +272,8 @@ def _layer(
         if column is None:
             continue
         column[0].append(time)
-        if kind != 4:
+        if kind != 4 or type(stored) is not float:
             stored = decode(kind, stored)  # noqa: PLW2901 - the loop is hot
-        elif stored is None:
-            stored = NAN  # noqa: PLW2901
         column[1].append(stored)
     return {names[number]: column for number, column in columns.items() if column[0]}
 
@@ -296,6 +294,12 @@ def read_keys(connection: Connection, chain: Chain) -> tuple[list[str], set[str]
 
 def read_status(connection: Connection, run_id: int) -> dict[str, Any]:
     """Return the status of a run, in the order in which its keys were first set."""
+    values = read_whole_status(connection, run_id)
+    return {key: value for key, value in values.items() if value is not HIDDEN}
+
+
+def read_whole_status(connection: Connection, run_id: int) -> dict[str, Any]:
+    """Return the status of a run with, as `HIDDEN`, what was deleted from it."""
     rows = _STATUS.run(connection, run_id=run_id)
     return {key: decode(kind, stored) for key, kind, stored in rows}
 

@@ -128,7 +128,7 @@ status = Table(
     Column("id", Integer, primary_key=True, comment="in first-written order"),
     Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
     Column("key", Text, nullable=False),
-    Column("kind", SmallInteger, nullable=False),
+    Column("kind", SmallInteger, nullable=False, comment="as in entries"),
     Column("value", Untyped()),
     UniqueConstraint("run_id", "key"),
     comment="what is known of a run and not bound to a time: log.status[key] = value",

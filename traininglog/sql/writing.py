@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, case, delete, insert, select, update
 
-from traininglog.encoding import HIDDEN, encode
+from traininglog.encoding import Kind, encode
 from traininglog.sql.tables import entries, keys, marks, metadata, runs, status
 
 #: Rows a statement. One statement of many rows gives the interpreter lock up once, not once a row,
@@ -96,9 +96,14 @@ def save_entries(
 
 def save_status(connection: Connection, run_id: int, values: Mapping[str, Any]) -> None:
     """Set values of the status of a run; `HIDDEN` removes one."""
-    gone = [key for key, value in values.items() if value is HIDDEN]
-    for key in gone:
-        connection.execute(delete(status).where(status.c.run_id == run_id, status.c.key == key))
+    # What was deleted and is set again comes last, as in a dict; what is deleted leaves a mark, so
+    # that a merge does not bring it back.
+    for key in values:
+        connection.execute(
+            delete(status).where(
+                status.c.run_id == run_id, status.c.key == key, status.c.kind == Kind.HIDDEN.value
+            )
+        )
     _insert(
         connection,
         f"INSERT INTO {status.name} (run_id, key, kind, value) VALUES",
@@ -106,7 +111,6 @@ def save_status(connection: Connection, run_id: int, values: Mapping[str, Any]) 
         [
             (run_id, key, *encode(value))
             for key, value in values.items()
-            if value is not HIDDEN
         ],
     )  # fmt: skip
 

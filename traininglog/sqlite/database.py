@@ -18,16 +18,12 @@ import shlex
 import sqlite3
 import stat
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
-from urllib.parse import unquote
 
-from sqlalchemy import Connection, create_engine, event, pool
+from sqlalchemy import Connection, RootTransaction, create_engine, event, pool
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DBAPIError
 
 from traininglog.errors import (
     CorruptLog,
@@ -36,12 +32,8 @@ from traininglog.errors import (
     NotATrainingLog,
     SchemaTooNew,
     SchemaTooOld,
-    StoreFailed,
-    StoreLocked,
     StoreNotFound,
     StoreUnwritable,
-    TrainingLogError,
-    UnknownScheme,
 )
 from traininglog.sql.tables import (
     READER_VERSION,
@@ -51,19 +43,21 @@ from traininglog.sql.tables import (
     VERSION_TABLE_DDL,
     metadata,
 )
-
-APPLICATION_ID = 0x746C6F67  # "tlog"; in the file's header, where `file` and others can see it
-MEMORY = ":memory:"
-
-#: How long a writer waits for others before it says so. They hold the file for milliseconds.
-PATIENCE = 60.0
+from traininglog.sqlite import failures
+from traininglog.sqlite.failures import patiently, translated
+from traininglog.sqlite.file import (
+    APPLICATION_ID,
+    MEMORY,
+    READ_REVISION,
+    free_name,
+    is_ours,
+    peek,
+    stat_of,
+    uri_of,
+    wal_path,
+)
 
 _CHECKPOINT_BYTES = 4 * 2**20
-
-# How long a file that is being written may look like a stranger before it is taken for one.
-_STRANGER_PATIENCE = 1.0
-
-_T = TypeVar("_T")
 
 # The open databases. A forked child keeps those of its parent, unused, for as long as it lives:
 # closing an inherited connection could undo what the parent's still holds.
@@ -83,7 +77,7 @@ class Database:
         self._memory_lock = threading.RLock()
         fresh = path is None or self._inspect(path, create=create and not readonly)
         self._wal = None if path is None else wal_path(path)
-        self._uri = MEMORY if path is None else _uri(path, readonly=readonly)
+        self._uri = MEMORY if path is None else uri_of(path, readonly=readonly)
         self._engine = self._make_engine()
         self._writing = self._engine.execution_options(traininglog_begin="BEGIN IMMEDIATE")
         try:
@@ -105,10 +99,10 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """Give a connection that sees one state of the database throughout."""
         self._check_process()
-        with self._alone(), translated(self.name):
-            connection = _patiently(self._engine.connect)
+        with _busy(), self._alone(), translated(self.name):
+            connection = patiently(self._engine.connect)
             with connection:
-                transaction = _patiently(connection.begin)
+                transaction = patiently(connection.begin)
                 try:
                     yield connection
                 finally:
@@ -125,14 +119,24 @@ class Database:
         self._check_process()
         if self.readonly:
             raise StoreUnwritable(f"{self.name} was opened for reading only")
-        with self._alone(), translated(self.name):
-            connection = _patiently(self._writing.connect)
-            with connection:
-                _pragma(connection, f"synchronous = {'FULL' if durable else 'NORMAL'}")
-                transaction = _patiently(connection.begin)
-                with transaction:
-                    yield connection
-        self._checkpoint_if_due()
+        with _busy():
+            with self._alone(), translated(self.name):
+                connection = patiently(self._writing.connect)
+                with connection:
+                    _pragma(connection, f"synchronous = {'FULL' if durable else 'NORMAL'}")
+                    with self._turn(connection):
+                        yield connection
+            self._checkpoint_if_due()
+
+    def _turn(self, connection: Connection) -> RootTransaction:
+        """Wait for the write lock, and return the transaction that has it."""
+        # SQLite's own waiting sleeps longer and longer, so that who has waited long waits on while
+        # others come and go. Asking often costs little and serves all about alike.
+        _pragma(connection, "busy_timeout = 0")
+        try:
+            return patiently(connection.begin, longest=0.004)
+        finally:
+            _pragma(connection, f"busy_timeout = {int(failures.PATIENCE * 1000)}")
 
     def change_token(self, connection: Connection) -> object:
         """Return something that differs from before if anyone has written since.
@@ -183,9 +187,9 @@ class Database:
 
     def _inspect(self, path: Path, *, create: bool) -> bool:
         """Refuse, without touching it, a path that cannot be a training log; tell if it is new."""
-        found = _stat(path)
+        found = stat_of(path)
         if found is None:
-            folder = _stat(path.parent)
+            folder = stat_of(path.parent)
             if folder is None or not stat.S_ISDIR(folder.st_mode):
                 raise StoreNotFound(
                     f"the folder of {path} does not exist; make it first: "
@@ -204,11 +208,11 @@ class Database:
             return True
         if not os.access(path, os.R_OK):
             raise StoreUnwritable(f"{path} cannot be read; check its permissions")
-        if not _is_ours(path):
+        if not is_ours(path):
             raise NotATrainingLog(
                 f"{path} is not a training log; it was left as it is. Name another file"
             )
-        self._refuse_newer(*_peek(path))
+        self._refuse_newer(*peek(path))
         return False
 
     def _refuse_newer(self, revision: str | None, readable: int) -> None:
@@ -243,7 +247,7 @@ class Database:
         connection = sqlite3.connect(
             self._uri,
             uri=True,
-            timeout=PATIENCE,
+            timeout=failures.PATIENCE,
             isolation_level=None,  # transactions are ours: no BEGIN behind our back
             check_same_thread=False,  # the pool hands a connection to one thread at a time
             cached_statements=256,
@@ -263,20 +267,20 @@ class Database:
         if not self.readonly and (fresh or self._is_blank()):
             with self._writing.connect() as connection:
                 _pragma(connection, "auto_vacuum = INCREMENTAL")  # so that deleting frees space
-                with _patiently(connection.begin):
+                with patiently(connection.begin):
                     if _is_blank(connection):
                         create_schema(connection)
         self._check_revision()
         # Last: a file that was refused must not have been changed, not even in its header.
         if self.path is not None and not self.readonly:
-            _patiently(self._set_wal)
+            patiently(self._set_wal)
 
     def _is_blank(self) -> bool:
         """Tell whether there is nothing in the file.
 
         A process that was killed as it made the file left it so, once SQLite has undone its work.
         """
-        with self._engine.connect() as connection, _patiently(connection.begin):
+        with self._engine.connect() as connection, patiently(connection.begin):
             return _is_blank(connection)
 
     def _set_wal(self) -> None:
@@ -285,7 +289,7 @@ class Database:
                 connection.execute("PRAGMA journal_mode = WAL").fetchall()
 
     def _check_revision(self) -> None:
-        with self._engine.connect() as connection, _patiently(connection.begin):
+        with self._engine.connect() as connection, patiently(connection.begin):
             self.revision = _revision(connection, self.name)
             readable = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
         self._refuse_newer(self.revision, readable)
@@ -304,7 +308,7 @@ class Database:
         assert self.path is not None  # noqa: S101 - a database in memory is never old
         copy: Path | None = None
         try:
-            with self._writing.connect() as connection, _patiently(connection.begin):
+            with self._writing.connect() as connection, patiently(connection.begin):
                 # Others may have waited for the same lock to do the same work.
                 if _revision(connection, self.name) != REVISION:
                     copy = free_name(self.path, f"backup-{self.revision}")
@@ -358,6 +362,40 @@ class Database:
             yield
 
 
+class _Thread(threading.local):
+    """How many of our transactions this thread is in, and what it is to do when it is in none."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.later: list[Callable[[], None]] = []
+
+
+_THREAD = _Thread()
+
+
+@contextmanager
+def _busy() -> Iterator[None]:
+    _THREAD.depth += 1
+    try:
+        yield
+    finally:
+        _THREAD.depth -= 1
+        while _THREAD.later and not _THREAD.depth:
+            _THREAD.later.pop()()
+
+
+def when_idle(act: Callable[[], None]) -> None:
+    """Do something now, or as soon as this thread is in no transaction of ours.
+
+    For what the garbage collector sets off, at any point: a log that it closes may need the very
+    lock that this thread holds, and would wait for it in vain.
+    """
+    if _THREAD.depth:
+        _THREAD.later.append(act)
+    else:
+        act()
+
+
 def create_schema(connection: Connection) -> None:
     """Give an empty database the tables of today and mark it as ours."""
     metadata.create_all(connection)
@@ -372,125 +410,17 @@ def mark_as_ours(connection: Connection) -> None:
     _pragma(connection, f"user_version = {READER_VERSION}")
 
 
-def locate(name: str) -> Path | None:
-    """Return the file that a path or a URL ``sqlite:///path`` names; None: a database in memory.
-
-    Raises `UnknownScheme` for a URL of another kind, which would otherwise be taken for a path.
-    """
-    if name == MEMORY:
-        return None
-    scheme, colon, rest = name.partition(":")
-    if not colon or not (scheme.lower() in ("sqlite", "memory") or rest.startswith("//")):
-        return Path(name).absolute()
-    if scheme.lower() != "sqlite":
-        raise UnknownScheme(f"{scheme}: is not a file of runs; name a path or sqlite:///path")
-    if not rest.startswith("///") or "?" in rest:
-        raise UnknownScheme(
-            f"write sqlite:///relative/path or sqlite:////absolute/path, not {name!r}"
-        )
-    path = unquote(rest[3:]) or MEMORY
-    return None if path == MEMORY else Path(path).absolute()
-
-
-def wal_path(path: Path) -> Path:
-    """Return where SQLite keeps the write-ahead log of a file: beside what a link leads to."""
-    path = path.resolve()
-    return path.with_name(path.name + "-wal")
-
-
-def free_name(path: Path, suffix: str) -> Path:
-    """Return a name beside `path` that is not taken."""
-    candidate = path.with_name(f"{path.name}.{suffix}")
-    number = 1
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.name}.{suffix}-{number}")
-    return candidate
-
-
-def _uri(path: Path, *, readonly: bool) -> str:
-    if not readonly:
-        return f"{path.absolute().as_uri()}?mode=rwc"
-    # A reader of a WAL file must share memory with others through a file beside it. Where none can
-    # be made, and none is needed, nobody can be writing either.
-    alone = not os.access(path.parent, os.W_OK) and not wal_path(path).exists()
-    return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
-
-
-def _stat(path: Path) -> os.stat_result | None:
-    """Return what the file system knows of a path; None where there is nothing."""
-    try:
-        return path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:  # no permission, a name too long, a NUL in it
-        raise StoreUnwritable(f"{str(path)!r} cannot be used: {error}") from error
-
-
-def _is_ours(path: Path) -> bool:
-    """Look into the header of a file without locking it or leaving files beside it.
-
-    Other processes may be at work under locks that this look does not see: writing the very first
-    pages, or copying a WAL into the file, whose header then tells of pages that are yet to come. So
-    a file is a stranger only if it is one twice while no rollback journal tells of work under way.
-    A stranger may have a journal for as long as it likes; our own first pages take no second.
-    """
-    journal = path.with_name(path.name + "-journal")
-    deadline = time.monotonic() + _STRANGER_PATIENCE
-    strange = 0
-    while strange < 2:
-        busy = journal.exists()
-        try:
-            with closing(_look(path)) as connection:
-                # Otherwise a file that is shorter than its header says is an error.
-                connection.execute("PRAGMA writable_schema = ON")
-                found = connection.execute("PRAGMA application_id").fetchone()[0]
-        except sqlite3.DatabaseError as error:
-            found = None
-            busy = busy or _code(error) == sqlite3.SQLITE_CORRUPT
-        if found == APPLICATION_ID:
-            return True
-        if not busy or time.monotonic() > deadline:
-            strange += 1
-        time.sleep(0.01)
-    return False
-
-
-def _peek(path: Path) -> tuple[str | None, int]:
-    """Return the revision of one of our files, None if that cannot be told, and its user_version.
-
-    Only a look: to open the file for writing would be to change it, by emptying its WAL on closing.
-    """
-    wal = _stat(wal_path(path))
-    try:
-        with closing(_look(path, alone=wal is None or wal.st_size == 0)) as connection:
-            row = connection.execute(_READ_REVISION).fetchone()
-            readable = connection.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.DatabaseError:
-        return None, 0
-    return (None if row is None else str(row[0])), readable
-
-
-def _look(path: Path, *, alone: bool = True) -> sqlite3.Connection:
-    """Open a file for reading; with `alone` without a lock, as if nobody else had it open."""
-    mode = "immutable=1" if alone else "mode=ro"
-    return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=PATIENCE)
-
-
 def _is_blank(connection: Connection) -> bool:
     return not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
 
 
-_READ_REVISION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant of ours
 _STAMP = f"INSERT INTO {VERSION_TABLE} VALUES (?)"  # noqa: S608 - a constant of ours
 
 
 def _revision(connection: Connection, name: str) -> str:
     tables = connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars().all()
     found = (
-        connection.exec_driver_sql(_READ_REVISION).scalars().all()
-        if VERSION_TABLE in tables
-        else []
+        connection.exec_driver_sql(READ_REVISION).scalars().all() if VERSION_TABLE in tables else []
     )
     if len(found) != 1:
         raise CorruptLog(
@@ -500,67 +430,7 @@ def _revision(connection: Connection, name: str) -> str:
     return str(found[0])
 
 
-def _patiently(act: Callable[[], _T]) -> _T:
-    """Do it again while others are in the way; SQLite's own timeout does not cover every case."""
-    deadline = time.monotonic() + PATIENCE
-    pause = 0.001
-    while True:
-        try:
-            return act()
-        except (DBAPIError, sqlite3.OperationalError) as error:
-            if _code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(pause)
-            pause = min(0.1, pause * 2)
-
-
 def _pragma(connection: Connection, text: str) -> None:
     raw = connection.connection.driver_connection
     assert raw is not None  # noqa: S101 - an open connection has one
     raw.execute(f"PRAGMA {text}").close()
-
-
-def _code(error: BaseException) -> int:
-    original = getattr(error, "orig", error)
-    return int(getattr(original, "sqlite_errorcode", 0)) & 0xFF
-
-
-_TRANSLATIONS: dict[int, tuple[type[TrainingLogError], str]] = {
-    sqlite3.SQLITE_BUSY: (
-        StoreLocked, "{name} is held by another process; nothing is lost, try again later"
-    ),
-    sqlite3.SQLITE_LOCKED: (
-        StoreLocked, "{name} is held by another thread; nothing is lost, try again later"
-    ),
-    sqlite3.SQLITE_READONLY: (
-        StoreUnwritable,
-        "{name} cannot be written ({reason}); make it writable, or use readonly=True",
-    ),
-    sqlite3.SQLITE_CANTOPEN: (
-        StoreUnwritable,
-        "{name} cannot be opened ({reason}); check its permissions and its folder's",
-    ),
-    sqlite3.SQLITE_FULL: (StoreFailed, "the disk of {name} is full; free space and try again"),
-    sqlite3.SQLITE_IOERR: (StoreFailed, "{name} cannot be read or written: {reason}"),
-    sqlite3.SQLITE_CORRUPT: (
-        CorruptLog, "{name} is damaged ({reason}); it was left as it is, see `traininglog check`"
-    ),
-    sqlite3.SQLITE_NOTADB: (NotATrainingLog, "{name} is not a training log; it was left as it is"),
-}  # fmt: skip
-
-
-@contextmanager
-def translated(name: str) -> Iterator[None]:
-    """Turn the database errors that a user can do something about into ours; let bugs through."""
-    try:
-        yield
-    except (DBAPIError, sqlite3.DatabaseError) as error:
-        kind, message = _TRANSLATIONS.get(_code(error), (None, ""))
-        if "Could not decode to UTF-8" in str(error):  # which Python gives no code
-            kind, message = _TRANSLATIONS[sqlite3.SQLITE_CORRUPT]
-        if kind is None:
-            raise
-        reason = getattr(error, "orig", error)
-        raise kind(message.format(name=name, reason=reason)) from error

@@ -18,7 +18,8 @@ from traininglog.encoding import HIDDEN
 from traininglog.errors import InvalidKey, RunNotFound
 from traininglog.sql import reading, writing
 from traininglog.sql.reading import Chain
-from traininglog.sqlite.database import MEMORY, Database
+from traininglog.sqlite.database import Database, when_idle
+from traininglog.sqlite.file import MEMORY, locate
 from traininglog.sqlite.writer import Writer
 from traininglog.values import MAX_TIME, check_key, check_time, check_uuid
 
@@ -36,9 +37,9 @@ class SQLiteLog(TrainingLogBase):
     wait for each other for the milliseconds that a flush takes.
 
     Args:
-        database: The path of the file, or ``":memory:"``; by default the configured store
-            (``TRAININGLOG_STORE``, a TOML file, else ``traininglog.db`` here). A file is made where
-            there is none, for a new run.
+        database: The path of the file, ``"sqlite:///path"`` or ``":memory:"``; by default the
+            configured store (``TRAININGLOG_STORE``, a TOML file, else ``traininglog.db`` here). A
+            file is made where there is none, for a new run.
         uuid: The run to open; by default a new one.
         resume: Resume the run on opening, at its last time or at `at`.
         at: The resume point; implies `resume`.
@@ -66,14 +67,17 @@ class SQLiteLog(TrainingLogBase):
     ) -> None:
         durable = setting("durability", durability) == "power"
         self._max_value_bytes = setting("max_value_bytes", max_value_bytes)
-        name = str(database) if isinstance(database, Path) else setting("store", database)
+        path = (
+            database.absolute()
+            if isinstance(database, Path)
+            else locate(setting("store", database))
+        )
         wanted = None if uuid is None else check_uuid(uuid)
         point = None if at is None else check_time(at)
         if wanted is None and (readonly or resume or at is not None):
             raise ValueError("name the run to open: uuid=... (a Store lists the runs of a file)")
         if readonly and (resume or at is not None):
             raise ValueError("resuming writes a new run: leave out readonly=True")
-        path = None if name == MEMORY else Path(name).absolute()
         opened = Database(path, readonly=readonly, create=wanted is None)
         try:
             self._start(opened, wanted or new_uuid(), durable=durable)
@@ -97,7 +101,7 @@ class SQLiteLog(TrainingLogBase):
         self._chain: Chain | None = None
         self._chain_token: object = None
         # Not __del__: this also runs at the interpreter's end, while what it needs is still there.
-        self._finalizer = weakref.finalize(self, self._writer.abandon)
+        self._finalizer = weakref.finalize(self, when_idle, self._writer.abandon)
 
     def _find(self, uuid: UUID) -> int:
         with self._database.read() as connection:

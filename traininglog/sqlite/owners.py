@@ -25,7 +25,8 @@ class Owners:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.Lock()
+        # Re-entrant: the garbage collector may close another log at any point in here.
+        self._lock = threading.RLock()
         self._descriptor: int | None = None
         self._held: dict[int, int] = {}  # run -> how many logs of this process write it
 
@@ -104,7 +105,7 @@ class Owners:
 
     def _forget(self) -> None:
         """Drop what a forked child inherited: the locks stayed with its parent."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._held.clear()
         if self._descriptor is not None:
             os.close(self._descriptor)

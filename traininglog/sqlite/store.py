@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,23 +10,23 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, select
 
 from traininglog.columns import Column
 from traininglog.config import setting
-from traininglog.encoding import Kind, decode
 from traininglog.errors import (
     AmbiguousRun,
-    CorruptLog,
     InvalidUUID,
     RunBusy,
     RunHasChildren,
     RunNotFound,
 )
-from traininglog.sql import reading, writing
+from traininglog.sql import listing, reading, writing
 from traininglog.sql.merging import is_part_of, merge_run
-from traininglog.sql.tables import entries, keys, runs, status
-from traininglog.sqlite.database import Database, locate, wal_path
+from traininglog.sql.tables import runs
+from traininglog.sqlite.checking import Check, Size, check
+from traininglog.sqlite.database import Database
+from traininglog.sqlite.file import locate, wal_path
 from traininglog.sqlite.log import SQLiteLog
 from traininglog.sqlite.owners import Owners
 from traininglog.values import MAX_TIME, check_time
@@ -36,37 +34,13 @@ from traininglog.values import MAX_TIME, check_time
 if TYPE_CHECKING:
     import pandas as pd
 
+#: What a run tells of the process that wrote it last.
+ORIGIN = ("host", "pid", "boot_id", "command", "versions")
+
 State = Literal["running", "finished", "failed", "lost"]
 
 #: Told how far a long piece of work has got: done, and of how many.
 Progress = Callable[[int, int], None]
-
-
-class Size(NamedTuple):
-    """What a store takes on disk, in bytes."""
-
-    file: int  #: the database
-    wal: int  #: what was written and is not in it yet
-    free: int  #: the part of the file that holds nothing and will be used again
-
-    @property
-    def total(self) -> int:
-        """File and WAL together."""
-        return self.file + self.wal
-
-
-class Check(NamedTuple):
-    """The state of a store's file, and of what reads it."""
-
-    path: str
-    ok: bool  #: nothing is damaged
-    problems: list[str]  #: what is damaged; for people
-    warnings: list[str]  #: what is not damage and should be known; for people
-    revision: str  #: of the schema
-    runs: int
-    size: Size
-    sqlite: str  #: the version of the SQLite library in use
-    wal_reset_bug: bool  #: whether that version has it (we work around it; others may not)
 
 
 class Merged(NamedTuple):
@@ -177,6 +151,13 @@ class Store:
             raise RunNotFound(f"run {wanted} was deleted from {self.path} meanwhile")
         return self._state(row)
 
+    def origin(self, uuid: UUID | str) -> dict[str, Any]:
+        """Return which process wrote a run last: host, pid, boot_id, command, versions."""
+        wanted = self.find(uuid).hex
+        with self._database.read() as connection:
+            row = writing.find_run(connection, wanted)
+        return {name: getattr(row, name) for name in ORIGIN}
+
     def _state(self, row: Any) -> State:
         if self._owners.alive(row.id):
             return "running"
@@ -217,7 +198,7 @@ class Store:
         patterns = [keys] if isinstance(keys, str) else list(keys or ())
         with self._database.read() as connection:
             rows = connection.execute(select(runs).order_by(runs.c.created, runs.c.id)).all()
-            names = _names(connection)
+            names = listing.names(connection)
             chosen = [
                 (row, self._state(row))
                 for row in rows
@@ -226,20 +207,20 @@ class Store:
             chosen = [(row, now) for row, now in chosen if state in (None, now)]
             if limit is not None:
                 chosen = chosen[-limit:] if limit > 0 else []
-            counts = _counts(connection)
-            shown = _match(connection, patterns)
-            numbers = _key_numbers(connection, shown)
+            counts = listing.counts(connection, [row.id for row, _ in chosen])
+            shown = listing.match(connection, patterns)
+            numbers = listing.key_numbers(connection, shown)
             records, last_values = [], []
             for row, now in chosen:
-                first, last, times, values = counts.get(row.id, (None, None, 0, 0))
+                counted = counts.get(row.id, listing.Counts())
                 record = {
                     "uuid": row.uuid, "name": names.get(row.id), "state": now,
                     "created": row.created, "updated": row.updated, "host": row.host,
                     "resumed_from": row.resumed_from, "resumed_at": row.resumed_at,
-                    "first": first, "last": last, "rows": times, "values": values,
+                    **counted._asdict(),
                 }  # fmt: skip
                 records.append(record)
-                last_values.append(_last_values(connection, row, shown, numbers))
+                last_values.append(listing.last_values(connection, row, shown, numbers))
         return frames.table_of_runs(records, _COLUMNS, shown, last_values)
 
     def to_dataframe(
@@ -278,7 +259,7 @@ class Store:
             if keys is None:
                 chosen = None
             else:
-                chosen = _match(connection, [keys] if isinstance(keys, str) else list(keys))
+                chosen = listing.match(connection, [keys] if isinstance(keys, str) else list(keys))
             parts = list(self._columns(connection, wanted, chosen, low, high, lineage=lineage))
         return frames.long_of_runs(parts) if layout == "long" else frames.wide_of_runs(parts)
 
@@ -416,33 +397,7 @@ class Store:
 
     def check(self) -> Check:
         """Examine the file: every page and index, and every stored value."""
-        problems: list[str] = []
-        warnings: list[str] = []
-        count = 0
-        for look in (_damaged_pages, reading.unreadable, _impossible):
-            try:
-                with self._database.read() as connection:
-                    problems += look(connection)
-            except CorruptLog as error:
-                problems.append(str(error))
-        try:
-            with self._database.read() as connection:
-                count = connection.scalar(select(func.count()).select_from(runs)) or 0
-                warnings += _orphans(connection)
-        except CorruptLog as error:
-            problems.append(str(error))
-        affected = _has_wal_reset_bug(sqlite3.sqlite_version_info)
-        if affected:
-            warnings.append(
-                f"SQLite {sqlite3.sqlite_version} can lose data when several connections write and "
-                "checkpoint (fixed in 3.51.3, 3.50.7, 3.44.6); traininglog avoids it, others "
-                "that write to this file may not"
-            )
-        problems = list(dict.fromkeys(problems))
-        return Check(
-            str(self.path), not problems, problems, warnings, self.revision, count, self.size(),
-            sqlite3.sqlite_version, affected,
-        )  # fmt: skip
+        return check(self._database, self.size())
 
 
 # The columns of `Store.runs` and their dtypes; a moment is a number of seconds.
@@ -451,149 +406,3 @@ _COLUMNS = {
     "updated": "moment", "host": "object", "resumed_from": "object", "resumed_at": "Int64",
     "first": "Int64", "last": "Int64", "rows": "int64", "values": "int64",
 }  # fmt: skip
-
-# The storage classes that a kind is stored in, where decoding would not notice another.
-_FORMS = {
-    Kind.HIDDEN: ("null",),
-    Kind.NONE: ("null",),
-    Kind.BOOL: ("integer",),
-    Kind.BYTES: ("blob",),
-}
-
-
-def _damaged_pages(connection: Connection) -> list[str]:
-    found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-    problems = [str(line) for line in found if line != "ok"]
-    dangling = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-    tables = Counter(str(table) for table, *_ in dangling)
-    return problems + [
-        f"table {table}: {number} rows belong to no run" for table, number in tables.items()
-    ]
-
-
-def _impossible(connection: Connection) -> list[str]:
-    """Return, for people, what can be read and yet cannot be what was written."""
-    problems = []
-    form = func.typeof(entries.c.value)
-    wrong = or_(
-        *(and_(entries.c.kind == kind.value, form.not_in(fit)) for kind, fit in _FORMS.items())
-    )
-    for uuid, time, kind, found in connection.execute(
-        select(runs.c.uuid, entries.c.time, entries.c.kind, form)
-        .join(runs, runs.c.id == entries.c.run_id)
-        .where(wrong)
-    ):
-        name = Kind(kind).name.lower()
-        problems.append(f"run {uuid}, time {time}: a value of kind {name} is stored as {found}")
-    outside = (
-        select(runs.c.uuid)
-        .join(entries, entries.c.run_id == runs.c.id)
-        .group_by(runs.c.id)
-        .having(
-            or_(
-                func.min(entries.c.time) < func.coalesce(runs.c.first_time, MAX_TIME),
-                func.max(entries.c.time) > func.coalesce(runs.c.last_time, -1),
-                (runs.c.deletions == 0) & (func.min(entries.c.kind) == Kind.HIDDEN.value),
-            )
-        )
-    )
-    problems += [
-        f"run {uuid}: it has entries that its line in the table of runs denies"
-        for uuid in connection.scalars(outside)
-    ]
-    rows = connection.execute(select(runs.c.uuid, runs.c.resumed_from)).all()
-    parents: dict[str, str | None] = {row.uuid: row.resumed_from for row in rows}
-    sound: set[str] = set()
-    for uuid in parents:
-        path: dict[str, None] = {}
-        at: str | None = uuid
-        while at in parents and at not in sound and at not in path:
-            path[at] = None
-            at = parents[at]
-        if at in path:
-            problems.append(f"run {uuid}: its lineage goes in a circle")
-        else:
-            sound.update(path)
-    return problems
-
-
-def _orphans(connection: Connection) -> list[str]:
-    rows = connection.execute(
-        select(runs.c.uuid, runs.c.resumed_from).where(
-            runs.c.resumed_from.not_in(select(runs.c.uuid))
-        )
-    )
-    return [
-        f"run {uuid} was resumed from {parent}, which is not in this file; merge the file that "
-        "has it"
-        for uuid, parent in rows
-    ]
-
-
-def _names(connection: Connection) -> dict[int, str]:
-    rows = connection.execute(
-        select(status.c.run_id, status.c.kind, status.c.value).where(status.c.key == "name")
-    )
-    values = ((number, decode(kind, stored)) for number, kind, stored in rows)
-    return {number: value for number, value in values if isinstance(value, str)}
-
-
-def _counts(connection: Connection) -> dict[int, tuple[int, int, int, int]]:
-    rows = connection.execute(
-        select(
-            entries.c.run_id,
-            func.min(entries.c.time),
-            func.max(entries.c.time),
-            func.count(entries.c.time.distinct()),
-            func.count(),
-        )
-        .where(entries.c.kind != 0)
-        .group_by(entries.c.run_id)
-    )
-    return {number: (first, last, times, values) for number, first, last, times, values in rows}
-
-
-def _match(connection: Connection, patterns: list[str]) -> list[str]:
-    """Return the keys in the file that names and globs stand for."""
-    if not patterns:
-        return []
-    seen = dict.fromkeys(
-        connection.scalars(select(keys.c.name).order_by(keys.c.run_id, keys.c.id)).all()
-    )
-    chosen: dict[str, None] = {}
-    for pattern in patterns:
-        if pattern in seen:
-            chosen[pattern] = None
-        elif any(character in pattern for character in "*?["):
-            chosen.update(dict.fromkeys(key for key in seen if fnmatchcase(key, pattern)))
-        else:
-            known = ", ".join(map(repr, list(seen)[:20])) or "none yet"
-            raise KeyError(f"no run has a key {pattern!r}; there are: {known}")
-    return list(chosen)
-
-
-def _key_numbers(connection: Connection, names: list[str]) -> dict[tuple[int, str], int]:
-    rows = connection.execute(
-        select(keys.c.run_id, keys.c.name, keys.c.id).where(keys.c.name.in_(names))
-    )
-    return {(run, name): number for run, name, number in rows}
-
-
-def _last_values(
-    connection: Connection, row: Any, names: list[str], numbers: dict[tuple[int, str], int]
-) -> list[Any]:
-    if names and row.resumed_from is not None:
-        chain = reading.Chain(connection, row.id)
-        return [reading.read_last(connection, chain, key) for key in names]
-    own = [numbers.get((row.id, key)) for key in names]
-    return [
-        None if number is None else reading.read_own_last(connection, row.id, number)
-        for number in own
-    ]
-
-
-def _has_wal_reset_bug(version: tuple[int, ...]) -> bool:
-    """Tell whether a SQLite has the bug fixed in 3.51.3; see sqlite.org/wal.html."""
-    fixed_in = {44: 6, 50: 7, 51: 3}
-    _, minor, patch = version[:3]
-    return minor < 52 and not (minor in fixed_in and patch >= fixed_in[minor])

@@ -12,7 +12,8 @@ import threading
 import time
 import warnings
 import weakref
-from typing import Any, Literal
+from datetime import UTC, datetime
+from typing import Any, Literal, NoReturn
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -22,6 +23,7 @@ from traininglog.errors import (
     ForkedLog,
     LogClosed,
     ReadOnlyLog,
+    RunBusy,
     RunNotFound,
     StoreFailed,
     StoreLocked,
@@ -119,14 +121,32 @@ class Writer:
         self.status = dict(status)
         self.pending, self._changed_status = {}, {}
         self.keys, self._saved_keys, self._high_water, self._count = {}, 0, 0, 0
-        self._claim_lock(run_id)
+        if self._owners is not None:
+            self._owners.take(run_id)
+            _CLAIMED[self._owners, run_id] = self
+        self._claimed = True
 
     def claim(self) -> None:
-        """Become the writer of the run, if we are not yet: from now on its state is `running`."""
-        if self._claimed:
-            return
-        self.check_writable()
-        with self.lock:
+        """Become the writer of the run, if we are not yet: from now on its state is `running`.
+
+        Raises `RunBusy` if another process is. Another log of this process hands the run over, and
+        takes it back when it is next assigned to, so that in a notebook an old log that something
+        still holds is in nobody's way.
+        """
+        with _HANDOVER:  # before any writer's lock, or two that claim at once wait for each other
+            other = _CLAIMED.get((self._owners, self.run_id))
+            if other is not None and other is not self:
+                other.hand_over()
+            with self.lock:
+                if not self._claimed:
+                    self.check_writable()
+                    self._claim()
+
+    def _claim(self) -> None:
+        born = self.run_id
+        if born is not None and self._owners is not None and not self._owners.take(born):
+            self._refuse_busy()
+        try:
             with self.database.write(durable=self._durable) as connection:
                 if self.parent is not None:
                     self._birth(connection)
@@ -137,13 +157,33 @@ class Writer:
                 status = reading.read_status(connection, row.id)
             self._adopt(row.id, self.uuid, status)
             self.keys, self._saved_keys, self._high_water = keys, len(keys), row.high_water
+        finally:
+            if born is not None and self._owners is not None:
+                self._owners.release(born)  # `_adopt` has taken it once more
+
+    def _refuse_busy(self) -> NoReturn:
+        with self.database.read() as connection:
+            row = _require_run(connection, self.database, self.uuid)
+        seen = datetime.fromtimestamp(row.updated, UTC).isoformat(" ", "seconds")
+        raise RunBusy(
+            f"run {self.uuid.hex} is being written by process {row.pid} on {row.host} (last flush "
+            f"{seen}): look at it with readonly=True, or go on from it as a new run, with resume()"
+        )
+
+    def hand_over(self) -> None:
+        """Flush, and let another log of this process write the run."""
+        with self.lock:
+            if self._claimed and self.run_id is not None:
+                self._save_all({}, durable=False)
+                self._release(self.run_id)
+                self.status = None  # the other may change it
 
     def keep(self) -> None:
         """See to it that the run is in the file and stays: a checkpoint is about to name it."""
+        if self.run_id is None:
+            self.claim()
         with self.lock:
             self.check_open()
-            if self.run_id is None:
-                self.claim()
             self.assigned = True
 
     def _birth(self, connection: Connection) -> None:
@@ -153,51 +193,55 @@ class Writer:
         _require_run(connection, self.database, self.parent[0])
         _insert_run(connection, self.uuid, self.status, self.parent)
 
-    def _claim_lock(self, run_id: int) -> None:
-        if self._owners is not None:
-            self._owners.take(run_id)
-        self._claimed = True
-
     def _release(self, run_id: int) -> None:
         if self._owners is not None:
             self._owners.release(run_id)
+        _CLAIMED.pop((self._owners, run_id), None)
         self._claimed = False
 
     # -- assignments ------------------------------------------------------------------------
 
     def write(self, rows: dict[int, dict[str, Any]]) -> None:
         """Take values; `HIDDEN` removes what is seen at its place."""
-        with self.lock:
-            if not self._claimed or self.closed:
-                self.check_open()
-                self.claim()
-            pending, keys = self.pending, self.keys
-            for at, changes in rows.items():
-                row = pending.get(at)
-                if row is None:
-                    row = pending[at] = {}
-                for key in changes:
-                    if key not in keys:
-                        keys[key] = len(keys) + 1
-                row.update(changes)
-                self._count += len(changes)
-            self._noted()
+        while True:
+            with self.lock:
+                if self._claimed:
+                    self._take(rows)
+                    return
+            self.claim()
+
+    def _take(self, rows: dict[int, dict[str, Any]]) -> None:
+        pending, keys = self.pending, self.keys
+        for at, changes in rows.items():
+            row = pending.get(at)
+            if row is None:
+                row = pending[at] = {}
+            for key in changes:
+                if key not in keys:
+                    keys[key] = len(keys) + 1
+            row.update(changes)
+            self._count += len(changes)
+        self._noted()
 
     def write_status(self, values: dict[str, Any]) -> None:
         """Take values of the status; `HIDDEN` removes one."""
-        with self.lock:
-            if not self._claimed or self.closed:
-                self.check_open()
-                self.claim()
-            assert self.status is not None  # noqa: S101
-            for key, value in values.items():
-                if value is HIDDEN:
-                    self.status.pop(key, None)
-                else:
-                    self.status[key] = value
-            self._changed_status.update(values)
-            self._count += len(values)
-            self._noted()
+        while True:
+            with self.lock:
+                if self._claimed:
+                    self._take_status(values)
+                    return
+            self.claim()
+
+    def _take_status(self, values: dict[str, Any]) -> None:
+        assert self.status is not None  # noqa: S101 - it is known to the one who writes it
+        for key, value in values.items():
+            if value is HIDDEN:
+                self.status.pop(key, None)
+            else:
+                self.status[key] = value
+        self._changed_status.update(values)
+        self._count += len(values)
+        self._noted()
 
     def _noted(self) -> None:
         self.assigned = True
@@ -223,7 +267,7 @@ class Writer:
                     f"{error}; {self._count} assignments wait in memory and will be written when "
                     "it can be",
                     TrainingLogWarning,
-                    stacklevel=5,
+                    stacklevel=6,
                 )
 
     # -- flushing ---------------------------------------------------------------------------
@@ -319,7 +363,17 @@ class Writer:
 _WRITERS: weakref.WeakValueDictionary[int, Writer] = weakref.WeakValueDictionary()
 
 
+# Who writes which run in this process, and the lock under which that changes.
+_CLAIMED: weakref.WeakValueDictionary[tuple[Owners | None, int | None], Writer] = (
+    weakref.WeakValueDictionary()
+)
+_HANDOVER = threading.RLock()
+
+
 def _after_fork() -> None:
+    global _HANDOVER  # noqa: PLW0603 - another thread of the parent may have held it
+    _HANDOVER = threading.RLock()
+    _CLAIMED.clear()
     for writer in list(_WRITERS.values()):
         writer.lock = threading.RLock()  # another thread of the parent may have held the old one
         writer._claimed = False  # so that the next assignment looks, and finds where it is

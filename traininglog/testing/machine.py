@@ -253,7 +253,9 @@ def log_machine(
         @rule(data=st.data())
         def load_state(self, data: st.DataObject) -> None:
             number, time, status, states = data.draw(st.sampled_from(self.states))
-            self.assign_status("note", "left")  # a new log that nobody wrote to leaves no run behind
+            self.assign_status(
+                "note", "left"
+            )  # a new log that nobody wrote to leaves no run behind
             for name, log in list(self.logs.items()):
                 left = log.uuid
                 self.open(name, left)  # and a store in memory forgets one that nobody holds

@@ -1,0 +1,226 @@
+"""Who writes a run: one process at a time, in it one log at a time, and nobody in the way."""
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from traininglog import RunBusy, SQLiteLog, Store
+from traininglog.sqlite.database import Database
+
+HOLD = """
+import sys
+from traininglog import SQLiteLog
+
+log = SQLiteLog(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None)
+log[1]["x"] = 1
+log.flush()
+print(log.uuid.hex, flush=True)
+sys.stdin.readline()
+log.close()
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "runs.db"
+
+
+@pytest.fixture
+def other_process(path):
+    """Write a run in another process, until told to stop."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    process.run = process.stdout.readline().strip()
+    yield process
+    process.communicate("\n", timeout=30)
+
+
+def test_a_run_that_another_process_writes_is_refused_at_the_first_assignment(path, other_process):
+    log = SQLiteLog(path, other_process.run)
+    assert log[1]["x"] == 1
+    for act in (
+        lambda: log[2].__setitem__("x", 2),
+        lambda: log[1].update(y=2),
+        lambda: log.status.__setitem__("note", "mine"),
+    ):
+        with pytest.raises(RunBusy, match=f"process {other_process.pid} on .*resume"):
+            act()
+    assert log == {1: {"x": 1}}
+    with Store(path) as store:
+        assert store.state(other_process.run) == "running"
+
+
+def test_it_can_be_read_and_resumed_all_the_same(path, other_process):
+    with SQLiteLog(path, other_process.run, readonly=True) as log:
+        assert log == {1: {"x": 1}}
+    with SQLiteLog(path, other_process.run, resume=True) as child:
+        child[2]["x"] = 2
+        assert child.to_dict() == {1: {"x": 1}, 2: {"x": 2}}
+    with Store(path) as store:
+        assert list(store.runs()["state"]) == ["running", "finished"]
+
+
+def test_it_can_be_written_once_the_other_process_is_done(path, other_process):
+    log = SQLiteLog(path, other_process.run)
+    with pytest.raises(RunBusy):
+        log[2]["x"] = 2
+    other_process.stdin.write("\n")
+    other_process.stdin.flush()
+    other_process.wait(timeout=30)
+    log[2]["x"] = 2
+    log.close()
+    assert SQLiteLog(path, log.uuid) == {1: {"x": 1}, 2: {"x": 2}}
+
+
+def test_a_run_whose_process_was_killed_can_be_written(path, other_process):
+    other_process.kill()
+    other_process.wait(timeout=30)
+    log = SQLiteLog(path, other_process.run)
+    log[2]["x"] = 2
+    log.close()
+    assert SQLiteLog(path, log.uuid) == {1: {"x": 1}, 2: {"x": 2}}
+
+
+def test_two_logs_of_one_process_hand_a_run_to_and_fro(path):
+    """As when a cell of a notebook is run again while something still holds the log of before."""
+    one = SQLiteLog(path)
+    one[1]["a"] = 1
+    one.status["by"] = "one"
+    two = SQLiteLog(path, one.uuid)
+    two[1]["b"] = 2
+    two[2]["a"] = 2
+    two.status["by"] = "two"
+    one[3]["c"] = 3
+    one[2]["a"] = 20
+    assert one.status["by"] == "two"
+    expected = {1: {"a": 1, "b": 2}, 2: {"a": 20}, 3: {"c": 3}}
+    one.flush()
+    assert one == two == expected
+    two[4]["d"] = 4
+    one.close()
+    with Store(path) as store:
+        assert store.state(two.uuid) == "running"
+    two.close()
+    with Store(path) as store:
+        assert store.state(two.uuid) == "finished"
+    assert SQLiteLog(path, one.uuid) == expected | {4: {"d": 4}}
+    assert SQLiteLog(path, one.uuid).keys_seen() == ["a", "b", "c", "d"]
+
+
+def test_many_threads_with_logs_of_their_own_on_one_run_lose_nothing(path):
+    first = SQLiteLog(path)
+    first.flush()
+
+    def work(key):
+        log = SQLiteLog(path, first.uuid)
+        for time in range(20):
+            log[time][key] = time
+        log.close()
+
+    threads = [threading.Thread(target=work, args=(key,)) for key in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+        assert not thread.is_alive()
+    assert first.to_dict() == {time: dict.fromkeys("abcd", time) for time in range(20)}
+
+
+def test_a_log_that_is_collected_while_this_thread_writes_is_closed_afterwards(path, monkeypatch):
+    """Its last flush needs the lock that this thread holds, and must not wait for it."""
+    monkeypatch.setattr("traininglog.sqlite.failures.PATIENCE", 1.0)
+    lost = SQLiteLog(path)
+    lost[1]["x"] = 1
+    uuid = lost.uuid
+    cycle = [lost]
+    cycle.append(cycle)
+    database = Database(path, readonly=False)
+    with database.write():
+        del lost, cycle
+        gc.collect()
+    database.close()
+    with Store(path) as store:
+        assert store.state(uuid) == "finished"
+    assert SQLiteLog(path, uuid) == {1: {"x": 1}}
+
+
+def test_a_new_log_that_nobody_used_leaves_no_run_behind_when_it_loads_a_state(path):
+    with SQLiteLog(path) as log:
+        log[1]["x"] = 1
+        state = log.state_dict()
+    again = SQLiteLog(path)
+    again.load_state_dict(state)
+    again.close()
+    with Store(path) as store:
+        assert list(store.runs()["resumed_from"]) == [None, log.h_uuid]
+
+
+def test_one_that_somebody_else_wrote_to_or_resumed_stays(path):
+    with SQLiteLog(path) as log:
+        state = log.state_dict()
+    for use in (lambda other: other[1].__setitem__("x", 1), lambda other: other.resume()):
+        fresh = SQLiteLog(path)
+        with SQLiteLog(path, fresh.uuid) as other:
+            use(other)
+        kept = fresh.uuid
+        fresh.load_state_dict(state)
+        fresh.close()
+        SQLiteLog(path, kept).close()
+
+
+def test_looking_at_an_unpickled_log_leaves_no_run_behind(path):
+    import copy
+
+    log = SQLiteLog(path)
+    log[1]["x"] = 1
+    other = copy.deepcopy(log)
+    assert other == {1: {"x": 1}}
+    assert other.lineage()[1].uuid == log.uuid
+    other.close()
+    log.close()
+    with Store(path) as store:
+        assert len(store.runs()) == 1
+
+
+def test_a_deleted_status_stays_deleted_in_a_merge(path, tmp_path):
+    with SQLiteLog(path) as log:
+        log.status["note"] = "wrong"
+        log.status["kept"] = 1
+    with Store(path) as store:
+        store.backup(tmp_path / "copy.db")
+    with SQLiteLog(path, log.uuid) as log:
+        del log.status["note"]
+    with Store(tmp_path / "copy.db") as copy:
+        copy.merge(path)
+    assert "note" not in SQLiteLog(tmp_path / "copy.db", log.uuid).status
+    with Store(path) as store:
+        store.merge(tmp_path / "copy.db")
+    status = SQLiteLog(path, log.uuid).status
+    assert "note" not in status
+    assert status["kept"] == 1
+
+
+def test_a_store_tells_where_a_run_was_written(path):
+    with SQLiteLog(path) as log:
+        log[1]["x"] = 1
+    with Store(path) as store:
+        origin = store.origin(log.uuid)
+    assert origin["pid"] == os.getpid()
+    assert origin["host"]
+    assert "traininglog" in origin["versions"]
+    assert list(origin) == ["host", "pid", "boot_id", "command", "versions"]
+
+
+def test_without_a_path_the_configured_store_is_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRAININGLOG_STORE", f"sqlite:///{tmp_path / 'configured.db'}")
+    with SQLiteLog() as log:
+        log[1]["x"] = 1
+    assert (tmp_path / "configured.db").is_file()

@@ -1,0 +1,159 @@
+"""Examining a store: is anything damaged, and does anything need to be known?"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from typing import NamedTuple
+
+from sqlalchemy import Connection, and_, func, or_, select
+
+from traininglog.encoding import Kind
+from traininglog.errors import CorruptLog
+from traininglog.sql import reading
+from traininglog.sql.tables import entries, runs
+from traininglog.sqlite.database import Database
+from traininglog.values import MAX_TIME
+
+
+class Size(NamedTuple):
+    """What a store takes on disk, in bytes."""
+
+    file: int  #: the database
+    wal: int  #: what was written and is not in it yet
+    free: int  #: the part of the file that holds nothing and will be used again
+
+    @property
+    def total(self) -> int:
+        """File and WAL together."""
+        return self.file + self.wal
+
+
+class Check(NamedTuple):
+    """The state of a store's file, and of what reads it."""
+
+    path: str
+    ok: bool  #: nothing is damaged
+    problems: list[str]  #: what is damaged; for people
+    warnings: list[str]  #: what is not damage and should be known; for people
+    revision: str  #: of the schema
+    runs: int
+    size: Size
+    sqlite: str  #: the version of the SQLite library in use
+    wal_reset_bug: bool  #: whether that version has it (we work around it; others may not)
+
+
+def check(database: Database, size: Size) -> Check:
+    """Examine a database: every page and index, every stored value, and what runs say of others."""
+    problems: list[str] = []
+    warnings: list[str] = []
+    count = 0
+    for look in (_damaged_pages, reading.unreadable, _impossible):
+        try:
+            with database.read() as connection:
+                problems += look(connection)
+        except CorruptLog as error:
+            problems.append(str(error))
+    try:
+        with database.read() as connection:
+            count = connection.scalar(select(func.count()).select_from(runs)) or 0
+            warnings += _orphans(connection)
+    except CorruptLog as error:
+        problems.append(str(error))
+    affected = _has_wal_reset_bug(sqlite3.sqlite_version_info)
+    if affected:
+        warnings.append(
+            f"SQLite {sqlite3.sqlite_version} can lose data when several connections write and "
+            "checkpoint (fixed in 3.51.3, 3.50.7, 3.44.6); traininglog avoids it, others "
+            "that write to this file may not"
+        )
+    problems = list(dict.fromkeys(problems))
+    return Check(
+        database.name, not problems, problems, warnings, database.revision, count, size,
+        sqlite3.sqlite_version, affected,
+    )  # fmt: skip
+
+
+# The storage classes that a kind is stored in, where decoding would not notice another.
+_FORMS = {
+    Kind.HIDDEN: ("null",),
+    Kind.NONE: ("null",),
+    Kind.BOOL: ("integer",),
+    Kind.BYTES: ("blob",),
+}
+
+
+def _damaged_pages(connection: Connection) -> list[str]:
+    found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+    problems = [str(line) for line in found if line != "ok"]
+    dangling = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    tables = Counter(str(table) for table, *_ in dangling)
+    return problems + [
+        f"table {table}: {number} rows belong to no run" for table, number in tables.items()
+    ]
+
+
+def _impossible(connection: Connection) -> list[str]:
+    """Return, for people, what can be read and yet cannot be what was written."""
+    problems = []
+    form = func.typeof(entries.c.value)
+    wrong = or_(
+        *(and_(entries.c.kind == kind.value, form.not_in(fit)) for kind, fit in _FORMS.items())
+    )
+    for uuid, time, kind, found in connection.execute(
+        select(runs.c.uuid, entries.c.time, entries.c.kind, form)
+        .join(runs, runs.c.id == entries.c.run_id)
+        .where(wrong)
+    ):
+        name = Kind(kind).name.lower()
+        problems.append(f"run {uuid}, time {time}: a value of kind {name} is stored as {found}")
+    outside = (
+        select(runs.c.uuid)
+        .join(entries, entries.c.run_id == runs.c.id)
+        .group_by(runs.c.id)
+        .having(
+            or_(
+                func.min(entries.c.time) < func.coalesce(runs.c.first_time, MAX_TIME),
+                func.max(entries.c.time) > func.coalesce(runs.c.last_time, -1),
+                (runs.c.deletions == 0) & (func.min(entries.c.kind) == Kind.HIDDEN.value),
+            )
+        )
+    )
+    problems += [
+        f"run {uuid}: it has entries that its line in the table of runs denies"
+        for uuid in connection.scalars(outside)
+    ]
+    rows = connection.execute(select(runs.c.uuid, runs.c.resumed_from)).all()
+    parents: dict[str, str | None] = {row.uuid: row.resumed_from for row in rows}
+    sound: set[str] = set()
+    for uuid in parents:
+        path: dict[str, None] = {}
+        at: str | None = uuid
+        while at in parents and at not in sound and at not in path:
+            path[at] = None
+            at = parents[at]
+        if at in path:
+            problems.append(f"run {uuid}: its lineage goes in a circle")
+        else:
+            sound.update(path)
+    return problems
+
+
+def _orphans(connection: Connection) -> list[str]:
+    rows = connection.execute(
+        select(runs.c.uuid, runs.c.resumed_from).where(
+            runs.c.resumed_from.not_in(select(runs.c.uuid))
+        )
+    )
+    return [
+        f"run {uuid} was resumed from {parent}, which is not in this file; merge the file that "
+        "has it"
+        for uuid, parent in rows
+    ]
+
+
+def _has_wal_reset_bug(version: tuple[int, ...]) -> bool:
+    """Tell whether a SQLite has the bug fixed in 3.51.3; see sqlite.org/wal.html."""
+    fixed_in = {44: 6, 50: 7, 51: 3}
+    _, minor, patch = version[:3]
+    return minor < 52 and not (minor in fixed_in and patch >= fixed_in[minor])

@@ -1,0 +1,91 @@
+"""What SQLite answers when it cannot: waiting for others, and errors in our own words."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from sqlalchemy.exc import DBAPIError
+
+from traininglog.errors import (
+    CorruptLog,
+    NotATrainingLog,
+    StoreFailed,
+    StoreLocked,
+    StoreUnwritable,
+    TrainingLogError,
+)
+
+#: How long a writer waits for others before it says so. They hold the file for milliseconds.
+PATIENCE = 60.0
+
+_T = TypeVar("_T")
+
+
+def patiently(act: Callable[[], _T], *, longest: float = 0.1) -> _T:
+    """Do it again while others are in the way; SQLite's own timeout does not cover every case.
+
+    `longest` is the longest pause between two tries, in seconds.
+    """
+    deadline = time.monotonic() + PATIENCE
+    pause = 0.001
+    while True:
+        try:
+            return act()
+        except (DBAPIError, sqlite3.OperationalError) as error:
+            if code_of(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise
+            if time.monotonic() > deadline:
+                raise
+            # With some chance in it, so that those who wait do not all come back together.
+            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
+            pause = min(longest, pause * 2)
+
+
+def code_of(error: BaseException) -> int:
+    """Return SQLite's primary result code for an error of the driver or of SQLAlchemy."""
+    original = getattr(error, "orig", error)
+    return int(getattr(original, "sqlite_errorcode", 0)) & 0xFF
+
+
+_TRANSLATIONS: dict[int, tuple[type[TrainingLogError], str]] = {
+    sqlite3.SQLITE_BUSY: (
+        StoreLocked, "{name} is held by another process; nothing is lost, try again later"
+    ),
+    sqlite3.SQLITE_LOCKED: (
+        StoreLocked, "{name} is held by another thread; nothing is lost, try again later"
+    ),
+    sqlite3.SQLITE_READONLY: (
+        StoreUnwritable,
+        "{name} cannot be written ({reason}); make it writable, or use readonly=True",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        StoreUnwritable,
+        "{name} cannot be opened ({reason}); check its permissions and its folder's",
+    ),
+    sqlite3.SQLITE_FULL: (StoreFailed, "the disk of {name} is full; free space and try again"),
+    sqlite3.SQLITE_IOERR: (StoreFailed, "{name} cannot be read or written: {reason}"),
+    sqlite3.SQLITE_CORRUPT: (
+        CorruptLog, "{name} is damaged ({reason}); it was left as it is, see `traininglog check`"
+    ),
+    sqlite3.SQLITE_NOTADB: (NotATrainingLog, "{name} is not a training log; it was left as it is"),
+}  # fmt: skip
+
+
+@contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Turn the database errors that a user can do something about into ours; let bugs through."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.DatabaseError) as error:
+        kind, message = _TRANSLATIONS.get(code_of(error), (None, ""))
+        if "Could not decode to UTF-8" in str(error):  # which Python gives no code
+            kind, message = _TRANSLATIONS[sqlite3.SQLITE_CORRUPT]
+        if kind is None:
+            raise
+        reason = getattr(error, "orig", error)
+        raise kind(message.format(name=name, reason=reason)) from error

@@ -1,0 +1,131 @@
+"""A file as seen from outside: its name, and whether it is one of ours.
+
+Nothing here locks a file or changes it. Even the look into its header goes through SQLite: plain
+file calls in a process that has the file open would drop SQLite's locks on it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import unquote
+
+from traininglog.errors import StoreUnwritable, UnknownScheme
+from traininglog.sql.tables import VERSION_TABLE
+from traininglog.sqlite.failures import PATIENCE, code_of
+
+APPLICATION_ID = 0x746C6F67  # "tlog"; in the file's header, where `file` and others can see it
+MEMORY = ":memory:"
+READ_REVISION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant of ours
+
+# How long a file that is being written may look like a stranger before it is taken for one.
+_STRANGER_PATIENCE = 1.0
+
+
+def locate(name: str) -> Path | None:
+    """Return the file that a path or a URL ``sqlite:///path`` names; None: a database in memory.
+
+    Raises `UnknownScheme` for a URL of another kind, which would otherwise be taken for a path.
+    """
+    if name == MEMORY:
+        return None
+    scheme, colon, rest = name.partition(":")
+    if not colon or not (scheme.lower() in ("sqlite", "memory") or rest.startswith("//")):
+        return Path(name).absolute()
+    if scheme.lower() != "sqlite":
+        raise UnknownScheme(f"{scheme}: is not a file of runs; name a path or sqlite:///path")
+    if not rest.startswith("///") or "?" in rest:
+        raise UnknownScheme(
+            f"write sqlite:///relative/path or sqlite:////absolute/path, not {name!r}"
+        )
+    path = unquote(rest[3:]) or MEMORY
+    return None if path == MEMORY else Path(path).absolute()
+
+
+def wal_path(path: Path) -> Path:
+    """Return where SQLite keeps the write-ahead log of a file: beside what a link leads to."""
+    path = path.resolve()
+    return path.with_name(path.name + "-wal")
+
+
+def free_name(path: Path, suffix: str) -> Path:
+    """Return a name beside `path` that is not taken."""
+    candidate = path.with_name(f"{path.name}.{suffix}")
+    number = 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}.{suffix}-{number}")
+    return candidate
+
+
+def uri_of(path: Path, *, readonly: bool) -> str:
+    """Return how SQLite is to open a file."""
+    if not readonly:
+        return f"{path.absolute().as_uri()}?mode=rwc"
+    # A reader of a WAL file must share memory with others through a file beside it. Where none can
+    # be made, and none is needed, nobody can be writing either.
+    alone = not os.access(path.parent, os.W_OK) and not wal_path(path).exists()
+    return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
+
+
+def stat_of(path: Path) -> os.stat_result | None:
+    """Return what the file system knows of a path; None where there is nothing."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:  # no permission, a name too long, a NUL in it
+        raise StoreUnwritable(f"{str(path)!r} cannot be used: {error}") from error
+
+
+def is_ours(path: Path) -> bool:
+    """Look into the header of a file without locking it or leaving files beside it.
+
+    Other processes may be at work under locks that this look does not see: writing the very first
+    pages, or copying a WAL into the file, whose header then tells of pages that are yet to come. So
+    a file is a stranger only if it is one twice while no rollback journal tells of work under way.
+    A stranger may have a journal for as long as it likes; our own first pages take no second.
+    """
+    journal = path.with_name(path.name + "-journal")
+    deadline = time.monotonic() + _STRANGER_PATIENCE
+    strange = 0
+    while strange < 2:
+        busy = journal.exists()
+        try:
+            with closing(_look(path)) as connection:
+                # Otherwise a file that is shorter than its header says is an error.
+                connection.execute("PRAGMA writable_schema = ON")
+                found = connection.execute("PRAGMA application_id").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            found = None
+            busy = busy or code_of(error) == sqlite3.SQLITE_CORRUPT
+        if found == APPLICATION_ID:
+            return True
+        if not busy or time.monotonic() > deadline:
+            strange += 1
+        time.sleep(0.01)
+    return False
+
+
+def peek(path: Path) -> tuple[str | None, int]:
+    """Return the revision of one of our files, None if that cannot be told, and its user_version.
+
+    Only a look: to open the file for writing would be to change it, by emptying its WAL on closing.
+    """
+    wal = stat_of(wal_path(path))
+    try:
+        with closing(_look(path, alone=wal is None or wal.st_size == 0)) as connection:
+            row = connection.execute(READ_REVISION).fetchone()
+            readable = connection.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.DatabaseError:
+        return None, 0
+    return (None if row is None else str(row[0])), readable
+
+
+def _look(path: Path, *, alone: bool = True) -> sqlite3.Connection:
+    """Open a file for reading; with `alone` without a lock, as if nobody else had it open."""
+    mode = "immutable=1" if alone else "mode=ro"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=PATIENCE)
