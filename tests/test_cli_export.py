@@ -9,10 +9,9 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from command_line import run, uuids
 
-from traininglog import SQLiteLog, Store
-from traininglog.cli.app import app
+from traininglog import SQLiteLog
 from traininglog.cli.curves import segments, smoothed, thinned
 
 NAN = float("nan")
@@ -40,20 +39,6 @@ def path(tmp_path, monkeypatch):
     monkeypatch.setenv("TRAININGLOG_STORE", str(path))
     monkeypatch.chdir(tmp_path)
     return path
-
-
-def uuids(path):
-    with Store(path, readonly=True) as store:
-        return list(store.runs()["uuid"])
-
-
-def run(*arguments, status=0, **options):
-    result = CliRunner().invoke(app, [str(word) for word in arguments], **options)
-    assert result.exit_code == status, (result.output, result.stderr, result.exception)
-    if status == 1:
-        assert result.stderr.count("\n") == 1, result.stderr
-        assert result.stderr.startswith("traininglog: ")
-    return result
 
 
 def table(text):

@@ -5,6 +5,7 @@ import sqlite3
 from contextlib import suppress
 
 import pytest
+from command_line import run, uuids
 from typer.testing import CliRunner
 
 from traininglog import SQLiteLog, Store
@@ -49,20 +50,6 @@ def path(tmp_path, monkeypatch):
         raise RuntimeError
     monkeypatch.setenv("TRAININGLOG_STORE", str(path))
     return path
-
-
-def uuids(path):
-    with Store(path, readonly=True) as store:
-        return list(store.runs()["uuid"])
-
-
-def run(*arguments, status=0, **options):
-    result = CliRunner().invoke(app, [str(word) for word in arguments], **options)
-    assert result.exit_code == status, (result.output, result.stderr, result.exception)
-    if status == 1:
-        assert result.stderr.count("\n") == 1, result.stderr
-        assert result.stderr.startswith("traininglog: ")
-    return result
 
 
 def parsed(*arguments, status=0):

@@ -6,11 +6,10 @@ import sys
 import types
 
 import pytest
-from typer.testing import CliRunner
+from command_line import run, uuids
 
 import traininglog
 from traininglog import MissingExtra, SQLiteLog, Store
-from traininglog.cli.app import app
 
 
 @pytest.fixture
@@ -28,17 +27,6 @@ def path(tmp_path, monkeypatch):
     monkeypatch.setenv("TRAININGLOG_STORE", str(path))
     monkeypatch.chdir(tmp_path)
     return path
-
-
-def uuids(path):
-    with Store(path, readonly=True) as store:
-        return list(store.runs()["uuid"])
-
-
-def run(*arguments, status=0, **options):
-    result = CliRunner().invoke(app, [str(word) for word in arguments], **options)
-    assert result.exit_code == status, (result.output, result.stderr, result.exception)
-    return result
 
 
 def mistake(*arguments):

@@ -16,7 +16,7 @@ LAYERS = [
     ["values"],
     ["encoding", "config"],
     ["columns"],
-    ["rows", "frames"],
+    ["rows", "frames", "lineage"],
     ["base"],
     ["memory", "sql"],  # stores; they do not know each other
     ["sqlite"],

@@ -70,8 +70,9 @@ from traininglog.errors import (
 )
 
 if TYPE_CHECKING:
-    from traininglog.base import Ancestor, TrainingLogBase
+    from traininglog.base import TrainingLogBase
     from traininglog.columns import Point
+    from traininglog.lineage import Ancestor
     from traininglog.memory import TrainingLog
     from traininglog.opening import open_log, open_store, register
     from traininglog.sqlite.log import SQLiteLog
@@ -122,7 +123,7 @@ __all__ = [
 
 # Loaded when first asked for, so that a program pays only for the store that it uses.
 _LAZY = {
-    "Ancestor": "traininglog.base",
+    "Ancestor": "traininglog.lineage",
     "Point": "traininglog.columns",
     "SQLiteLog": "traininglog.sqlite.log",
     "Store": "traininglog.sqlite.store",

@@ -11,27 +11,18 @@ import fnmatch
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
-from uuid import UUID, uuid4
+from typing import TYPE_CHECKING, Any, Literal, Self
+from uuid import UUID
 
 from traininglog.columns import Column, Point
 from traininglog.encoding import HIDDEN
 from traininglog.errors import InvalidState, RunNotFound
+from traininglog.lineage import BEFORE_ALL, Ancestor, cut_status
 from traininglog.rows import Row, RowSlice, Status
 from traininglog.values import MAX_VALUE_BYTES, check_key, check_time, check_uuid, plain, thaw
 
 if TYPE_CHECKING:
     import pandas as pd
-
-#: The resume point of a child that sees nothing of its parent, which had no rows yet.
-BEFORE_ALL = -1
-
-
-class Ancestor(NamedTuple):
-    """A run in a lineage, and the last time of its parent that it sees (None at the root)."""
-
-    uuid: UUID
-    resumed_at: int | None
 
 
 class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
@@ -354,7 +345,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
             point = BEFORE_ALL if last is None else last
         else:
             point = check_time(at)
-            status = _cut_status(status, point)
+            status = cut_status(status, point)
         self._fork(self.uuid, point, status | {"resumed_from": self.h_uuid})
 
     @abstractmethod
@@ -517,33 +508,6 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
                 "use log[time][key] = value, or log[time] = {key: value}"
             )
         return {check_key(key): plain(row[key], self._max_value_bytes) for key in row}
-
-
-def new_status() -> dict[str, Any]:
-    """Return the status with which a run starts."""
-    return {"iterations_done": 0, "epochs_done": 0, "_epoch_ends": plain([]), "resumed_from": None}
-
-
-def new_uuid() -> UUID:
-    """Return the UUID of a new run."""
-    return uuid4()
-
-
-def _cut_status(status: Mapping[str, Any], at: int) -> dict[str, Any]:
-    """Return a copy of a status whose counters do not go past the time `at`.
-
-    Counters that are not what the contract makes them are left alone: a program may store anything.
-    """
-    cut = dict(status)
-    done, ends, epochs = (cut.get(key) for key in ("iterations_done", "_epoch_ends", "epochs_done"))
-    if isinstance(done, int):
-        cut["iterations_done"] = min(done, at)
-    if isinstance(ends, list) and all(isinstance(end, int) for end in ends):
-        kept = plain([end for end in ends if end <= at])
-        cut["_epoch_ends"] = kept
-        if isinstance(epochs, int):
-            cut["epochs_done"] = max(0, epochs - (len(ends) - len(kept)))
-    return cut
 
 
 def _rebuild(log: TrainingLogBase) -> Any:

@@ -15,7 +15,7 @@ from traininglog.cli.terminal import Cell, Heading, busy, line, note, on_termina
 from traininglog.cli.text import brief, counted, moment, point, size, visible
 
 if TYPE_CHECKING:
-    from traininglog.base import Ancestor
+    from traininglog.lineage import Ancestor
     from traininglog.sqlite.store import Store
 
 _TREE = 12  # runs of a lineage that are shown; a long one is cut in the middle

@@ -6,9 +6,10 @@ from collections import defaultdict
 from typing import Any, Literal, NoReturn
 from uuid import UUID
 
-from traininglog.base import BEFORE_ALL, Ancestor, TrainingLogBase, new_status, new_uuid
+from traininglog.base import TrainingLogBase
 from traininglog.columns import Column
 from traininglog.encoding import HIDDEN
+from traininglog.lineage import BEFORE_ALL, Ancestor, new_status, new_uuid
 from traininglog.memory.runs import RUNS, ClosedRows, MemoryRow, Run, find_run, refuse_closed
 from traininglog.rows import RowSlice
 from traininglog.values import check_time, check_uuid

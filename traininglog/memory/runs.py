@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 from uuid import UUID
 
-from traininglog.base import BEFORE_ALL
 from traininglog.columns import Column, layer_of_rows, overlay
 from traininglog.encoding import HIDDEN
 from traininglog.errors import LogClosed, RunNotFound
+from traininglog.lineage import BEFORE_ALL
 from traininglog.values import MAX_TIME, check_key, check_time, plain
 
 _set = dict.__setitem__

@@ -11,11 +11,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from traininglog.base import Ancestor, TrainingLogBase, new_status, new_uuid
+from traininglog.base import TrainingLogBase
 from traininglog.columns import Column, layer_of_rows
 from traininglog.config import setting
 from traininglog.encoding import HIDDEN
 from traininglog.errors import InvalidKey, RunNotFound
+from traininglog.lineage import Ancestor, new_status, new_uuid
 from traininglog.sql import reading, writing
 from traininglog.sql.reading import Chain
 from traininglog.sqlite.database import Database, when_idle

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 
 from traininglog import TrainingLogBase
-from traininglog.base import new_status
+from traininglog.lineage import new_status
 from traininglog.testing.samples import same
 
 #: Opens a log: called with a folder of the store's own, and the UUID of a run, or None for a new.

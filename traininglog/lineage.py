@@ -1,0 +1,46 @@
+"""What a resume is: resume points, ancestors, and the status that a child begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+from traininglog.values import plain
+
+#: The resume point of a child that sees nothing of its parent, which had no rows yet.
+BEFORE_ALL = -1
+
+
+class Ancestor(NamedTuple):
+    """A run in a lineage, and the last time of its parent that it sees (None at the root)."""
+
+    uuid: UUID
+    resumed_at: int | None
+
+
+def new_status() -> dict[str, Any]:
+    """Return the status with which a run starts."""
+    return {"iterations_done": 0, "epochs_done": 0, "_epoch_ends": plain([]), "resumed_from": None}
+
+
+def new_uuid() -> UUID:
+    """Return the UUID of a new run."""
+    return uuid4()
+
+
+def cut_status(status: Mapping[str, Any], at: int) -> dict[str, Any]:
+    """Return a copy of a status whose counters do not go past the time `at`.
+
+    Counters that are not what the contract makes them are left alone: a program may store anything.
+    """
+    cut = dict(status)
+    done, ends, epochs = (cut.get(key) for key in ("iterations_done", "_epoch_ends", "epochs_done"))
+    if isinstance(done, int):
+        cut["iterations_done"] = min(done, at)
+    if isinstance(ends, list) and all(isinstance(end, int) for end in ends):
+        kept = plain([end for end in ends if end <= at])
+        cut["_epoch_ends"] = kept
+        if isinstance(epochs, int):
+            cut["epochs_done"] = max(0, epochs - (len(ends) - len(kept)))
+    return cut
