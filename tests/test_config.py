@@ -32,7 +32,7 @@ SETTINGS = {
         ("env.db", "env.db"),
         ("arg.db", "arg.db"),
     ),
-    "durability": ("buffered", ('"power"', "power"), ("buffered", "buffered"), ("power", "power")),
+    "durability": ("process", ('"power"', "power"), ("buffered", "buffered"), ("power", "power")),
     "max_value_bytes": (MAX_VALUE_BYTES, ("100", 100), ("200", 200), (300, 300)),
 }
 

@@ -452,6 +452,10 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
     def _write(self, rows: dict[int, dict[str, Any]]) -> None:
         """Set these values, as one step; `HIDDEN` removes what is seen at its place."""
 
+    def _assign(self, time: int, key: str, value: Any) -> None:
+        """Set one value. A store in a hurry does it without the dicts."""
+        self._write({time: {key: value}})
+
     @abstractmethod
     def _write_status(self, values: dict[str, Any]) -> None:
         """Set these values of the status, as one step; `HIDDEN` removes one."""

@@ -4,7 +4,7 @@ The file is named by ``TRAININGLOG_CONFIG``, else it is ``traininglog.toml`` in 
 directory, else ``~/.config/traininglog/config.toml`` (or under ``$XDG_CONFIG_HOME``)::
 
     store = "/data/runs.db"
-    durability = "buffered"
+    durability = "process"
     max_value_bytes = 1048576
 
 In the environment each is ``TRAININGLOG_`` and its name in capitals. A setting that does not exist
@@ -25,7 +25,7 @@ PREFIX = "TRAININGLOG_"
 FILE_VARIABLE = "TRAININGLOG_CONFIG"
 
 #: What a log may lose; see the README's table.
-DURABILITIES = ("buffered", "power")
+DURABILITIES = ("buffered", "process", "power")
 
 
 def _store(value: object) -> str:
@@ -50,7 +50,7 @@ def _bytes(value: object) -> int:
 
 _SETTINGS: dict[str, tuple[Any, Callable[[object], Any]]] = {
     "store": ("traininglog.db", _store),
-    "durability": ("buffered", _durability),
+    "durability": ("process", _durability),
     "max_value_bytes": (MAX_VALUE_BYTES, _bytes),
 }
 

@@ -35,7 +35,7 @@ class Row(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: object) -> None:
         log = self._log
-        log._write({self._time: {check_key(key): plain(value, log._max_value_bytes)}})
+        log._assign(self._time, check_key(key), plain(value, log._max_value_bytes))
 
     def __delitem__(self, key: str) -> None:
         if key not in self:

@@ -64,6 +64,12 @@ def untouched_run(connection: Connection, run_id: int) -> Any:
     ).one_or_none()
 
 
+def high_water(connection: Connection, run_id: int) -> int:
+    """Return how many assignments of a run are in the database."""
+    found = connection.scalar(select(runs.c.high_water).where(runs.c.id == run_id))
+    return int(found or 0)
+
+
 def delete_runs(connection: Connection, numbers: Sequence[int]) -> None:
     """Remove runs and all that hangs on them."""
     for table in reversed(metadata.sorted_tables):
@@ -92,6 +98,36 @@ def save_entries(
         f"ON CONFLICT (run_id, time, key_id) DO {action}",
         list(rows),
     )
+
+
+def save_rows(
+    connection: Connection,
+    run_id: int,
+    rows: Mapping[int, Mapping[str, Any]],
+    numbers: Mapping[str, int],
+    known: int,
+) -> None:
+    """Set values by time and key; `HIDDEN` hides what is seen at its place.
+
+    Args:
+        connection: Where to.
+        run_id: The run.
+        rows: The values.
+        numbers: The run's keys, with their numbers.
+        known: How many of the keys, the first ones, the database has.
+
+    """
+    if not rows:
+        return
+    save_keys(connection, run_id, dict(list(numbers.items())[known:]))
+    written = [
+        (run_id, time, numbers[key], *encode(value))
+        for time, row in rows.items()
+        for key, value in row.items()
+    ]
+    save_entries(connection, written)
+    deletions = sum(entry[3] == Kind.HIDDEN for entry in written)
+    widen_run(connection, run_id, min(rows), max(rows), deletions)
 
 
 def save_status(connection: Connection, run_id: int, values: Mapping[str, Any]) -> None:

@@ -109,11 +109,14 @@ class Database:
                     transaction.rollback()
 
     @contextmanager
-    def write(self, *, durable: bool = False) -> Iterator[Connection]:
+    def write(
+        self, *, durable: bool = False, patience: float | None = None
+    ) -> Iterator[Connection]:
         """Give a connection that is the only one to write; commit at the end, or undo it all.
 
         Args:
             durable: Wait until the disk has it, and with it everything that was committed before.
+            patience: How many seconds to wait for others at the most.
 
         """
         self._check_process()
@@ -124,17 +127,17 @@ class Database:
                 connection = patiently(self._writing.connect)
                 with connection:
                     _pragma(connection, f"synchronous = {'FULL' if durable else 'NORMAL'}")
-                    with self._turn(connection):
+                    with self._turn(connection, patience):
                         yield connection
             self._checkpoint_if_due()
 
-    def _turn(self, connection: Connection) -> RootTransaction:
+    def _turn(self, connection: Connection, patience: float | None) -> RootTransaction:
         """Wait for the write lock, and return the transaction that has it."""
         # SQLite's own waiting sleeps longer and longer, so that who has waited long waits on while
         # others come and go. Asking often costs little and serves all about alike.
         _pragma(connection, "busy_timeout = 0")
         try:
-            return patiently(connection.begin, longest=0.004)
+            return patiently(connection.begin, longest=0.004, patience=patience)
         finally:
             _pragma(connection, f"busy_timeout = {int(failures.PATIENCE * 1000)}")
 

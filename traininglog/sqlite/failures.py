@@ -26,12 +26,12 @@ PATIENCE = 60.0
 _T = TypeVar("_T")
 
 
-def patiently(act: Callable[[], _T], *, longest: float = 0.1) -> _T:
+def patiently(act: Callable[[], _T], *, longest: float = 0.1, patience: float | None = None) -> _T:
     """Do it again while others are in the way; SQLite's own timeout does not cover every case.
 
-    `longest` is the longest pause between two tries, in seconds.
+    `longest` is the longest pause between two tries, and `patience` how long to go on, in seconds.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + (PATIENCE if patience is None else min(patience, PATIENCE))
     pause = 0.001
     while True:
         try:

@@ -21,6 +21,7 @@ from traininglog.sql import reading, writing
 from traininglog.sql.reading import Chain
 from traininglog.sqlite.database import Database, when_idle
 from traininglog.sqlite.file import MEMORY, locate
+from traininglog.sqlite.recovery import recover
 from traininglog.sqlite.writer import Writer
 from traininglog.values import MAX_TIME, check_key, check_time, check_uuid
 
@@ -44,7 +45,9 @@ class SQLiteLog(TrainingLogBase):
         uuid: The run to open; by default a new one.
         resume: Resume the run on opening, at its last time or at `at`.
         at: The resume point; implies `resume`.
-        durability: ``"buffered"``, or ``"power"``: every flush waits for the disk.
+        durability: ``"process"``: whatever was assigned is there, also after ``kill -9``.
+            ``"buffered"``: without the journal that sees to it. ``"power"``: as the first, and
+            every flush waits for the disk.
         readonly: Never write; the file may then be of a newer schema, or not writable.
         max_value_bytes: The size that one text, bytes, array or container may have.
 
@@ -66,7 +69,7 @@ class SQLiteLog(TrainingLogBase):
         readonly: bool = False,
         max_value_bytes: int | None = None,
     ) -> None:
-        durable = setting("durability", durability) == "power"
+        durability = setting("durability", durability)
         self._max_value_bytes = setting("max_value_bytes", max_value_bytes)
         path = (
             database.absolute()
@@ -81,7 +84,8 @@ class SQLiteLog(TrainingLogBase):
             raise ValueError("resuming writes a new run: leave out readonly=True")
         opened = Database(path, readonly=readonly, create=wanted is None)
         try:
-            self._start(opened, wanted or new_uuid(), durable=durable)
+            recover(opened)
+            self._start(opened, wanted or new_uuid(), durability=durability)
             if wanted is None:
                 self._writer.create(new_status())
             else:
@@ -92,13 +96,13 @@ class SQLiteLog(TrainingLogBase):
             opened.close()
             raise
 
-    def _start(self, database: Database, uuid: UUID, *, durable: bool) -> None:
+    def _start(self, database: Database, uuid: UUID, *, durability: str) -> None:
         self._database = database
-        self._durable = durable
+        self._durability = durability
         why_readonly = None
         if database.readonly:
             why_readonly = f"run {uuid.hex} was opened with readonly=True: open it without to write"
-        self._writer = Writer(database, uuid, durable=durable, why_readonly=why_readonly)
+        self._writer = Writer(database, uuid, durability=durability, why_readonly=why_readonly)
         self._chain: Chain | None = None
         self._chain_token: object = None
         # Not __del__: this also runs at the interpreter's end, while what it needs is still there.
@@ -173,6 +177,9 @@ class SQLiteLog(TrainingLogBase):
 
     def _write(self, rows: Rows) -> None:
         self._writer.write(rows)
+
+    def _assign(self, time: int, key: str, value: Any) -> None:
+        self._writer.assign(time, key, value)
 
     def _write_status(self, values: dict[str, Any]) -> None:
         self._writer.write_status(values)
@@ -314,20 +321,21 @@ class SQLiteLog(TrainingLogBase):
                 "a log in SQLite's :memory: cannot be pickled or copied: it is nowhere but in this "
                 "object; use a file, or TrainingLog"
             )
-        return _restore, (str(path), self.state_dict(), self._durable, self._max_value_bytes)
+        return _restore, (str(path), self.state_dict(), self._durability, self._max_value_bytes)
 
     def __repr__(self) -> str:
         return f"<SQLiteLog {self.h_uuid} in {self._database.name}>"
 
 
-def _restore(path: str, state: dict[str, Any], durable: bool, limit: int) -> SQLiteLog:
+def _restore(path: str, state: dict[str, Any], durability: str, limit: int) -> SQLiteLog:
     """Unpickle: open the file, to stand where the state says as a child made when first written."""
     log = SQLiteLog.__new__(SQLiteLog)
     log._max_value_bytes = limit
     uuid, at, status = log._checked_state(state)
     database = Database(Path(path), readonly=False)
     try:
-        log._start(database, new_uuid(), durable=durable)
+        recover(database)
+        log._start(database, new_uuid(), durability=durability)
         log._find(uuid)
     except BaseException:
         database.close()

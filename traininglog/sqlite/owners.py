@@ -116,6 +116,12 @@ class Owners:
             os.close(self._descriptor)
 
 
+class Handover:
+    """The lock under which it changes, or is looked at, who in this process writes a run."""
+
+    lock = threading.RLock()
+
+
 _REGISTRY: weakref.WeakValueDictionary[Path, Owners] = weakref.WeakValueDictionary()
 _REGISTRY_LOCK = threading.Lock()
 
@@ -131,6 +137,7 @@ def _try_lock(descriptor: int, kind: int, run: int) -> bool:
 def _after_fork() -> None:
     global _REGISTRY_LOCK  # noqa: PLW0603 - another thread of the parent may have held it
     _REGISTRY_LOCK = threading.Lock()
+    Handover.lock = threading.RLock()
     for owners in list(_REGISTRY.values()):
         owners._forget()
 

@@ -29,6 +29,7 @@ from traininglog.sqlite.database import Database
 from traininglog.sqlite.file import locate, wal_path
 from traininglog.sqlite.log import SQLiteLog
 from traininglog.sqlite.owners import Owners
+from traininglog.sqlite.recovery import recover
 from traininglog.values import MAX_TIME, check_time
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Store:
             raise ValueError("a database in memory belongs to one log: there are no others to list")
         self.path = path.absolute()
         self._database = Database(self.path, readonly=readonly, create=create)
+        recover(self._database)
         self._owners = Owners.of(self.path)
         self._finalizer = weakref.finalize(self, self._database.close)
 

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from traininglog.encoding import HIDDEN, Kind, encode
+from traininglog.encoding import HIDDEN
 from traininglog.errors import (
     ForkedLog,
     LogClosed,
@@ -32,14 +32,19 @@ from traininglog.errors import (
 )
 from traininglog.sql import reading, writing
 from traininglog.sqlite.database import Database
+from traininglog.sqlite.journal import ENTRY, STATUS, Journal, journal_path
 from traininglog.sqlite.origin import origin
-from traininglog.sqlite.owners import Owners
+from traininglog.sqlite.owners import Handover, Owners
+from traininglog.sqlite.recovery import recover_run
 
 #: Flush after so many assignments, or when the oldest is so many seconds old.
 FLUSH_ROWS = 10_000
 FLUSH_SECONDS = 0.25
 
 _WARN_SECONDS = 60.0
+
+# How long an assignment may wait for the database; it can come back to it later.
+_SOON = 0.1
 
 Outcome = Literal["finished", "failed"]
 
@@ -48,7 +53,7 @@ class Writer:
     """A run, as one log writes it. Every public method may be called from any thread."""
 
     def __init__(
-        self, database: Database, uuid: UUID, *, durable: bool, why_readonly: str | None
+        self, database: Database, uuid: UUID, *, durability: str, why_readonly: str | None
     ) -> None:
         self.database = database
         self.uuid = uuid
@@ -59,7 +64,9 @@ class Writer:
         self.status: dict[str, Any] | None = None  # known only while we are the one who writes it
         self.parent: tuple[UUID, int] | None = None
         self.assigned = False  # ever, by this object; if not, a run it made may vanish again
-        self._durable = durable
+        self._durable = durability == "power"
+        self._journaling = durability != "buffered" and database.path is not None
+        self._journal: Journal | None = None  # made with the first assignment
         self._why_readonly = why_readonly
         self._pid = os.getpid()
         self._owners = None if database.path is None else Owners.of(database.path)
@@ -133,7 +140,9 @@ class Writer:
         takes it back when it is next assigned to, so that in a notebook an old log that something
         still holds is in nobody's way.
         """
-        with _HANDOVER:  # before any writer's lock, or two that claim at once wait for each other
+        with (
+            Handover.lock
+        ):  # before any writer's lock, or two that claim at once wait for each other
             other = _CLAIMED.get((self._owners, self.run_id))
             if other is not None and other is not self:
                 other.hand_over()
@@ -147,6 +156,9 @@ class Writer:
         if born is not None and self._owners is not None and not self._owners.take(born):
             self._refuse_busy()
         try:
+            if born is not None and self.database.path is not None:
+                # Another process may have written the run, and been killed, since this log opened.
+                recover_run(self.database, born, journal_path(self.database.path, self.uuid))
             with self.database.write(durable=self._durable) as connection:
                 if self.parent is not None:
                     self._birth(connection)
@@ -194,6 +206,9 @@ class Writer:
         _insert_run(connection, self.uuid, self.status, self.parent)
 
     def _release(self, run_id: int) -> None:
+        if self._journal is not None:
+            self._journal.remove()
+            self._journal = None
         if self._owners is not None:
             self._owners.release(run_id)
         _CLAIMED.pop((self._owners, run_id), None)
@@ -210,7 +225,31 @@ class Writer:
                     return
             self.claim()
 
+    def assign(self, at: int, key: str, value: Any) -> None:
+        """Take one value: what `write` does, made for the loop that calls it a million times."""
+        while True:
+            with self.lock:
+                if self._claimed:
+                    if self._journaling:
+                        journal = self._journal
+                        if journal is None or not journal.put(at, key, value):
+                            self._note_down([(ENTRY, at, key, value)])
+                    row = self.pending.get(at)
+                    if row is None:
+                        row = self.pending[at] = {}
+                    row[key] = value
+                    if key not in self.keys:
+                        self.keys[key] = len(self.keys) + 1
+                    self._count += 1
+                    self._noted()
+                    return
+            self.claim()
+
     def _take(self, rows: dict[int, dict[str, Any]]) -> None:
+        if self._journaling:
+            self._note_down(
+                [(ENTRY, at, key, value) for at, row in rows.items() for key, value in row.items()]
+            )
         pending, keys = self.pending, self.keys
         for at, changes in rows.items():
             row = pending.get(at)
@@ -234,6 +273,8 @@ class Writer:
 
     def _take_status(self, values: dict[str, Any]) -> None:
         assert self.status is not None  # noqa: S101 - it is known to the one who writes it
+        if self._journaling:
+            self._note_down([(STATUS, 0, key, value) for key, value in values.items()])
         for key, value in values.items():
             if value is HIDDEN:
                 self.status.pop(key, None)
@@ -242,6 +283,19 @@ class Writer:
         self._changed_status.update(values)
         self._count += len(values)
         self._noted()
+
+    def _note_down(self, records: list[tuple[int, int, str, Any]]) -> None:
+        """Put assignments where they outlive this process; only then are they made."""
+        journal = self._journal
+        if journal is None:
+            assert self.database.path is not None  # noqa: S101 - else there is no journaling
+            base = self._high_water + self._count
+            journal = self._journal = Journal(self.database.path, self.uuid, base)
+        if journal.append(records):
+            return
+        self._flush_quietly()  # which empties the journal
+        while not journal.append(records):
+            journal.grow()
 
     def _noted(self) -> None:
         self.assigned = True
@@ -256,7 +310,7 @@ class Writer:
     def _flush_quietly(self) -> None:
         """Flush; if the store cannot be written, keep everything, say so, and try again later."""
         try:
-            self.flush()
+            self._save_all({}, durable=False, patience=_SOON)
             self._warn_at = 0.0
         except (StoreLocked, StoreFailed, StoreUnwritable) as error:
             now = time.monotonic()
@@ -282,10 +336,15 @@ class Writer:
                 return  # nothing of ours can be in the file
             self._save_all({}, durable=durable)
 
-    def _save_all(self, changes: dict[str, Any], *, durable: bool) -> None:
+    def _save_all(
+        self, changes: dict[str, Any], *, durable: bool, patience: float | None = None
+    ) -> None:
         """Write what is pending and forget it; if that fails, everything is still pending."""
-        with self.database.write(durable=durable or self._durable) as connection:
+        durable = durable or self._durable
+        with self.database.write(durable=durable, patience=patience) as connection:
             high_water = self._save(connection, changes)
+        if self._journal is not None:
+            self._journal.begin(high_water)
         self._high_water = high_water
         self._saved_keys = len(self.keys)
         self.pending = {}
@@ -301,19 +360,8 @@ class Writer:
         high_water = self._high_water + self._count
         values = {"updated": now, "high_water": high_water} | changes
         if self.pending:
-            numbers = self.keys
-            new = list(numbers.items())[self._saved_keys :]
-            writing.save_keys(connection, run_id, dict(new))
-            entries = [
-                (run_id, at, numbers[key], *encode(value))
-                for at, row in self.pending.items()
-                for key, value in row.items()
-            ]
-            writing.save_entries(connection, entries)
-            deletions = sum(entry[3] == Kind.HIDDEN for entry in entries)
-            first, last = min(self.pending), max(self.pending)
-            writing.save_mark(connection, run_id, last, now)
-            writing.widen_run(connection, run_id, first, last, deletions)
+            writing.save_rows(connection, run_id, self.pending, self.keys, self._saved_keys)
+            writing.save_mark(connection, run_id, max(self.pending), now)
         if self._changed_status:
             writing.save_status(connection, run_id, self._changed_status)
         if not writing.update_run(connection, run_id, values):
@@ -363,16 +411,13 @@ class Writer:
 _WRITERS: weakref.WeakValueDictionary[int, Writer] = weakref.WeakValueDictionary()
 
 
-# Who writes which run in this process, and the lock under which that changes.
+# Who writes which run in this process.
 _CLAIMED: weakref.WeakValueDictionary[tuple[Owners | None, int | None], Writer] = (
     weakref.WeakValueDictionary()
 )
-_HANDOVER = threading.RLock()
 
 
 def _after_fork() -> None:
-    global _HANDOVER  # noqa: PLW0603 - another thread of the parent may have held it
-    _HANDOVER = threading.RLock()
     _CLAIMED.clear()
     for writer in list(_WRITERS.values()):
         writer.lock = threading.RLock()  # another thread of the parent may have held the old one

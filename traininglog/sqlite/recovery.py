@@ -1,0 +1,119 @@
+"""Putting back what a dead process had assigned: its journal into the database, once.
+
+Whoever opens a database does it. A journal's owner is dead if nobody holds the lock of its run;
+whoever takes that lock replays the records past the database's high-water mark, in one transaction
+that also moves the mark, and then removes the journal. Killed at any point in between, it leaves
+everything to the next one.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from traininglog.encoding import decode
+from traininglog.errors import StoreFailed, StoreLocked, StoreUnwritable, TrainingLogWarning
+from traininglog.sql import reading, writing
+from traininglog.sql.tables import REVISION
+from traininglog.sqlite.database import Database
+from traininglog.sqlite.journal import (
+    STATUS,
+    DamagedJournal,
+    Record,
+    journals_beside,
+    read_journal,
+)
+from traininglog.sqlite.owners import Handover, Owners
+
+
+def recover(database: Database) -> None:
+    """Replay every journal beside a database whose owner is dead."""
+    if database.path is None or database.revision != REVISION:
+        return
+    left = list(journals_beside(database.path))
+    if not left:
+        return
+    owners = Owners.of(database.path)
+    try:
+        if database.readonly:
+            # Who only reads wants to see what was assigned, too; and may not be able to do this.
+            writable = Database(database.path, readonly=False)
+            try:
+                _recover_all(writable, owners, left)
+            finally:
+                writable.close()
+        else:
+            _recover_all(database, owners, left)
+    except (StoreUnwritable, StoreLocked, StoreFailed) as error:
+        warnings.warn(
+            f"{error}; what a killed process had assigned last is in {left[0][1]} and will be put "
+            "back when the file can be written",
+            TrainingLogWarning,
+            stacklevel=4,
+        )
+
+
+def _recover_all(database: Database, owners: Owners, left: list[Any]) -> None:
+    for uuid, path in left:
+        with database.read() as connection:
+            row = writing.find_run(connection, uuid.hex)
+        if row is None:  # the run was deleted; or this is about a run of a database that was here
+            continue
+        with Handover.lock:
+            if owners.alive(row.id) or not owners.take(row.id):
+                continue
+            try:
+                recover_run(database, row.id, path)
+            finally:
+                owners.release(row.id)
+
+
+def recover_run(database: Database, run_id: int, path: Path) -> None:
+    """Replay a journal, if it is there. To be called by whoever holds the lock of its run."""
+    try:
+        base, records = read_journal(path)
+        damage = None
+    except FileNotFoundError:
+        return
+    except DamagedJournal as error:
+        base, records, damage = error.base, error.records, error
+    gap = False
+    if records:
+        with database.write() as connection:
+            mark = writing.high_water(connection, run_id)
+            # After a power cut the database may be at an earlier point than the journal begins at:
+            # what is left is then a prefix, and must stay one.
+            gap = base > mark
+            if not gap:
+                _replay(connection, run_id, records[mark - base :], base + len(records))
+    if damage is None and not gap:
+        path.unlink(missing_ok=True)
+        return
+    kept = path.with_name(path.name.replace("-tail-", "-damaged-tail-"))
+    path.rename(kept)
+    warnings.warn(
+        f"{damage or f'{path} does not follow on what is in the database'}: the rest of what was "
+        f"assigned last is lost; the journal is kept as {kept}",
+        TrainingLogWarning,
+        stacklevel=5,
+    )
+
+
+def _replay(connection: Connection, run_id: int, records: list[Record], mark: int) -> None:
+    rows: dict[int, dict[str, Any]] = {}
+    status: dict[str, Any] = {}
+    numbers = reading.read_run_keys(connection, run_id)
+    known = len(numbers)
+    for record in records:
+        value = decode(record.kind, record.stored)
+        if record.what == STATUS:
+            status[record.key] = value
+        else:
+            numbers.setdefault(record.key, len(numbers) + 1)
+            rows.setdefault(record.time, {})[record.key] = value
+    writing.save_rows(connection, run_id, rows, numbers, known)
+    writing.save_status(connection, run_id, status)
+    writing.update_run(connection, run_id, {"high_water": mark})
