@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from traininglog.encoding import HIDDEN
-from traininglog.values import check_key, check_time, plain
+from traininglog.values import check_key, check_text, check_time, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,10 @@ class Row(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: object) -> None:
         log = self._log
-        log._assign(self._time, check_key(key), plain(value, log._max_value_bytes))
+        # Here a training loop spends its time: what nearly always comes is told by its exact type.
+        if type(value) is not float:
+            value = plain(value, log._max_value_bytes)
+        log._assign(self._time, check_text(key) if type(key) is str else check_key(key), value)
 
     def __delitem__(self, key: str) -> None:
         if key not in self:

@@ -52,11 +52,12 @@ def check_key(key: object) -> str:
     """Return `key` as an exact `str`, or raise `InvalidKey`."""
     if not isinstance(key, str):
         raise InvalidKey(f"a key must be a str, not {_describe(key)}; use str(key)")
-    return _check_text(str.__str__(key))
+    return check_text(str.__str__(key))
 
 
 @functools.lru_cache(maxsize=4096)  # the same few keys come again at every step
-def _check_text(text: str) -> str:
+def check_text(text: str) -> str:
+    """Return a key that is an exact `str`, or raise `InvalidKey`."""
     if not text:
         raise InvalidKey("a key must not be empty")
     if "\0" in text:

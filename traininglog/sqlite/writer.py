@@ -13,6 +13,7 @@ import time
 import warnings
 import weakref
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any, Literal, NoReturn
 from uuid import UUID
 
@@ -225,23 +226,28 @@ class Writer:
                     return
             self.claim()
 
-    def assign(self, at: int, key: str, value: Any) -> None:
+    def assign(self, time: int, key: str, value: Any) -> None:
         """Take one value: what `write` does, made for the loop that calls it a million times."""
         while True:
             with self.lock:
                 if self._claimed:
                     if self._journaling:
                         journal = self._journal
-                        if journal is None or not journal.put(at, key, value):
-                            self._note_down([(ENTRY, at, key, value)])
-                    row = self.pending.get(at)
+                        if journal is None or not journal.put(time, key, value):
+                            self._note_down([(ENTRY, time, key, value)])
+                    row = self.pending.get(time)
                     if row is None:
-                        row = self.pending[at] = {}
+                        row = self.pending[time] = {}
                     row[key] = value
                     if key not in self.keys:
                         self.keys[key] = len(self.keys) + 1
                     self._count += 1
-                    self._noted()
+                    if (
+                        self._count == 1
+                        or self._count >= FLUSH_ROWS
+                        or monotonic() >= self._flush_at
+                    ):
+                        self._noted()
                     return
             self.claim()
 
@@ -299,7 +305,7 @@ class Writer:
 
     def _noted(self) -> None:
         self.assigned = True
-        now = time.monotonic()
+        now = monotonic()
         if not self._flush_at:
             self._flush_at = now + FLUSH_SECONDS
         elif now >= self._flush_at or self._count >= FLUSH_ROWS:
@@ -313,7 +319,7 @@ class Writer:
             self._save_all({}, durable=False, patience=_SOON)
             self._warn_at = 0.0
         except (StoreLocked, StoreFailed, StoreUnwritable) as error:
-            now = time.monotonic()
+            now = monotonic()
             self._flush_at = now + 1.0
             if now >= self._warn_at:
                 self._warn_at = now + _WARN_SECONDS
