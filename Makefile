@@ -3,11 +3,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test lint bench wheel clean
+.PHONY: help demo test faults lint bench wheel clean
 
 help:
 	@echo "make demo    train, be killed, resume, look: the whole story in half a minute"
 	@echo "make test    every test"
+	@echo "make faults  kill processes, two thousand times"
 	@echo "make lint    style and types"
 	@echo "make bench   measure, and write benchmarks/RESULTS.md"
 	@echo "make wheel   build the wheel and try it, away from the checkout"
@@ -25,6 +26,10 @@ demo: .venv/installed-demo
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest
+
+# The tests run forty trials of these each time; here are two thousand.
+faults: .venv/installed-test
+	TRAININGLOG_TRIALS=2000 $(BIN)/python -m pytest tests/faults
 
 lint: .venv/installed-test .venv/installed-lint
 	$(BIN)/ruff check .

@@ -224,3 +224,31 @@ def test_without_a_path_the_configured_store_is_used(tmp_path, monkeypatch):
     with SQLiteLog() as log:
         log[1]["x"] = 1
     assert (tmp_path / "configured.db").is_file()
+
+
+def test_commit_by_a_log_that_wrote_nothing_changes_nothing(path):
+    with SQLiteLog(path) as log:
+        log[1]["x"] = 1
+    with Store(path) as store:
+        before = store.runs()
+    again = SQLiteLog(path, log.uuid)
+    again.commit()
+    again.close()
+    with Store(path) as store:
+        assert store.runs().equals(before)
+    again = SQLiteLog(path, log.uuid)
+    again[2]["x"] = 2
+    again.close()
+    assert SQLiteLog(path, log.uuid) == {1: {"x": 1}, 2: {"x": 2}}
+
+
+def test_a_status_that_was_deleted_and_set_again_comes_last(path):
+    with SQLiteLog(path) as log:
+        log.status.update(a=1, b=2)
+        log.flush()
+        del log.status["a"]
+        log.status["a"] = 3
+        assert list(log.status)[-2:] == ["b", "a"]
+    status = SQLiteLog(path, log.uuid).status
+    assert list(status)[-2:] == ["b", "a"]
+    assert status["a"] == 3

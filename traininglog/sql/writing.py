@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -28,6 +28,11 @@ def update_run(connection: Connection, run_id: int, values: Mapping[str, Any]) -
     """Change a run; return whether there is one."""
     result = connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
     return result.rowcount == 1
+
+
+def touch_run(connection: Connection, run_id: int) -> None:
+    """Write a run as it is, so that there is something to commit."""
+    connection.execute(update(runs).where(runs.c.id == run_id).values(updated=runs.c.updated))
 
 
 def widen_run(connection: Connection, run_id: int, first: int, last: int, deletions: int) -> None:
@@ -130,16 +135,22 @@ def save_rows(
     widen_run(connection, run_id, min(rows), max(rows), deletions)
 
 
-def save_status(connection: Connection, run_id: int, values: Mapping[str, Any]) -> None:
-    """Set values of the status of a run; `HIDDEN` removes one."""
-    # What was deleted and is set again comes last, as in a dict; what is deleted leaves a mark, so
-    # that a merge does not bring it back.
+def save_status(
+    connection: Connection,
+    run_id: int,
+    values: Mapping[str, Any],
+    renewed: Collection[str] = (),
+) -> None:
+    """Set values of the status of a run; `HIDDEN` removes one.
+
+    What was deleted and is set again comes last, as in a dict: `renewed` names the keys to which
+    both has happened since the last time.
+    """
+    # What is deleted leaves a mark, so that a merge does not bring it back.
     for key in values:
-        connection.execute(
-            delete(status).where(
-                status.c.run_id == run_id, status.c.key == key, status.c.kind == Kind.HIDDEN.value
-            )
-        )
+        is_key = (status.c.run_id == run_id) & (status.c.key == key)
+        hidden = status.c.kind == Kind.HIDDEN.value
+        connection.execute(delete(status).where(is_key if key in renewed else is_key & hidden))
     _insert(
         connection,
         f"INSERT INTO {status.name} (run_id, key, kind, value) VALUES",

@@ -50,6 +50,7 @@ from traininglog.sqlite.file import (
     MEMORY,
     READ_REVISION,
     free_name,
+    is_half_made,
     is_ours,
     peek,
     stat_of,
@@ -212,6 +213,8 @@ class Database:
         if not os.access(path, os.R_OK):
             raise StoreUnwritable(f"{path} cannot be read; check its permissions")
         if not is_ours(path):
+            if create and is_half_made(path):
+                return True  # its maker was killed; SQLite will undo what there is
             raise NotATrainingLog(
                 f"{path} is not a training log; it was left as it is. Name another file"
             )

@@ -110,6 +110,35 @@ def is_ours(path: Path) -> bool:
     return False
 
 
+def is_half_made(path: Path) -> bool:
+    """Tell whether a process was killed as it made a file, so that there is nothing in it yet.
+
+    Either a rollback journal would undo all but the first page, or that page is all there is, with
+    the one mark that we make before the tables are there.
+    """
+    journal = path.with_name(path.name + "-journal")
+    try:
+        with journal.open("rb") as file:
+            header = file.read(20)
+    except OSError:
+        header = b""
+    # The file's size in pages before the transaction; see sqlite.org/fileformat.html, 3.
+    if header[:8] == b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7":
+        return int.from_bytes(header[16:20], "big") <= 1
+    if wal_path(path).exists():
+        return False
+    try:
+        with closing(_look(path)) as connection:
+            (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            (vacuum,) = connection.execute("PRAGMA auto_vacuum").fetchone()
+            (owner,) = connection.execute("PRAGMA application_id").fetchone()
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+    except sqlite3.DatabaseError:
+        return False
+    return (tables, pages, vacuum, owner, version) == (0, 1, 2, 0, 0)
+
+
 def peek(path: Path) -> tuple[str | None, int]:
     """Return the revision of one of our files, None if that cannot be told, and its user_version.
 

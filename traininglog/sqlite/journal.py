@@ -127,7 +127,8 @@ class Journal:
             return False
         body = body_form.pack(ENTRY, 4, 2, len(name), time, name, value)
         frame_form.pack_into(self._bytes, end, len(body), crc32(body, self._seed), body)
-        self._fields[_END] = self._end = stop
+        self._end = stop
+        self._fields[_END] = stop
         return True
 
     def append(self, records: list[tuple[int, int, str, Any]]) -> bool:
@@ -146,8 +147,8 @@ class Journal:
                 return False
             buffer[end:stop] = _FRAME.pack(len(body), crc32(body, seed)) + body
             end = stop
-        self._fields[_END] = end
         self._end = end
+        self._fields[_END] = end
         return True
 
     def grow(self) -> None:

@@ -19,6 +19,9 @@ from pathlib import Path
 
 _PATIENCE = 1.0  # seconds; a prober holds the byte for microseconds
 
+#: Added to a run's number: the byte that stands for putting back what its dead writer left.
+RECOVERY = 2**40
+
 
 class Owners:
     """The locks of one database file, as seen from this process."""

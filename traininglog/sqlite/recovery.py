@@ -8,17 +8,19 @@ everything to the next one.
 
 from __future__ import annotations
 
+import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
-from traininglog.encoding import decode
+from traininglog.encoding import HIDDEN, decode
 from traininglog.errors import StoreFailed, StoreLocked, StoreUnwritable, TrainingLogWarning
 from traininglog.sql import reading, writing
 from traininglog.sql.tables import REVISION
 from traininglog.sqlite.database import Database
+from traininglog.sqlite.failures import PATIENCE
 from traininglog.sqlite.journal import (
     STATUS,
     DamagedJournal,
@@ -26,7 +28,7 @@ from traininglog.sqlite.journal import (
     journals_beside,
     read_journal,
 )
-from traininglog.sqlite.owners import Handover, Owners
+from traininglog.sqlite.owners import RECOVERY, Handover, Owners
 
 
 def recover(database: Database) -> None:
@@ -63,12 +65,24 @@ def _recover_all(database: Database, owners: Owners, left: list[Any]) -> None:
         if row is None:  # the run was deleted; or this is about a run of a database that was here
             continue
         with Handover.lock:
-            if owners.alive(row.id) or not owners.take(row.id):
-                continue
+            # Who opens the file while another recovers it waits, to see it recovered.
+            turn = row.id + RECOVERY
+            deadline = time.monotonic() + PATIENCE
+            while not owners.take(turn):
+                if time.monotonic() > deadline:
+                    raise StoreLocked(f"{path} is being recovered by another process")
             try:
-                recover_run(database, row.id, path)
+                _recover_dead(database, owners, row.id, path)
             finally:
-                owners.release(row.id)
+                owners.release(turn)
+
+
+def _recover_dead(database: Database, owners: Owners, run_id: int, path: Path) -> None:
+    if not owners.alive(run_id) and owners.take(run_id):
+        try:
+            recover_run(database, run_id, path)
+        finally:
+            owners.release(run_id)
 
 
 def recover_run(database: Database, run_id: int, path: Path) -> None:
@@ -105,15 +119,24 @@ def recover_run(database: Database, run_id: int, path: Path) -> None:
 def _replay(connection: Connection, run_id: int, records: list[Record], mark: int) -> None:
     rows: dict[int, dict[str, Any]] = {}
     status: dict[str, Any] = {}
+    renewed: set[str] = set()
     numbers = reading.read_run_keys(connection, run_id)
     known = len(numbers)
     for record in records:
         value = decode(record.kind, record.stored)
         if record.what == STATUS:
-            status[record.key] = value
+            note_status(status, renewed, {record.key: value})
         else:
             numbers.setdefault(record.key, len(numbers) + 1)
             rows.setdefault(record.time, {})[record.key] = value
     writing.save_rows(connection, run_id, rows, numbers, known)
-    writing.save_status(connection, run_id, status)
+    writing.save_status(connection, run_id, status, renewed)
     writing.update_run(connection, run_id, {"high_water": mark})
+
+
+def note_status(status: dict[str, Any], renewed: set[str], values: dict[str, Any]) -> None:
+    """Add changes to what is to be written of a status, keeping what was deleted in between."""
+    for key, value in values.items():
+        if status.pop(key, None) is HIDDEN:
+            renewed.add(key)
+        status[key] = value

@@ -12,6 +12,7 @@ import threading
 import time
 import warnings
 import weakref
+from collections.abc import Callable
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Literal, NoReturn
@@ -36,7 +37,7 @@ from traininglog.sqlite.database import Database
 from traininglog.sqlite.journal import ENTRY, STATUS, Journal, journal_path
 from traininglog.sqlite.origin import origin
 from traininglog.sqlite.owners import Handover, Owners
-from traininglog.sqlite.recovery import recover_run
+from traininglog.sqlite.recovery import note_status, recover_run
 
 #: Flush after so many assignments, or when the oldest is so many seconds old.
 FLUSH_ROWS = 10_000
@@ -75,10 +76,15 @@ class Writer:
         self.keys: dict[str, int] = {}
         self._saved_keys = 0  # how many of the keys are in the file
         self._changed_status: dict[str, Any] = {}
+        self._renewed: set[str] = set()  # keys of it that were deleted and set again
         self._high_water = 0
         self._count = 0
         self._flush_at = 0.0
         self._warn_at = 0.0
+        # A signal handler may assign in the midst of an assignment, in the very thread that holds
+        # the lock. What it asks for is done when what it interrupted is.
+        self._inside = False
+        self._later: list[Callable[[], None]] = []
         _WRITERS[id(self)] = self
 
     # -- whose run it is --------------------------------------------------------------------
@@ -127,7 +133,7 @@ class Writer:
         """Write, from now on, a run that was just put into the file."""
         self.run_id, self.uuid, self.parent = run_id, uuid, None
         self.status = dict(status)
-        self.pending, self._changed_status = {}, {}
+        self.pending, self._changed_status, self._renewed = {}, {}, set()
         self.keys, self._saved_keys, self._high_water, self._count = {}, 0, 0, 0
         if self._owners is not None:
             self._owners.take(run_id)
@@ -219,18 +225,14 @@ class Writer:
 
     def write(self, rows: dict[int, dict[str, Any]]) -> None:
         """Take values; `HIDDEN` removes what is seen at its place."""
-        while True:
-            with self.lock:
-                if self._claimed:
-                    self._take(rows)
-                    return
-            self.claim()
+        self._do(lambda: self._take(rows))
 
     def assign(self, time: int, key: str, value: Any) -> None:
         """Take one value: what `write` does, made for the loop that calls it a million times."""
-        while True:
-            with self.lock:
-                if self._claimed:
+        with self.lock:
+            if self._claimed and not self._inside:
+                self._inside = True
+                try:
                     if self._journaling:
                         journal = self._journal
                         if journal is None or not journal.put(time, key, value):
@@ -248,8 +250,33 @@ class Writer:
                         or monotonic() >= self._flush_at
                     ):
                         self._noted()
+                finally:
+                    self._inside = False
+                if self._later:
+                    self._catch_up()
+                return
+        self.write({time: {key: value}})
+
+    def _do(self, act: Callable[[], None]) -> None:
+        """Do something as the writer of the run, at once or after what it interrupts."""
+        while True:
+            with self.lock:
+                if self._inside:
+                    self._later.append(act)
+                    return
+                if self._claimed:
+                    self._inside = True
+                    try:
+                        act()
+                    finally:
+                        self._inside = False
+                    self._catch_up()
                     return
             self.claim()
+
+    def _catch_up(self) -> None:
+        while self._later:
+            self._do(self._later.pop(0))
 
     def _take(self, rows: dict[int, dict[str, Any]]) -> None:
         if self._journaling:
@@ -270,12 +297,7 @@ class Writer:
 
     def write_status(self, values: dict[str, Any]) -> None:
         """Take values of the status; `HIDDEN` removes one."""
-        while True:
-            with self.lock:
-                if self._claimed:
-                    self._take_status(values)
-                    return
-            self.claim()
+        self._do(lambda: self._take_status(values))
 
     def _take_status(self, values: dict[str, Any]) -> None:
         assert self.status is not None  # noqa: S101 - it is known to the one who writes it
@@ -286,7 +308,7 @@ class Writer:
                 self.status.pop(key, None)
             else:
                 self.status[key] = value
-        self._changed_status.update(values)
+        note_status(self._changed_status, self._renewed, values)
         self._count += len(values)
         self._noted()
 
@@ -340,7 +362,11 @@ class Writer:
                 return
             if self.run_id is None or self._why_readonly:
                 return  # nothing of ours can be in the file
-            self._save_all({}, durable=durable)
+            if self._claimed:
+                self._do(lambda: self._save_all({}, durable=durable))
+            else:  # nothing waits; what was flushed may still have to get to the disk
+                with self.database.write(durable=True) as connection:
+                    writing.touch_run(connection, self.run_id)
 
     def _save_all(
         self, changes: dict[str, Any], *, durable: bool, patience: float | None = None
@@ -354,7 +380,7 @@ class Writer:
         self._high_water = high_water
         self._saved_keys = len(self.keys)
         self.pending = {}
-        self._changed_status = {}
+        self._changed_status, self._renewed = {}, set()
         self._count = 0
         self._flush_at = 0.0
 
@@ -369,7 +395,7 @@ class Writer:
             writing.save_rows(connection, run_id, self.pending, self.keys, self._saved_keys)
             writing.save_mark(connection, run_id, max(self.pending), now)
         if self._changed_status:
-            writing.save_status(connection, run_id, self._changed_status)
+            writing.save_status(connection, run_id, self._changed_status, self._renewed)
         if not writing.update_run(connection, run_id, values):
             _require_run(connection, self.database, self.uuid)
         return high_water
@@ -380,6 +406,9 @@ class Writer:
         """Flush, say how the run ended, and let go of the file. Again, it does nothing."""
         with self.lock:
             if self.closed:
+                return
+            if self._inside and os.getpid() == self._pid:
+                self._later.append(lambda: self.close(outcome))
                 return
             if os.getpid() == self._pid:
                 if self._claimed:
