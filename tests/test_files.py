@@ -479,3 +479,29 @@ def test_a_uuid_is_looked_for_before_anything_is_written(log_file):
     with pytest.raises(RunNotFound):
         SQLiteLog(log_file, UUID, resume=True)
     assert log_file.read_bytes() == before
+
+
+def test_another_user_who_may_only_read_is_told_of_a_journal_that_waits(log_file, open_folder):
+    """It cannot be put back by a user without the right to write; what is in the file is shown."""
+    open_folder.chmod(0o755)
+    script = (
+        "import os, sys; from traininglog import SQLiteLog; log = SQLiteLog(sys.argv[1]);"
+        "log[1]['x'] = 2; log.flush(); log[2]['x'] = 3; os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", script, log_file], check=True)
+    for name in log_file.parent.iterdir():
+        name.chmod(0o644)
+    lines = as_nobody(
+        """
+        import warnings
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            store = Store(path, readonly=True)
+        print(["will be put back" in str(warning.message) for warning in caught])
+        print(store.runs()["state"].to_list(), store.log(store.latest(), readonly=True).to_dict())
+        """.replace("store.log", "warnings.simplefilter('ignore') or store.log"),
+        log_file,
+    )
+    assert lines == ["[True]", "['finished', 'lost'] {1: {'x': 2}}"]
+    with Store(log_file) as store, store.log(store.latest()) as log:
+        assert log == {1: {"x": 2}, 2: {"x": 3}}

@@ -31,6 +31,7 @@ class Owners:
         # Re-entrant: the garbage collector may close another log at any point in here.
         self._lock = threading.RLock()
         self._descriptor: int | None = None
+        self._only_looks = False  # the descriptor is for reading: this user may not write
         self._held: dict[int, int] = {}  # run -> how many logs of this process write it
 
     @staticmethod
@@ -81,7 +82,11 @@ class Owners:
             return False
 
     def _open(self, *, create: bool) -> int | None:
+        if create and self._only_looks and self._descriptor is not None:
+            os.close(self._descriptor)  # good for asking, not for taking
+            self._descriptor = None
         if self._descriptor is None:
+            self._only_looks = False
             try:
                 # Readers make no file: where none is, nobody has ever written here.
                 flags = os.O_RDWR | (os.O_CREAT if create else 0)
@@ -93,6 +98,7 @@ class Owners:
                 if create:
                     raise
                 self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+                self._only_looks = True
         return self._descriptor
 
     def _is_stale(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,54 +36,61 @@ def recover(database: Database) -> None:
     """Replay every journal beside a database whose owner is dead."""
     if database.path is None or database.revision != REVISION:
         return
-    left = list(journals_beside(database.path))
-    if not left:
-        return
     owners = Owners.of(database.path)
+    dead = list(_dead(database, owners, database.path))
+    if not dead:
+        return
     try:
         if database.readonly:
             # Who only reads wants to see what was assigned, too; and may not be able to do this.
             writable = Database(database.path, readonly=False)
             try:
-                _recover_all(writable, owners, left)
+                _recover_all(writable, owners, dead)
             finally:
                 writable.close()
         else:
-            _recover_all(database, owners, left)
-    except (StoreUnwritable, StoreLocked, StoreFailed) as error:
+            _recover_all(database, owners, dead)
+    except (StoreUnwritable, StoreLocked, StoreFailed, PermissionError) as error:
         warnings.warn(
-            f"{error}; what a killed process had assigned last is in {left[0][1]} and will be put "
+            f"{error}; what a killed process had assigned last is in {dead[0][1]} and will be put "
             "back when the file can be written",
             TrainingLogWarning,
             stacklevel=4,
         )
 
 
-def _recover_all(database: Database, owners: Owners, left: list[Any]) -> None:
-    for uuid, path in left:
+def _dead(database: Database, owners: Owners, path: Path) -> Iterator[tuple[int, Path]]:
+    """Return the runs, with their journals, whose writer is gone."""
+    for uuid, journal in journals_beside(path):
         with database.read() as connection:
             row = writing.find_run(connection, uuid.hex)
         if row is None:  # the run was deleted; or this is about a run of a database that was here
             continue
+        if owners.alive(row.id):
+            # By its writer; or it is being recovered: then wait, to see it recovered.
+            deadline = time.monotonic() + PATIENCE
+            while owners.alive(row.id + RECOVERY) and time.monotonic() < deadline:
+                time.sleep(0.002)
+        else:
+            yield row.id, journal
+
+
+def _recover_all(database: Database, owners: Owners, dead: list[tuple[int, Path]]) -> None:
+    for run_id, path in dead:
         with Handover.lock:
-            # Who opens the file while another recovers it waits, to see it recovered.
-            turn = row.id + RECOVERY
+            turn = run_id + RECOVERY
             deadline = time.monotonic() + PATIENCE
             while not owners.take(turn):
                 if time.monotonic() > deadline:
                     raise StoreLocked(f"{path} is being recovered by another process")
             try:
-                _recover_dead(database, owners, row.id, path)
+                if not owners.alive(run_id) and owners.take(run_id):
+                    try:
+                        recover_run(database, run_id, path)
+                    finally:
+                        owners.release(run_id)
             finally:
                 owners.release(turn)
-
-
-def _recover_dead(database: Database, owners: Owners, run_id: int, path: Path) -> None:
-    if not owners.alive(run_id) and owners.take(run_id):
-        try:
-            recover_run(database, run_id, path)
-        finally:
-            owners.release(run_id)
 
 
 def recover_run(database: Database, run_id: int, path: Path) -> None:
