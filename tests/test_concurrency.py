@@ -49,9 +49,7 @@ sys.stdin.readline()
 log = SQLiteLog(path)
 log.status["number"] = number
 for t in range(200):
-    row = log[t]
-    for k in range(10):
-        row[f"k{k}"] = number * 1_000_000 + t * 10 + k
+    log[t].update({f"k{k}": number * 1_000_000 + t * 10 + k for k in range(10)})
     if t % 10 == 9:
         log.flush()
 log.close()
@@ -73,7 +71,7 @@ while time.monotonic() < deadline:
     if mode == "frames":
         frame = store.to_dataframe()
         assert (frame["value"] >= 0).all()
-        # A flush is seen whole or not at all: with a row's first value its last is there, too.
+        # An update is seen whole or not at all: with a row's first value its last is there, too.
         ends = frame[frame["key"].isin(["k0", "k9"])].groupby(["run", "key"], observed=True)
         assert (ends.size().unstack().nunique(axis=1) == 1).all()
     else:
@@ -235,9 +233,11 @@ def test_a_file_that_is_locked_for_two_seconds_is_waited_for(tmp_path):
         assert len(log) == 1000
 
 
-def test_what_cannot_be_written_waits_in_memory_and_is_told_once(tmp_path, monkeypatch):
+def test_what_cannot_be_written_waits_in_the_journal_and_is_told_once(tmp_path, monkeypatch):
     path = tmp_path / "runs.db"
     monkeypatch.setattr(failures, "PATIENCE", 0.05)
+    monkeypatch.setattr("traininglog.sqlite.writer._LOCKED_SECONDS", 0.1)
+    monkeypatch.setattr("traininglog.sqlite.writer._RETRY_SECONDS", 0.1)
     log = SQLiteLog(path)
     log[0]["x"] = 0
     log.flush()
@@ -245,8 +245,10 @@ def test_what_cannot_be_written_waits_in_memory_and_is_told_once(tmp_path, monke
         warnings.simplefilter("always")
         for t in range(1, 25_000):  # far more than what makes a log flush
             log[t]["x"] = t
+            time.sleep(0.5 if t in (10, 100, 1000) else 0)
         assert [warning.category for warning in told] == [TrainingLogWarning]
-        assert "wait in memory" in str(told[0].message)
+        assert "waits in the journal" in str(told[0].message)
+        assert told[0].filename == __file__
         with pytest.raises(StoreLocked):
             log.flush()
         with pytest.raises(StoreLocked):

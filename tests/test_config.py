@@ -34,6 +34,9 @@ SETTINGS = {
     ),
     "durability": ("process", ('"power"', "power"), ("buffered", "buffered"), ("power", "power")),
     "max_value_bytes": (MAX_VALUE_BYTES, ("100", 100), ("200", 200), (300, 300)),
+    "max_pending_bytes": (2**28, ("100", 100), ("200", 200), (300, 300)),
+    "on_full": ("raise", ('"drop"', "drop"), ("drop", "drop"), ("drop", "drop")),
+    "allow_network": (False, ("true", True), ("0", False), (True, True)),
 }
 
 
@@ -62,6 +65,7 @@ def test_every_setting_is_tested_here():
         ("durability", 1), ("max_value_bytes", 0), ("max_value_bytes", -1),
         ("max_value_bytes", "many"), ("max_value_bytes", True), ("max_value_bytes", 1.5),
         ("max_value_bytes", ""), ("max_value_bytes", "1_000"), ("max_value_bytes", "-5"),
+        ("allow_network", ""), ("allow_network", "perhaps"), ("allow_network", 1),
     ],
 )  # fmt: skip
 def test_a_value_that_a_setting_cannot_take_is_refused_wherever_it_stands(name, wrong, monkeypatch):

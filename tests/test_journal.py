@@ -1,26 +1,40 @@
 """The tail journal: what is in it comes back once, and nothing that was not put there."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from traininglog import ForkedLog, SQLiteLog, Store, TrainingLogWarning
-from traininglog.encoding import HIDDEN, decode
+from traininglog.encoding import HIDDEN, from_cell
 from traininglog.sqlite import journal as journals
 from traininglog.sqlite.journal import (
-    ENTRY,
-    STATUS,
-    DamagedJournal,
+    REGION,
     Journal,
     JournalFull,
     journal_path,
     read_journal,
 )
+from traininglog.sqlite.records import (
+    COUNT_HEAD,
+    FLOAT_HEAD,
+    INT_HEAD,
+    MOST_KEYS,
+    pack_counter,
+    pack_entries,
+    pack_float,
+    pack_int,
+    pack_key,
+    pack_row,
+    pack_status,
+)
+from traininglog.sqlite.recovery import _read_tail
 from traininglog.testing.samples import EXACT_VALUES, same
 from traininglog.values import plain
 
@@ -129,8 +143,7 @@ def test_it_is_as_open_as_the_database_and_no_more(path):
 
 
 def test_many_more_assignments_than_it_holds(path, monkeypatch):
-    monkeypatch.setattr("traininglog.sqlite.writer.FLUSH_ROWS", 10**9)
-    monkeypatch.setattr("traininglog.sqlite.writer.FLUSH_SECONDS", 1e9)
+    monkeypatch.setattr("traininglog.sqlite.flusher.INTERVAL", 1e9)
     log = SQLiteLog(path)
     for time in range(60_000):
         log[time]["x"] = time
@@ -142,86 +155,306 @@ def test_many_more_assignments_than_it_holds(path, monkeypatch):
         assert len(log[1]["long"]) == 1_000_000
 
 
-def test_when_nothing_more_can_be_held_the_assignment_raises_and_is_not_made(path, monkeypatch):
-    monkeypatch.setattr(journals, "MOST_BYTES", 2**21)
-    log = SQLiteLog(path)
+@pytest.mark.parametrize("durability", ["process", "buffered"])
+def test_when_nothing_more_can_be_held_the_assignment_raises_and_is_not_made(path, durability):
+    log = SQLiteLog(path, durability=durability, max_pending_bytes=2**21)
     other = SQLiteLog(path)
     log[0]["x"] = "x" * 500_000
     log.flush()
-    made = 1
-
-    def go_on():
-        nonlocal made
-        while made < 10:
-            log[made]["x"] = "x" * 500_000
-            made += 1
-
     with other._database.write():
-        with pytest.warns(TrainingLogWarning, match="wait in memory"):  # noqa: SIM117 - in order
-            with pytest.raises(JournalFull):
-                go_on()
+        made = 0
+
+        def go_on():
+            nonlocal made
+            while made < 10:
+                log[made + 1]["x"] = "x" * 500_000
+                made += 1
+
+        with pytest.raises(JournalFull, match="max_pending_bytes"):
+            go_on()
+        made += 1
+        assert 3 <= made < 6
         assert list(log) == list(range(made))
     log[made]["x"] = "now"
     log.close()
     assert list(SQLiteLog(path, log.uuid)) == list(range(made + 1))
 
 
-records = st.lists(
-    st.tuples(
-        st.sampled_from([ENTRY, STATUS]),
-        st.integers(0, 2**63 - 1),
-        st.text(min_size=1, max_size=5).filter(lambda key: "\0" not in key),
-        st.sampled_from([HIDDEN, *EXACT_VALUES]) | st.floats() | st.integers(-(2**63), 2**63 - 1),
-    ),
-    max_size=20,
+def test_or_it_is_dropped_and_the_status_tells_what_is_missing(path):
+    log = SQLiteLog(path, max_pending_bytes=2**21, on_full="drop")
+    other = SQLiteLog(path)
+    log[0]["x"] = "x" * 500_000
+    log.flush()
+
+    def go_on():
+        for time in range(1, 10):
+            log[time]["x"] = "x" * 500_000
+
+    with other._database.write(), pytest.warns(TrainingLogWarning, match="left out from time"):
+        go_on()
+    log.flush()
+    log[10]["x"] = "now"
+    (gap,) = log.status["_dropped"]
+    kept = list(log)
+    log.close()
+    assert gap == {"count": 9 - (len(kept) - 2), "first": len(kept) - 1, "last": 9}
+    again = SQLiteLog(path, log.uuid)
+    assert list(again) == kept == [*range(gap["first"]), 10]
+    assert again.status["_dropped"] == [gap]
+
+
+def test_it_takes_more_room_while_the_database_is_locked_and_gives_it_back(path):
+    log = SQLiteLog(path)
+    log[0]["x"] = 0.0
+    log.flush()
+    (tail,) = tails(path)
+    size = (path.parent / tail).stat().st_size
+    other = SQLiteLog(path)
+    with other._database.write():
+        for time in range(1, 100_000):
+            log[time]["x"] = time / 7
+        assert (path.parent / tail).stat().st_size > 2 * size
+        assert log[1]["x"] == 1 / 7
+    log.flush()
+    assert (path.parent / tail).stat().st_size == size
+    assert len(log) == 100_000
+    log.close()
+
+
+def open_journal(tmp_path_factory, most_bytes=2**28):
+    uuid = UUID(int=1)
+    path = journal_path(tmp_path_factory.mktemp("journal") / "runs.db", uuid, 3)
+    journal = Journal(path, 0o600, uuid, 3, 1000, {}, most_bytes)
+    journal.begin()
+    return journal
+
+
+def all_of(journal):
+    """Return what recovery would find, as batch and damage."""
+    return _read_tail(read_journal(journal.path), 1000)
+
+
+def plain_rows(batch):
+    return {
+        (time, number): from_cell(cell)
+        for time, row in batch.rows.items()
+        for number, cell in row.items()
+    }
+
+
+numbers = st.floats() | st.integers(-(2**63), 2**63 - 1)
+values = st.sampled_from([HIDDEN, *EXACT_VALUES]) | numbers
+times = st.integers(0, 2**63 - 1)
+keys = st.integers(1, MOST_KEYS)
+names = st.text(min_size=1, max_size=5).filter(lambda key: "\0" not in key)
+operations = st.lists(
+    st.tuples(st.just("number"), times, keys, numbers)
+    | st.tuples(
+        st.just("entries"), st.lists(st.tuples(times, keys, values), min_size=1, max_size=4)
+    )
+    | st.tuples(st.just("row"), times, st.dictionaries(keys, st.floats(), min_size=1, max_size=4))
+    | st.tuples(st.just("status"), st.dictionaries(names, values, min_size=1, max_size=3))
+    | st.tuples(st.just("key"), keys, names)
+    | st.tuples(st.just("count"), names, st.integers(-(2**63), 2**63 - 1))
+    | st.tuples(st.just("rest")),
+    max_size=30,
 )
 
 
-@given(records=records, base=st.integers(0, 2**64 - 1))
-def test_what_was_put_down_is_read_back(tmp_path_factory, records, base):
-    database = tmp_path_factory.mktemp("journal") / "runs.db"
-    database.touch()
-    from uuid import uuid4
+def put(journal, operation, model, status, known):
+    """Do one operation on a journal and on what is expected of it."""
+    what, *rest = operation
+    tail = journal.tail
+    if what == "number":
+        time, key, value = rest
+        real = type(value) is float
+        head = key + (FLOAT_HEAD if real else INT_HEAD)
+        pack = pack_float if real else pack_int
+        tail.write(pack(head, time, value, value, time, head, tail.tag))
+        model[time, key] = value
+    elif what == "entries":
+        entries = [(t, k, v if v is HIDDEN else plain(v)) for t, k, v in rest[0]]
+        tail.write(pack_entries(entries, tail.tag))
+        model.update({(t, k): v for t, k, v in entries})
+    elif what == "row":
+        time, row = rest
+        flat = [item for key, value in row.items() for item in (key + FLOAT_HEAD, value)]
+        tail.write(pack_row(time, flat, tail.tag))
+        model.update({(time, key): value for key, value in row.items()})
+    elif what == "status":
+        changes = {k: v if v is HIDDEN else plain(v) for k, v in rest[0].items()}
+        tail.write(pack_status(changes, tail.tag))
+        status.update(changes)
+    elif what == "key":
+        tail.write(pack_key(*rest, tail.tag))
+        known[rest[0]] = rest[1]
+    elif what == "count":
+        name, value = rest
+        number = len(tail.counters) + 1
+        tail.counters[name] = number
+        tail.write(pack_counter(number, name, tail.tag))
+        head = number + COUNT_HEAD
+        tail.write(pack_int(head, 0, value, value, 0, head, tail.tag))
+        status[name] = value
+    else:
+        journal.rest()
+        journal.begin()
 
-    uuid = uuid4()
-    journal = Journal(database, uuid, base)
-    records = [(w, t, k, v if v is HIDDEN else plain(v)) for w, t, k, v in records]
-    assert journal.append(records)
-    found_base, found = read_journal(journal_path(database, uuid))
-    assert found_base == base
-    assert len(found) == len(records)
-    for (what, time, key, value), record in zip(records, found, strict=True):
-        assert (record.what, record.time, record.key) == (what, time, key)
-        assert same(decode(record.kind, record.stored), value)
-    journal.begin(base + len(records) if base < 2**63 else 0)
-    assert read_journal(journal.path)[1] == []
+
+def assert_same(found, wanted):
+    assert found.keys() == wanted.keys()
+    for place, value in wanted.items():
+        assert same(found[place], value)
+
+
+@given(operations=operations)
+def test_what_was_put_down_is_read_back(tmp_path_factory, operations):
+    """By its own process as it grows, and by recovery."""
+    journal = open_journal(tmp_path_factory)
+    model, status, known = {}, {}, {}
+    for operation in operations:
+        put(journal, operation, model, status, known)
+    tail = all_of(journal)
+    assert tail.damage is None
+    assert_same(plain_rows(tail.batch), model)
+    assert_same(tail.batch.status, status)
+    assert tail.batch.names == known
+    seen = {}
+    for region in [*journal.waiting, journal.current]:
+        region.read(region.written)
+        seen |= plain_rows(region.batch)
+    assert_same(seen, model)
+    assert tail.end == journal.current.base + journal.current.written
+    journal.rest()
+    journal.recycle(len(journal.waiting))
+    assert read_journal(journal.path).regions == []
     journal.remove()
     assert not journal.path.exists()
 
 
-@given(data=st.data())
-def test_of_a_damaged_journal_a_prefix_is_read(tmp_path_factory, data):
-    """Whatever is flipped or cut: no record that was not put down, none out of order."""
-    database = tmp_path_factory.mktemp("journal") / "runs.db"
-    database.touch()
-    from uuid import UUID
-
-    journal = Journal(database, UUID(int=1), 7)
-    written = [(ENTRY, time, f"key {time % 3}", time / 3) for time in range(40)]
-    journal.append(written)
-    journal._bytes.flush()
-    content = bytearray(journal.path.read_bytes()[: journal._end])
+def filled(tmp_path_factory, rounds):
+    """Return the content of a journal of numbered values, and how many there are."""
+    journal = open_journal(tmp_path_factory)
+    count = 0
+    for number in range(rounds):
+        for _ in range(40):
+            put(journal, ("number", count, 1 + count % 3, count / 3), {}, {}, {})
+            put(journal, ("row", count + 1, {1: (count + 1) / 3, 2: 0.0}), {}, {}, {})
+            put(journal, ("entries", [(count + 2, 1, "text")]), {}, {}, {})
+            count += 3
+        if number < rounds - 1:
+            journal.rest()
+            journal.begin()
+    content = bytearray(journal.path.read_bytes())
     journal.remove()
-    if data.draw(st.booleans()):
-        content = content[: data.draw(st.integers(0, len(content)))]
-    else:
-        content[data.draw(st.integers(40, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    return journal, content, count
+
+
+@given(data=st.data())
+def test_of_a_damaged_journal_a_prefix_is_read_and_the_damage_is_said(tmp_path_factory, data):
+    """Whatever bit is flipped: no record that was not put down, none out of order, none missed."""
+    journal, content, _ = filled(tmp_path_factory, data.draw(st.integers(1, 2)))
+    used = [at for at, byte in enumerate(content) if byte]
+    at = used[data.draw(st.integers(0, len(used) - 1))]
+    content[at] ^= 1 << data.draw(st.integers(0, 7))
     journal.path.write_bytes(content)
-    try:
-        _, found = read_journal(journal.path)
-    except DamagedJournal as error:
-        found = error.records
-    assert [(r.what, r.time, r.key, r.stored) for r in found] == written[: len(found)]
+    tail = all_of(journal)
+    assert tail.damage or read_journal(journal.path).damage
+    found = sorted(tail.batch.rows)
+    assert found == list(range(len(found)))
+    for time in found:
+        first = from_cell(next(iter(tail.batch.rows[time].values())))
+        assert first == ("text" if time % 3 == 2 else time / 3)
+
+
+@given(data=st.data())
+def test_of_a_journal_that_was_cut_a_prefix_is_read(tmp_path_factory, data):
+    journal, content, count = filled(tmp_path_factory, 2)
+    size = data.draw(st.integers(0, len(content) - 1))
+    journal.path.write_bytes(content[:size])
+    tail = all_of(journal)
+    assert sorted(tail.batch.rows) == list(range(len(tail.batch.rows)))
+    assert (
+        len(tail.batch.rows) == count
+        or tail.damage
+        or read_journal(journal.path).damage
+        or (
+            size < 64  # not even the first header: as if it had just been made
+        )
+    )
+
+
+@given(data=st.data())
+def test_a_record_that_was_being_written_as_its_process_died_is_no_damage(tmp_path_factory, data):
+    """It had not been acknowledged."""
+    journal, content, count = filled(tmp_path_factory, 1)
+    end = len(bytes(content[:REGION]).rstrip(b"\0"))
+    record = data.draw(
+        st.sampled_from(
+            [
+                pack_float(1 + FLOAT_HEAD, count, 1.5, 1.5, count, 1 + FLOAT_HEAD, 0xC1234567),
+                pack_entries([(count, 1, "long " * 100)], 0xC1234567),
+            ]
+        )
+    )
+    part = record[: data.draw(st.integers(0, len(record) - 1))]
+    content[end : end + len(part)] = part
+    journal.path.write_bytes(content)
+    tail = all_of(journal)
+    assert tail.damage is None
+    assert len(tail.batch.rows) == count
+
+
+def test_what_an_earlier_round_left_on_the_disk_is_not_taken_for_this_ones(tmp_path_factory):
+    """After a power cut, parts of the file may be as they were some rounds ago."""
+    journal = open_journal(tmp_path_factory)
+    contents = []
+    for number in range(4):
+        for time in range(100):
+            put(journal, ("number", time, 1, number + time / 7), {}, {}, {})
+        contents.append(journal.path.read_bytes())
+        journal.rest()
+        journal.recycle(1)
+        journal.begin()
+    journal.remove()
+    old, new = (contents[at][:8192] for at in (0, 2))  # the same region, two rounds later
+    assert old[200:300] != new[200:300]
+    for start in range(128, 4500):
+        journal.path.write_bytes((new[:start] + old[start:]).ljust(2 * REGION, b"\0"))
+        for value in plain_rows(all_of(journal).batch).values():
+            assert value >= 2
+
+
+def test_where_a_file_cannot_be_mapped_every_record_is_written_to_it(path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ENODEV, "No such device")
+
+    monkeypatch.setattr(journals.mmap, "mmap", refuse)
+    log = SQLiteLog(path)
+    for time in range(30_000):
+        log[time]["x"] = time / 7
+    log[1].update(x=1.0, y="é")
+    (tail,) = tails(path)
+    assert b"\xc3\xa9" in (path.parent / tail).read_bytes()
+    log.status["n"] = 1
+    assert log[1] == {"x": 1.0, "y": "é"}
+    log.close()
+    again = SQLiteLog(path, log.uuid)
+    assert len(again) == 30_000
+    assert again[1] == {"x": 1.0, "y": "é"}
+
+
+def test_a_journal_that_somebody_deletes_is_made_anew(path):
+    log = SQLiteLog(path)
+    log[1]["x"] = 1.0
+    (tail,) = tails(path)
+    (path.parent / tail).unlink()
+    log[2]["x"] = 2.0
+    log.flush()
+    log[3]["x"] = 3.0
+    assert tails(path) == [tail]
+    log.close()
+    assert SQLiteLog(path, log.uuid) == {t: {"x": float(t)} for t in (1, 2, 3)}
 
 
 def test_a_damaged_journal_is_said_and_kept_and_what_is_before_the_damage_is_put_back(path, killed):
@@ -230,13 +463,12 @@ def test_a_damaged_journal_is_said_and_kept_and_what_is_before_the_damage_is_put
     content = bytearray(file.read_bytes())
     content[content.index("é".encode())] ^= 0xFF
     file.write_bytes(content)
-    with pytest.warns(TrainingLogWarning, match="damaged .* is lost; the journal is kept"):
+    with pytest.warns(TrainingLogWarning, match="is damaged: .* is lost; the journal is kept"):
         log = SQLiteLog(path, killed)
     assert log[1]["x"] == 0.25
-    assert repr(log[2]["x"]) == "nan"
-    assert list(log) == [1, 2]
+    assert list(log) == [1]  # an update is there as a whole, or not at all
     log.close()
-    assert tails(path) == [f"runs.db-damaged-tail-{killed}"]
+    assert tails(path) == [f"runs.db-damaged-tail-{killed}-1"]
     SQLiteLog(path, killed).close()
 
 
@@ -256,7 +488,7 @@ def test_a_journal_that_begins_past_what_a_power_cut_left_is_not_put_back(path, 
 
 def test_a_journal_that_was_just_being_made_holds_nothing(path, killed):
     (tail,) = tails(path)
-    for content in (b"", b"TLT", bytes(64), bytes(2**20)):
+    for content in (b"", bytes(64), bytes(2**20)):
         (path.parent / tail).write_bytes(content)
         with SQLiteLog(path, killed) as log:
             assert log == {1: {"x": 0.5}}

@@ -6,6 +6,12 @@ directory, else ``~/.config/traininglog/config.toml`` (or under ``$XDG_CONFIG_HO
     store = "/data/runs.db"
     durability = "process"
     max_value_bytes = 1048576
+    max_pending_bytes = 268435456
+    on_full = "raise"
+    allow_network = false
+
+``allow_network = true`` is unsafe: it lets a database be written on a network file system, where
+that can damage it.
 
 In the environment each is ``TRAININGLOG_`` and its name in capitals. A setting that does not exist
 is an error that names it, wherever it stands.
@@ -28,16 +34,25 @@ FILE_VARIABLE = "TRAININGLOG_CONFIG"
 DURABILITIES = ("buffered", "process", "power")
 
 
+#: What to do with an assignment when nothing more can be held.
+ON_FULL = ("raise", "drop")
+
+MAX_PENDING_BYTES = 2**28
+
+
 def _store(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("a path or URL")
     return value
 
 
-def _durability(value: object) -> str:
-    if value not in DURABILITIES:
-        raise ValueError(f"one of {', '.join(map(repr, DURABILITIES))}")
-    return str(value)
+def _one_of(names: tuple[str, ...]) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if value not in names:
+            raise ValueError(f"one of {', '.join(map(repr, names))}")
+        return str(value)
+
+    return check
 
 
 def _bytes(value: object) -> int:
@@ -48,10 +63,26 @@ def _bytes(value: object) -> int:
     return value
 
 
+def _flag(value: object) -> bool:
+    if isinstance(value, str):  # the environment has only text
+        value = _FLAGS.get(value.lower(), value)
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+_FLAGS: dict[str, object] = {
+    "1": True, "true": True, "yes": True, "on": True,
+    "0": False, "false": False, "no": False, "off": False,
+}  # fmt: skip
+
 _SETTINGS: dict[str, tuple[Any, Callable[[object], Any]]] = {
     "store": ("traininglog.db", _store),
-    "durability": ("process", _durability),
+    "durability": ("process", _one_of(DURABILITIES)),
     "max_value_bytes": (MAX_VALUE_BYTES, _bytes),
+    "max_pending_bytes": (MAX_PENDING_BYTES, _bytes),
+    "on_full": ("raise", _one_of(ON_FULL)),
+    "allow_network": (False, _flag),
 }
 
 

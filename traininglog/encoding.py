@@ -109,6 +109,22 @@ def decode(kind: int, stored: Any) -> Any:
         ) from error
 
 
+class Encoded(NamedTuple):
+    """A value that is neither a float nor an int, in its stored form."""
+
+    kind: int
+    stored: Stored
+
+
+#: A value on its way to the database: a number, as nearly all are, stands for itself.
+Cell = float | int | Encoded
+
+
+def from_cell(cell: Cell) -> Any:
+    """Return the value of a cell."""
+    return decode(*cell) if type(cell) is Encoded else cell
+
+
 def _text(value: str) -> str | bytes:
     """Text as text; as bytes what no database takes for text (NUL, lone surrogates)."""
     try:

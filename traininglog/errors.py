@@ -102,6 +102,12 @@ class RunBusy(TrainingLogError):
     code = "run-busy"
 
 
+class RunTakenOver(TrainingLogError):
+    """Another writer has taken the run from this log, which can write it no longer."""
+
+    code = "run-taken-over"
+
+
 class RunHasChildren(TrainingLogError):
     """The run cannot be deleted: others were resumed from it and read through it."""
 
@@ -130,6 +136,12 @@ class StoreFailed(TrainingLogError, OSError):
     """The operating system could not read or write the store: a full disk, an I/O error."""
 
     code = "store-failed"
+
+
+class NetworkFileSystem(TrainingLogError, OSError):
+    """The file is to be written on a file system that several hosts share; SQLite needs one."""
+
+    code = "network-file-system"
 
 
 class NotATrainingLog(TrainingLogError, ValueError):

@@ -37,6 +37,7 @@ def upgrade():
         ),
         sa.Column("created", sa.Float, nullable=False, comment="unix seconds"),
         sa.Column("updated", sa.Float, nullable=False, comment="unix seconds of the last flush"),
+        sa.Column("opened", sa.Float, comment="unix seconds since when who wrote last could write"),
         sa.Column(
             "outcome",
             sa.String(16),
@@ -51,7 +52,10 @@ def upgrade():
             "epoch", sa.BigInteger, nullable=False, comment="how often a writer has opened the run"
         ),
         sa.Column(
-            "high_water", sa.BigInteger, nullable=False, comment="how many assignments are in here"
+            "high_water",
+            sa.BigInteger,
+            nullable=False,
+            comment="how much was assigned, in bytes of its journals; all of it is in here",
         ),
         sa.Column("first_time", sa.BigInteger, comment="no entry of the run is before"),
         sa.Column("last_time", sa.BigInteger, comment="no entry of the run is after"),

@@ -65,8 +65,8 @@ CREATE TABLE marks ( -- when a run had got to a time: one a flush
 	FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
 )
  WITHOUT ROWID;
-INSERT INTO "marks" VALUES(1,9,1.79525567216746973994e+09);
-INSERT INTO "marks" VALUES(2,3,1.79525567223601508143e+09);
+INSERT INTO "marks" VALUES(1,9,1.7952740643783583641e+09);
+INSERT INTO "marks" VALUES(2,3,1.79527406451399135591e+09);
 CREATE TABLE runs ( -- one training run each; a resumed run is a child of the run that it continues
 	-- short name of the run within this file
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
@@ -80,6 +80,8 @@ CREATE TABLE runs ( -- one training run each; a resumed run is a child of the ru
 	created FLOAT NOT NULL, 
 	-- unix seconds of the last flush
 	updated FLOAT NOT NULL, 
+	-- unix seconds since when who wrote last could write
+	opened FLOAT, 
 	-- finished or failed; NULL while open, and if it was lost
 	outcome VARCHAR(16), 
 	-- of the process that wrote last
@@ -94,7 +96,7 @@ CREATE TABLE runs ( -- one training run each; a resumed run is a child of the ru
 	versions TEXT, 
 	-- how often a writer has opened the run
 	epoch BIGINT NOT NULL, 
-	-- how many assignments are in here
+	-- how much was assigned, in bytes of its journals; all of it is in here
 	high_water BIGINT NOT NULL, 
 	-- no entry of the run is before
 	first_time BIGINT, 
@@ -104,13 +106,14 @@ CREATE TABLE runs ( -- one training run each; a resumed run is a child of the ru
 	deletions BIGINT NOT NULL, 
 	UNIQUE (uuid)
 );
-INSERT INTO "runs" VALUES(1,'00000000000040008000000000000001',NULL,NULL,1.79525567215956449512e+09,1.79525567216746973994e+09,'finished','host',1,NULL,'train','python 3.11.7, traininglog 0.1.0, Linux x86_64',1,4,1,9,0);
-INSERT INTO "runs" VALUES(2,'b17a31d754eb4d4f956c87f39613b2a0','00000000000040008000000000000001',1,1.79525567221151256562e+09,1.79525567223601508143e+09,'finished','host',1,NULL,'train','python 3.11.7, traininglog 0.1.0, Linux x86_64',1,17,1,3,1);
+INSERT INTO "runs" VALUES(1,'00000000000040008000000000000001',NULL,NULL,1.79527406434166836735e+09,1.7952740643783583641e+09,1.79527406434166836735e+09,'finished','host',1,NULL,'train','python 3.11.7, traininglog 0.1.0, Linux x86_64',1,222,1,9,0);
+INSERT INTO "runs" VALUES(2,'886b4a4ccaf54fa4b67bd6f8cb75eb58','00000000000040008000000000000001',1,1.79527406444296526912e+09,1.79527406451399135591e+09,1.79527406444296526912e+09,'finished','host',1,NULL,'train','python 3.11.7, traininglog 0.1.0, Linux x86_64',1,1004,1,3,1);
 CREATE TABLE status ( -- what is known of a run and not bound to a time: log.status[key] = value
 	-- in first-written order
 	id INTEGER NOT NULL, 
 	run_id INTEGER NOT NULL, 
 	"key" TEXT NOT NULL, 
+	-- as in entries
 	kind SMALLINT NOT NULL, 
 	value, 
 	PRIMARY KEY (id), 

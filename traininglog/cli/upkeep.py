@@ -95,9 +95,11 @@ def check(store: StoreOption = None, json: JsonOption = False) -> None:
     if json:
         print_json(found._asdict() | {"size": found.size._asdict()})
     else:
+        place = f" on {found.file_system}" if found.file_system else ""
         say(
-            f"{found.path}: {counted(found.runs, 'run')}, {size(found.size.total)} "
-            f"({size(found.size.free)} free), schema {found.revision}, SQLite {found.sqlite}"
+            f"{found.path}: {counted(found.runs, 'run')}, {size(found.size.total)}{place} "
+            f"({size(found.size.wal)} in the WAL, {size(found.size.free)} free), "
+            f"schema {found.revision}, SQLite {found.sqlite}"
         )
         for problem in found.problems:
             say(f"damaged: {problem}", "bold red")

@@ -80,6 +80,7 @@ runs = Table(
     Column("resumed_at", BigInteger, comment="last time of the parent that is seen; -1: none"),
     Column("created", Float, nullable=False, comment="unix seconds"),
     Column("updated", Float, nullable=False, comment="unix seconds of the last flush"),
+    Column("opened", Float, comment="unix seconds since when who wrote last could write"),
     Column(
         "outcome", String(16), comment="finished or failed; NULL while open, and if it was lost"
     ),
@@ -89,7 +90,12 @@ runs = Table(
     Column("command", Text, comment="its command line"),
     Column("versions", Text, comment="of Python, this package and the platform"),
     Column("epoch", BigInteger, nullable=False, comment="how often a writer has opened the run"),
-    Column("high_water", BigInteger, nullable=False, comment="how many assignments are in here"),
+    Column(
+        "high_water",
+        BigInteger,
+        nullable=False,
+        comment="how much was assigned, in bytes of its journals; all of it is in here",
+    ),
     Column("first_time", BigInteger, comment="no entry of the run is before"),
     Column("last_time", BigInteger, comment="no entry of the run is after"),
     Column("deletions", BigInteger, nullable=False, comment="0: none of its entries has kind 0"),

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
+from time import time as time_now
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, case, delete, insert, select, update
 
-from traininglog.encoding import Kind, encode
+from traininglog.encoding import Cell, Encoded, Kind, encode
 from traininglog.sql.tables import entries, keys, marks, metadata, runs, status
 
 #: Rows a statement. One statement of many rows gives the interpreter lock up once, not once a row,
 #: and writes three times as fast as `executemany`; from here on more rows change little.
-BATCH_ROWS = 500
+BATCH_ROWS = 2000
+
+_REPLACE = """\
+ON CONFLICT (run_id, time, key_id) DO UPDATE SET kind = excluded.kind, value = excluded.value"""
 
 
 def insert_run(connection: Connection, values: Mapping[str, Any]) -> int:
@@ -24,10 +30,31 @@ def insert_run(connection: Connection, values: Mapping[str, Any]) -> int:
     return int(number[0])
 
 
-def update_run(connection: Connection, run_id: int, values: Mapping[str, Any]) -> bool:
-    """Change a run; return whether there is one."""
-    result = connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
-    return result.rowcount == 1
+def add_run(
+    connection: Connection, uuid: UUID, status: Mapping[str, Any], parent: tuple[UUID, int] | None,
+    origin: Mapping[str, Any],
+) -> int:  # fmt: skip
+    """Add a run that begins now, in its first epoch, perhaps as a child; return its id."""
+    now = time_now()
+    values = {
+        **origin, "uuid": uuid.hex, "created": now, "updated": now, "opened": now, "epoch": 1,
+        "high_water": 0, "deletions": 0,
+    }  # fmt: skip
+    if parent is not None:
+        values |= {"resumed_from": parent[0].hex, "resumed_at": parent[1]}
+    number = insert_run(connection, values)
+    save_status(connection, number, status)
+    return number
+
+
+def update_run(
+    connection: Connection, run_id: int, values: Mapping[str, Any], *, epoch: int | None = None
+) -> bool:
+    """Change a run, with `epoch` only if that is still its epoch; return whether that was done."""
+    change = update(runs).where(runs.c.id == run_id).values(**values)
+    if epoch is not None:
+        change = change.where(runs.c.epoch == epoch)
+    return connection.execute(change).rowcount == 1
 
 
 def touch_run(connection: Connection, run_id: int) -> None:
@@ -69,12 +96,6 @@ def untouched_run(connection: Connection, run_id: int) -> Any:
     ).one_or_none()
 
 
-def high_water(connection: Connection, run_id: int) -> int:
-    """Return how many assignments of a run are in the database."""
-    found = connection.scalar(select(runs.c.high_water).where(runs.c.id == run_id))
-    return int(found or 0)
-
-
 def delete_runs(connection: Connection, numbers: Sequence[int]) -> None:
     """Remove runs and all that hangs on them."""
     for table in reversed(metadata.sorted_tables):
@@ -96,42 +117,39 @@ def save_entries(
     replace: bool = True,
 ) -> None:
     """Set entries, given as (run_id, time, key_id, kind, value); over others only if `replace`."""
-    action = "UPDATE SET kind = excluded.kind, value = excluded.value" if replace else "NOTHING"
     _insert(
         connection,
         f"INSERT INTO {entries.name} (run_id, time, key_id, kind, value) VALUES",
-        f"ON CONFLICT (run_id, time, key_id) DO {action}",
+        _REPLACE if replace else "ON CONFLICT (run_id, time, key_id) DO NOTHING",
         list(rows),
     )
 
 
-def save_rows(
-    connection: Connection,
-    run_id: int,
-    rows: Mapping[int, Mapping[str, Any]],
-    numbers: Mapping[str, int],
-    known: int,
-) -> None:
-    """Set values by time and key; `HIDDEN` hides what is seen at its place.
-
-    Args:
-        connection: Where to.
-        run_id: The run.
-        rows: The values.
-        numbers: The run's keys, with their numbers.
-        known: How many of the keys, the first ones, the database has.
-
-    """
+def save_cells(connection: Connection, run_id: int, rows: Mapping[int, Mapping[int, Cell]]) -> None:
+    """Set values by time and number of the key; a hidden one hides what is seen at its place."""
     if not rows:
         return
-    save_keys(connection, run_id, dict(list(numbers.items())[known:]))
-    written = [
-        (run_id, time, numbers[key], *encode(value))
-        for time, row in rows.items()
-        for key, value in row.items()
-    ]
-    save_entries(connection, written)
-    deletions = sum(entry[3] == Kind.HIDDEN for entry in written)
+    floats: list[float] = []
+    others: list[tuple[int, int, int, Any]] = []
+    for time, row in rows.items():
+        for number, cell in row.items():
+            if type(cell) is float:
+                floats += (time, number, cell)
+            elif type(cell) is Encoded:
+                others.append((time, number, *cell))
+            else:
+                others.append((time, number, 3, cell))
+    head = f"INSERT INTO {entries.name} (run_id, time, key_id, kind, value) VALUES"
+    mark = _mark(connection)
+    # What is the same in all rows is written out: to bind it would take as long as the rest.
+    _insert_flat(
+        connection, head, f"({int(run_id)}, {mark}, {mark}, 4, {mark})", _REPLACE, floats, 3
+    )
+    _insert_flat(
+        connection, head, f"({int(run_id)}, {mark}, {mark}, {mark}, {mark})", _REPLACE,
+        list(chain.from_iterable(others)), 4,
+    )  # fmt: skip
+    deletions = sum(entry[2] == Kind.HIDDEN for entry in others)
     widen_run(connection, run_id, min(rows), max(rows), deletions)
 
 
@@ -174,13 +192,27 @@ def save_mark(connection: Connection, run_id: int, time: int, wall: float) -> No
 
 def _insert(connection: Connection, head: str, tail: str, rows: Sequence[tuple[Any, ...]]) -> None:
     """Insert rows, many a statement. `head` and `tail` are constants of this module."""
-    if not rows:
-        return
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    group = f"({', '.join([mark] * len(rows[0]))})"
-    text = ""
-    for start in range(0, len(rows), BATCH_ROWS):
-        part = rows[start : start + BATCH_ROWS]
-        if start == 0 or len(part) < BATCH_ROWS:
-            text = f"{head} {', '.join([group] * len(part))} {tail}"
-        connection.exec_driver_sql(text, tuple(chain.from_iterable(part)))
+    if rows:
+        width = len(rows[0])
+        group = f"({', '.join([_mark(connection)] * width)})"
+        _insert_flat(connection, head, group, tail, list(chain.from_iterable(rows)), width)
+
+
+def _insert_flat(
+    connection: Connection, head: str, group: str, tail: str, values: list[Any], width: int
+) -> None:
+    """Insert rows of `width` values each, given one after the other, many a statement."""
+    size = BATCH_ROWS * width
+    for start in range(0, len(values), size):
+        part = tuple(values[start : start + size])
+        text = _statement(head, group, tail, len(part) // width)
+        connection.exec_driver_sql(text, part)
+
+
+@functools.lru_cache(maxsize=16)
+def _statement(head: str, group: str, tail: str, count: int) -> str:
+    return f"{head} {', '.join([group] * count)} {tail}"
+
+
+def _mark(connection: Connection) -> str:
+    return "?" if connection.dialect.paramstyle == "qmark" else "%s"

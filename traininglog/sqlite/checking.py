@@ -12,6 +12,7 @@ from traininglog.encoding import Kind
 from traininglog.errors import CorruptLog
 from traininglog.sql import reading
 from traininglog.sql.tables import entries, runs
+from traininglog.sqlite import mounts
 from traininglog.sqlite.database import Database
 from traininglog.values import MAX_TIME
 
@@ -41,6 +42,7 @@ class Check(NamedTuple):
     size: Size
     sqlite: str  #: the version of the SQLite library in use
     wal_reset_bug: bool  #: whether that version has it (we work around it; others may not)
+    file_system: str | None  #: the type of file system that the file is on; None: unknown
 
 
 def check(database: Database, size: Size) -> Check:
@@ -67,10 +69,17 @@ def check(database: Database, size: Size) -> Check:
             "checkpoint (fixed in 3.51.3, 3.50.7, 3.44.6); traininglog avoids it, others "
             "that write to this file may not"
         )
+    file_system = None if database.path is None else mounts.file_system(database.path)
+    if file_system in mounts.NETWORK:
+        warnings.append(
+            f"the file is on a network file system ({file_system}), where it can be damaged if it "
+            "is written, and what is read while it is written elsewhere may be wrong: copy it to "
+            "a local path"
+        )
     problems = list(dict.fromkeys(problems))
     return Check(
         database.name, not problems, problems, warnings, database.revision, count, size,
-        sqlite3.sqlite_version, affected,
+        sqlite3.sqlite_version, affected, file_system,
     )  # fmt: skip
 
 

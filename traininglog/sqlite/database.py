@@ -22,9 +22,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from sqlalchemy import Connection, RootTransaction, create_engine, event, pool
+from sqlalchemy import Connection, create_engine, event, pool
 from sqlalchemy.engine import Engine
 
+from traininglog.config import setting
 from traininglog.errors import (
     CorruptLog,
     ForkedLog,
@@ -32,6 +33,7 @@ from traininglog.errors import (
     NotATrainingLog,
     SchemaTooNew,
     SchemaTooOld,
+    StoreFailed,
     StoreNotFound,
     StoreUnwritable,
 )
@@ -57,6 +59,7 @@ from traininglog.sqlite.file import (
     uri_of,
     wal_path,
 )
+from traininglog.sqlite.mounts import refuse_network
 
 _CHECKPOINT_BYTES = 4 * 2**20
 
@@ -66,11 +69,33 @@ _OPEN: dict[int, Database] = {}
 
 
 class Database:
-    """An open file (or ``:memory:``), for any number of threads of the process that opened it."""
+    """An open file (or ``:memory:``), for any number of threads of the process that opened it.
 
-    def __init__(self, path: Path | None, *, readonly: bool, create: bool = False) -> None:
+    Args:
+        path: The file; None is a database in memory.
+        readonly: Never write.
+        create: Make the file where there is none.
+        allow_network: Write even on a network file system, which is unsafe; by default as set.
+
+    Raises:
+        NetworkFileSystem: The file is to be written on one, and that was not allowed. Nothing was
+            looked at, made or changed.
+
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        readonly: bool,
+        create: bool = False,
+        allow_network: bool | None = None,
+    ) -> None:
         self.path = path
         self.readonly = readonly
+        self.allow_network: bool = setting("allow_network", allow_network)
+        if path is not None and not readonly and not self.allow_network:
+            refuse_network(path)
         self.revision = REVISION
         self.upgraded: tuple[str, Path] | None = None  # the revision before, and the backup
         self._pid = os.getpid()
@@ -79,14 +104,17 @@ class Database:
         fresh = path is None or self._inspect(path, create=create and not readonly)
         self._wal = None if path is None else wal_path(path)
         self._uri = MEMORY if path is None else uri_of(path, readonly=readonly)
-        self._engine = self._make_engine()
-        self._writing = self._engine.execution_options(traininglog_begin="BEGIN IMMEDIATE")
+        # Two, as writers and readers wait for others in different ways; see `write`.
+        self._engine = self._make_engine(failures.PATIENCE)
+        self._writers = self._engine if path is None else self._make_engine(0)
+        self._writing = self._writers.execution_options(traininglog_begin="BEGIN IMMEDIATE")
         try:
             with translated(self.name):
                 self._prepare(fresh=fresh)
         except BaseException:
-            self._engine.dispose()
+            self._dispose()
             raise
+        self._identity = self._stat()
         _OPEN[id(self)] = self
 
     @property
@@ -100,7 +128,7 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """Give a connection that sees one state of the database throughout."""
         self._check_process()
-        with _busy(), self._alone(), translated(self.name):
+        with busy(), self._alone(), translated(self.name):
             connection = patiently(self._engine.connect)
             with connection:
                 transaction = patiently(connection.begin)
@@ -123,24 +151,22 @@ class Database:
         self._check_process()
         if self.readonly:
             raise StoreUnwritable(f"{self.name} was opened for reading only")
-        with _busy():
+        with busy():
+            self._check_file()
             with self._alone(), translated(self.name):
                 connection = patiently(self._writing.connect)
                 with connection:
-                    _pragma(connection, f"synchronous = {'FULL' if durable else 'NORMAL'}")
-                    with self._turn(connection, patience):
+                    self._set_synchronous(connection, "FULL" if durable else "NORMAL")
+                    # Asking often costs little, and serves all who wait about alike. SQLite's own
+                    # waiting sleeps longer and longer: who has waited long waits on, others pass.
+                    with patiently(connection.begin, longest=0.004, patience=patience):
                         yield connection
             self._checkpoint_if_due()
 
-    def _turn(self, connection: Connection, patience: float | None) -> RootTransaction:
-        """Wait for the write lock, and return the transaction that has it."""
-        # SQLite's own waiting sleeps longer and longer, so that who has waited long waits on while
-        # others come and go. Asking often costs little and serves all about alike.
-        _pragma(connection, "busy_timeout = 0")
-        try:
-            return patiently(connection.begin, longest=0.004, patience=patience)
-        finally:
-            _pragma(connection, f"busy_timeout = {int(failures.PATIENCE * 1000)}")
+    def _set_synchronous(self, connection: Connection, level: str) -> None:
+        if connection.info.get("synchronous") != level:
+            _pragma(connection, f"synchronous = {level}")
+            connection.info["synchronous"] = level
 
     def change_token(self, connection: Connection) -> object:
         """Return something that differs from before if anyone has written since.
@@ -157,7 +183,11 @@ class Database:
         if os.getpid() == self._pid:
             self._closed = True
             _OPEN.pop(id(self), None)
-            self._engine.dispose()
+            self._dispose()
+
+    def _dispose(self) -> None:
+        self._engine.dispose()
+        self._writers.dispose()
 
     # -- the WAL ----------------------------------------------------------------------------
 
@@ -235,10 +265,10 @@ class Database:
                 + ("" if readable > READER_VERSION else ", or open it with readonly=True")
             )
 
-    def _make_engine(self) -> Engine:
+    def _make_engine(self, timeout: float) -> Engine:
         engine = create_engine(
             "sqlite://",
-            creator=self._connect,
+            creator=lambda: self._connect(timeout),
             poolclass=pool.StaticPool if self.path is None else pool.QueuePool,
         )
 
@@ -249,14 +279,14 @@ class Database:
 
         return engine
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, timeout: float) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self._uri,
             uri=True,
-            timeout=failures.PATIENCE,
+            timeout=timeout,
             isolation_level=None,  # transactions are ours: no BEGIN behind our back
             check_same_thread=False,  # the pool hands a connection to one thread at a time
-            cached_statements=256,
+            cached_statements=32,  # those that insert thousands of rows take memory
         )
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         # Once the WAL was copied and is begun anew, cut it: it tells by its size when to copy.
@@ -265,14 +295,15 @@ class Database:
 
     @contextmanager
     def _raw(self) -> Iterator[sqlite3.Connection]:
-        with closing(self._connect()) as connection:
+        with closing(self._connect(failures.PATIENCE)) as connection:
             yield connection
 
     def _prepare(self, *, fresh: bool) -> None:
         """Make the schema where there is none; refuse or upgrade one that is not today's."""
         if not self.readonly and (fresh or self._is_blank()):
             with self._writing.connect() as connection:
-                _pragma(connection, "auto_vacuum = INCREMENTAL")  # so that deleting frees space
+                # So that deleting frees space.
+                patiently(lambda: _pragma(connection, "auto_vacuum = INCREMENTAL"))
                 with patiently(connection.begin):
                     if _is_blank(connection):
                         create_schema(connection)
@@ -349,6 +380,22 @@ class Database:
 
     # -- guards -----------------------------------------------------------------------------
 
+    def _stat(self) -> tuple[int, int] | None:
+        if self.path is None:
+            return None
+        found = stat_of(self.path)
+        return None if found is None else (found.st_dev, found.st_ino)
+
+    def _check_file(self) -> None:
+        """Raise if the file was removed: SQLite would go on writing where nobody finds it."""
+        now = self._stat()
+        if now == self._identity:
+            return
+        what = "was removed or renamed" if now is None else "was replaced by another file"
+        raise StoreFailed(
+            f"{self.name} {what} while it was open: nothing is written to it before it is put back"
+        )
+
     def _check_process(self) -> None:
         if self._closed:
             raise LogClosed(f"{self.name} was closed here; open it again to go on")
@@ -369,7 +416,7 @@ class Database:
 
 
 class _Thread(threading.local):
-    """How many of our transactions this thread is in, and what it is to do when it is in none."""
+    """How deep in work of ours this thread is, and what it is to do when it is out of it."""
 
     def __init__(self) -> None:
         self.depth = 0
@@ -379,19 +426,28 @@ class _Thread(threading.local):
 _THREAD = _Thread()
 
 
-@contextmanager
-def _busy() -> Iterator[None]:
-    _THREAD.depth += 1
-    try:
-        yield
-    finally:
+class _Busy:
+    """See `busy`."""
+
+    def __enter__(self) -> None:
+        _THREAD.depth += 1
+
+    def __exit__(self, *_: object) -> None:
         _THREAD.depth -= 1
         while _THREAD.later and not _THREAD.depth:
             _THREAD.later.pop()()
 
 
+_BUSY = _Busy()
+
+
+def busy() -> _Busy:
+    """Put off what `when_idle` is to do in this thread: it holds what that may wait for."""
+    return _BUSY
+
+
 def when_idle(act: Callable[[], None]) -> None:
-    """Do something now, or as soon as this thread is in no transaction of ours.
+    """Do something now, or as soon as this thread is no longer `busy`.
 
     For what the garbage collector sets off, at any point: a log that it closes may need the very
     lock that this thread holds, and would wait for it in vain.

@@ -1,19 +1,21 @@
 """The tail journal: what was assigned and is not in the database yet, where a kill cannot reach it.
 
-Each run that is being written has a file ``runs.db-tail-<uuid>`` beside the database, preallocated
-and mapped into memory. An assignment is copied there before it counts as made: from then on its
-bytes belong to the kernel, and outlive the process. Once a flush has committed, the journal begins
-anew; the database's high-water mark, written in the same transaction, tells whoever finds a
-journal left behind which of its records are in already.
+Each run that is being written has a file ``runs.db-tail-<uuid>-<epoch>`` beside the database,
+preallocated and mapped into memory. An assignment is copied there before it counts as made: from
+then on its bytes belong to the kernel, and outlive the process. The copying is one call that no
+other thread and no signal handler can come between, so that it needs no lock.
 
-A file is a header and records::
+The file is made of regions. Assignments go to one of them until it is full or a flush begins; then
+the region rests, closed to writing, until the flush has committed, and is erased and used again.
+While the database cannot be written, more regions are added. A region is::
 
-    magic (8), run (16), base (8), end (8), unused (24)
-    size (4), crc32 (4), what (1), kind (1), form (1), key size (2), time (8), key, value
+    magic (8), run (16), epoch (8), round (8), size (8), base (8), file size (8), crc32 (4)
+    at 72: how many assignments had to be left out, from and to which time (8 each), crc32 (4)
+    at 128: records, and zeros to the end
 
-`base` counts the assignments of the run before the first record here. `end` is where the valid
-records end; it is stored last, in one machine instruction, which is what publishes them. The
-checksum begins from `base`, so that a record of an earlier round never passes for a new one.
+`round` counts the regions as they are used; `base` counts the bytes of records of the run before
+this region's. The database has, in the same transaction as what was flushed, the like count of what
+is in it (`high_water`): so whoever finds a journal left behind knows which records are in already.
 """
 
 from __future__ import annotations
@@ -21,42 +23,39 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import struct
-from collections.abc import Iterator
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from struct import Struct
 from typing import Any, NamedTuple
 from uuid import UUID
 from zlib import crc32
 
-from traininglog.encoding import Stored, encode
-from traininglog.errors import CorruptLog, StoreFailed
+from traininglog.errors import StoreFailed
 from traininglog.sqlite.file import stat_of
+from traininglog.sqlite.records import Batch
 
 SUFFIX = "-tail-"
+DISPLACED = "-displaced-"
+DAMAGED = "-damaged-tail-"
 
-_MAGIC = b"TLTAIL1\0"
-_START = 64
-_BASE, _END = 3, 4  # the positions of these fields, in units of eight bytes
-_FRAME = struct.Struct("<II")
-_HEAD = struct.Struct("<BBBHQ")
-_FLOAT = struct.Struct("<d")
-_INT = struct.Struct("<q")
+REGION = 2**19
+HEADER = 128
 
-_FIRST_SIZE = 2**20
-#: The size up to which a journal grows while the database cannot be written.
-MOST_BYTES = 2**28
+_MAGIC = b"TLTAIL2\0"
+_HEAD = Struct("<8s16sQQQQQ")
+_CHECK = Struct("<I")
+_GAP_AT = 72
+_GAP = Struct("<QQQ")
 
-ENTRY, STATUS = 0, 1
+# A fresh file has room for one region to be written while another is flushed.
+_FIRST_REGIONS = 2
 
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-class Record(NamedTuple):
-    """One assignment."""
-
-    what: int  #: ENTRY or STATUS
-    time: int  #: 0 for a status
-    key: str
-    kind: int
-    stored: Stored
+Gap = tuple[int, int, int]
 
 
 class JournalFull(StoreFailed):
@@ -65,199 +64,493 @@ class JournalFull(StoreFailed):
     code = "journal-full"
 
 
+class _NoRow:
+    """Stands where there is no row at hand: a row of no time."""
+
+    __slots__ = ("_time",)
+
+    def __init__(self) -> None:
+        self._time = object()
+
+
+NO_ROW = _NoRow()
+
+
+class Tail:
+    """Where an assignment goes: what the hottest path of all needs to know, and nothing else.
+
+    `write` raises `ValueError` once the region is full or at rest; whoever meets that asks the
+    writer, who knows why and what to do.
+    """
+
+    __slots__ = ("counters", "numbers", "row", "tag", "write")
+
+    def __init__(self, write: Callable[[bytes], int], tag: int, numbers: dict[str, int]) -> None:
+        self.write = write
+        self.tag = tag
+        self.numbers = numbers  #: key -> head of a float's record
+        self.counters: dict[str, int] = {}  #: key of the status -> head of a count's record
+        self.row: Any = NO_ROW  #: the last one asked for; see `SQLiteLog.__getitem__`
+
+
+def _refuse(_: bytes) -> int:
+    raise ValueError("no region is open")
+
+
+#: Stands where no region is open.
+ASLEEP = Tail(_refuse, 0, {})
+
+
+class Region:
+    """A part of a journal's file, for one round of it."""
+
+    def __init__(self, descriptor: int, offset: int, size: int, *, lasting: bool) -> None:
+        self.offset = offset
+        self.size = size
+        self.lasting = lasting  #: whether it outlives the process
+        self.base = 0
+        self.tag = 0
+        self.length = 0  #: bytes of records, once it rests
+        self.batch = Batch()  #: what was read of it
+        self._descriptor = descriptor
+        self._open: mmap.mmap | _Appended | None = None
+
+    def begin(self, head: tuple[Any, ...], base: int, numbers: dict[str, int]) -> Tail:
+        """Open for records, in an erased region."""
+        uuid, epoch, number, file_size = head
+        values = _MAGIC, uuid, epoch, number, self.size, base, file_size
+        header = _HEAD.pack(*values)
+        self.base = base
+        self.tag = tag_of(header)
+        self.batch = Batch()
+        self._open = _map(self._descriptor, self.offset, self.size)
+        os.pwrite(self._descriptor, header + _CHECK.pack(crc32(header)), self.offset)
+        self._open.seek(HEADER)
+        return Tail(self._open.write, self.tag, numbers)
+
+    def rest(self) -> None:
+        """Close to writing. What is in it stays, and can be read."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+            self.length = len(os.pread(
+                self._descriptor, self.size - HEADER, self.offset + HEADER
+            ).rstrip(b"\0"))  # fmt: skip
+
+    @property
+    def end(self) -> int:
+        """What the base of the next region is, once this one rests."""
+        return self.base + self.length
+
+    @property
+    def written(self) -> int:
+        """How many bytes of records there are now. To be asked for under the writer's lock."""
+        return self.length if self._open is None else self._open.tell() - HEADER
+
+    def read(self, stop: int) -> list[tuple[str, Any]]:
+        """Add to `batch` what was written up to byte `stop`; return what it says of a status."""
+        start = self.batch.size
+        if start >= stop:
+            return []
+        data = os.pread(self._descriptor, stop - start, self.offset + HEADER + start)
+        return self.batch.add(data, self.tag)
+
+    def note_gap(self, gap: Gap) -> None:
+        """Write down, where there is always room, that assignments had to be left out after it."""
+        data = _GAP.pack(*gap)
+        place = self.offset + _GAP_AT
+        os.pwrite(self._descriptor, data + _CHECK.pack(crc32(data, self.tag)), place)
+
+    def erase(self) -> None:
+        """Make it ready for another round: its records are in the database."""
+        # The header last: what has one and is only half erased is known to be in the database.
+        os.pwrite(self._descriptor, bytes(self.length), self.offset + HEADER)
+        os.pwrite(self._descriptor, bytes(HEADER), self.offset)
+        self.length = 0
+        self.batch = Batch()
+
+    def forget(self) -> None:
+        """Drop the mapping, in a forked child whose parent goes on with it."""
+        if self._open is not None:
+            self._open.close()
+
+
 class Journal:
-    """The journal of one run, held by its writer."""
+    """The journal of one run, held by its writer; all but `tail.write` under the writer's lock."""
 
-    def __init__(self, database: Path, uuid: UUID, base: int) -> None:
-        self.path = journal_path(database, uuid)
-        found = stat_of(database)
-        mode = 0o600 if found is None else found.st_mode & 0o777
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._descriptor = os.open(self.path, flags, mode)
+    def __init__(
+        self, path: Path | None, mode: int, uuid: UUID, epoch: int, base: int,
+        numbers: dict[str, int], most_bytes: int,
+    ) -> None:  # fmt: skip
+        self.path = path  #: None: in memory, for a log that does not mind
+        self.tail = ASLEEP
+        self.current: Region | None = None
+        self.waiting: list[Region] = []  #: at rest, the oldest first; still to be flushed
+        self._uuid = uuid
+        self._epoch = epoch
+        self._round = 0
+        self._end = base
+        self._numbers = numbers
+        self._most_bytes = most_bytes
+        self._free: list[Region] = []
+        self._memory: int | None = None  # more room, where the file can have no more
+        self._memory_size = 0
+        self._file_size = 0
+        self._descriptor = _memory_file() if path is None else _make(path, mode)
         try:
-            os.fchmod(
-                self._descriptor, mode
-            )  # whatever the umask: as open as the database, no more
-            self._map(_FIRST_SIZE)
+            for _ in range(_FIRST_REGIONS):
+                self._free.append(self._add(REGION))
         except BaseException:
-            os.close(self._descriptor)
-            self.path.unlink()
+            self.remove()
             raise
-        self._bytes[24:40] = bytes(16)
-        self._bytes[8:24] = uuid.bytes
-        self.begin(base)
-        self._bytes[0:8] = _MAGIC  # last: without it this is not a journal yet
-        self._forms: dict[str, tuple[struct.Struct, struct.Struct, bytes]] = {}
 
-    def _map(self, size: int) -> None:
-        try:
-            # Not sparse: a page that the disk has no room for would kill the process when touched.
-            os.posix_fallocate(self._descriptor, 0, size)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise JournalFull(
-                    f"{self.path} cannot hold what is assigned: {error.strerror}; free space"
-                ) from error
-            raise
-        self._size = size
-        self._bytes = mmap.mmap(self._descriptor, size)
-        self._fields = memoryview(self._bytes).cast("Q")
+    # -- writing ----------------------------------------------------------------------------
 
-    def begin(self, base: int) -> None:
-        """Begin anew: what is in here is in the database, `base` assignments in all."""
-        self._fields[_END] = _START  # first: a kill in between leaves an empty journal
-        self._fields[_BASE] = base
-        self._end = _START
-        self._seed = base & 0xFFFFFFFF
+    def begin(self, need: int = 0) -> None:
+        """Open a region with room for a record of `need` bytes. None may be open.
 
-    def put(self, time: int, key: str, value: Any) -> bool:
-        """Add one assignment, if it is of a float, as most are, and there is room."""
-        if type(value) is not float:
-            return False
-        forms = self._forms.get(key)
-        if forms is None:
-            name = key.encode()
-            body_form = struct.Struct(f"{_HEAD.format}{len(name)}sd")
-            frame_form = struct.Struct(f"{_FRAME.format}{body_form.size}s")
-            forms = self._forms[key] = body_form, frame_form, name
-        body_form, frame_form, name = forms
-        end = self._end
-        stop = end + frame_form.size
-        if stop > self._size:
-            return False
-        body = body_form.pack(ENTRY, 4, 2, len(name), time, name, value)
-        frame_form.pack_into(self._bytes, end, len(body), crc32(body, self._seed), body)
-        self._end = stop
-        self._fields[_END] = stop
-        return True
-
-    def append(self, records: list[tuple[int, int, str, Any]]) -> bool:
-        """Add assignments, given as (what, time, key, value), all or none.
-
-        Returns False, having done nothing, if there is no room.
+        Raises `JournalFull`.
         """
-        end, size, buffer, seed = self._end, self._size, self._bytes, self._seed
-        for what, time, key, value in records:
-            name = key.encode()
-            kind, stored = encode(value)
-            form, data = _to_bytes(stored)
-            body = _HEAD.pack(what, kind, form, len(name), time) + name + data
-            stop = end + 8 + len(body)
-            if stop > size:
-                return False
-            buffer[end:stop] = _FRAME.pack(len(body), crc32(body, seed)) + body
-            end = stop
-        self._end = end
-        self._fields[_END] = end
-        return True
-
-    def grow(self) -> None:
-        """Make room, at most up to `MOST_BYTES`. Raises `JournalFull`."""
-        size = self._size * 2
-        if size > MOST_BYTES:
-            raise JournalFull(
-                f"{self.path} holds {MOST_BYTES >> 20} MiB that the database could not take: "
-                "nothing more can be assigned until it can be written again"
-            )
-        self._unmap()
+        size = -(-(need + HEADER) // REGION) * REGION
+        fitting = [region for region in self._free if region.size >= size]
+        if fitting:
+            region = min(fitting, key=lambda region: (not region.lasting, region.offset))
+            self._free.remove(region)
+        else:
+            region = self._add(size)
+        self._round += 1
+        head = self._uuid.bytes, self._epoch, self._round, self._file_size
         try:
-            self._map(size)
+            self.tail = region.begin(head, self._end, self._numbers)
         except BaseException:
-            self._map(self._size)
+            self._free.append(region)
             raise
+        self.current = region
+
+    def rest(self) -> None:
+        """Let the open region, if there is one, rest, so that it can be flushed."""
+        region, tail = self.current, self.tail
+        self.tail = ASLEEP
+        if region is None:
+            return
+        region.rest()
+        self.current = None
+        self._end = region.end
+        if region.length:
+            self.waiting.append(region)
+        else:
+            region.erase()
+            self._free.append(region)
+        tail.row = NO_ROW  # which may be all that holds its log
+
+    def recycle(self, count: int) -> None:
+        """Make the first `count` regions that wait free: they are in the database."""
+        for region in self.waiting[:count]:
+            region.erase()
+            self._free.append(region)
+        del self.waiting[:count]
+        if not self.idle:
+            return
+        # Nothing is in here: give back what was taken while the database could not be written.
+        if self._memory is not None:
+            os.close(self._memory)
+            self._memory, self._memory_size = None, 0
+        if self._file_size > _FIRST_REGIONS * REGION:
+            os.ftruncate(self._descriptor, _FIRST_REGIONS * REGION)
+            self._file_size = _FIRST_REGIONS * REGION
+        kept = [
+            region for region in self._free
+            if region.lasting and region.offset + region.size <= self._file_size
+        ]  # fmt: skip
+        if sum(region.size for region in kept) < self._file_size:  # a long one was cut
+            kept = [self._region(at, REGION) for at in range(0, self._file_size, REGION)]
+        self._free = kept
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is in it."""
+        return not self.waiting and self.current is None
+
+    @property
+    def vanished(self) -> bool:
+        """Whether somebody has deleted its file."""
+        return self.path is not None and os.fstat(self._descriptor).st_nlink == 0
+
+    @property
+    def volatile(self) -> bool:
+        """Whether some of it would not outlive the process."""
+        return self._memory is not None
+
+    def _region(self, offset: int, size: int) -> Region:
+        return Region(self._descriptor, offset, size, lasting=self.path is not None)
+
+    def _add(self, size: int) -> Region:
+        """Add room. Not sparse: touching a page without room on the disk would kill the process."""
+        if self._file_size + self._memory_size + size > max(self._most_bytes, 2 * REGION, size):
+            raise JournalFull(
+                f"{self.path or 'memory'} holds {self._most_bytes >> 20} MiB (max_pending_bytes) "
+                "that the database could not take: nothing more can be assigned until it can be "
+                "written again"
+            )
+        try:
+            _allocate(self._descriptor, self._file_size, size)
+        except OSError as error:
+            with suppress(OSError):  # what it got so far
+                os.ftruncate(self._descriptor, self._file_size)
+            if error.errno not in _NO_SPACE:
+                raise
+            return self._add_memory(size, error)
+        region = self._region(self._file_size, size)
+        self._file_size += size
+        return region
+
+    def _add_memory(self, size: int, cause: OSError) -> Region:
+        """Add room where the disk has none: for as long as the process lives."""
+        if self._memory is None:
+            self._memory = _memory_file()
+        try:
+            _allocate(self._memory, self._memory_size, size)
+        except OSError:  # a limit on the sizes of files, say, holds for these, too
+            raise JournalFull(
+                f"{self.path} cannot hold what is assigned: {cause.strerror}; free space"
+            ) from cause
+        region = Region(self._memory, self._memory_size, size, lasting=False)
+        self._memory_size += size
+        return region
+
+    # -- the end ----------------------------------------------------------------------------
 
     def remove(self) -> None:
         """Delete the journal: everything in it is in the database."""
-        self.path.unlink(missing_ok=True)
-        self._unmap()
-        os.close(self._descriptor)
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+        self.leave()
 
-    def _unmap(self) -> None:
-        self._fields.release()
-        self._bytes.close()
+    def leave(self) -> None:
+        """Let go of the journal, and leave the file to whoever recovers it."""
+        self.tail = ASLEEP
+        if self.current is not None:
+            self.current.rest()
+            self.current = None
+        self._close()
+
+    def forget(self) -> None:
+        """Let go of what a forked child inherited: it is its parent's."""
+        self.tail = ASLEEP
+        if self.current is not None:
+            self.current.forget()
+        self._close()
+
+    def _close(self) -> None:
+        for descriptor in (self._descriptor, self._memory):
+            if descriptor is not None:
+                os.close(descriptor)
 
 
-def journal_path(database: Path, uuid: UUID) -> Path:
+class _Appended:
+    """Stands in for a mapping where a file system has none: one write to the file a record."""
+
+    def __init__(self, descriptor: int, offset: int, size: int) -> None:
+        self._descriptor = descriptor
+        self._offset = offset
+        self._size = size
+        self._at = 0
+        self._closed = False
+        self._lock = threading.RLock()
+
+    def write(self, data: bytes) -> int:
+        with self._lock:
+            if self._closed or self._at + len(data) > self._size:
+                raise ValueError("no room")
+            try:
+                written = os.pwrite(self._descriptor, data, self._offset + self._at)
+            except OSError as error:
+                if error.errno in _NO_SPACE:
+                    raise ValueError("no room") from error
+                raise
+            if written < len(data):  # the disk became full: take the part back
+                os.pwrite(self._descriptor, bytes(written), self._offset + self._at)
+                raise ValueError("no room")
+            self._at += written
+            return written
+
+    def seek(self, at: int) -> None:
+        self._at = at
+
+    def tell(self) -> int:
+        return self._at
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+
+
+def _map(descriptor: int, offset: int, size: int) -> mmap.mmap | _Appended:
+    # All pages at once: to meet them one by one would be a fault every hundred assignments.
+    flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
+    try:
+        return mmap.mmap(descriptor, size, flags=flags, offset=offset)
+    except OSError as error:
+        if error.errno not in (errno.ENODEV, errno.EOPNOTSUPP, errno.EINVAL, errno.EACCES):
+            raise
+        return _Appended(descriptor, offset, size)
+
+
+def _allocate(descriptor: int, offset: int, size: int) -> None:
+    try:
+        os.posix_fallocate(descriptor, offset, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise
+        zeros = bytes(2**16)  # written out, there is room for it as well
+        for at in range(offset, offset + size, len(zeros)):
+            if os.pwrite(descriptor, zeros, at) < len(zeros):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+
+
+def _make(path: Path, mode: int) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    descriptor = os.open(path, flags, mode)
+    os.fchmod(descriptor, mode)  # whatever the umask: as open as the database, no more
+    return descriptor
+
+
+def _memory_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("traininglog", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def mode_of(database: Path) -> int:
+    """Return the mode that the journals beside a database get: the database's own."""
+    found = stat_of(database)
+    return 0o600 if found is None else found.st_mode & 0o777
+
+
+# -- reading what is left of one ----------------------------------------------------------------
+
+
+class Left(NamedTuple):
+    """A journal beside a database, as its name tells."""
+
+    path: Path
+    uuid: UUID
+    epoch: int
+    displaced_at: int | None  #: up to where the run's next writer has taken it over
+
+
+class LeftRegion(NamedTuple):
+    """What is left of one region."""
+
+    base: int
+    tag: int
+    data: bytes  #: records
+    gap: Gap | None
+
+
+class Contents(NamedTuple):
+    """What is left of a journal."""
+
+    regions: list[LeftRegion]  #: in the order in which they were used
+    damage: str | None  #: what is wrong with the file as a whole; for people
+
+
+def journal_path(database: Path, uuid: UUID, epoch: int) -> Path:
     """Return where the journal of a run is: beside the file that a link leads to."""
     real = database.resolve()
-    return real.with_name(f"{real.name}{SUFFIX}{uuid.hex}")
+    return real.with_name(f"{real.name}{SUFFIX}{uuid.hex}-{epoch}")
 
 
-def journals_beside(database: Path) -> Iterator[tuple[UUID, Path]]:
-    """Return the journals that lie beside a database, with their runs."""
+def displaced_path(journal: Path, position: int) -> Path:
+    """Return the name of a journal whose run somebody else has taken over, up to a position."""
+    head, _, rest = journal.name.rpartition(SUFFIX)
+    return journal.with_name(f"{head}{DISPLACED}{rest}-{position}")
+
+
+def damaged_path(journal: Path) -> Path:
+    """Return the name under which a damaged journal is kept."""
+    for kind in (SUFFIX, DISPLACED):
+        head, found, rest = journal.name.rpartition(kind)
+        if found:
+            return journal.with_name(f"{head}{DAMAGED}{rest}")
+    return journal
+
+
+def journals_beside(database: Path) -> Iterator[Left]:
+    """Return the journals that lie beside a database."""
     real = database.resolve()
-    prefix = real.name + SUFFIX
     with os.scandir(real.parent) as entries:
-        names = [entry.name for entry in entries if entry.name.startswith(prefix)]
-    for name in sorted(names):
-        digits = name.removeprefix(prefix)
-        if len(digits) == 32 and not set(digits) - set("0123456789abcdef"):
-            yield UUID(digits), real.with_name(name)
+        names = sorted(entry.name for entry in entries if entry.name.startswith(real.name + "-"))
+    for name in names:
+        for kind, parts in ((SUFFIX, 2), (DISPLACED, 3)):
+            words = name.removeprefix(real.name + kind).split("-")
+            if not name.startswith(real.name + kind) or len(words) != parts:
+                continue
+            digits, *numbers = words
+            if (
+                len(digits) == 32
+                and not set(digits) - set("0123456789abcdef")
+                and all(number.isascii() and number.isdecimal() for number in numbers)
+            ):
+                position = int(numbers[1]) if parts == 3 else None
+                yield Left(real.with_name(name), UUID(digits), int(numbers[0]), position)
 
 
-def read_journal(path: Path) -> tuple[int, list[Record]]:
-    """Return the base and the records of a journal that nobody writes to.
+def damaged_beside(database: Path) -> list[Path]:
+    """Return the journals beside a database that were kept because they are damaged."""
+    real = database.resolve()
+    return sorted(real.parent.glob(f"{_escaped(real.name)}{DAMAGED}*"))
 
-    A journal that was being made when its process died has none. Raises `CorruptLog` where a record
-    that was published does not fit its checksum; those before it are in the error's `records`.
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+def tag_of(header: bytes) -> int:
+    """Return the tag of a region's records, by its header; no flipped bit makes its top byte 0."""
+    return crc32(header) | 0xC0000000
+
+
+def read_journal(path: Path) -> Contents:
+    """Return what is in a journal. Whoever writes it may go on meanwhile.
+
+    One that was being made when its process died has nothing in it. Raises `FileNotFoundError`.
     """
-    data = path.read_bytes()
-    if len(data) < _START or data[:8] != _MAGIC:
-        return 0, []
-    base, end = struct.unpack_from("<QQ", data, 24)
-    records: list[Record] = []
-    at = _START
-    while at < end:
-        record = _record_at(data, at, end, base & 0xFFFFFFFF)
-        if record is None:
-            raise DamagedJournal(
-                f"{path} is damaged after {len(records)} of its assignments", base, records
-            )
-        at, found = record
-        records.append(found)
-    return base, records
+    content = path.read_bytes()
+    found: list[tuple[int, LeftRegion]] = []
+    damage = None
+    wanted_size = 0
+    at = 0
+    while at < len(content):
+        header = content[at : at + _HEAD.size]
+        if not header.strip(b"\0"):
+            at += REGION
+            continue
+        check = content[at + _HEAD.size : at + _HEAD.size + 4]
+        if len(header) < _HEAD.size or check != _CHECK.pack(crc32(header)):
+            # One that was being written as the process died has no records after it.
+            if content[at + HEADER : at + REGION].strip(b"\0"):
+                damage = f"{path} is damaged: a region of it has no header"
+            at += REGION
+            continue
+        magic, _, _, number, size, base, file_size = _HEAD.unpack(header)
+        if magic != _MAGIC:
+            return Contents([], f"{path} is of a version of traininglog that this one is not")
+        wanted_size = max(wanted_size, file_size)
+        data = content[at + HEADER : at + size].rstrip(b"\0")
+        tag = tag_of(header)
+        found.append((number, LeftRegion(base, tag, data, _gap(content, at, tag))))
+        at += size
+    if len(content) < wanted_size:
+        damage = f"{path} is damaged: it was cut short"
+    found.sort(key=lambda pair: pair[0])
+    return Contents([region for _, region in found], damage)
 
 
-class DamagedJournal(CorruptLog):
-    """A journal with a record that is not what was written; `records` are those before it."""
-
-    def __init__(self, message: str, base: int, records: list[Record]) -> None:
-        super().__init__(message)
-        self.base = base
-        self.records = records
-
-
-def _record_at(data: bytes, at: int, end: int, seed: int) -> tuple[int, Record] | None:
-    if at + 8 + _HEAD.size > min(end, len(data)):
+def _gap(content: bytes, at: int, tag: int) -> Gap | None:
+    data = content[at + _GAP_AT : at + _GAP_AT + _GAP.size]
+    check = content[at + _GAP_AT + _GAP.size : at + _GAP_AT + _GAP.size + 4]
+    if not data.strip(b"\0") or check != _CHECK.pack(crc32(data, tag)):
         return None
-    size, checksum = _FRAME.unpack_from(data, at)
-    stop = at + 8 + size
-    if stop > min(end, len(data)) or crc32(data[at + 8 : stop], seed) != checksum:
-        return None
-    what, kind, form, key_size, time = _HEAD.unpack_from(data, at + 8)
-    start = at + 8 + _HEAD.size
-    key = data[start : start + key_size].decode()
-    stored = _from_bytes(form, data[start + key_size : stop])
-    return stop, Record(what, time, key, kind, stored)
-
-
-def _to_bytes(stored: Stored) -> tuple[int, bytes]:
-    if stored is None:
-        return 0, b""
-    if isinstance(stored, int):
-        return 1, _INT.pack(stored)
-    if isinstance(stored, float):
-        return 2, _FLOAT.pack(stored)
-    if isinstance(stored, str):
-        return 3, stored.encode()
-    return 4, stored
-
-
-def _from_bytes(form: int, data: bytes) -> Stored:
-    if form == 0:
-        return None
-    if form == 1:
-        return int(_INT.unpack(data)[0])
-    if form == 2:
-        return float(_FLOAT.unpack(data)[0])
-    return data.decode() if form == 3 else data
+    return _GAP.unpack(data)

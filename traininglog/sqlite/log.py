@@ -17,10 +17,13 @@ from traininglog.config import setting
 from traininglog.encoding import HIDDEN
 from traininglog.errors import InvalidKey, RunNotFound
 from traininglog.lineage import Ancestor, new_status, new_uuid
+from traininglog.rows import RowSlice, Status
 from traininglog.sql import reading, writing
 from traininglog.sql.reading import Chain
 from traininglog.sqlite.database import Database, when_idle
+from traininglog.sqlite.fast import FastRow, FastStatus
 from traininglog.sqlite.file import MEMORY, locate
+from traininglog.sqlite.journal import ASLEEP
 from traininglog.sqlite.recovery import recover
 from traininglog.sqlite.writer import Writer
 from traininglog.values import MAX_TIME, check_key, check_time, check_uuid
@@ -32,8 +35,8 @@ class SQLiteLog(TrainingLogBase):
     """A training log in one SQLite file, beside any number of other runs.
 
     What is assigned can be read from this object at once, and from any other process after a
-    flush: every 10,000 assignments or quarter of a second (checked as one assigns), on `flush` and
-    `close`, and when the log or the interpreter goes away without a `close`.
+    flush, which a thread does every quarter of a second, and `flush`, `close` and the end of the
+    log or of the interpreter do, too.
 
     Any number of processes may write runs of their own to the same file and read every one; they
     wait for each other for the milliseconds that a flush takes.
@@ -49,10 +52,19 @@ class SQLiteLog(TrainingLogBase):
             ``"buffered"``: without the journal that sees to it. ``"power"``: as the first, and
             every flush waits for the disk.
         readonly: Never write; the file may then be of a newer schema, or not writable.
+        takeover: Take the run from a process that is writing it. That one gets `RunTakenOver`; what
+            it had assigned so far is in the run, what it assigns afterwards becomes another one.
         max_value_bytes: The size that one text, bytes, array or container may have.
+        max_pending_bytes: How much may wait, in the journal and in memory, while the file cannot be
+            written.
+        on_full: What to do with an assignment beyond that: ``"raise"``, or ``"drop"`` it and tell
+            how many from which to which time in ``status["_dropped"]``.
+        allow_network: Write even on a network file system, which is unsafe.
 
     Raises:
         RunNotFound: The file does not hold the run.
+        RunBusy: At the first assignment: another process is writing the run.
+        NetworkFileSystem: The file is on one, and would be written.
         NotATrainingLog, StoreNotFound, StoreUnwritable, SchemaTooNew: The file cannot be used; it
             was left as it is.
 
@@ -67,9 +79,17 @@ class SQLiteLog(TrainingLogBase):
         at: int | None = None,
         durability: str | None = None,
         readonly: bool = False,
+        takeover: bool = False,
         max_value_bytes: int | None = None,
+        max_pending_bytes: int | None = None,
+        on_full: str | None = None,
+        allow_network: bool | None = None,
     ) -> None:
-        durability = setting("durability", durability)
+        options = {
+            "durability": setting("durability", durability),
+            "max_pending_bytes": setting("max_pending_bytes", max_pending_bytes),
+            "on_full": setting("on_full", on_full),
+        }
         self._max_value_bytes = setting("max_value_bytes", max_value_bytes)
         path = (
             database.absolute()
@@ -78,14 +98,18 @@ class SQLiteLog(TrainingLogBase):
         )
         wanted = None if uuid is None else check_uuid(uuid)
         point = None if at is None else check_time(at)
-        if wanted is None and (readonly or resume or at is not None):
+        if wanted is None and (readonly or resume or takeover or at is not None):
             raise ValueError("name the run to open: uuid=... (a Store lists the runs of a file)")
         if readonly and (resume or at is not None):
             raise ValueError("resuming writes a new run: leave out readonly=True")
-        opened = Database(path, readonly=readonly, create=wanted is None)
+        if takeover and (readonly or resume or at is not None):
+            raise ValueError("takeover=True goes on writing the run itself: leave out the others")
+        opened = Database(
+            path, readonly=readonly, create=wanted is None, allow_network=allow_network
+        )
         try:
             recover(opened)
-            self._start(opened, wanted or new_uuid(), durability=durability)
+            self._start(opened, wanted or new_uuid(), options, takeover=takeover)
             if wanted is None:
                 self._writer.create(new_status())
             else:
@@ -96,15 +120,18 @@ class SQLiteLog(TrainingLogBase):
             opened.close()
             raise
 
-    def _start(self, database: Database, uuid: UUID, *, durability: str) -> None:
+    def _start(
+        self, database: Database, uuid: UUID, options: dict[str, Any], *, takeover: bool = False
+    ) -> None:
         self._database = database
-        self._durability = durability
+        self._options = options
         why_readonly = None
         if database.readonly:
             why_readonly = f"run {uuid.hex} was opened with readonly=True: open it without to write"
-        self._writer = Writer(database, uuid, durability=durability, why_readonly=why_readonly)
-        # Not a method that calls it: that would be a tenth of what an assignment costs.
-        self._assign = self._writer.assign  # type: ignore[method-assign]
+        self._writer = Writer(
+            database, uuid, why_readonly=why_readonly, takeover=takeover, **options
+        )
+        self._tail = ASLEEP
         self._chain: Chain | None = None
         self._chain_token: object = None
         # Not __del__: this also runs at the interpreter's end, while what it needs is still there.
@@ -177,8 +204,32 @@ class SQLiteLog(TrainingLogBase):
 
     # -- writing ----------------------------------------------------------------------------
 
+    def __getitem__(self, time: Any) -> Any:
+        """Return the row at a time, or with a slice a view of the rows from ``a`` up to ``b``."""
+        # A loop asks for the same row once a key. That it is the very same int also means that it
+        # was checked.
+        row = self._tail.row
+        if row._time is time:
+            return row
+        if isinstance(time, slice):
+            return RowSlice(self, time)
+        tail = self._writer.tail
+        row = FastRow(self, check_time(time), tail)
+        if tail is not ASLEEP:  # whose row nobody would drop
+            self._tail = tail
+            tail.row = row
+        return row
+
+    @property
+    def status(self) -> Status:
+        """What is known of the run as a whole: a mutable mapping, not bound to a time."""
+        return FastStatus(self)
+
     def _write(self, rows: Rows) -> None:
         self._writer.write(rows)
+
+    def _assign(self, time: int, key: str, value: Any) -> None:
+        self._writer.assign(time, key, value)
 
     def _write_status(self, values: dict[str, Any]) -> None:
         self._writer.write_status(values)
@@ -206,17 +257,10 @@ class SQLiteLog(TrainingLogBase):
                 self._chain, self._chain_token = chain, token
             yield connection, chain
 
-    def _pending_rows(self, low: int = 0, high: int = MAX_TIME) -> Rows:
-        """Return what is not flushed. To be taken before the file is read: a flush in between then
-        shows a value twice, which does no harm, and not never."""
-        writer = self._writer
-        with writer.lock:
-            return {at: dict(row) for at, row in writer.pending.items() if low <= at <= high}
-
     def _read_status(self) -> dict[str, Any]:
         writer = self._writer
         writer.check_open()
-        status = writer.status
+        status = writer.status()
         if status is not None:
             return status
         assert writer.run_id is not None  # noqa: S101 - else its status would be known
@@ -229,9 +273,9 @@ class SQLiteLog(TrainingLogBase):
             name = check_key(key)
         except InvalidKey:  # so it cannot be there; the database might not even take the question
             raise KeyError(key) from None
-        row = self._writer.pending.get(time)
-        if row is not None and name in row:
-            value = row[name]
+        found = self._writer.pending_value(time, name)
+        if found is not None:
+            (value,) = found
         else:
             with self._reading() as (connection, chain):
                 value = reading.read_value(connection, chain, time, name)
@@ -240,7 +284,7 @@ class SQLiteLog(TrainingLogBase):
         return value
 
     def _read_row(self, time: int) -> dict[str, Any]:
-        pending = self._pending_rows(time, time).get(time, {})
+        pending = self._writer.pending_row(time)
         with self._reading() as (connection, chain):
             seen = reading.read_row(connection, chain, time) | pending
             order = self._key_order(connection, chain) if seen else []
@@ -248,11 +292,11 @@ class SQLiteLog(TrainingLogBase):
 
     def _key_order(self, connection: Connection, chain: Chain) -> list[str]:
         """Return all keys of the lineage as first seen; what is not flushed may hold new ones."""
-        return list(dict.fromkeys([*chain.order(connection), *self._writer.keys]))
+        return list(dict.fromkeys([*chain.order(connection), *self._writer.numbers]))
 
     def _read_times(self, start: int | None, stop: int | None) -> list[int]:
         low, high = _bounds(start, stop)
-        pending = self._pending_rows(low, high)
+        pending = self._writer.pending_rows(low, high)
         with self._reading() as (connection, chain):
             found, doubtful = reading.read_times(connection, chain, low, high)
         doubtful.update(pending)
@@ -266,7 +310,7 @@ class SQLiteLog(TrainingLogBase):
         self, keys: list[str] | None, start: int | None, stop: int | None, *, lineage: bool
     ) -> list[Column]:
         low, high = _bounds(start, stop)
-        pending = self._pending_rows(low, high)
+        pending = self._writer.pending_rows(low, high)
         if keys is not None:
             pending = {
                 time: {key: value for key, value in row.items() if key in keys}
@@ -283,7 +327,7 @@ class SQLiteLog(TrainingLogBase):
             )
 
     def _read_keys(self) -> list[str]:
-        pending = layer_of_rows(self._pending_rows().items())
+        pending = layer_of_rows(self._writer.pending_rows(0, MAX_TIME).items())
         with self._reading() as (connection, chain):
             found, doubtful = reading.read_keys(connection, chain)
             order = self._key_order(connection, chain)
@@ -295,7 +339,7 @@ class SQLiteLog(TrainingLogBase):
         return [key for key in order if key in sure]
 
     def _last_time(self) -> int | None:
-        pending = self._pending_rows()
+        pending = self._writer.pending_rows(0, MAX_TIME)
         below = MAX_TIME
         while True:
             waiting = max((time for time in pending if time <= below), default=-1)
@@ -320,21 +364,26 @@ class SQLiteLog(TrainingLogBase):
                 "a log in SQLite's :memory: cannot be pickled or copied: it is nowhere but in this "
                 "object; use a file, or TrainingLog"
             )
-        return _restore, (str(path), self.state_dict(), self._durability, self._max_value_bytes)
+        allow_network = self._database.allow_network
+        return _restore, (
+            str(path), self.state_dict(), self._options, self._max_value_bytes, allow_network
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"<SQLiteLog {self.h_uuid} in {self._database.name}>"
 
 
-def _restore(path: str, state: dict[str, Any], durability: str, limit: int) -> SQLiteLog:
+def _restore(
+    path: str, state: dict[str, Any], options: dict[str, Any], limit: int, allow_network: bool
+) -> SQLiteLog:
     """Unpickle: open the file, to stand where the state says as a child made when first written."""
     log = SQLiteLog.__new__(SQLiteLog)
     log._max_value_bytes = limit
     uuid, at, status = log._checked_state(state)
-    database = Database(Path(path), readonly=False)
+    database = Database(Path(path), readonly=False, allow_network=allow_network)
     try:
         recover(database)
-        log._start(database, new_uuid(), durability=durability)
+        log._start(database, new_uuid(), options)
         log._find(uuid)
     except BaseException:
         database.close()

@@ -1,8 +1,10 @@
 """Who is alive: a lock per run that the kernel drops when its process dies.
 
-Beside ``runs.db`` lies an empty file, ``runs.db-owners``. A process that writes run number n holds
-a POSIX record lock on byte n of it. Nothing is ever written there, nothing has to be cleaned up,
-and no clock or heartbeat is involved: whoever asks tries the lock.
+Beside ``runs.db`` lies an empty file, ``runs.db-owners``. A process that writes run number n, for
+the e-th time that anybody does, holds a POSIX record lock on byte n + e * 2**32 of it. Nothing is
+ever written there, nothing has to be cleaned up, and no clock or heartbeat is involved: whoever
+asks tries the lock. With the epoch in it, whoever takes a run over from a live process can hold a
+lock that says so.
 
 Why record locks: they belong to the process, so a forked child does not inherit them. Their trap is
 that closing *any* descriptor of the file drops all of them, hence one `Owners` a file and process.
@@ -19,8 +21,15 @@ from pathlib import Path
 
 _PATIENCE = 1.0  # seconds; a prober holds the byte for microseconds
 
-#: Added to a run's number: the byte that stands for putting back what its dead writer left.
-RECOVERY = 2**40
+
+def writer_byte(run_id: int, epoch: int) -> int:
+    """Return the byte that stands for writing a run in one of its epochs."""
+    return run_id + (epoch << 32)
+
+
+def changing_byte(run_id: int) -> int:
+    """Return the byte that stands for changing who writes a run, or for doing a dead one's work."""
+    return run_id + 2**62
 
 
 class Owners:
@@ -32,7 +41,7 @@ class Owners:
         self._lock = threading.RLock()
         self._descriptor: int | None = None
         self._only_looks = False  # the descriptor is for reading: this user may not write
-        self._held: dict[int, int] = {}  # run -> how many logs of this process write it
+        self._held: dict[int, int] = {}  # byte -> how often
 
     @staticmethod
     def of(database: Path) -> Owners:
@@ -45,40 +54,40 @@ class Owners:
                 owners = _REGISTRY[path] = Owners(path)
             return owners
 
-    def take(self, run: int) -> bool:
-        """Say that this process writes a run. Returns False if another one does."""
+    def take(self, byte: int) -> bool:
+        """Lock a byte for this process. Returns False if another one has it."""
         with self._lock:
-            if run not in self._held:
+            if byte not in self._held:
                 descriptor = self._open(create=True)
                 assert descriptor is not None  # noqa: S101 - it was created
                 deadline = time.monotonic() + _PATIENCE
-                while not _try_lock(descriptor, fcntl.LOCK_EX, run):
+                while not _try_lock(descriptor, fcntl.LOCK_EX, byte):
                     if time.monotonic() > deadline:
                         return False
                     time.sleep(0.002)
-            self._held[run] = self._held.get(run, 0) + 1
+            self._held[byte] = self._held.get(byte, 0) + 1
             return True
 
-    def release(self, run: int) -> None:
+    def release(self, byte: int) -> None:
         """Take back one `take`."""
         with self._lock:
-            count = self._held.pop(run, 0)
+            count = self._held.pop(byte, 0)
             if count > 1:
-                self._held[run] = count - 1
+                self._held[byte] = count - 1
             elif count == 1 and self._descriptor is not None:
-                fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, run)
+                fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, byte)
 
-    def alive(self, run: int) -> bool:
-        """Tell whether some process, this one included, writes a run now."""
+    def alive(self, byte: int) -> bool:
+        """Tell whether some process, this one included, has locked a byte."""
         with self._lock:
-            if run in self._held:
+            if byte in self._held:
                 return True
             descriptor = self._open(create=False)
             if descriptor is None:
                 return False
-            if not _try_lock(descriptor, fcntl.LOCK_SH, run):
+            if not _try_lock(descriptor, fcntl.LOCK_SH, byte):
                 return True
-            fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, run)
+            fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, byte)
             return False
 
     def _open(self, *, create: bool) -> int | None:
@@ -135,9 +144,9 @@ _REGISTRY: weakref.WeakValueDictionary[Path, Owners] = weakref.WeakValueDictiona
 _REGISTRY_LOCK = threading.Lock()
 
 
-def _try_lock(descriptor: int, kind: int, run: int) -> bool:
+def _try_lock(descriptor: int, kind: int, byte: int) -> bool:
     try:
-        fcntl.lockf(descriptor, kind | fcntl.LOCK_NB, 1, run)
+        fcntl.lockf(descriptor, kind | fcntl.LOCK_NB, 1, byte)
     except (BlockingIOError, PermissionError):  # EAGAIN on Linux, EACCES elsewhere
         return False
     return True

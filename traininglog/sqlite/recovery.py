@@ -1,9 +1,12 @@
 """Putting back what a dead process had assigned: its journal into the database, once.
 
-Whoever opens a database does it. A journal's owner is dead if nobody holds the lock of its run;
-whoever takes that lock replays the records past the database's high-water mark, in one transaction
-that also moves the mark, and then removes the journal. Killed at any point in between, it leaves
-everything to the next one.
+Whoever opens a database does it. A journal's owner is dead if nobody holds its lock; whoever then
+holds the run's `changing_byte` replays the records past the database's high-water mark, in one
+transaction that also moves the mark, and removes the journal. Killed at any point in between, it
+leaves everything to the next one.
+
+A journal may also be that of a writer from whom the run was taken. What that one assigned after it
+contradicts what its successor did, and is not thrown away either: it becomes a run of its own.
 """
 
 from __future__ import annotations
@@ -11,25 +14,42 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID, uuid5
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
-from traininglog.encoding import HIDDEN, decode
-from traininglog.errors import StoreFailed, StoreLocked, StoreUnwritable, TrainingLogWarning
+from traininglog.encoding import HIDDEN
+from traininglog.errors import (
+    NetworkFileSystem,
+    StoreFailed,
+    StoreLocked,
+    StoreUnwritable,
+    TrainingLogWarning,
+)
+from traininglog.lineage import BEFORE_ALL
 from traininglog.sql import reading, writing
-from traininglog.sql.tables import REVISION
+from traininglog.sql.tables import REVISION, runs
+from traininglog.sqlite import failures
 from traininglog.sqlite.database import Database
-from traininglog.sqlite.failures import PATIENCE
+from traininglog.sqlite.file import free_name
 from traininglog.sqlite.journal import (
-    STATUS,
-    DamagedJournal,
-    Record,
+    Contents,
+    Gap,
+    Left,
+    damaged_path,
+    displaced_path,
     journals_beside,
     read_journal,
 )
-from traininglog.sqlite.owners import RECOVERY, Handover, Owners
+from traininglog.sqlite.origin import origin
+from traininglog.sqlite.owners import Handover, Owners, changing_byte, writer_byte
+from traininglog.sqlite.records import Batch, DamagedRecord
+
+#: Where the status tells what had to be left out because nothing could hold it.
+DROPPED = "_dropped"
 
 
 def recover(database: Database) -> None:
@@ -37,114 +57,218 @@ def recover(database: Database) -> None:
     if database.path is None or database.revision != REVISION:
         return
     owners = Owners.of(database.path)
-    dead = list(_dead(database, owners, database.path))
+    dead = _dead(database, owners, database.path)
     if not dead:
         return
     try:
         if database.readonly:
             # Who only reads wants to see what was assigned, too; and may not be able to do this.
-            writable = Database(database.path, readonly=False)
+            writable = Database(database.path, readonly=False, allow_network=database.allow_network)
             try:
                 _recover_all(writable, owners, dead)
             finally:
                 writable.close()
         else:
             _recover_all(database, owners, dead)
-    except (StoreUnwritable, StoreLocked, StoreFailed, PermissionError) as error:
+    except (
+        StoreUnwritable, StoreLocked, StoreFailed, NetworkFileSystem, PermissionError,
+    ) as error:  # fmt: skip
+        some = next(iter(dead.values()))
         warnings.warn(
-            f"{error}; what a killed process had assigned last is in {dead[0][1]} and will be put "
+            f"{error}; what a killed process had assigned last is in {some} and will be put "
             "back when the file can be written",
             TrainingLogWarning,
             stacklevel=4,
         )
 
 
-def _dead(database: Database, owners: Owners, path: Path) -> Iterator[tuple[int, Path]]:
-    """Return the runs, with their journals, whose writer is gone."""
-    for uuid, journal in journals_beside(path):
+@contextmanager
+def changing(owners: Owners, run_id: int) -> Iterator[None]:
+    """Be the only one, of all processes, who changes whose a run is. Raises `StoreLocked`."""
+    byte = changing_byte(run_id)
+    with Handover.lock:
+        deadline = time.monotonic() + failures.PATIENCE
+        while not owners.take(byte):
+            if time.monotonic() > deadline:
+                raise StoreLocked("what a process left behind is being recovered by another one")
+        try:
+            yield
+        finally:
+            owners.release(byte)
+
+
+def _dead(database: Database, owners: Owners, path: Path) -> dict[int, Path]:
+    """Return the runs that a dead writer has left something of, each with one of its journals."""
+    found = {}
+    for left in journals_beside(path):
         with database.read() as connection:
-            row = writing.find_run(connection, uuid.hex)
-        if row is None:  # the run was deleted; or this is about a run of a database that was here
-            continue
-        if owners.alive(row.id):
-            # By its writer; or it is being recovered: then wait, to see it recovered.
-            deadline = time.monotonic() + PATIENCE
-            while owners.alive(row.id + RECOVERY) and time.monotonic() < deadline:
-                time.sleep(0.002)
-        else:
-            yield row.id, journal
+            row = writing.find_run(connection, left.uuid.hex)
+        # Without a run, it was deleted; or this is about a run of a database that was here before.
+        if row is not None and not owners.alive(writer_byte(row.id, left.epoch)):
+            found[row.id] = left.path
+    return found
 
 
-def _recover_all(database: Database, owners: Owners, dead: list[tuple[int, Path]]) -> None:
-    for run_id, path in dead:
-        with Handover.lock:
-            turn = run_id + RECOVERY
-            deadline = time.monotonic() + PATIENCE
-            while not owners.take(turn):
-                if time.monotonic() > deadline:
-                    raise StoreLocked(f"{path} is being recovered by another process")
-            try:
-                if not owners.alive(run_id) and owners.take(run_id):
-                    try:
-                        recover_run(database, run_id, path)
-                    finally:
-                        owners.release(run_id)
-            finally:
-                owners.release(turn)
+def _recover_all(database: Database, owners: Owners, dead: dict[int, Path]) -> None:
+    for run_id in dead:
+        with changing(owners, run_id):
+            recover_run(database, owners, run_id)
 
 
-def recover_run(database: Database, run_id: int, path: Path) -> None:
-    """Replay a journal, if it is there. To be called by whoever holds the lock of its run."""
+def recover_run(database: Database, owners: Owners, run_id: int) -> None:
+    """Replay what dead writers left of a run. To be called while `changing` it."""
+    assert database.path is not None  # noqa: S101 - beside which there is a journal
+    with database.read() as connection:
+        uuid = connection.scalar(select(runs.c.uuid).where(runs.c.id == run_id))
+    if uuid is None:
+        return
+    for left in sorted(journals_beside(database.path), key=lambda left: left.epoch):
+        if left.uuid.hex == uuid and not owners.alive(writer_byte(run_id, left.epoch)):
+            _recover_journal(database, run_id, left)
+
+
+def _recover_journal(database: Database, run_id: int, left: Left) -> None:
     try:
-        base, records = read_journal(path)
-        damage = None
+        contents = read_journal(left.path)
     except FileNotFoundError:
         return
-    except DamagedJournal as error:
-        base, records, damage = error.base, error.records, error
-    gap = False
-    if records:
-        with database.write() as connection:
-            mark = writing.high_water(connection, run_id)
-            # After a power cut the database may be at an earlier point than the journal begins at:
-            # what is left is then a prefix, and must stay one.
-            gap = base > mark
-            if not gap:
-                _replay(connection, run_id, records[mark - base :], base + len(records))
-    if damage is None and not gap:
-        path.unlink(missing_ok=True)
-        return
-    kept = path.with_name(path.name.replace("-tail-", "-damaged-tail-"))
-    path.rename(kept)
-    warnings.warn(
-        f"{damage or f'{path} does not follow on what is in the database'}: the rest of what was "
-        f"assigned last is lost; the journal is kept as {kept}",
-        TrainingLogWarning,
-        stacklevel=5,
+    notice = None
+    damage = contents.damage
+    if contents.regions or damage:
+        # Durable, as what is put back is then deleted where it was.
+        with database.write(durable=True) as connection:
+            row = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
+            if row is None:
+                return
+            if left.epoch < row.epoch:
+                tail = _read_tail(contents, left.displaced_at)
+                notice = _put_aside(connection, row, left, tail)
+            else:
+                tail = _read_tail(contents, row.high_water)
+                _replay(connection, run_id, tail)
+            damage = damage or (tail.damage and f"{left.path} {tail.damage}")
+    if damage is None:
+        left.path.unlink(missing_ok=True)
+    else:
+        kept = damaged_path(left.path)
+        if kept.exists():
+            kept = free_name(kept, "again")
+        left.path.rename(kept)
+        notice = (
+            f"{damage}: the rest of what was assigned last is lost; the journal is kept as {kept}"
+        )
+    if notice:
+        warnings.warn(notice, TrainingLogWarning, stacklevel=6)
+
+
+class _Tail(NamedTuple):
+    """What a journal holds past a position."""
+
+    batch: Batch
+    end: int
+    gap: Gap | None
+    damage: str | None  #: why there may be more; for people
+
+
+def _read_tail(contents: Contents, start: int | None) -> _Tail:
+    """Read the records of a journal past a position (None: all)."""
+    regions = contents.regions
+    batch = Batch()
+    if not regions:
+        return _Tail(batch, start or 0, None, None)
+    if start is None:
+        start = regions[0].base
+    # What comes before the region in which `start` is was flushed, and may be half erased.
+    first = max((at for at, region in enumerate(regions) if region.base <= start), default=0)
+    position = start
+    gap = None
+    for region in regions[first:]:
+        if region.base > position:
+            # After a power cut, the database may be at an earlier point than the journal begins
+            # at; or a region in between is damaged. What is put back must stay a prefix.
+            return _Tail(batch, position, gap, "does not follow on what is in the database")
+        before = batch.size
+        skip = position - region.base
+        try:
+            batch.add(region.data, region.tag, skip)
+        except DamagedRecord as error:
+            position += batch.size - before
+            torn = error.torn
+            said = None if torn else "is damaged"
+            return _Tail(batch, position, gap, said)
+        position += batch.size - before
+        gap = region.gap
+    return _Tail(batch, position, gap, None)
+
+
+def _replay(connection: Connection, run_id: int, tail: _Tail) -> None:
+    batch = tail.batch
+    known = reading.read_run_keys(connection, run_id)
+    fresh = {name: number for number, name in batch.names.items() if name not in known}
+    writing.save_keys(connection, run_id, fresh)
+    writing.save_cells(connection, run_id, batch.rows)
+    status = dict(batch.status)
+    if tail.gap is not None:
+        before = status.get(DROPPED) or reading.read_status(connection, run_id).get(DROPPED)
+        status[DROPPED] = [*(before or ()), described(tail.gap)]
+    writing.save_status(connection, run_id, status, batch.renewed)
+    if batch.size:
+        writing.update_run(connection, run_id, {"high_water": tail.end})
+
+
+def described(gap: Gap) -> dict[str, int]:
+    """Return what the status says of assignments that had to be left out."""
+    count, first, last = gap
+    return {"count": count, "first": first, "last": last}
+
+
+# -- taking a run from a writer that is alive ---------------------------------------------------
+
+
+def displace(
+    connection: Connection, run_id: int, journal: Path, mark: int
+) -> tuple[Path, int] | None:
+    """Put what a live writer has assigned so far into the database, which then has all of it.
+
+    Returns the journal and up to where it was read, for `mark_displaced` after the transaction.
+    """
+    try:
+        contents = read_journal(journal)
+    except FileNotFoundError:
+        return None
+    # Its writer goes on meanwhile: that the end may seem damaged says nothing.
+    tail = _read_tail(contents, mark)
+    _replay(connection, run_id, tail)
+    return journal, tail.end
+
+
+def mark_displaced(journal: Path, position: int) -> None:
+    """Note, in its name, up to where a journal is in the database. Its writer does not mind."""
+    if journal.exists():
+        journal.rename(displaced_path(journal, position))
+
+
+def _put_aside(connection: Connection, row: Any, left: Left, tail: _Tail) -> str | None:
+    """Make a run of what a writer assigned after its run was taken from it."""
+    batch = tail.batch
+    uuid = uuid5(UUID(row.uuid), f"displaced {left.epoch}")  # the same, if this is done twice
+    if not (batch.rows or batch.status) or writing.find_run(connection, uuid.hex) is not None:
+        return None
+    at = min(batch.rows) - 1 if batch.rows else row.last_time
+    status = reading.read_status(connection, row.id) | batch.status | {"resumed_from": row.uuid}
+    status = {key: value for key, value in status.items() if value is not HIDDEN}
+    parent = UUID(row.uuid), BEFORE_ALL if at is None else at
+    number = writing.add_run(connection, uuid, status, parent, origin())
+    names = {old: name for name, old in reading.read_run_keys(connection, row.id).items()}
+    names |= batch.names
+    used = sorted({old for cells in batch.rows.values() for old in cells})
+    numbers = {names[old]: new for new, old in enumerate(used, 1)}
+    writing.save_keys(connection, number, numbers)
+    writing.save_cells(connection, number, {
+        time: {numbers[names[old]]: cell for old, cell in cells.items()}
+        for time, cells in batch.rows.items()
+    })  # fmt: skip
+    return (
+        f"what a writer of run {row.uuid} assigned after the run was taken from it is now run "
+        f"{uuid.hex}, resumed from it at {parent[1]}"
     )
-
-
-def _replay(connection: Connection, run_id: int, records: list[Record], mark: int) -> None:
-    rows: dict[int, dict[str, Any]] = {}
-    status: dict[str, Any] = {}
-    renewed: set[str] = set()
-    numbers = reading.read_run_keys(connection, run_id)
-    known = len(numbers)
-    for record in records:
-        value = decode(record.kind, record.stored)
-        if record.what == STATUS:
-            note_status(status, renewed, {record.key: value})
-        else:
-            numbers.setdefault(record.key, len(numbers) + 1)
-            rows.setdefault(record.time, {})[record.key] = value
-    writing.save_rows(connection, run_id, rows, numbers, known)
-    writing.save_status(connection, run_id, status, renewed)
-    writing.update_run(connection, run_id, {"high_water": mark})
-
-
-def note_status(status: dict[str, Any], renewed: set[str], values: dict[str, Any]) -> None:
-    """Add changes to what is to be written of a status, keeping what was deleted in between."""
-    for key, value in values.items():
-        if status.pop(key, None) is HIDDEN:
-            renewed.add(key)
-        status[key] = value

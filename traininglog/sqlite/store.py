@@ -28,7 +28,7 @@ from traininglog.sqlite.checking import Check, Size, check
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.file import locate, wal_path
 from traininglog.sqlite.log import SQLiteLog
-from traininglog.sqlite.owners import Owners
+from traininglog.sqlite.owners import Owners, writer_byte
 from traininglog.sqlite.recovery import recover
 from traininglog.values import MAX_TIME, check_time
 
@@ -61,19 +61,27 @@ class Store:
         database: The path of the file, or ``sqlite:///path``; by default the configured store.
         readonly: Never write, not even to upgrade an older file.
         create: Make the file where there is none.
+        allow_network: Write even on a network file system, which is unsafe.
 
     Raises what `SQLiteLog` raises for a file that cannot be used, and `LogClosed` after `close()`.
 
     """
 
     def __init__(
-        self, database: str | Path | None = None, *, readonly: bool = False, create: bool = False
+        self,
+        database: str | Path | None = None,
+        *,
+        readonly: bool = False,
+        create: bool = False,
+        allow_network: bool | None = None,
     ) -> None:
         path = database if isinstance(database, Path) else locate(setting("store", database))
         if path is None:
             raise ValueError("a database in memory belongs to one log: there are no others to list")
         self.path = path.absolute()
-        self._database = Database(self.path, readonly=readonly, create=create)
+        self._database = Database(
+            self.path, readonly=readonly, create=create, allow_network=allow_network
+        )
         recover(self._database)
         self._owners = Owners.of(self.path)
         self._finalizer = weakref.finalize(self, self._database.close)
@@ -132,6 +140,7 @@ class Store:
 
     def log(self, uuid: UUID | str, **options: Any) -> SQLiteLog:
         """Open the log of a run, by its UUID or a prefix, with the options of `SQLiteLog`."""
+        options.setdefault("allow_network", self._database.allow_network)
         return SQLiteLog(self.path, self.find(uuid), **options)
 
     def latest(self) -> UUID:
@@ -161,7 +170,7 @@ class Store:
         return {name: getattr(row, name) for name in ORIGIN}
 
     def _state(self, row: Any) -> State:
-        if self._owners.alive(row.id):
+        if self._owners.alive(writer_byte(row.id, row.epoch)):
             return "running"
         if row.outcome in ("finished", "failed"):
             ended: State = row.outcome
@@ -325,7 +334,7 @@ class Store:
         return [UUID(row.uuid) for row in doomed]
 
     def _refuse_live(self, row: Any) -> None:
-        if self._owners.alive(row.id):
+        if self._owners.alive(writer_byte(row.id, row.epoch)):
             raise RunBusy(
                 f"run {row.uuid} is being written by process {row.pid} on {row.host}: "
                 "close it there first"
@@ -360,7 +369,10 @@ class Store:
                     ours = writing.find_run(target, row.uuid)
                     self._refuse_live_merge(row, ours)
                     changed = (
-                        ours is None or not is_part_of(row, ours, sure=self._owners.alive(ours.id))
+                        ours is None
+                        or not is_part_of(
+                            row, ours, sure=self._owners.alive(writer_byte(ours.id, ours.epoch))
+                        )
                     ) and merge_run(source, row, target, ours)
                 group = (
                     merged.added if ours is None

@@ -1,7 +1,11 @@
-"""The open run of a `SQLiteLog`: what was assigned and is not in the file, and how it gets there.
+"""The open run of a `SQLiteLog`: who writes it, what was assigned, and how it gets to the file.
 
-Assignments collect in memory and go to the file in one transaction: when there are many, when the
-oldest has waited long enough, on flush and close, and when the log or the interpreter goes away.
+An assignment goes to the tail journal, and counts as made. A flush, of the flusher's thread or on
+demand, lets the journal's region rest and writes what it holds to the file in one transaction.
+
+Three locks, always taken in this order: `_flushing`, by whoever changes the file; `_reading`, while
+records are read back; `_lock`, for what is in memory. The last is never held while anything waits
+for the file, and an assignment mostly needs none of them.
 """
 
 from __future__ import annotations
@@ -12,7 +16,8 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Literal, NoReturn
@@ -20,71 +25,138 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from traininglog.encoding import HIDDEN
+from traininglog.encoding import HIDDEN, from_cell
 from traininglog.errors import (
+    CorruptLog,
     ForkedLog,
+    InvalidKey,
     LogClosed,
     ReadOnlyLog,
     RunBusy,
     RunNotFound,
+    RunTakenOver,
     StoreFailed,
     StoreLocked,
     StoreUnwritable,
     TrainingLogWarning,
 )
 from traininglog.sql import reading, writing
-from traininglog.sqlite.database import Database
-from traininglog.sqlite.journal import ENTRY, STATUS, Journal, journal_path
+from traininglog.sqlite.database import Database, busy
+from traininglog.sqlite.flusher import Flusher
+from traininglog.sqlite.journal import (
+    ASLEEP,
+    Gap,
+    Journal,
+    JournalFull,
+    Region,
+    journal_path,
+    mode_of,
+)
 from traininglog.sqlite.origin import origin
-from traininglog.sqlite.owners import Handover, Owners
-from traininglog.sqlite.recovery import note_status, recover_run
+from traininglog.sqlite.owners import Handover, Owners, writer_byte
+from traininglog.sqlite.records import (
+    COUNT_HEAD,
+    FLOAT_HEAD,
+    INT_HEAD,
+    MOST_KEYS,
+    Batch,
+    DamagedRecord,
+    note_status,
+    pack_counter,
+    pack_entries,
+    pack_float,
+    pack_int,
+    pack_key,
+    pack_row,
+    pack_status,
+)
+from traininglog.sqlite.recovery import (
+    DROPPED,
+    changing,
+    described,
+    displace,
+    mark_displaced,
+    recover,
+    recover_run,
+)
 
-#: Flush after so many assignments, or when the oldest is so many seconds old.
-FLUSH_ROWS = 10_000
-FLUSH_SECONDS = 0.25
+#: A power cut costs what was assigned in the last so many seconds, at the most.
+SYNC_SECONDS = 2.0
+
+# How many regions go into one transaction: others want to write in between.
+_TOGETHER = 8
+
+# How many may wait for the flusher before those who assign do, and how long they do, in seconds.
+_BACKLOG = 6
+_BACK_PRESSURE = 0.1
+
+# How long a flush in the background waits for others who write, and when it is tried again.
+_SOON = 0.5
+_RETRY_SECONDS = 0.5
+
+# That others write is no trouble before it has lasted for so long, in seconds.
+_LOCKED_SECONDS = 2.0
 
 _WARN_SECONDS = 60.0
 
-# How long an assignment may wait for the database; it can come back to it later.
-_SOON = 0.1
+# How long a log that is closed by the end of the interpreter waits for others who write.
+_LAST_PATIENCE = 5.0
 
 Outcome = Literal["finished", "failed"]
+Rows = dict[int, dict[str, Any]]
 
 
 class Writer:
     """A run, as one log writes it. Every public method may be called from any thread."""
 
     def __init__(
-        self, database: Database, uuid: UUID, *, durability: str, why_readonly: str | None
-    ) -> None:
+        self, database: Database, uuid: UUID, *, durability: str, why_readonly: str | None,
+        takeover: bool = False, max_pending_bytes: int, on_full: str,
+    ) -> None:  # fmt: skip
         self.database = database
         self.uuid = uuid
         self.run_id: int | None = None  # None: not in the file yet, see `descend_later`
         self.closed = False
-        self.lock = threading.RLock()
-        self.pending: dict[int, dict[str, Any]] = {}
-        self.status: dict[str, Any] | None = None  # known only while we are the one who writes it
+        self.tail = ASLEEP
         self.parent: tuple[UUID, int] | None = None
-        self.assigned = False  # ever, by this object; if not, a run it made may vanish again
-        self._durable = durability == "power"
-        self._journaling = durability != "buffered" and database.path is not None
-        self._journal: Journal | None = None  # made with the first assignment
+        self.numbers: dict[str, int] = {}  #: the keys of the run -> heads of their records
+        self._names: dict[int, str] = {}
+        self._last_number = 0
+        self._durability = durability
+        self._takeover = takeover
+        self._max_pending_bytes = max_pending_bytes
+        self._on_full = on_full
         self._why_readonly = why_readonly
         self._pid = os.getpid()
         self._owners = None if database.path is None else Owners.of(database.path)
         self._claimed = False
-        self.keys: dict[str, int] = {}
-        self._saved_keys = 0  # how many of the keys are in the file
-        self._changed_status: dict[str, Any] = {}
-        self._renewed: set[str] = set()  # keys of it that were deleted and set again
+        self._epoch = 0
+        self._new_locks: list[int] = []
         self._high_water = 0
-        self._count = 0
-        self._flush_at = 0.0
+        self._status: dict[str, Any] | None = None  # known only while we are the one who writes it
+        self._journal: Journal | None = None  # made with the first assignment
+        self._kept = False  # something names the run: if we made it, it must not vanish again
+        self._gap: Gap | None = None  # what had to be left out since there was room last
+        self._gaps: list[Gap] = []  # and before, as the status tells
+        # What went wrong in the flusher, for those who assign: until it is over, and for good.
+        self._trouble: Exception | None = None
+        self._trouble_since = 0.0
+        self._fatal: Exception | None = None
+        self._told = False  # of what is fatal
+        self._notice: str | None = None
         self._warn_at = 0.0
-        # A signal handler may assign in the midst of an assignment, in the very thread that holds
-        # the lock. What it asks for is done when what it interrupted is.
+        self._unsynced_since: float | None = None
+        self._flushing = threading.RLock()
+        self._saver: int | None = None  # the thread that is in a flush
+        self._reading = threading.RLock()
+        self._reader: int | None = None
+        self._lock = threading.RLock()
+        self._progress = threading.Condition(threading.Lock())
+        # A signal handler may assign in the midst of this very class, in a thread that holds its
+        # locks. What cannot be done there is done when what it interrupted is.
         self._inside = False
         self._later: list[Callable[[], None]] = []
+        self._flusher = Flusher(self._flush_in_background, f"traininglog {uuid.hex[:8]}")
         _WRITERS[id(self)] = self
 
     # -- whose run it is --------------------------------------------------------------------
@@ -92,6 +164,8 @@ class Writer:
     def open(self, run_id: int) -> None:
         """Be a log of a run that is in the file. Nothing is written until something is assigned."""
         self.run_id = run_id
+        if self._takeover:
+            self.claim()
 
     def descend_later(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
         """Be a new child of a run, to be put into the file only if something is ever written.
@@ -99,46 +173,80 @@ class Writer:
         Looking at an unpickled log must not leave a run behind.
         """
         self.parent = (parent, at)
-        self.status = status
+        self._status = status
 
     def create(self, status: dict[str, Any]) -> None:
         """Put a new root run into the file."""
-        with self.lock:
+        with self._saving(), self._locking_new_runs():
             with self.database.write(durable=self._durable) as connection:
-                number = _insert_run(connection, self.uuid, status, None)
+                number = self._insert_run(connection, self.uuid, status, None)
             self._adopt(number, self.uuid, status)
 
     def fork(self, parent: UUID, at: int, uuid: UUID, status: dict[str, Any]) -> None:
         """Flush, and become a new child of `parent`, in one transaction."""
-        with self.lock:
-            self.check_writable()
+        self.check_writable()
+        with self._saving(), self._locking_new_runs():
             left = self.run_id if self._claimed else None
+            regions = self._take()
             with self.database.write(durable=self._durable) as connection:
-                if self.pending or self._changed_status:
-                    self._save(connection, {})
+                gap = self._gap
+                if regions or gap is not None:
+                    self._save(connection, regions, {}, gap)
                 if self.parent is not None and parent == self.uuid:
-                    self._birth(connection)
+                    passed = self._birth(connection)
+                    writing.update_run(connection, passed, {"outcome": "finished"})
                 _require_run(connection, self.database, parent)
-                if left is not None and parent != self.uuid and not self.assigned:
+                if left is not None and parent != self.uuid and not self._kept:
                     _delete_untouched(connection, left)  # made for nothing, by opening this log
                 if left is not None:
                     writing.update_run(connection, left, {"outcome": "finished"})
-                number = _insert_run(connection, uuid, status, (parent, at))
+                number = self._insert_run(connection, uuid, status, (parent, at))
+            self._note_saved(regions, gap)
             if left is not None:
-                self._release(left)
-            self.assigned = True  # a resumed run is kept, written to or not
+                self._release()
             self._adopt(number, uuid, status)
+            self._kept = True  # a resumed run is kept, written to or not
 
-    def _adopt(self, run_id: int, uuid: UUID, status: dict[str, Any]) -> None:
-        """Write, from now on, a run that was just put into the file."""
-        self.run_id, self.uuid, self.parent = run_id, uuid, None
-        self.status = dict(status)
-        self.pending, self._changed_status, self._renewed = {}, {}, set()
-        self.keys, self._saved_keys, self._high_water, self._count = {}, 0, 0, 0
+    def _insert_run(
+        self, connection: Connection, uuid: UUID, status: dict[str, Any],
+        parent: tuple[UUID, int] | None,
+    ) -> int:  # fmt: skip
+        """Add a run; nobody ever sees it without its writer."""
+        number = writing.add_run(connection, uuid, status, parent, origin())
         if self._owners is not None:
-            self._owners.take(run_id)
-            _CLAIMED[self._owners, run_id] = self
-        self._claimed = True
+            self._owners.take(writer_byte(number, 1))
+            self._new_locks.append(writer_byte(number, 1))
+        return number
+
+    @contextmanager
+    def _locking_new_runs(self) -> Iterator[None]:
+        """Keep, of the locks of runs that are added in here, that of the run we then write."""
+        self._new_locks = []
+        try:
+            yield
+        finally:
+            for byte in self._new_locks:
+                mine = self._claimed and byte == writer_byte(self.run_id or 0, self._epoch)
+                if self._owners is not None and not mine:
+                    self._owners.release(byte)
+            self._new_locks = []
+
+    def _adopt(
+        self, run_id: int, uuid: UUID, status: dict[str, Any], *, epoch: int = 1,
+        high_water: int = 0, keys: dict[str, int] | None = None,
+    ) -> None:  # fmt: skip
+        """Write, from now on, a run whose lock we have."""
+        with self._lock:  # from the moment in which it is ours, others threads write it
+            self.run_id, self.uuid, self.parent = run_id, uuid, None
+            self._names = {number: name for name, number in (keys or {}).items()}
+            self._last_number = max(self._names, default=0)
+            self.numbers = {name: number + FLOAT_HEAD for number, name in self._names.items()}
+            self._status = dict(status)
+            self._gap, self._gaps = None, [(*gap.values(),) for gap in status.get(DROPPED) or ()]
+            self._epoch, self._high_water = epoch, high_water
+            self._claimed = True
+            if self._owners is not None:
+                _CLAIMED[self._owners, run_id] = self
 
     def claim(self) -> None:
         """Become the writer of the run, if we are not yet: from now on its state is `running`.
@@ -147,283 +255,679 @@ class Writer:
         takes it back when it is next assigned to, so that in a notebook an old log that something
         still holds is in nobody's way.
         """
-        with (
-            Handover.lock
-        ):  # before any writer's lock, or two that claim at once wait for each other
+        # Before any writer's locks, or two that claim at once wait for each other.
+        with busy(), Handover.lock:
             other = _CLAIMED.get((self._owners, self.run_id))
             if other is not None and other is not self:
                 other.hand_over()
-            with self.lock:
+            with self._saving():
                 if not self._claimed:
                     self.check_writable()
                     self._claim()
 
     def _claim(self) -> None:
-        born = self.run_id
-        if born is not None and self._owners is not None and not self._owners.take(born):
-            self._refuse_busy()
-        try:
-            if born is not None and self.database.path is not None:
-                # Another process may have written the run, and been killed, since this log opened.
-                recover_run(self.database, born, journal_path(self.database.path, self.uuid))
-            with self.database.write(durable=self._durable) as connection:
-                if self.parent is not None:
-                    self._birth(connection)
-                row = _require_run(connection, self.database, self.uuid)
-                changes = {"epoch": row.epoch + 1, "outcome": None}
-                writing.update_run(connection, row.id, changes | origin())
-                keys = reading.read_run_keys(connection, row.id)
-                status = reading.read_status(connection, row.id)
-            self._adopt(row.id, self.uuid, status)
-            self.keys, self._saved_keys, self._high_water = keys, len(keys), row.high_water
-        finally:
-            if born is not None and self._owners is not None:
-                self._owners.release(born)  # `_adopt` has taken it once more
+        if self.parent is not None:
+            assert self._status is not None  # noqa: S101
+            with self._locking_new_runs():
+                with self.database.write(durable=self._durable) as connection:
+                    number = self._birth(connection)
+                self._adopt(number, self.uuid, self._status)
+            return
+        run_id = self.run_id
+        assert run_id is not None  # noqa: S101
+        if self._owners is None:
+            self._take_epoch(run_id, None)
+            return
+        with changing(self._owners, run_id):
+            # Another process may have written the run, and been killed, since this log opened.
+            recover_run(self.database, self._owners, run_id)
+            self._take_epoch(run_id, self._owners)
 
-    def _refuse_busy(self) -> NoReturn:
-        with self.database.read() as connection:
+    def _take_epoch(self, run_id: int, owners: Owners | None) -> None:
+        with self.database.write(durable=self._durable) as connection:
             row = _require_run(connection, self.database, self.uuid)
-        seen = datetime.fromtimestamp(row.updated, UTC).isoformat(" ", "seconds")
+            epoch = row.epoch + 1
+            displaced = None
+            if owners is not None:
+                if owners.alive(writer_byte(run_id, row.epoch)):
+                    if not self._takeover:
+                        self._refuse_busy(row)
+                    assert self.database.path is not None  # noqa: S101
+                    tail = journal_path(self.database.path, self.uuid, row.epoch)
+                    displaced = displace(connection, run_id, tail, row.high_water)
+                    row = _require_run(connection, self.database, self.uuid)
+                owners.take(writer_byte(run_id, epoch))
+            now = {"epoch": epoch, "outcome": None, "opened": time.time()}
+            writing.update_run(connection, run_id, now | origin())
+            keys = reading.read_run_keys(connection, run_id)
+            status = reading.read_status(connection, run_id)
+        if displaced is not None:
+            mark_displaced(*displaced)
+        self._adopt(run_id, self.uuid, status, epoch=epoch, high_water=row.high_water, keys=keys)
+
+    def _refuse_busy(self, row: Any) -> NoReturn:
         raise RunBusy(
-            f"run {self.uuid.hex} is being written by process {row.pid} on {row.host} (last flush "
-            f"{seen}): look at it with readonly=True, or go on from it as a new run, with resume()"
+            f"run {self.uuid.hex} is being written by process {row.pid} on {row.host} since "
+            f"{_moment(row.opened)} (last flush {_moment(row.updated)}): look at it with "
+            "readonly=True, or go on from it as a new run, with resume(); if that process hangs, "
+            "takeover=True takes the run from it"
         )
 
     def hand_over(self) -> None:
         """Flush, and let another log of this process write the run."""
-        with self.lock:
-            if self._claimed and self.run_id is not None:
-                self._save_all({}, durable=False)
-                self._release(self.run_id)
-                self.status = None  # the other may change it
+        with self._saving():
+            if self._claimed:
+                self._save_all(patience=None)
+                self._release()
 
     def keep(self) -> None:
         """See to it that the run is in the file and stays: a checkpoint is about to name it."""
         if self.run_id is None:
             self.claim()
-        with self.lock:
-            self.check_open()
-            self.assigned = True
+        self.check_open()
+        self._kept = True
 
-    def _birth(self, connection: Connection) -> None:
+    def _birth(self, connection: Connection) -> int:
         """Put the run of `descend_later` into the file."""
         assert self.parent is not None  # noqa: S101
-        assert self.status is not None  # noqa: S101
+        assert self._status is not None  # noqa: S101
         _require_run(connection, self.database, self.parent[0])
-        _insert_run(connection, self.uuid, self.status, self.parent)
+        return self._insert_run(connection, self.uuid, self._status, self.parent)
 
-    def _release(self, run_id: int) -> None:
-        if self._journal is not None:
-            self._journal.remove()
-            self._journal = None
+    def _release(self, patience: float | None = None) -> None:
+        """Be the writer of the run no longer: all of it is in the file."""
+        while True:
+            # Other threads may go on assigning until the very moment in which this is said.
+            with self._memory():
+                if self._journal is not None:
+                    self._journal.rest()
+                    if self._journal.idle:
+                        self._journal.remove()
+                        self._journal = None
+                self.tail = ASLEEP
+                if self._journal is None:
+                    self._let_go()
+                    return
+            self._save_regions(self._take(), patience, None)
+
+    def _let_go(self) -> None:
+        assert self.run_id is not None  # noqa: S101
         if self._owners is not None:
-            self._owners.release(run_id)
-        _CLAIMED.pop((self._owners, run_id), None)
+            self._owners.release(writer_byte(self.run_id, self._epoch))
+        _CLAIMED.pop((self._owners, self.run_id), None)
         self._claimed = False
+        self._status = None  # others may change it
+
+    @property
+    def _durable(self) -> bool:
+        return self._durability == "power"
 
     # -- assignments ------------------------------------------------------------------------
 
-    def write(self, rows: dict[int, dict[str, Any]]) -> None:
-        """Take values; `HIDDEN` removes what is seen at its place."""
-        self._do(lambda: self._take(rows))
-
-    def assign(self, time: int, key: str, value: Any) -> None:
-        """Take one value: what `write` does, made for the loop that calls it a million times."""
-        with self.lock:
-            if self._claimed and not self._inside:
-                self._inside = True
-                try:
-                    if self._journaling:
-                        journal = self._journal
-                        if journal is None or not journal.put(time, key, value):
-                            self._note_down([(ENTRY, time, key, value)])
-                    row = self.pending.get(time)
-                    if row is None:
-                        row = self.pending[time] = {}
-                    row[key] = value
-                    if key not in self.keys:
-                        self.keys[key] = len(self.keys) + 1
-                    self._count += 1
-                    if (
-                        self._count == 1
-                        or self._count >= FLUSH_ROWS
-                        or monotonic() >= self._flush_at
-                    ):
-                        self._noted()
-                finally:
-                    self._inside = False
-                if self._later:
-                    self._catch_up()
+    def assign(self, at: int, key: str, value: Any) -> None:
+        """Take one value."""
+        if self._notice is not None:
+            self._tell()
+        tail = self.tail
+        head = tail.numbers.get(key)
+        if head is not None:
+            if type(value) is float:
+                record = pack_float(head, at, value, value, at, head, tail.tag)
+            elif type(value) is int:
+                head += INT_HEAD - FLOAT_HEAD
+                record = pack_int(head, at, value, value, at, head, tail.tag)
+            else:
+                record = pack_entries([(at, head & MOST_KEYS, value)], tail.tag)
+            with suppress(ValueError):
+                tail.write(record)
                 return
-        self.write({time: {key: value}})
+        self._do(lambda: self._put({at: {key: value}}), lambda: (1, at, at))
 
-    def _do(self, act: Callable[[], None]) -> None:
-        """Do something as the writer of the run, at once or after what it interrupts."""
-        while True:
-            with self.lock:
-                if self._inside:
-                    self._later.append(act)
-                    return
-                if self._claimed:
-                    self._inside = True
-                    try:
-                        act()
-                    finally:
-                        self._inside = False
-                    self._catch_up()
-                    return
-            self.claim()
+    def write(self, rows: Rows) -> None:
+        """Take values, as one step; `HIDDEN` removes what is seen at its place."""
+        if any(rows.values()):
+            self._do(lambda: self._put(rows), lambda: _span(rows))
 
-    def _catch_up(self) -> None:
-        while self._later:
-            self._do(self._later.pop(0))
-
-    def _take(self, rows: dict[int, dict[str, Any]]) -> None:
-        if self._journaling:
-            self._note_down(
-                [(ENTRY, at, key, value) for at, row in rows.items() for key, value in row.items()]
-            )
-        pending, keys = self.pending, self.keys
-        for at, changes in rows.items():
-            row = pending.get(at)
-            if row is None:
-                row = pending[at] = {}
-            for key in changes:
-                if key not in keys:
-                    keys[key] = len(keys) + 1
-            row.update(changes)
-            self._count += len(changes)
-        self._noted()
+    def write_row(self, at: int, row: dict[str, Any]) -> None:
+        """Take the values of one time, as one step: what `write` does, in a hurry."""
+        if not row:
+            return
+        tail = self.tail
+        numbers = tail.numbers
+        flat: list[Any] = []
+        for key, value in row.items():
+            if type(value) is not float or key not in numbers:
+                break
+            flat += (numbers[key], value)
+        else:
+            with suppress(ValueError):
+                tail.write(pack_row(at, flat, tail.tag))
+                return
+        self.write({at: row})
 
     def write_status(self, values: dict[str, Any]) -> None:
         """Take values of the status; `HIDDEN` removes one."""
-        self._do(lambda: self._take_status(values))
+        if self._notice is not None:
+            self._tell()
+        tail = self.tail
+        if tail is not ASLEEP:
+            with suppress(ValueError):
+                tail.write(pack_status(values, tail.tag))
+                return
+        self._do(
+            lambda: self._append(lambda tag: pack_status(values, tag)), lambda: (1, None, None)
+        )
 
-    def _take_status(self, values: dict[str, Any]) -> None:
-        assert self.status is not None  # noqa: S101 - it is known to the one who writes it
-        if self._journaling:
-            self._note_down([(STATUS, 0, key, value) for key, value in values.items()])
-        for key, value in values.items():
-            if value is HIDDEN:
-                self.status.pop(key, None)
-            else:
-                self.status[key] = value
-        note_status(self._changed_status, self._renewed, values)
-        self._count += len(values)
-        self._noted()
+    def write_count(self, key: str, value: int) -> None:
+        """Take an int for the status, which will be set to others soon, as counters are."""
+        self._do(lambda: self._put_count(key, value), lambda: (1, None, None))
 
-    def _note_down(self, records: list[tuple[int, int, str, Any]]) -> None:
-        """Put assignments where they outlive this process; only then are they made."""
+    def _put_count(self, key: str, value: int) -> None:
+        while True:
+            tail = self.tail
+            head = tail.counters.get(key)
+            if head is None and tail is not ASLEEP:
+                number = len(tail.counters) + 1
+                head = number + COUNT_HEAD
+                with suppress(ValueError):
+                    tail.write(pack_counter(number, key, tail.tag))
+                    tail.counters[key] = head
+            if head is not None:
+                with suppress(ValueError):
+                    tail.write(pack_int(head, 0, value, value, 0, head, tail.tag))
+                    return
+            self._open_region(0)
+
+    def _do(self, act: Callable[[], None], span: Callable[[], tuple[int, Any, Any]]) -> None:
+        """Do something as the writer of the run, at once or after what it interrupts.
+
+        `act` may raise `JournalFull`, having done nothing; `span` says what it wants to assign: how
+        much, from which to which time.
+        """
+        self._tell()
+        for last in (False, True):  # the flusher may only have fallen behind
+            try:
+                self._try(act)
+                break
+            except JournalFull:
+                if not last and (self._trouble is None or self._on_full == "raise"):
+                    self._relieve()
+                elif self._on_full == "drop":
+                    self._drop(*span())
+                    break
+                else:
+                    raise
+        journal = self._journal
+        if journal is not None and len(journal.waiting) > _BACKLOG and self._trouble is None:
+            with self._progress:
+                self._progress.wait(_BACK_PRESSURE)
+        elif self._flusher.impossible:
+            self._flush_in_background()
+
+    def _try(self, act: Callable[[], None]) -> None:
+        with busy():  # a log that nobody holds any more may be let go of in here
+            while True:
+                with self._lock:
+                    mine = self._saver == threading.get_ident()
+                    if self._inside or (mine and not self._claimed):
+                        self._later.append(lambda: self._try(act))
+                        return
+                    if self._claimed:
+                        with self._memory():
+                            act()
+                        break
+                self.claim()
+        self._catch_up()
+
+    @contextmanager
+    def _memory(self) -> Iterator[None]:
+        """Change what is in memory, alone."""
+        with self._lock:
+            before, self._inside = self._inside, True
+            try:
+                yield
+            finally:
+                self._inside = before
+
+    def _catch_up(self) -> None:
+        """Do what signal handlers could not."""
+        while self._later and not self._inside and self._saver != threading.get_ident():
+            self._later.pop(0)()
+
+    def _put(self, rows: Rows) -> None:
+        entries = [
+            (at, self._number(key), value) for at, row in rows.items() for key, value in row.items()
+        ]
+        if len(entries) == 1:
+            at, number, value = entries[0]
+            head = number + (FLOAT_HEAD if type(value) is float else INT_HEAD)
+            if type(value) is float:
+                self._append(lambda tag: pack_float(head, at, value, value, at, head, tag))
+                return
+            if type(value) is int:
+                self._append(lambda tag: pack_int(head, at, value, value, at, head, tag))
+                return
+        self._append(lambda tag: pack_entries(entries, tag))
+
+    def _number(self, key: str) -> int:
+        """Return the number of a key, which may be new."""
+        head = self.numbers.get(key)
+        if head is None:
+            number = self._last_number + 1
+            if number > MOST_KEYS:
+                raise InvalidKey(
+                    f"a run may have {MOST_KEYS} keys: put what differs into the value"
+                )
+            self._append(lambda tag: pack_key(number, key, tag))
+            self._last_number = number
+            self._names[number] = key
+            head = self.numbers[key] = number + FLOAT_HEAD
+        return head & MOST_KEYS
+
+    def _append(self, pack: Callable[[int], bytes]) -> None:
+        """Put a record where it outlives this process; only then is an assignment made."""
+        while True:
+            tail = self.tail
+            record = pack(tail.tag)
+            if tail is not ASLEEP:
+                with suppress(ValueError):
+                    tail.write(record)
+                    return
+            self._open_region(len(record))
+
+    def _open_region(self, need: int) -> None:
         journal = self._journal
         if journal is None:
-            assert self.database.path is not None  # noqa: S101 - else there is no journaling
-            base = self._high_water + self._count
-            journal = self._journal = Journal(self.database.path, self.uuid, base)
-        if journal.append(records):
-            return
-        self._flush_quietly()  # which empties the journal
-        while not journal.append(records):
-            journal.grow()
+            journal = self._journal = self._make_journal()
+        journal.rest()
+        self.tail = ASLEEP
+        journal.begin(need)
+        self.tail = journal.tail
+        if self._gap is not None:
+            self._gaps.append(self._gap)
+            self._gap = None
+            self.tail.write(
+                pack_status({DROPPED: [described(gap) for gap in self._gaps]}, self.tail.tag)
+            )
+        self._kept = True
+        self._flusher.wake(now=bool(journal.waiting))
 
-    def _noted(self) -> None:
-        self.assigned = True
-        now = monotonic()
-        if not self._flush_at:
-            self._flush_at = now + FLUSH_SECONDS
-        elif now >= self._flush_at or self._count >= FLUSH_ROWS:
-            if self._warn_at and now < self._flush_at:
-                return  # the store cannot be written; do not try at every assignment
-            self._flush_quietly()
-
-    def _flush_quietly(self) -> None:
-        """Flush; if the store cannot be written, keep everything, say so, and try again later."""
+    def _make_journal(self) -> Journal:
+        _close_with_worker()
+        path, mode = None, 0
+        if self._durability != "buffered" and self.database.path is not None:
+            path = journal_path(self.database.path, self.uuid, self._epoch)
+            mode = mode_of(self.database.path)
         try:
-            self._save_all({}, durable=False, patience=_SOON)
-            self._warn_at = 0.0
-        except (StoreLocked, StoreFailed, StoreUnwritable) as error:
-            now = monotonic()
-            self._flush_at = now + 1.0
-            if now >= self._warn_at:
-                self._warn_at = now + _WARN_SECONDS
-                warnings.warn(
-                    f"{error}; {self._count} assignments wait in memory and will be written when "
-                    "it can be",
-                    TrainingLogWarning,
-                    stacklevel=6,
+            return Journal(
+                path, mode, self.uuid, self._epoch, self._high_water, self.numbers,
+                self._max_pending_bytes,
+            )  # fmt: skip
+        except OSError as error:
+            kind = StoreUnwritable if isinstance(error, PermissionError) else StoreFailed
+            raise kind(
+                f"{path} cannot be made ({error.strerror}); it keeps what is assigned until it is "
+                f"in {self.database.name}. Make its folder writable, or use durability='buffered'"
+            ) from error
+
+    def _relieve(self) -> None:
+        """Make room in the journal by a flush."""
+        if self._saver == threading.get_ident():
+            return
+        with suppress(StoreLocked, StoreFailed, StoreUnwritable), self._saving():
+            self._save_all(patience=_SOON)
+
+    def _drop(self, count: int, first: int | None, last: int | None) -> None:
+        """Leave assignments out, and see to it that this can be seen."""
+        with self._memory():
+            gap = self._gap
+            times = [at for at in (first, last, *(gap[1:] if gap else ())) if at is not None]
+            total = count + (gap[0] if gap else 0)
+            self._gap = (total, min(times, default=0), max(times, default=0))
+            journal = self._journal
+            if journal is not None and journal.waiting:
+                journal.waiting[-1].note_gap(self._gap)
+            if gap is None:
+                self._warn_at = monotonic() + _WARN_SECONDS
+                self._notice = (
+                    f"{self.database.name} cannot be written and the journal is full: values are "
+                    f"left out from time {self._gap[1]} on (on_full='drop'); status['{DROPPED}'] "
+                    "will tell which"
                 )
+        self._tell()
+
+    # -- reading what is not in the file ----------------------------------------------------
+
+    def _read(self) -> list[Region]:
+        """Read the records that are not in the file, and return their regions, the oldest first.
+
+        To be called under `_reading`.
+        """
+        journal = self._journal
+        if journal is None:
+            return []
+        with self._lock:
+            regions = journal.waiting[:]
+            if journal.current is not None:
+                regions.append(journal.current)
+            ends = [region.written for region in regions]
+        if self._reader is not None:
+            return regions  # in a signal handler that interrupts this
+        self._reader = threading.get_ident()
+        try:
+            for region, end in zip(regions, ends, strict=True):
+                if region.batch.size < end:
+                    self._read_region(region, end)
+        finally:
+            self._reader = None
+        return regions
+
+    def _read_region(self, region: Region, end: int) -> None:
+        try:
+            changes = region.read(end)
+        except DamagedRecord as error:
+            raise CorruptLog(
+                f"the journal of run {self.uuid.hex} was changed by somebody else ({error})"
+            ) from error
+        if self._status is not None:
+            for key, value in changes:
+                if value is HIDDEN:
+                    self._status.pop(key, None)
+                else:
+                    self._status[key] = value
+
+    def status(self) -> dict[str, Any] | None:
+        """Return the status if it is known here, which it is while we write the run."""
+        with busy(), self._reading:
+            self._read()
+            return self._status
+
+    def pending_rows(self, low: int, high: int) -> Rows:
+        """Return what is not in the file, at times from `low` to `high`; `HIDDEN` included.
+
+        To be taken before the file is read: a flush in between then shows a value twice, which does
+        no harm, and not never.
+        """
+        rows: Rows = {}
+        with busy(), self._reading:
+            names = self._names
+            for region in self._read():
+                for at, row in region.batch.rows.items():
+                    if low <= at <= high:
+                        known = rows.setdefault(at, {})
+                        for number, cell in row.items():
+                            known[names[number]] = from_cell(cell)
+        return rows
+
+    def pending_row(self, at: int) -> dict[str, Any]:
+        """Return what is not in the file of one row."""
+        row: dict[str, Any] = {}
+        with busy(), self._reading:
+            for region in self._read():
+                for number, cell in region.batch.rows.get(at, {}).items():
+                    row[self._names[number]] = from_cell(cell)
+        return row
+
+    def pending_value(self, at: int, key: str) -> tuple[Any] | None:
+        """Return a value that is not in the file, `HIDDEN` included, or None."""
+        head = self.numbers.get(key)
+        if head is None:
+            return None
+        with busy(), self._reading:
+            for region in reversed(self._read()):
+                row = region.batch.rows.get(at)
+                if row is not None and (cell := row.get(head & MOST_KEYS)) is not None:
+                    return (from_cell(cell),)
+        return None
 
     # -- flushing ---------------------------------------------------------------------------
 
     def flush(self, *, durable: bool = False) -> None:
-        """Write what is pending, in one transaction; with `durable`, wait until the disk has it."""
-        with self.lock:
-            self.check_open()
-            if not (self.pending or self._changed_status or durable):
+        """Write what is pending; with `durable`, wait until the disk has it."""
+        self.check_open()
+        with self._lock:
+            if self._inside or self._saver == threading.get_ident():
+                self._later.append(lambda: self.flush(durable=durable))
                 return
-            if self.run_id is None or self._why_readonly:
-                return  # nothing of ours can be in the file
+        if self.run_id is None or self._why_readonly:
+            return  # nothing of ours can be in the file
+        self._raise_fatal()
+        with self._saving():
             if self._claimed:
-                self._do(lambda: self._save_all({}, durable=durable))
-            else:  # nothing waits; what was flushed may still have to get to the disk
-                with self.database.write(durable=True) as connection:
-                    writing.touch_run(connection, self.run_id)
+                self._save_all(patience=None)
+            if durable:
+                self._sync()
 
-    def _save_all(
-        self, changes: dict[str, Any], *, durable: bool, patience: float | None = None
-    ) -> None:
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        """Be the one thread that changes the file."""
+        with busy():
+            with self._flushing:
+                before, self._saver = self._saver, threading.get_ident()
+                try:
+                    yield
+                finally:
+                    self._saver = before
+            if before is None:
+                self._catch_up()
+
+    def _flush_in_background(self) -> float | None:
+        """Flush, and return when to do so again. What goes wrong is for those who assign."""
+        with busy():
+            try:
+                with self._saving():
+                    return self._flush_and_sync() if self._claimed and not self.closed else None
+            except (StoreLocked, StoreFailed, StoreUnwritable) as error:
+                self._note_trouble(error)
+                return _RETRY_SECONDS
+            except Exception as error:  # noqa: BLE001 - nobody sees it here; see `_raise_fatal`
+                self._fatal = self._fatal or error
+                self._told = False
+                self._sleep()
+                return None
+
+    def _flush_and_sync(self) -> float | None:
+        self._save_all(patience=_SOON)
+        if self._unsynced_since is None:
+            return None
+        left = self._unsynced_since + SYNC_SECONDS - monotonic()
+        if left > 0:
+            return left
+        self._sync()
+        return None
+
+    def _note_trouble(self, error: Exception) -> None:
+        now = monotonic()
+        if self._trouble is None:
+            self._trouble_since = now
+        self._trouble = error
+        usual = isinstance(error, StoreLocked) and now < self._trouble_since + _LOCKED_SECONDS
+        if usual or now < self._warn_at:
+            return
+        self._warn_at = now + _WARN_SECONDS
+        with self._memory():
+            journal = self._journal
+            where = "in the journal"
+            if journal is not None and (journal.path is None or journal.volatile):
+                where = "in memory, where a kill would lose them,"
+        self._notice = f"{error}; what is assigned waits {where} and will be written when it can be"
+        self._sleep()  # so that the next assignment tells
+
+    def _sleep(self) -> None:
+        """Let the next assignment look at how things are."""
+        with self._memory():
+            if self._journal is not None:
+                self._journal.rest()
+            self.tail = ASLEEP
+
+    def _tell(self) -> None:
+        """Raise or warn of what went wrong in the background."""
+        self._raise_fatal()
+        notice, self._notice = self._notice, None
+        if notice is not None:
+            warnings.warn(notice, TrainingLogWarning, stacklevel=_outside())
+
+    def _raise_fatal(self) -> None:
+        error = self._fatal
+        if error is None:
+            return
+        self._told = True
+        if isinstance(error, RunTakenOver):
+            raise RunTakenOver(str(error)) from None
+        raise StoreFailed(
+            f"run {self.uuid.hex} cannot be written any more: {error}; what was assigned is in its "
+            "journal and will be put back when the file is next opened"
+        ) from error
+
+    def _take(self) -> list[Region]:
+        """Let what was assigned rest, and return all that is to be flushed."""
+        journal = self._journal
+        if journal is None:
+            return []
+        with self._memory():
+            journal.rest()
+            self.tail = ASLEEP
+            return journal.waiting[:]
+
+    def _save_all(self, *, patience: float | None, changes: dict[str, Any] | None = None) -> None:
         """Write what is pending and forget it; if that fails, everything is still pending."""
-        durable = durable or self._durable
-        with self.database.write(durable=durable, patience=patience) as connection:
-            high_water = self._save(connection, changes)
-        if self._journal is not None:
-            self._journal.begin(high_water)
-        self._high_water = high_water
-        self._saved_keys = len(self.keys)
-        self.pending = {}
-        self._changed_status, self._renewed = {}, set()
-        self._count = 0
-        self._flush_at = 0.0
+        if self._trouble is not None and self._journal is not None:
+            # First what waits already: else each vain try would use up a region.
+            self._save_regions(self._journal.waiting[:], patience, None)
+        self._save_regions(self._take(), patience, changes)
 
-    def _save(self, connection: Connection, changes: dict[str, Any]) -> int:
-        """Write what is pending, and return the new high-water mark."""
+    def _save_regions(
+        self, regions: list[Region], patience: float | None, changes: dict[str, Any] | None
+    ) -> None:
+        groups = [regions[at : at + _TOGETHER] for at in range(0, len(regions), _TOGETHER)]
+        if not groups and (changes is not None or self._gap is not None):
+            groups = [[]]
+        for group in groups:
+            with self.database.write(durable=self._durable, patience=patience) as connection:
+                gap, last = self._gap, group is groups[-1]
+                self._save(connection, group, (changes or {}) if last else {}, gap)
+            self._note_saved(group, gap)
+
+    def _note_saved(self, regions: list[Region], gap: Gap | None) -> None:
+        """Forget what was committed."""
+        self._trouble, self._warn_at = None, 0.0
+        if self._unsynced_since is None and not self._durable:
+            self._unsynced_since = monotonic()
+        with self._reading, self._memory():
+            if regions and self._journal is not None:
+                self._high_water = regions[-1].end
+                self._journal.recycle(len(regions))
+                if self._journal.vanished and self._journal.idle:
+                    self._journal.remove()
+                    self._journal = None
+            if gap is not None and self._gap is not None:
+                self._gaps.append(gap)
+                if self._status is not None:
+                    self._status[DROPPED] = [described(each) for each in self._gaps]
+                more = self._gap[0] - gap[0]
+                self._gap = (more, gap[2], self._gap[2]) if more else None
+        with self._progress:
+            self._progress.notify_all()
+
+    def _save(
+        self, connection: Connection, regions: list[Region], changes: dict[str, Any],
+        gap: Gap | None = None,
+    ) -> None:  # fmt: skip
         run_id = self.run_id
         assert run_id is not None  # noqa: S101
         now = time.time()
-        high_water = self._high_water + self._count
-        values = {"updated": now, "high_water": high_water} | changes
-        if self.pending:
-            writing.save_rows(connection, run_id, self.pending, self.keys, self._saved_keys)
-            writing.save_mark(connection, run_id, max(self.pending), now)
-        if self._changed_status:
-            writing.save_status(connection, run_id, self._changed_status, self._renewed)
-        if not writing.update_run(connection, run_id, values):
-            _require_run(connection, self.database, self.uuid)
-        return high_water
+        values: dict[str, Any] = {"updated": now} | changes
+        with self._reading:
+            for region in regions:
+                self._read_region(region, region.length)
+            batch = _joined(regions)
+        if regions:
+            values["high_water"] = regions[-1].end
+            writing.save_keys(connection, run_id, {
+                name: number for number, name in batch.names.items()
+            })  # fmt: skip
+        if batch.rows:
+            writing.save_cells(connection, run_id, batch.rows)
+            writing.save_mark(connection, run_id, max(batch.rows), now)
+        if gap is not None:
+            batch.status[DROPPED] = [described(each) for each in (*self._gaps, gap)]
+        if batch.status:
+            writing.save_status(connection, run_id, batch.status, batch.renewed)
+        if not writing.update_run(connection, run_id, values, epoch=self._epoch):
+            row = _require_run(connection, self.database, self.uuid)
+            self._fatal = RunTakenOver(
+                f"run {self.uuid.hex} was taken over by process {row.pid} on {row.host} at "
+                f"{_moment(row.opened)}: what this log had assigned and not flushed becomes a run "
+                "of its own when it is closed; open the run anew, or resume it, to go on"
+            )
+            self._sleep()
+            self._raise_fatal()
+
+    def _sync(self) -> None:
+        """Have the disk take what was committed."""
+        assert self.run_id is not None  # noqa: S101
+        with self.database.write(durable=True) as connection:
+            writing.touch_run(connection, self.run_id)
+        self._unsynced_since = None
 
     # -- the end ----------------------------------------------------------------------------
 
-    def close(self, outcome: Outcome) -> None:
+    def close(self, outcome: Outcome, *, patience: float | None = None) -> None:
         """Flush, say how the run ended, and let go of the file. Again, it does nothing."""
-        with self.lock:
-            if self.closed:
-                return
-            if self._inside and os.getpid() == self._pid:
+        if self.closed:
+            return
+        if os.getpid() != self._pid:
+            self.closed = True
+            return
+        with self._lock:
+            if self._inside or self._saver == threading.get_ident():
                 self._later.append(lambda: self.close(outcome))
                 return
-            if os.getpid() == self._pid:
-                if self._claimed:
-                    assert self.run_id is not None  # noqa: S101
-                    self._save_all({"outcome": outcome}, durable=False)
-                    self._release(self.run_id)
-                self.database.close()
+        self._flusher.stop()
+        with self._saving():
+            if self.closed:
+                return  # type: ignore[unreachable]  # another thread was first
+            if self._claimed and self._fatal is None:
+                told = self._told
+                try:
+                    self._save_all(patience=patience, changes={"outcome": outcome})
+                except RunTakenOver:
+                    self._told = told  # it is raised below, once the rest is done
+            if self._claimed and self._fatal is None:
+                self._release(patience)
+            elif self._claimed:
+                self._leave()
             self.closed = True
+        if isinstance(self._fatal, RunTakenOver):
+            recover(self.database)
+        self.database.close()
+        if not self._told:
+            self._raise_fatal()
+
+    def _leave(self) -> None:
+        """Be the writer no longer, and leave the journal to"""
+        with self._memory():
+            if self._journal is not None:
+                self._journal.leave()
+                self._journal = None
+            self.tail = ASLEEP
+            self._let_go()
 
     def abandon(self) -> None:
         """Close for a log that is no longer there to do it: collected, or the interpreter ends."""
-        if os.getpid() == self._pid:  # a forked child has no say in its parent's run
-            # An exception that nobody caught has been printed by now, and noted by the printing.
-            died = getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
-            self.close("failed" if died else "finished")
+        if os.getpid() != self._pid:  # a forked child has no say in its parent's run
+            return
+        # An exception that nobody caught has been printed by now, and noted by the printing.
+        died = getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
+        try:
+            self.close("failed" if died else "finished", patience=_LAST_PATIENCE)
+        except (StoreLocked, StoreFailed, StoreUnwritable) as error:
+            lost = "lost" if self._durability == "buffered" else "in the journal, for the next"
+            warnings.warn(
+                f"{error}; what run {self.uuid.hex} had assigned last is {lost}",
+                TrainingLogWarning,
+                stacklevel=2,
+            )
 
     def check_open(self) -> None:
         """Raise unless the log can be used here."""
@@ -440,9 +944,36 @@ class Writer:
         self.check_open()
         if self._why_readonly:
             raise ReadOnlyLog(self._why_readonly)
+        self._raise_fatal()
+
+    # -- around a fork ----------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Have no thread, which the child would be without, and hold what another might."""
+        self._flusher.stop()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        if self._journal is not None and (self._journal.waiting or self._journal.current):
+            self._flusher.wake()
+
+    def after_fork_in_child(self) -> None:
+        """Be of no use: the run is the parent's."""
+        # Another thread of the parent may have held the old ones.
+        self._flushing, self._reading = threading.RLock(), threading.RLock()
+        self._lock = threading.RLock()
+        self._progress = threading.Condition(threading.Lock())
+        self._inside, self._saver, self._reader = False, None, None
+        self._later = []
+        self._flusher.forget()
+        if self._journal is not None:
+            self._journal.forget()
+            self._journal = None
+        self.tail = ASLEEP
+        self._claimed = False  # so that the next assignment looks, and finds where it is
 
 
-# For a forked child, which must not go on with its parent's locks, nor write in its parent's name.
+# For what must happen around a fork.
 _WRITERS: weakref.WeakValueDictionary[int, Writer] = weakref.WeakValueDictionary()
 
 
@@ -452,29 +983,83 @@ _CLAIMED: weakref.WeakValueDictionary[tuple[Owners | None, int | None], Writer] 
 )
 
 
-def _after_fork() -> None:
+def _close_with_worker() -> None:
+    """See to it that the end of a `multiprocessing` worker closes its logs.
+
+    It leaves by `os._exit`, so that what Python does for others at their end is not done.
+    """
+    util = sys.modules.get("multiprocessing.util")
+    if util is None or _CLOSING_WITH_WORKER.get(os.getpid()):
+        return
+    from multiprocessing import parent_process
+
+    if parent_process() is not None:
+        _CLOSING_WITH_WORKER.clear()
+        _CLOSING_WITH_WORKER[os.getpid()] = True
+        util.Finalize(None, _abandon_all, exitpriority=10)
+
+
+_CLOSING_WITH_WORKER: dict[int, bool] = {}
+
+
+def _abandon_all() -> None:
+    for writer in list(_WRITERS.values()):
+        if not writer.closed:
+            writer.abandon()
+
+
+def _before_fork() -> None:
+    for writer in list(_WRITERS.values()):
+        writer.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for writer in list(_WRITERS.values()):
+        writer.after_fork_in_parent()
+
+
+def _after_fork_in_child() -> None:
     _CLAIMED.clear()
     for writer in list(_WRITERS.values()):
-        writer.lock = threading.RLock()  # another thread of the parent may have held the old one
-        writer._claimed = False  # so that the next assignment looks, and finds where it is
+        writer.after_fork_in_child()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)
 
 
-def _insert_run(
-    connection: Connection, uuid: UUID, status: dict[str, Any], parent: tuple[UUID, int] | None
-) -> int:
-    now = time.time()
-    values = origin() | {
-        "uuid": uuid.hex, "created": now, "updated": now, "epoch": 1, "high_water": 0,
-        "deletions": 0,
-    }  # fmt: skip
-    if parent is not None:
-        values |= {"resumed_from": parent[0].hex, "resumed_at": parent[1]}
-    number = writing.insert_run(connection, values)
-    writing.save_status(connection, number, status)
-    return number
+def _joined(regions: list[Region]) -> Batch:
+    if len(regions) == 1:
+        return regions[0].batch
+    joined = Batch()
+    for region in regions:
+        joined.names |= region.batch.names
+        for at, row in region.batch.rows.items():
+            known = joined.rows.get(at)
+            joined.rows[at] = row if known is None else known | row
+        note_status(joined.status, joined.renewed, region.batch.status)
+        joined.renewed |= region.batch.renewed
+    return joined
+
+
+def _span(rows: Rows) -> tuple[int, int, int]:
+    return sum(map(len, rows.values())), min(rows), max(rows)
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(" ", "seconds")
+
+
+def _outside() -> int:
+    """Return the `stacklevel` of the first caller outside of this package."""
+    level, frame = 1, sys._getframe(1)
+    package = __name__.partition(".")[0] + "."
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(package):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _require_run(connection: Connection, database: Database, uuid: UUID) -> Any:
@@ -488,4 +1073,4 @@ def _delete_untouched(connection: Connection, run_id: int) -> None:
     """Delete a run unless somebody has written to it or resumed it."""
     row = writing.untouched_run(connection, run_id)
     if row is not None:
-        writing.delete_runs(connection, [run_id])
+        writing.delete_runs(connection, [row.id])

@@ -1,0 +1,94 @@
+"""The row and the status of a `SQLiteLog`: the same mappings, with a short way to the journal.
+
+Here a training loop spends its time. What nearly always comes, a float under a key that the run has
+seen, goes straight to the open region of the journal; everything else, and whatever the region
+refuses, takes the long way, on which it is checked.
+"""
+
+from __future__ import annotations
+
+from struct import error as OutOfRange  # noqa: N812 - of an integer, here
+from typing import TYPE_CHECKING, Any
+
+from traininglog.rows import Row, Status
+from traininglog.sqlite.journal import Tail
+from traininglog.sqlite.records import pack_float, pack_int, pack_row
+from traininglog.values import check_key, plain
+
+if TYPE_CHECKING:
+    from traininglog.sqlite.log import SQLiteLog
+
+
+class FastRow(Row):
+    """A row of a `SQLiteLog`."""
+
+    __slots__ = ("_tail",)
+
+    _log: SQLiteLog
+
+    def __init__(self, log: SQLiteLog, time: int, tail: Tail) -> None:
+        self._log = log
+        self._time = time
+        self._tail = tail
+
+    def __setitem__(self, key: str, value: object) -> None:
+        if type(value) is float:
+            tail = self._tail
+            try:
+                head = tail.numbers[key]
+                time = self._time
+                tail.write(pack_float(head, time, value, value, time, head, tail.tag))
+                return
+            except (KeyError, ValueError, TypeError):
+                pass  # a new key, a region that is full or at rest; or not a key at all
+        self._assign(key, value)
+
+    def _assign(self, key: object, value: object) -> None:
+        log = self._log
+        writer = log._writer
+        writer.assign(self._time, check_key(key), plain(value, log._max_value_bytes))
+        self._tail = writer.tail
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Set several keys: all of them, or, if one is refused, none."""
+        values = dict(*args, **kwargs)
+        tail = self._tail
+        try:
+            numbers = tail.numbers
+            flat: list[Any] = []
+            for key, value in values.items():
+                if type(value) is not float:
+                    break
+                flat += (numbers[key], value)
+            else:
+                if values:
+                    tail.write(pack_row(self._time, flat, tail.tag))
+                return
+        except (KeyError, ValueError, TypeError):
+            pass  # as above
+        log = self._log
+        log._writer.write_row(self._time, log._checked(values))
+        self._tail = log._writer.tail
+
+
+class FastStatus(Status):
+    """The status of a `SQLiteLog`."""
+
+    __slots__ = ()
+
+    _log: SQLiteLog
+
+    def __setitem__(self, key: str, value: object) -> None:
+        log = self._log
+        if type(value) is int:
+            tail = log._tail
+            try:
+                head = tail.counters[key]
+                tail.write(pack_int(head, 0, value, value, 0, head, tail.tag))
+                return
+            except (KeyError, ValueError, TypeError, OutOfRange):
+                pass  # as above
+            log._writer.write_count(check_key(key), plain(value))
+            log._tail = log._writer.tail
+        else:
+            super().__setitem__(key, value)

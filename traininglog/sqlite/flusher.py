@@ -1,0 +1,92 @@
+"""A thread that flushes, for as long as there is something to flush.
+
+Nothing waits for it but a program that assigns faster than the database takes it in. When nothing
+was assigned for a while it ends, and the next assignment starts another.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from time import monotonic
+
+#: The longest that an assignment waits before others can see it, in seconds.
+INTERVAL = 0.25
+
+# How long a thread without work stays, in seconds.
+_IDLE = 5.0
+
+# How long to wait for the end of a flush, at the end of the thread.
+_PATIENCE = 2.0
+
+
+class Flusher:
+    """Calls `flush` in a thread of its own.
+
+    Args:
+        flush: Flushes, and returns after how many seconds to do so again, or None. Never raises.
+        name: What to call the thread.
+
+    """
+
+    def __init__(self, flush: Callable[[], float | None], name: str) -> None:
+        self._flush = flush
+        self._name = name
+        self._changed = threading.Condition()
+        self._due = math.inf
+        self._thread: threading.Thread | None = None
+        #: There can be no thread: the interpreter is about to end. Who assigns must flush.
+        self.impossible = False
+
+    def wake(self, *, now: bool = False) -> None:
+        """Have it flush, at once or within `INTERVAL`."""
+        with self._changed:
+            due = monotonic() + (0.0 if now else INTERVAL)
+            if due >= self._due and self._thread is not None:
+                return
+            self._due = min(due, self._due)
+            if self._thread is None:
+                self._start()
+            else:
+                self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End the thread, after the flush that it may be in. A later `wake` starts another."""
+        with self._changed:
+            thread, self._thread = self._thread, None
+            self._due = math.inf
+            self._changed.notify_all()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_PATIENCE)
+
+    def forget(self) -> None:
+        """Be without a thread, in a forked child: it stayed with the parent."""
+        self._changed = threading.Condition()
+        self._thread = None
+        self._due = math.inf
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread = thread
+        try:
+            thread.start()
+        except RuntimeError:
+            self._thread = None
+            self.impossible = True
+
+    def _run(self) -> None:
+        me = threading.current_thread()
+        while True:
+            with self._changed:
+                while self._thread is me and (left := self._due - monotonic()) > 0:
+                    if not self._changed.wait(min(left, _IDLE)) and self._due == math.inf:
+                        self._thread = None  # nothing came for a while
+                if self._thread is not me:
+                    return
+                self._due = math.inf
+            again = self._flush()
+            if again is not None:
+                with self._changed:
+                    if self._thread is me:
+                        self._due = min(self._due, monotonic() + again)
