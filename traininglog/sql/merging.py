@@ -76,9 +76,9 @@ def merge_run(source: Connection, theirs: Any, target: Connection, ours: Any) ->
     return newer or after > before
 
 
-def _age(run: Any) -> tuple[int, int, float, bool]:
+def _age(run: Any) -> tuple[int, int, bool, float]:
     """Return by what the copies of a run are ordered: how much was assigned, to the very end."""
-    return run.high_water, run.epoch, run.updated, run.outcome is not None
+    return run.high_water, run.epoch, run.outcome is not None, run.updated
 
 
 def _count(connection: Connection, run_id: int) -> int:

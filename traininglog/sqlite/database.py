@@ -13,6 +13,7 @@ Nothing here knows what a log is. Three things about SQLite shape it:
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import sqlite3
@@ -63,8 +64,7 @@ from traininglog.sqlite.mounts import refuse_network
 
 _CHECKPOINT_BYTES = 4 * 2**20
 
-# The open databases. A forked child keeps those of its parent, unused, for as long as it lives:
-# closing an inherited connection could undo what the parent's still holds.
+# The open databases, for what must happen after a fork.
 _OPEN: dict[int, Database] = {}
 
 
@@ -109,7 +109,7 @@ class Database:
         self._writers = self._engine if path is None else self._make_engine(0)
         self._writing = self._writers.execution_options(traininglog_begin="BEGIN IMMEDIATE")
         try:
-            with translated(self.name):
+            with busy(), translated(self.name):
                 self._prepare(fresh=fresh)
         except BaseException:
             self._dispose()
@@ -159,7 +159,10 @@ class Database:
                     self._set_synchronous(connection, "FULL" if durable else "NORMAL")
                     # Asking often costs little, and serves all who wait about alike. SQLite's own
                     # waiting sleeps longer and longer: who has waited long waits on, others pass.
-                    with patiently(connection.begin, longest=0.004, patience=patience):
+                    # Not by `connection.begin`, which would take ten times as long to fail.
+                    begin = functools.partial(_raw(connection).execute, "BEGIN IMMEDIATE")
+                    patiently(begin, longest=0.008, patience=patience)
+                    with connection.begin():
                         yield connection
             self._checkpoint_if_due()
 
@@ -173,8 +176,7 @@ class Database:
 
         To be compared only with what it returned before; takes two microseconds.
         """
-        raw = connection.connection.driver_connection
-        assert raw is not None  # noqa: S101 - an open connection has one
+        raw = _raw(connection)
         # What others committed, and what this very connection changed, which the first leaves out.
         return id(raw), raw.execute("PRAGMA data_version").fetchone()[0], raw.total_changes
 
@@ -186,14 +188,15 @@ class Database:
             self._dispose()
 
     def _dispose(self) -> None:
-        self._engine.dispose()
-        self._writers.dispose()
+        with busy():
+            self._engine.dispose()
+            self._writers.dispose()
 
     # -- the WAL ----------------------------------------------------------------------------
 
     def checkpoint(self) -> None:
         """Move what is in the WAL into the file, as far as readers allow."""
-        with self._raw() as holder, self._raw() as other:
+        with self._raw_connection() as holder, self._raw_connection() as other:
             try:
                 # One connection holds the write lock while another copies: nobody can reset the WAL
                 # meanwhile, which is what the bug needs.
@@ -206,7 +209,7 @@ class Database:
     def shrink(self) -> None:
         """Give the pages that hold nothing back to the file system, as far as others allow."""
         self._check_process()
-        with translated(self.name), self._raw() as connection:
+        with translated(self.name), self._raw_connection() as connection:
             # A page a step and no rows: `execute` would stop after the first of them.
             connection.executescript("PRAGMA incremental_vacuum")
         self.checkpoint()
@@ -274,8 +277,9 @@ class Database:
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
-            options = connection.get_execution_options()
-            connection.exec_driver_sql(options.get("traininglog_begin", "BEGIN"))
+            if not _raw(connection).in_transaction:
+                options = connection.get_execution_options()
+                connection.exec_driver_sql(options.get("traininglog_begin", "BEGIN"))
 
         return engine
 
@@ -294,8 +298,8 @@ class Database:
         return connection
 
     @contextmanager
-    def _raw(self) -> Iterator[sqlite3.Connection]:
-        with closing(self._connect(failures.PATIENCE)) as connection:
+    def _raw_connection(self) -> Iterator[sqlite3.Connection]:
+        with busy(), closing(self._connect(failures.PATIENCE)) as connection:
             yield connection
 
     def _prepare(self, *, fresh: bool) -> None:
@@ -321,7 +325,7 @@ class Database:
             return _is_blank(connection)
 
     def _set_wal(self) -> None:
-        with self._raw() as connection:
+        with self._raw_connection() as connection:
             if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 connection.execute("PRAGMA journal_mode = WAL").fetchall()
 
@@ -369,7 +373,7 @@ class Database:
         if target.exists():
             raise StoreUnwritable(f"{target} exists already: name a file that does not")
         part = free_name(target, "part")
-        with translated(self.name), self._raw() as source:
+        with translated(self.name), self._raw_connection() as source:
             try:
                 with closing(sqlite3.connect(part)) as copy:
                     source.backup(copy)
@@ -425,25 +429,91 @@ class _Thread(threading.local):
 
 _THREAD = _Thread()
 
+# How long a fork waits for the transactions of other threads.
+_FORK_PATIENCE = 5.0
+
+
+class _Gate:
+    """Lets threads do what must not be cut in two by a fork, and a fork in between.
+
+    A child that inherits a connection in the midst of a transaction inherits SQLite's belief that
+    this process has the lock, and can never have it.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._forking = False
+
+    def enter(self) -> None:
+        with self._changed:
+            while self._forking:
+                self._changed.wait()
+            self._inside += 1
+
+    def leave(self) -> None:
+        with self._changed:
+            self._inside -= 1
+            if self._forking:
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Wait until no other thread is inside."""
+        mine = int(_THREAD.depth > 0)
+        with self._changed:
+            self._forking = True
+            self._changed.wait_for(lambda: self._inside <= mine, _FORK_PATIENCE)
+
+    def open(self) -> None:
+        with self._changed:
+            self._forking = False
+            self._changed.notify_all()
+
+    def forget(self) -> None:
+        """Begin anew, in a child that has only the thread that forked it."""
+        self._changed = threading.Condition()
+        self._inside = int(_THREAD.depth > 0)
+        self._forking = False
+
+
+_GATE = _Gate()
+
 
 class _Busy:
     """See `busy`."""
 
     def __enter__(self) -> None:
+        if not _THREAD.depth:
+            _GATE.enter()
         _THREAD.depth += 1
 
     def __exit__(self, *_: object) -> None:
         _THREAD.depth -= 1
-        while _THREAD.later and not _THREAD.depth:
-            _THREAD.later.pop()()
+        if not _THREAD.depth:
+            _GATE.leave()
+            while _THREAD.later and not _THREAD.depth:
+                _THREAD.later.pop()()
 
 
 _BUSY = _Busy()
 
 
 def busy() -> _Busy:
-    """Put off what `when_idle` is to do in this thread: it holds what that may wait for."""
+    """Put off what `when_idle` is to do in this thread, and forks: it holds what they wait for."""
     return _BUSY
+
+
+def _after_fork_in_child() -> None:
+    _GATE.forget()
+    # While these are open, SQLite believes this process to have the locks that stayed with its
+    # parent, and would take none for what is opened here. The parent's keep this harmless.
+    for database in list(_OPEN.values()):
+        database._dispose()
+
+
+os.register_at_fork(
+    before=_GATE.close, after_in_parent=_GATE.open, after_in_child=_after_fork_in_child
+)
 
 
 def when_idle(act: Callable[[], None]) -> None:
@@ -493,6 +563,10 @@ def _revision(connection: Connection, name: str) -> str:
 
 
 def _pragma(connection: Connection, text: str) -> None:
+    _raw(connection).execute(f"PRAGMA {text}").close()
+
+
+def _raw(connection: Connection) -> sqlite3.Connection:
     raw = connection.connection.driver_connection
-    assert raw is not None  # noqa: S101 - an open connection has one
-    raw.execute(f"PRAGMA {text}").close()
+    assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - an open connection has one
+    return raw

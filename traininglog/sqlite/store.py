@@ -146,9 +146,7 @@ class Store:
     def latest(self) -> UUID:
         """Return the run that was created last. Raises `RunNotFound` in an empty store."""
         with self._database.read() as connection:
-            newest = connection.scalar(
-                select(runs.c.uuid).order_by(runs.c.created.desc(), runs.c.id.desc()).limit(1)
-            )
+            newest = connection.scalar(select(runs.c.uuid).order_by(runs.c.id.desc()).limit(1))
         if newest is None:
             raise RunNotFound(f"{self.path} holds no runs yet")
         return UUID(newest)
@@ -156,11 +154,12 @@ class Store:
     def state(self, uuid: UUID | str) -> State:
         """Return how a run stands now; see `runs`."""
         wanted = self.find(uuid).hex
+        owned = self._owned()
         with self._database.read() as connection:
             row = writing.find_run(connection, wanted)
         if row is None:
             raise RunNotFound(f"run {wanted} was deleted from {self.path} meanwhile")
-        return self._state(row)
+        return self._state(row, owned)
 
     def origin(self, uuid: UUID | str) -> dict[str, Any]:
         """Return which process wrote a run last: host, pid, boot_id, command, versions."""
@@ -169,13 +168,26 @@ class Store:
             row = writing.find_run(connection, wanted)
         return {name: getattr(row, name) for name in ORIGIN}
 
-    def _state(self, row: Any) -> State:
-        if self._owners.alive(writer_byte(row.id, row.epoch)):
+    def _owned(self) -> set[int]:
+        """Return the runs that are being written.
+
+        To be asked before the rows are read that tell how the others ended: a run that is closed
+        in between has its outcome by then, where the other way round it would seem lost.
+        """
+        with self._database.read() as connection:
+            unended = connection.execute(
+                select(runs.c.id, runs.c.epoch).where(runs.c.outcome.is_(None))
+            ).all()
+        return {row.id for row in unended if self._owners.alive(writer_byte(row.id, row.epoch))}
+
+    def _state(self, row: Any, owned: set[int]) -> State:
+        if row.id in owned and row.outcome is None:
             return "running"
         if row.outcome in ("finished", "failed"):
             ended: State = row.outcome
             return ended
-        return "lost"
+        # Perhaps one that began after `owned` was asked for.
+        return "running" if self._owners.alive(writer_byte(row.id, row.epoch)) else "lost"
 
     def runs(
         self,
@@ -185,7 +197,7 @@ class Store:
         name: str | None = None,
         limit: int | None = None,
     ) -> pd.DataFrame:
-        """Return a DataFrame with a line per run, in the order in which they were created.
+        """Return a DataFrame with a line per run, in the order in which the file got them.
 
         Columns: ``uuid`` (32 hex digits), ``name`` (the status value of that key, if it is a text),
         ``state``, ``created`` and ``updated`` (UTC), ``host``, ``resumed_from``, ``resumed_at``,
@@ -207,11 +219,12 @@ class Store:
         from traininglog import frames
 
         patterns = [keys] if isinstance(keys, str) else list(keys or ())
+        owned = self._owned()
         with self._database.read() as connection:
-            rows = connection.execute(select(runs).order_by(runs.c.created, runs.c.id)).all()
+            rows = connection.execute(select(runs).order_by(runs.c.id)).all()
             names = listing.names(connection)
             chosen = [
-                (row, self._state(row))
+                (row, self._state(row, owned))
                 for row in rows
                 if name is None or fnmatchcase(names.get(row.id) or "", name)
             ]
@@ -284,9 +297,7 @@ class Store:
         *,
         lineage: bool,
     ) -> Iterator[tuple[str, list[Column]]]:
-        rows = connection.execute(
-            select(runs.c.id, runs.c.uuid).order_by(runs.c.created, runs.c.id)
-        ).all()
+        rows = connection.execute(select(runs.c.id, runs.c.uuid).order_by(runs.c.id)).all()
         known = {uuid: number for number, uuid in rows}
         for uuid in known if wanted is None else dict.fromkeys(wanted):
             chain = reading.Chain(connection, known[uuid])
