@@ -33,7 +33,7 @@ from traininglog.values import thaw
 OPENING = 1.0
 
 #: A process that does nothing for so long waits for something that the test holds, in seconds.
-STANDSTILL = 0.6
+STANDSTILL = 1.0
 
 _PATIENCE = 30.0
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, case, delete, insert, select, update
 
-from traininglog.encoding import Cell, Encoded, Kind, encode
+from traininglog.encoding import Kind, encode
 from traininglog.sql.tables import entries, keys, marks, metadata, runs, status
 
 #: Rows a statement. One statement of many rows gives the interpreter lock up once, not once a row,
@@ -125,32 +125,26 @@ def save_entries(
     )
 
 
-def save_cells(connection: Connection, run_id: int, rows: Mapping[int, Mapping[int, Cell]]) -> None:
-    """Set values by time and number of the key; a hidden one hides what is seen at its place."""
-    if not rows:
-        return
-    floats: list[float] = []
-    others: list[tuple[int, int, int, Any]] = []
-    for time, row in rows.items():
-        for number, cell in row.items():
-            if type(cell) is float:
-                floats += (time, number, cell)
-            elif type(cell) is Encoded:
-                others.append((time, number, *cell))
-            else:
-                others.append((time, number, 3, cell))
-    head = f"INSERT INTO {entries.name} (run_id, time, key_id, kind, value) VALUES"
-    mark = _mark(connection)
-    # What is the same in all rows is written out: to bind it would take as long as the rest.
+def save_numbers(connection: Connection, run_id: int, numbers: list[Any]) -> None:
+    """Set entries that are floats or ints, over others; of those to one place the last one counts.
+
+    Args:
+        connection: Where to.
+        run_id: The run.
+        numbers: A code, a time and a value of each, one after the other. The code is the number of
+            the key, with the kind of the value in the bits from 24 up.
+
+    """
+    # To bind what is the same in all rows, or can be worked out, would take as long as the rest.
     _insert_flat(
-        connection, head, f"({int(run_id)}, {mark}, {mark}, 4, {mark})", _REPLACE, floats, 3
+        connection,
+        f"INSERT INTO {entries.name} (run_id, time, key_id, kind, value) "  # noqa: S608
+        f"SELECT {int(run_id)}, column2, column1 & 16777215, column1 >> 24, column3 FROM (VALUES",
+        f"({', '.join([_mark(connection)] * 3)})",
+        f") WHERE true {_REPLACE}",
+        numbers,
+        3,
     )
-    _insert_flat(
-        connection, head, f"({int(run_id)}, {mark}, {mark}, {mark}, {mark})", _REPLACE,
-        list(chain.from_iterable(others)), 4,
-    )  # fmt: skip
-    deletions = sum(entry[2] == Kind.HIDDEN for entry in others)
-    widen_run(connection, run_id, min(rows), max(rows), deletions)
 
 
 def save_status(

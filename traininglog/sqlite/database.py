@@ -196,7 +196,7 @@ class Database:
 
     def checkpoint(self) -> None:
         """Move what is in the WAL into the file, as far as readers allow."""
-        with self._raw_connection() as holder, self._raw_connection() as other:
+        with self._raw_connection(0) as holder, self._raw_connection(0) as other:
             try:
                 # One connection holds the write lock while another copies: nobody can reset the WAL
                 # meanwhile, which is what the bug needs.
@@ -298,8 +298,11 @@ class Database:
         return connection
 
     @contextmanager
-    def _raw_connection(self) -> Iterator[sqlite3.Connection]:
-        with busy(), closing(self._connect(failures.PATIENCE)) as connection:
+    def _raw_connection(self, timeout: float | None = None) -> Iterator[sqlite3.Connection]:
+        with (
+            busy(),
+            closing(self._connect(failures.PATIENCE if timeout is None else timeout)) as connection,
+        ):
             yield connection
 
     def _prepare(self, *, fresh: bool) -> None:

@@ -22,7 +22,7 @@ MEMORY = ":memory:"
 READ_REVISION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant of ours
 
 # How long a file that is being written may look like a stranger before it is taken for one.
-_STRANGER_PATIENCE = 1.0
+_STRANGER_PATIENCE = 0.5
 
 
 def locate(name: str) -> Path | None:

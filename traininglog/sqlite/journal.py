@@ -23,7 +23,6 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -104,10 +103,11 @@ ASLEEP = Tail(_refuse, 0, {})
 class Region:
     """A part of a journal's file, for one round of it."""
 
-    def __init__(self, descriptor: int, offset: int, size: int, *, lasting: bool) -> None:
+    lasting = True  #: whether it outlives the process
+
+    def __init__(self, descriptor: int, offset: int, size: int) -> None:
         self.offset = offset
         self.size = size
-        self.lasting = lasting  #: whether it outlives the process
         self.base = 0
         self.tag = 0
         self.length = 0  #: bytes of records, once it rests
@@ -118,24 +118,20 @@ class Region:
     def begin(self, head: tuple[Any, ...], base: int, numbers: dict[str, int]) -> Tail:
         """Open for records, in an erased region."""
         uuid, epoch, number, file_size = head
-        values = _MAGIC, uuid, epoch, number, self.size, base, file_size
-        header = _HEAD.pack(*values)
+        header = _HEAD.pack(_MAGIC, uuid, epoch, number, self.size, base, file_size)
         self.base = base
         self.tag = tag_of(header)
         self.batch = Batch()
-        self._open = _map(self._descriptor, self.offset, self.size)
-        os.pwrite(self._descriptor, header + _CHECK.pack(crc32(header)), self.offset)
-        self._open.seek(HEADER)
-        return Tail(self._open.write, self.tag, numbers)
+        opened = self._open = self._map(header + _CHECK.pack(crc32(header)))
+        opened.seek(HEADER)
+        return Tail(opened.write, self.tag, numbers)
 
     def rest(self) -> None:
         """Close to writing. What is in it stays, and can be read."""
         if self._open is not None:
-            self._open.close()
+            self._shut(self._open)
             self._open = None
-            self.length = len(os.pread(
-                self._descriptor, self.size - HEADER, self.offset + HEADER
-            ).rstrip(b"\0"))  # fmt: skip
+            self.length = len(self._content(0, self.size - HEADER).rstrip(b"\0"))
 
     @property
     def end(self) -> int:
@@ -147,19 +143,11 @@ class Region:
         """How many bytes of records there are now. To be asked for under the writer's lock."""
         return self.length if self._open is None else self._open.tell() - HEADER
 
-    def read(self, stop: int) -> list[tuple[str, Any]]:
-        """Add to `batch` what was written up to byte `stop`; return what it says of a status."""
+    def read(self, stop: int) -> None:
+        """Add to `batch` what was written up to byte `stop`."""
         start = self.batch.size
-        if start >= stop:
-            return []
-        data = os.pread(self._descriptor, stop - start, self.offset + HEADER + start)
-        return self.batch.add(data, self.tag)
-
-    def note_gap(self, gap: Gap) -> None:
-        """Write down, where there is always room, that assignments had to be left out after it."""
-        data = _GAP.pack(*gap)
-        place = self.offset + _GAP_AT
-        os.pwrite(self._descriptor, data + _CHECK.pack(crc32(data, self.tag)), place)
+        if start < stop:
+            self.batch.add(self._content(start, stop), self.tag)
 
     def erase(self) -> None:
         """Make it ready for another round: its records are in the database."""
@@ -169,10 +157,57 @@ class Region:
         self.length = 0
         self.batch = Batch()
 
+    def note_gap(self, gap: Gap) -> None:
+        """Write down, where there is always room, that assignments had to be left out after it."""
+        data = _GAP.pack(*gap)
+        place = self.offset + _GAP_AT
+        os.pwrite(self._descriptor, data + _CHECK.pack(crc32(data, self.tag)), place)
+
     def forget(self) -> None:
         """Drop the mapping, in a forked child whose parent goes on with it."""
         if self._open is not None:
             self._open.close()
+
+    def _map(self, header: bytes) -> mmap.mmap | _Appended:
+        opened = _map(self._descriptor, self.offset, self.size)
+        opened[: len(header)] = header
+        return opened
+
+    def _shut(self, opened: mmap.mmap | _Appended) -> None:
+        opened.close()  # for good: the next round has a mapping of its own
+
+    def _content(self, start: int, stop: int) -> bytes:
+        return os.pread(self._descriptor, stop - start, self.offset + HEADER + start)
+
+
+class MemoryRegion(Region):
+    """A region where there is no file, or no room in it. It is gone with the process."""
+
+    lasting = False
+
+    def __init__(self, size: int) -> None:
+        super().__init__(-1, 0, size)
+        self._memory: mmap.mmap | None = None
+
+    def _map(self, header: bytes) -> mmap.mmap:
+        self._memory = mmap.mmap(-1, self.size)
+        return self._memory
+
+    def _shut(self, opened: mmap.mmap | _Appended) -> None:
+        opened.seek(self.size)  # so that nothing more fits; closed, it could not be read
+
+    def _content(self, start: int, stop: int) -> bytes:
+        assert self._memory is not None  # noqa: S101 - it was begun
+        return self._memory[HEADER + start : HEADER + stop]
+
+    def erase(self) -> None:
+        """Make it ready for another round, with memory of its own."""
+        self._memory = None
+        self.length = 0
+        self.batch = Batch()
+
+    def note_gap(self, gap: Gap) -> None:
+        """Do nothing: this would be gone with the process."""
 
 
 class Journal:
@@ -193,10 +228,9 @@ class Journal:
         self._numbers = numbers
         self._most_bytes = most_bytes
         self._free: list[Region] = []
-        self._memory: int | None = None  # more room, where the file can have no more
-        self._memory_size = 0
+        self._memory_size = 0  # taken where the file can have no more
         self._file_size = 0
-        self._descriptor = _memory_file() if path is None else _make(path, mode)
+        self._descriptor = None if path is None else _make(path, mode)
         try:
             for _ in range(_FIRST_REGIONS):
                 self._free.append(self._add(REGION))
@@ -214,7 +248,7 @@ class Journal:
         size = -(-(need + HEADER) // REGION) * REGION
         fitting = [region for region in self._free if region.size >= size]
         if fitting:
-            region = min(fitting, key=lambda region: (not region.lasting, region.offset))
+            region = min(fitting, key=lambda each: (not each.lasting, each.offset))
             self._free.remove(region)
         else:
             region = self._add(size)
@@ -252,19 +286,18 @@ class Journal:
         if not self.idle:
             return
         # Nothing is in here: give back what was taken while the database could not be written.
-        if self._memory is not None:
-            os.close(self._memory)
-            self._memory, self._memory_size = None, 0
-        if self._file_size > _FIRST_REGIONS * REGION:
-            os.ftruncate(self._descriptor, _FIRST_REGIONS * REGION)
-            self._file_size = _FIRST_REGIONS * REGION
-        kept = [
-            region for region in self._free
-            if region.lasting and region.offset + region.size <= self._file_size
-        ]  # fmt: skip
-        if sum(region.size for region in kept) < self._file_size:  # a long one was cut
-            kept = [self._region(at, REGION) for at in range(0, self._file_size, REGION)]
-        self._free = kept
+        usual = _FIRST_REGIONS * REGION
+        if self._descriptor is None:
+            self._free = self._free[:_FIRST_REGIONS]
+            self._memory_size = sum(region.size for region in self._free)
+        elif self._file_size > usual or self._memory_size:
+            self._memory_size = 0
+            if self._file_size > usual:
+                os.ftruncate(self._descriptor, usual)
+                self._file_size = usual
+            self._free = [
+                Region(self._descriptor, at, REGION) for at in range(0, self._file_size, REGION)
+            ]
 
     @property
     def idle(self) -> bool:
@@ -274,15 +307,12 @@ class Journal:
     @property
     def vanished(self) -> bool:
         """Whether somebody has deleted its file."""
-        return self.path is not None and os.fstat(self._descriptor).st_nlink == 0
+        return self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 0
 
     @property
     def volatile(self) -> bool:
         """Whether some of it would not outlive the process."""
-        return self._memory is not None
-
-    def _region(self, offset: int, size: int) -> Region:
-        return Region(self._descriptor, offset, size, lasting=self.path is not None)
+        return self._memory_size > 0
 
     def _add(self, size: int) -> Region:
         """Add room. Not sparse: touching a page without room on the disk would kill the process."""
@@ -292,31 +322,18 @@ class Journal:
                 "that the database could not take: nothing more can be assigned until it can be "
                 "written again"
             )
-        try:
-            _allocate(self._descriptor, self._file_size, size)
-        except OSError as error:
-            with suppress(OSError):  # what it got so far
-                os.ftruncate(self._descriptor, self._file_size)
-            if error.errno not in _NO_SPACE:
-                raise
-            return self._add_memory(size, error)
-        region = self._region(self._file_size, size)
-        self._file_size += size
-        return region
-
-    def _add_memory(self, size: int, cause: OSError) -> Region:
-        """Add room where the disk has none: for as long as the process lives."""
-        if self._memory is None:
-            self._memory = _memory_file()
-        try:
-            _allocate(self._memory, self._memory_size, size)
-        except OSError:  # a limit on the sizes of files, say, holds for these, too
-            raise JournalFull(
-                f"{self.path} cannot hold what is assigned: {cause.strerror}; free space"
-            ) from cause
-        region = Region(self._memory, self._memory_size, size, lasting=False)
+        if self._descriptor is not None:
+            try:
+                _allocate(self._descriptor, self._file_size, size)
+            except OSError:
+                with suppress(OSError):  # what it got so far
+                    os.ftruncate(self._descriptor, self._file_size)
+            else:
+                region = Region(self._descriptor, self._file_size, size)
+                self._file_size += size
+                return region
         self._memory_size += size
-        return region
+        return MemoryRegion(size)
 
     # -- the end ----------------------------------------------------------------------------
 
@@ -342,9 +359,8 @@ class Journal:
         self._close()
 
     def _close(self) -> None:
-        for descriptor in (self._descriptor, self._memory):
-            if descriptor is not None:
-                os.close(descriptor)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
 
 
 class _Appended:
@@ -373,6 +389,9 @@ class _Appended:
                 raise ValueError("no room")
             self._at += written
             return written
+
+    def __setitem__(self, place: slice, data: bytes) -> None:
+        os.pwrite(self._descriptor, data, self._offset)
 
     def seek(self, at: int) -> None:
         self._at = at
@@ -413,13 +432,6 @@ def _make(path: Path, mode: int) -> int:
     descriptor = os.open(path, flags, mode)
     os.fchmod(descriptor, mode)  # whatever the umask: as open as the database, no more
     return descriptor
-
-
-def _memory_file() -> int:
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("traininglog", os.MFD_CLOEXEC)
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
 
 
 def mode_of(database: Path) -> int:
@@ -542,7 +554,7 @@ def read_journal(path: Path) -> Contents:
         tag = tag_of(header)
         found.append((number, LeftRegion(base, tag, data, _gap(content, at, tag))))
         at += size
-    if len(content) < wanted_size:
+    if len(content) < wanted_size or (len(content) % REGION and content.strip(b"\0")):
         damage = f"{path} is damaged: it was cut short"
     found.sort(key=lambda pair: pair[0])
     return Contents([region for _, region in found], damage)

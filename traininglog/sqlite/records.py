@@ -17,13 +17,16 @@ last byte is never 0, so a region of which every unused byte is 0 ends where its
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from struct import Struct
 from typing import Any
 from zlib import crc32
 
-from traininglog.encoding import HIDDEN, Cell, Encoded, Stored, decode, encode
+from traininglog.encoding import HIDDEN, Cell, Encoded, Kind, Stored, decode, encode
 
-FLOAT, INT, COUNT, ROW, ENTRIES, STATUS, KEY, COUNTER = range(1, 9)
+#: Types of records; the first two are also the kinds of their values.
+INT, FLOAT = Kind.INT.value, Kind.FLOAT.value
+COUNT, ROW, ENTRIES, STATUS, KEY, COUNTER = range(16, 22)
 
 #: What is added to a key's number to make the head of a record.
 FLOAT_HEAD, INT_HEAD, COUNT_HEAD = FLOAT << 24, INT << 24, COUNT << 24
@@ -34,7 +37,8 @@ MOST_KEYS = 2**24 - 1
 _FLOAT = Struct("<IQddQII")
 _INT = Struct("<IQqqQII")
 _SIZE = _FLOAT.size
-_FIXED = (FLOAT, INT, COUNT)
+_FIXED = bytes([FLOAT, INT, COUNT])
+_NUMBER = Struct("<IQd24x")
 _FRAME = Struct("<II")
 _PART = Struct("<QIBBI")
 _STATUS_PART = Struct("<BBHI")
@@ -113,67 +117,108 @@ class DamagedRecord(Exception):
 
 
 class Batch:
-    """Assignments in the order of their records, the last one to a place winning."""
+    """Assignments in the order of their records, in the form in which the database takes them."""
 
     def __init__(self) -> None:
-        self.rows: dict[int, dict[int, Cell]] = {}  #: time, then number of the key
+        #: code, time, value, code, time, value, ... of floats and ints, in order; a code is the
+        #: number of the key with the value's kind in the byte above
+        self.numbers: list[Any] = []
+        #: by time and number of the key, what else was assigned, and to what no number was later
+        self.others: dict[tuple[int, int], Encoded] = {}
         self.names: dict[int, str] = {}  #: the keys that were numbered here
         self.counters: dict[int, str] = {}  #: likewise, keys of the status
         self.status: dict[str, Any] = {}  #: `HIDDEN` where it was deleted
         self.renewed: set[str] = set()  #: keys of the status that were deleted and set again
         self.size = 0  #: how many bytes of records have been added
+        self._rows: dict[int, dict[int, Cell]] = {}
+        self._indexed = 0  # how many of the numbers are in the rows
+        self._fresh: list[tuple[int, int]] = []  # which of the others may not be
 
-    def add(self, data: bytes, tag: int, skip: int = 0) -> list[tuple[str, Any]]:
-        """Add what records hold, after the first `skip` bytes; return what they assign to a status.
+    @property
+    def rows(self) -> dict[int, dict[int, Cell]]:
+        """What is seen of all this, by time and then number of the key. Made when asked for."""
+        rows, numbers = self._rows, self.numbers
+        start, self._indexed = self._indexed, len(numbers)
+        codes, times, values = (numbers[start + at :: 3] for at in range(3))
+        for code, time, value in zip(codes, times, values, strict=True):
+            rows.setdefault(time, {})[code & MOST_KEYS] = value
+        for time, number in self._fresh:
+            cell = self.others.get((time, number))
+            if cell is not None:
+                rows.setdefault(time, {})[number] = cell
+        self._fresh.clear()
+        return rows
+
+    def times(self) -> tuple[int, int] | None:
+        """Return the first and the last time, or None."""
+        times = self.numbers[1::3]
+        times += (time for time, _ in self.others)
+        return (min(times), max(times)) if times else None
+
+    def add(self, data: bytes, tag: int, skip: int = 0) -> None:
+        """Add what records hold, after the first `skip` bytes.
 
         Raises `DamagedRecord`; what is before the damage has been added, and `size` tells how far.
         """
-        rows = self.rows
-        found: list[tuple[str, Any]] = []
-        end = len(data)
-        at = skip
-        last = -1
-        row: dict[int, Cell] = {}
+        at, end = skip, len(data)
         while at < end:
-            kind = data[at + 3] if at + 4 <= end else 0
-            if kind in _FIXED:
-                stop = at + (end - at) // _SIZE * _SIZE
-                form = _FLOAT if kind == FLOAT else _INT
-                before = at
-                for head, time, value, value2, time2, head2, tag2 in form.iter_unpack(
-                    memoryview(data)[at:stop]
-                ):
-                    if head >> 24 != kind:
-                        break  # a record of another type
-                    same = head == head2 and time == time2 and tag == tag2
-                    # NaN differs from itself, and 0.0 does not differ from -0.0.
-                    if not (same and value == value2 and value) and not (
-                        same and data[at + 12 : at + 20] == data[at + 20 : at + 28]
-                    ):
-                        break
-                    if kind == COUNT:
-                        self._note(self.counters[head & MOST_KEYS], value, found)
-                    else:
-                        if time != last:
-                            row = rows.setdefault(time, {})
-                            last = time
-                        row[head & MOST_KEYS] = value
-                    at += _SIZE
-                self.size += at - before
-                if at == before:
-                    raise DamagedRecord(data, at, tag)
-                continue
-            stop = self._add_framed(data, at, tag, found)
+            if at + 4 <= end and data[at + 3] in _FIXED:
+                stop = self._add_fixed(data, at, tag)
+            else:
+                stop = self._add_framed(data, at, tag)
             self.size += stop - at
             at = stop
-            last = -1
-        return found
 
-    def _add_framed(self, data: bytes, at: int, tag: int, found: list[tuple[str, Any]]) -> int:
+    def extend(self, later: Batch) -> None:
+        """Add what was assigned later."""
+        self._add_numbers(later.numbers)
+        self.others |= later.others
+        self._fresh += later.others
+        self.names |= later.names
+        note_status(self.status, self.renewed, later.status)
+        self.renewed |= later.renewed
+
+    def _add_numbers(self, numbers: list[Any]) -> None:
+        self.numbers += numbers
+        if self.others:
+            for code, time in zip(numbers[::3], numbers[1::3], strict=True):
+                self.others.pop((time, code & MOST_KEYS), None)
+
+    def _add_fixed(self, data: bytes, at: int, tag: int) -> int:
+        """Add the records of a fixed size that begin at a place; return where they end."""
+        types = data[at + 3 :: _SIZE]
+        count = min(len(types) - len(types.lstrip(_FIXED)), (len(data) - at) // _SIZE)
+        if not count:
+            raise DamagedRecord(data, at, tag)
+        block = data[at : at + count * _SIZE]
+        if not _is_sound(block, count, tag):
+            good = next((n for n in range(count) if not _is_sound(_one(block, n), 1, tag)), 0)
+            if not good:
+                raise DamagedRecord(data, at, tag)
+            count, block = good, block[: good * _SIZE]
+        found = _NUMBER.iter_unpack(block)
+        if types.count(FLOAT, 0, count) == count:
+            self._add_numbers(list(chain.from_iterable(found)))
+            return at + len(block)
+        numbers: list[Any] = []
+        for number, (head, time, value) in enumerate(found):
+            if head >> 24 == FLOAT:
+                numbers += (head, time, value)
+                continue
+            (integer,) = _LONG.unpack_from(block, number * _SIZE + 12)
+            if head >> 24 == INT:
+                numbers += (head, time, integer)
+            else:
+                self._note(self.counters[head & MOST_KEYS], integer)
+        self._add_numbers(numbers)
+        return at + len(block)
+
+    def _add_framed(self, data: bytes, at: int, tag: int) -> int:
+        """Add the record that begins at a place; return where it ends."""
         if at + 16 > len(data):
             raise DamagedRecord(data, at, tag)
         head, size = _FRAME.unpack_from(data, at)
-        end = at + 8 + size
+        end = int(at + 8 + size)
         if end + 8 > len(data):
             raise DamagedRecord(data, at, tag)
         checksum, tag2 = _FRAME.unpack_from(data, end)
@@ -183,37 +228,65 @@ class Batch:
         start = at + 8
         if kind == ROW:
             (time,) = _ROW_TIME.unpack_from(data, start)
-            row = self.rows.setdefault(time, {})
-            for number, value in _CELL.iter_unpack(data[start + 8 : end]):
-                row[number & MOST_KEYS] = value
+            numbers: list[Any] = []
+            for code, value in _CELL.iter_unpack(data[start + 8 : end]):
+                numbers += (code, time, value)
+            self._add_numbers(numbers)
         elif kind == ENTRIES:
             while start < end:
                 time, number, code, form, length = _PART.unpack_from(data, start)
                 start += _PART.size + length
                 cell = _cell(code, form, data[start - length : start])
-                self.rows.setdefault(time, {})[number] = cell
+                if type(cell) is Encoded:
+                    self.others[time, number] = cell
+                    self._fresh.append((time, number))
+                else:
+                    self._add_numbers([number + (code << 24), time, cell])
         elif kind == STATUS:
             while start < end:
                 code, form, name_size, length = _STATUS_PART.unpack_from(data, start)
                 start += _STATUS_PART.size + name_size
                 key = data[start - name_size : start].decode()
                 start += length
-                self._note(
-                    key, decode(code, _from_bytes(form, data[start - length : start])), found
-                )
-        elif kind == KEY:
+                self._note(key, decode(code, _from_bytes(form, data[start - length : start])))
+        elif kind in (KEY, COUNTER):
             (number,) = _KEY.unpack_from(data, start)
-            self.names[number] = data[start + 4 : end].decode()
-        elif kind == COUNTER:
-            (number,) = _KEY.unpack_from(data, start)
-            self.counters[number] = data[start + 4 : end].decode()
+            names = self.names if kind == KEY else self.counters
+            names[number] = data[start + 4 : end].decode()
         else:
             raise DamagedRecord(data, at, tag)
-        return int(end + 8)
+        return end + 8
 
-    def _note(self, key: str, value: Any, found: list[tuple[str, Any]]) -> None:
-        found.append((key, value))
+    def _note(self, key: str, value: Any) -> None:
         note_status(self.status, self.renewed, {key: value})
+
+
+def _one(block: bytes, number: int) -> bytes:
+    return block[number * _SIZE : (number + 1) * _SIZE]
+
+
+def _is_sound(block: bytes, count: int, tag: int) -> bool:
+    """Tell whether both copies of everything agree in `count` records of a fixed size.
+
+    Compares byte by byte of all records at once, which is quicker than record by record.
+    """
+    pairs = [(at, at + 36) for at in range(4)] + [(at, at + 24) for at in range(4, 12)]
+    pairs += [(at, at + 8) for at in range(12, 20)]
+    return all(block[one::_SIZE] == block[two::_SIZE] for one, two in pairs) and all(
+        block[40 + at :: _SIZE] == bytes([byte]) * count for at, byte in enumerate(_KEY.pack(tag))
+    )
+
+
+def changed_status(status: Mapping[str, Any], batches: Iterable[Batch]) -> dict[str, Any]:
+    """Return a status with the changes that batches make to it, one after the other."""
+    changed = dict(status)
+    for batch in batches:
+        for key, value in batch.status.items():
+            if value is HIDDEN or key in batch.renewed:
+                changed.pop(key, None)
+            if value is not HIDDEN:
+                changed[key] = value
+    return changed
 
 
 def note_status(status: dict[str, Any], renewed: set[str], values: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from uuid import UUID, uuid5
 
 from sqlalchemy import Connection, select
 
-from traininglog.encoding import HIDDEN
+from traininglog.encoding import HIDDEN, Kind
 from traininglog.errors import (
     NetworkFileSystem,
     StoreFailed,
@@ -46,7 +46,7 @@ from traininglog.sqlite.journal import (
 )
 from traininglog.sqlite.origin import origin
 from traininglog.sqlite.owners import Handover, Owners, changing_byte, writer_byte
-from traininglog.sqlite.records import Batch, DamagedRecord
+from traininglog.sqlite.records import MOST_KEYS, Batch, DamagedRecord
 
 #: Where the status tells what had to be left out because nothing could hold it.
 DROPPED = "_dropped"
@@ -206,7 +206,7 @@ def _replay(connection: Connection, run_id: int, tail: _Tail) -> None:
     known = reading.read_run_keys(connection, run_id)
     fresh = {name: number for number, name in batch.names.items() if name not in known}
     writing.save_keys(connection, run_id, fresh)
-    writing.save_cells(connection, run_id, batch.rows)
+    save_batch(connection, run_id, batch, batch.times())
     status = dict(batch.status)
     if tail.gap is not None:
         before = status.get(DROPPED) or reading.read_status(connection, run_id).get(DROPPED)
@@ -214,6 +214,21 @@ def _replay(connection: Connection, run_id: int, tail: _Tail) -> None:
     writing.save_status(connection, run_id, status, batch.renewed)
     if batch.size:
         writing.update_run(connection, run_id, {"high_water": tail.end})
+
+
+def save_batch(
+    connection: Connection, run_id: int, batch: Batch, times: tuple[int, int] | None
+) -> None:
+    """Write the values of a batch, of which the caller has asked the first and last time."""
+    if times is None:
+        return
+    writing.save_numbers(connection, run_id, batch.numbers)
+    writing.save_entries(
+        connection,
+        [(run_id, time, number, *cell) for (time, number), cell in batch.others.items()],
+    )
+    deletions = sum(cell.kind == Kind.HIDDEN for cell in batch.others.values())
+    writing.widen_run(connection, run_id, *times, deletions)
 
 
 def described(gap: Gap) -> dict[str, int]:
@@ -252,22 +267,28 @@ def _put_aside(connection: Connection, row: Any, left: Left, tail: _Tail) -> str
     """Make a run of what a writer assigned after its run was taken from it."""
     batch = tail.batch
     uuid = uuid5(UUID(row.uuid), f"displaced {left.epoch}")  # the same, if this is done twice
-    if not (batch.rows or batch.status) or writing.find_run(connection, uuid.hex) is not None:
+    times = batch.times()
+    if not (times or batch.status) or writing.find_run(connection, uuid.hex) is not None:
         return None
-    at = min(batch.rows) - 1 if batch.rows else row.last_time
+    at = times[0] - 1 if times else row.last_time
     status = reading.read_status(connection, row.id) | batch.status | {"resumed_from": row.uuid}
     status = {key: value for key, value in status.items() if value is not HIDDEN}
     parent = UUID(row.uuid), BEFORE_ALL if at is None else at
     number = writing.add_run(connection, uuid, status, parent, origin())
     names = {old: name for name, old in reading.read_run_keys(connection, row.id).items()}
     names |= batch.names
-    used = sorted({old for cells in batch.rows.values() for old in cells})
-    numbers = {names[old]: new for new, old in enumerate(used, 1)}
-    writing.save_keys(connection, number, numbers)
-    writing.save_cells(connection, number, {
-        time: {numbers[names[old]]: cell for old, cell in cells.items()}
-        for time, cells in batch.rows.items()
-    })  # fmt: skip
+    mine: dict[str, int] = {}
+
+    def renumbered(code: int) -> int:
+        kind, name = code & ~MOST_KEYS, names[code & MOST_KEYS]
+        return kind + mine.setdefault(name, len(mine) + 1)
+
+    aside = Batch()
+    aside.numbers = batch.numbers[:]
+    aside.numbers[::3] = map(renumbered, batch.numbers[::3])
+    aside.others = {(at, renumbered(old)): cell for (at, old), cell in batch.others.items()}
+    writing.save_keys(connection, number, mine)
+    save_batch(connection, number, aside, times)
     return (
         f"what a writer of run {row.uuid} assigned after the run was taken from it is now run "
         f"{uuid.hex}, resumed from it at {parent[1]}"

@@ -146,7 +146,9 @@ class Store:
     def latest(self) -> UUID:
         """Return the run that was created last. Raises `RunNotFound` in an empty store."""
         with self._database.read() as connection:
-            newest = connection.scalar(select(runs.c.uuid).order_by(runs.c.id.desc()).limit(1))
+            newest = connection.scalar(
+                select(runs.c.uuid).order_by(runs.c.created.desc(), runs.c.id.desc()).limit(1)
+            )
         if newest is None:
             raise RunNotFound(f"{self.path} holds no runs yet")
         return UUID(newest)
@@ -197,7 +199,7 @@ class Store:
         name: str | None = None,
         limit: int | None = None,
     ) -> pd.DataFrame:
-        """Return a DataFrame with a line per run, in the order in which the file got them.
+        """Return a DataFrame with a line per run, in the order in which they were created.
 
         Columns: ``uuid`` (32 hex digits), ``name`` (the status value of that key, if it is a text),
         ``state``, ``created`` and ``updated`` (UTC), ``host``, ``resumed_from``, ``resumed_at``,
@@ -221,7 +223,7 @@ class Store:
         patterns = [keys] if isinstance(keys, str) else list(keys or ())
         owned = self._owned()
         with self._database.read() as connection:
-            rows = connection.execute(select(runs).order_by(runs.c.id)).all()
+            rows = connection.execute(select(runs).order_by(runs.c.created, runs.c.id)).all()
             names = listing.names(connection)
             chosen = [
                 (row, self._state(row, owned))
@@ -297,7 +299,9 @@ class Store:
         *,
         lineage: bool,
     ) -> Iterator[tuple[str, list[Column]]]:
-        rows = connection.execute(select(runs.c.id, runs.c.uuid).order_by(runs.c.id)).all()
+        rows = connection.execute(
+            select(runs.c.id, runs.c.uuid).order_by(runs.c.created, runs.c.id)
+        ).all()
         known = {uuid: number for number, uuid in rows}
         for uuid in known if wanted is None else dict.fromkeys(wanted):
             chain = reading.Chain(connection, known[uuid])

@@ -25,7 +25,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from traininglog.encoding import HIDDEN, from_cell
+from traininglog.encoding import from_cell
 from traininglog.errors import (
     CorruptLog,
     ForkedLog,
@@ -61,7 +61,7 @@ from traininglog.sqlite.records import (
     MOST_KEYS,
     Batch,
     DamagedRecord,
-    note_status,
+    changed_status,
     pack_counter,
     pack_entries,
     pack_float,
@@ -78,6 +78,7 @@ from traininglog.sqlite.recovery import (
     mark_displaced,
     recover,
     recover_run,
+    save_batch,
 )
 
 #: A power cut costs what was assigned in the last so many seconds, at the most.
@@ -575,7 +576,7 @@ class Writer:
         if self._saver == threading.get_ident():
             return
         with suppress(StoreLocked, StoreFailed, StoreUnwritable), self._saving():
-            self._save_all(patience=_SOON)
+            self._save_all(patience=_BACK_PRESSURE)
 
     def _drop(self, count: int, first: int | None, last: int | None) -> None:
         """Leave assignments out, and see to it that this can be seen."""
@@ -624,23 +625,19 @@ class Writer:
 
     def _read_region(self, region: Region, end: int) -> None:
         try:
-            changes = region.read(end)
+            region.read(end)
         except DamagedRecord as error:
             raise CorruptLog(
                 f"the journal of run {self.uuid.hex} was changed by somebody else ({error})"
             ) from error
-        if self._status is not None:
-            for key, value in changes:
-                if value is HIDDEN:
-                    self._status.pop(key, None)
-                else:
-                    self._status[key] = value
 
     def status(self) -> dict[str, Any] | None:
         """Return the status if it is known here, which it is while we write the run."""
         with busy(), self._reading:
-            self._read()
-            return self._status
+            regions = self._read()
+            if self._status is None or not any(region.batch.status for region in regions):
+                return self._status
+            return changed_status(self._status, (region.batch for region in regions))
 
     def pending_rows(self, low: int, high: int) -> Rows:
         """Return what is not in the file, at times from `low` to `high`; `HIDDEN` included.
@@ -815,6 +812,10 @@ class Writer:
             self._unsynced_since = monotonic()
         with self._reading, self._memory():
             if regions and self._journal is not None:
+                if self._status is not None:
+                    self._status = changed_status(
+                        self._status, (region.batch for region in regions)
+                    )
                 self._high_water = regions[-1].end
                 self._journal.recycle(len(regions))
                 if self._journal.vanished and self._journal.idle:
@@ -846,9 +847,10 @@ class Writer:
             writing.save_keys(connection, run_id, {
                 name: number for number, name in batch.names.items()
             })  # fmt: skip
-        if batch.rows:
-            writing.save_cells(connection, run_id, batch.rows)
-            writing.save_mark(connection, run_id, max(batch.rows), now)
+        times = batch.times()
+        if times is not None:
+            save_batch(connection, run_id, batch, times)
+            writing.save_mark(connection, run_id, times[1], now)
         if gap is not None:
             batch.status[DROPPED] = [described(each) for each in (*self._gaps, gap)]
         if batch.status:
@@ -1036,12 +1038,7 @@ def _joined(regions: list[Region]) -> Batch:
         return regions[0].batch
     joined = Batch()
     for region in regions:
-        joined.names |= region.batch.names
-        for at, row in region.batch.rows.items():
-            known = joined.rows.get(at)
-            joined.rows[at] = row if known is None else known | row
-        note_status(joined.status, joined.renewed, region.batch.status)
-        joined.renewed |= region.batch.renewed
+        joined.extend(region.batch)
     return joined
 
 

@@ -1,0 +1,249 @@
+"""A process is killed at a point that has a name, once or again as it recovers; nothing is lost.
+
+The killed process replaces a function of the package by one that kills it, at the n-th call, before
+or after doing what it was called for. How many steps it had done it puts into memory that the test
+shares.
+"""
+
+import signal
+import struct
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from faults import harness
+
+from traininglog import SQLiteLog, Store
+
+SCRIPT = """
+import importlib, mmap, os, signal, struct, sys
+from traininglog import SQLiteLog, Store
+
+path, shared, uuid, point, count, when, act = sys.argv[1:]
+calls = int(count)
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_at(point):
+    where, _, name = point.partition(":")
+    holder = importlib.import_module("traininglog." + where)
+    *owners, name = name.split(".")
+    for owner in owners:
+        holder = getattr(holder, owner)
+    real = getattr(holder, name)
+
+    def deadly(*args, **kwargs):
+        global calls
+        calls -= 1
+        if calls == 0 and when == "before":
+            die()
+        result = real(*args, **kwargs)
+        if calls == 0:
+            die()
+        return result
+
+    setattr(holder, name, deadly)
+
+
+def write_half(real):
+    class Half:
+        def __init__(self, *args):
+            self.real = real(*args)
+
+        def __getattr__(self, name):
+            return getattr(self.real, name)
+
+        def __setitem__(self, place, data):
+            self.real[place] = data
+
+        def write(self, data):
+            global calls
+            calls -= 1
+            if calls == 0:
+                self.real.write(data[: len(data) // 2])
+                die()
+            return self.real.write(data)
+
+    return Half
+
+
+with open(shared, "r+b") as file:
+    memory = mmap.mmap(file.fileno(), 8)
+if act == "write":
+    log = SQLiteLog(path)
+    log[0]["x"] = 0.0
+    log.flush()
+    t = 1
+elif act == "take over":
+    kill_at(point)
+    log = SQLiteLog(path, uuid, takeover=True)
+elif act == "go on":
+    kill_at(point)
+    log = SQLiteLog(path, uuid)
+    t = len(log)
+else:
+    kill_at(point)
+    Store(path).close()
+    raise SystemExit
+if point == "half a record":
+    from traininglog.sqlite import journal
+    journal._map = write_half(journal._map)
+elif act == "write":
+    kill_at(point)
+while t < 100_000:
+    log[t]["x"] = t / 7
+    if t % 10 == 0:
+        log[t].update(text=str(t), n=t)
+    t += 1
+    struct.pack_into("Q", memory, 0, t)
+    if t % 3000 == 0:
+        log.flush()
+    if t == 20_000:
+        log.close()
+        die()
+"""
+
+#: While a run is written: the point, at which call of it, before or after.
+WRITING = {
+    "before publish": ("sqlite.fast:pack_float", 5000, "before"),
+    "half a record": ("half a record", 5000, "-"),
+    "as a key gets its number": ("sqlite.writer:pack_key", 1, "after"),
+    "as a region begins": ("sqlite.journal:Region.begin", 2, "after"),
+    "as a region comes to rest": ("sqlite.journal:Region.rest", 2, "before"),
+    "before a flush": ("sqlite.database:Database.write", 1, "before"),
+    "mid-flush, as keys are in": ("sql.writing:save_keys", 2, "after"),
+    "mid-flush, as entries are in": ("sql.writing:save_mark", 2, "after"),
+    "mid-flush, before the commit": ("sql.writing:update_run", 2, "after"),
+    "after the commit, before recycling": ("sqlite.journal:Journal.recycle", 2, "before"),
+    "mid-recycling": ("sqlite.journal:Region.erase", 2, "before"),
+    "after recycling": ("sqlite.journal:Journal.recycle", 2, "after"),
+    "mid-close, before the journal goes": ("sqlite.journal:Journal.remove", 1, "before"),
+    "mid-close, after the journal went": ("sqlite.journal:Journal.remove", 1, "after"),
+    "mid-close, before the lock goes": ("sqlite.owners:Owners.release", 1, "before"),
+}
+
+#: While what another process left is put back.
+RECOVERING = {
+    "before reading": ("sqlite.recovery:read_journal", "before"),
+    "mid-recovery, as entries are in": ("sql.writing:widen_run", "after"),
+    "mid-recovery, before the commit": ("sqlite.recovery:_replay", "after"),
+    "after the commit, before the journal goes": ("sqlite.recovery:Path.unlink", "before"),
+    "after the journal went": ("sqlite.recovery:Path.unlink", "after"),
+}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "runs.db"
+
+
+def killed(path, point, count, when, act="write", uuid="-"):
+    """Run a process until it dies at a point; return how many steps it had done."""
+    shared = path.with_suffix(".shared")
+    shared.write_bytes(bytes(8))
+    script = textwrap.dedent(SCRIPT)
+    arguments = [str(word) for word in (path, shared, uuid, point, count, when, act)]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, *arguments],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, (point, done.stderr)
+    return struct.unpack("Q", shared.read_bytes())[0]
+
+
+def check(path, steps, state="lost", torn=None):
+    """See to it that all steps are there, and at most what was being done as well."""
+    with Store(path) as store:
+        (uuid,) = store.runs()["uuid"]
+        assert store.state(uuid) == state
+        assert store.check().ok
+        with store.log(uuid, readonly=True) as log:
+            rows = log.to_dict()
+    assert list(rows) == list(range(len(rows)))
+    assert steps <= len(rows) <= steps + 1
+    for t, row in rows.items():
+        if t == 0:
+            assert row == {"x": 0.0}
+        elif t % 10 or t in (torn, len(rows) - 1):
+            assert row["x"] == t / 7
+        else:
+            assert row == {"x": t / 7, "text": str(t), "n": t}
+    assert harness.tails(path) == []
+    return uuid
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_a_process_that_is_killed_while_it_writes_loses_nothing(path, name):
+    steps = killed(path, *WRITING[name])
+    assert steps > 0 or "key" in name
+    closed = name.startswith("mid-close")
+    uuid = check(path, max(steps, 1), "finished" if closed else "lost")
+    with SQLiteLog(path, uuid) as log:
+        count = len(log)
+        log[count]["x"] = count / 7
+    check(path, count + 1, "finished", torn=steps)
+
+
+@pytest.mark.parametrize("name", RECOVERING)
+def test_a_process_that_is_killed_while_it_recovers_leaves_it_to_the_next(path, name):
+    steps = killed(path, "sql.writing:save_mark", 3, "before")
+    assert harness.tails(path)
+    point, when = RECOVERING[name]
+    killed(path, point, 1, when, "recover")
+    check(path, steps)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    "point", ["sql.writing:find_run", "sqlite.writer:origin", "sqlite.owners:Owners.take"]
+)
+def test_a_process_that_is_killed_as_it_becomes_the_writer_changes_nothing(path, point, when):
+    steps = killed(path, "sql.writing:save_mark", 3, "before")
+    with Store(path, readonly=True) as store:
+        uuid = store.latest()
+    before = len(SQLiteLog(path, uuid, readonly=True))
+    killed(path, point, 2 if "find" in point else 1, when, "go on", uuid)
+    assert check(path, steps) == uuid.hex
+    assert len(SQLiteLog(path, uuid, readonly=True)) == before
+
+
+DISPLACED = """
+import sys
+from traininglog import SQLiteLog
+log = SQLiteLog(sys.argv[1])
+for t in range(500):
+    log[t]["x"] = t / 7
+print(log.h_uuid, flush=True)
+sys.stdin.readline()
+for t in range(500, 1000):
+    log[t]["x"] = t / 7
+print("done", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_process_that_is_killed_as_it_takes_a_run_over_loses_nothing_of_the_other(path, when):
+    with subprocess.Popen(
+        [sys.executable, "-c", DISPLACED, path],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        uuid = process.stdout.readline().strip()
+        killed(path, "sqlite.writer:mark_displaced", 1, when, "take over", uuid)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        process.kill()
+    with pytest.warns(UserWarning, match="after the run was taken from it is now run"):
+        store = Store(path)
+    with store:
+        assert store.check().ok
+        main, aside = store.runs()["uuid"]
+        assert main == uuid
+        with store.log(aside, readonly=True) as log:
+            assert log.to_dict() == {t: {"x": t / 7} for t in range(1000)}
+    assert harness.tails(path) == []
