@@ -510,3 +510,19 @@ def test_a_forked_child_neither_writes_the_parents_journal_nor_removes_it(path):
     assert len(tails(path)) == 1
     log.close()
     assert SQLiteLog(path, log.uuid) == {1: {"x": 1}, 3: {"x": 3}}
+
+
+def test_check_tells_of_the_journals_beside_a_file(path, killed):
+    log = SQLiteLog(path, killed)
+    log[1]["x"] = 1
+    with Store(path) as store:
+        assert store.check().journals == tails(path)
+        assert not [line for line in store.check().warnings if "tail" in line]
+        log.close()
+        assert store.check().journals == []
+        kept = path.with_name(f"runs.db-damaged-tail-{killed}-1")
+        kept.write_bytes(b"?")
+        found = store.check()
+    assert found.ok
+    assert found.journals == [kept.name]
+    assert any(str(kept) in line for line in found.warnings)

@@ -125,6 +125,22 @@ def from_cell(cell: Cell) -> Any:
     return decode(*cell) if type(cell) is Encoded else cell
 
 
+def fits(kind: int, stored: Any) -> bool:
+    """Tell whether `encode` can have made this.
+
+    `decode` reads what it can. This is for data that may be damaged, and asks for the exact form.
+    """
+    if kind == Kind.FLOAT:
+        return stored is None or type(stored) is float
+    try:
+        value = decode(kind, stored)
+    except CorruptLog:
+        return False
+    if kind in (Kind.BOOL, Kind.INT, Kind.TEXT, Kind.BYTES, Kind.UUID, Kind.PATH):
+        return encode(value) == (kind, stored)
+    return type(stored) is str or kind not in (Kind.JSON, Kind.DATETIME, Kind.ENUM)
+
+
 def _text(value: str) -> str | bytes:
     """Text as text; as bytes what no database takes for text (NUL, lone surrogates)."""
     try:

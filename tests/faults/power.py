@@ -384,6 +384,12 @@ class Recorder:
             elif found.st_ino in self._seen:
                 number = self._seen[found.st_ino].number
                 self._put(JOURNAL_SYNCED, number, at, str(length).encode())
+            else:  # a file of SQLite's that the package syncs itself
+                for base, number in self._names.items():
+                    path = os.path.join(self._folder, base)  # noqa: PTH118 - as above
+                    with contextlib.suppress(FileNotFoundError):
+                        if os.path.samestat(found, os.stat(path)):  # noqa: PTH116
+                            self._put(SYNCED, number)
 
 
 def _address(callback: Any) -> int:

@@ -57,5 +57,7 @@ def main(path: Path) -> None:
         runs: pd.DataFrame = store.runs(keys="loss", state="finished")
         print(runs, store.size().total, store.check().ok, store.find("ab"))
     open_store(path).close()
+    rescued: str | None = Store.repair(path, "new.db").target
+    print(rescued)
     open_log("memory:", max_value_bytes=100).close()
     register("mine", lambda where, uuid=None, **options: TrainingLog(uuid))

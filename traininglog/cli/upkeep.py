@@ -10,7 +10,7 @@ from uuid import UUID
 import typer
 
 from traininglog.cli.json_output import print_json
-from traininglog.cli.mistakes import Mistake, complain
+from traininglog.cli.mistakes import Mistake, asking, complain
 from traininglog.cli.options import JsonOption, StoreOption
 from traininglog.cli.stores import named, opened, records, shortest
 from traininglog.cli.terminal import busy, note, progress, say
@@ -85,11 +85,29 @@ def backup(
         say(f"{target}: a copy of {path}, {size(count)}")
 
 
-def check(store: StoreOption = None, json: JsonOption = False) -> None:
+def check(
+    store: StoreOption = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Write what can be read of a damaged store anew.")
+    ] = False,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="TARGET", help="The file to make. Default: STORE.repaired."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
     """Examine a store: every page, every index, every value. Exit status 1 if it is damaged.
 
-    Example: traininglog check --store runs.db
+    With --repair, everything that can still be read of a damaged store is written to a new file,
+    beside it or where --to says. The store stays as it is. Of a sound one nothing is written.
+
+    Example: traininglog check --store runs.db --repair
     """
+    if repair:
+        _repair(store, to, json=json)
+        return
+    if to is not None:
+        raise Mistake("--to says where to repair a store: it goes with --repair")
     with opened(store) as file, busy(f"Checking {file.path.name}"):
         found = file.check()
     if json:
@@ -108,8 +126,45 @@ def check(store: StoreOption = None, json: JsonOption = False) -> None:
         if found.ok:
             say("ok", "green")
     if not found.ok:
-        complain(f"{found.path} is damaged: {counted(len(found.problems), 'problem')}")
+        complain(
+            f"{found.path} is damaged: {counted(len(found.problems), 'problem')}; what can be read "
+            "of it: traininglog check --repair"
+        )
         raise typer.Exit(1)
+
+
+def _repair(store: str | None, target: Path | None, *, json: bool) -> None:
+    from traininglog.sqlite.repairing import repair
+
+    with progress("Repairing") as tell, asking():
+        done = repair(store, target, progress=tell)
+    if json:
+        print_json(
+            done._asdict()
+            | {"sound": done.sound, "left_out": done.left_out._asdict(), "notes": done.notes}
+        )
+        return
+    if done.target is None:
+        say(f"{done.path} is sound: nothing was written", "green")
+    else:
+        left_out = done.left_out
+        say(
+            f"{done.target}: {counted(done.runs, 'run')}, {counted(done.values, 'value')}, "
+            f"{done.status} of the status"
+        )
+        if any(left_out):
+            say(
+                f"left out: {counted(left_out.values, 'damaged value')}, {left_out.status} of the "
+                f"status, and what is gone from {counted(left_out.pages, 'damaged page')}",
+                "yellow",
+            )
+    for line in done.notes:
+        say(f"note: {line}", "yellow")
+    if done.target is not None:
+        say(
+            f"{done.path} is as it was; before another file takes its name, move away with it what "
+            f"is called {Path(done.path).name}-... beside it"
+        )
 
 
 def delete(

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Select, bindparam, literal, literal_column, s
 from sqlalchemy.sql.elements import BindParameter
 
 from traininglog.columns import Column, Layer, overlay
-from traininglog.encoding import HIDDEN, Kind, decode
+from traininglog.encoding import HIDDEN, Kind, decode, fits
 from traininglog.errors import CorruptLog
 from traininglog.sql.tables import entries, keys, runs, status
 from traininglog.values import MAX_TIME
@@ -370,4 +370,4 @@ def _problem(kind: int, stored: Any) -> str | None:
         decode(kind, stored)
     except CorruptLog as error:
         return str(error)
-    return None
+    return None if fits(kind, stored) else f"a value of kind {kind} is not stored in its form"

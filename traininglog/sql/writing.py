@@ -57,11 +57,6 @@ def update_run(
     return connection.execute(change).rowcount == 1
 
 
-def touch_run(connection: Connection, run_id: int) -> None:
-    """Write a run as it is, so that there is something to commit."""
-    connection.execute(update(runs).where(runs.c.id == run_id).values(updated=runs.c.updated))
-
-
 def widen_run(connection: Connection, run_id: int, first: int, last: int, deletions: int) -> None:
     """Note that a run has entries from `first` to `last`, and how many more of them delete.
 

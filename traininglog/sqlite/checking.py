@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, func, or_, select
@@ -14,6 +16,8 @@ from traininglog.sql import reading
 from traininglog.sql.tables import entries, runs
 from traininglog.sqlite import mounts
 from traininglog.sqlite.database import Database
+from traininglog.sqlite.failures import distrustful
+from traininglog.sqlite.journal import damaged_beside, journals_beside, read_journal
 from traininglog.values import MAX_TIME
 
 
@@ -43,6 +47,7 @@ class Check(NamedTuple):
     sqlite: str  #: the version of the SQLite library in use
     wal_reset_bug: bool  #: whether that version has it (we work around it; others may not)
     file_system: str | None  #: the type of file system that the file is on; None: unknown
+    journals: list[str]  #: the journals beside it: of runs being written, left behind, or damaged
 
 
 def check(database: Database, size: Size) -> Check:
@@ -52,12 +57,12 @@ def check(database: Database, size: Size) -> Check:
     count = 0
     for look in (_damaged_pages, reading.unreadable, _impossible):
         try:
-            with database.read() as connection:
+            with distrustful(database.name), database.read() as connection:
                 problems += look(connection)
         except CorruptLog as error:
             problems.append(str(error))
     try:
-        with database.read() as connection:
+        with distrustful(database.name), database.read() as connection:
             count = connection.scalar(select(func.count()).select_from(runs)) or 0
             warnings += _orphans(connection)
     except CorruptLog as error:
@@ -76,10 +81,12 @@ def check(database: Database, size: Size) -> Check:
             "is written, and what is read while it is written elsewhere may be wrong: copy it to "
             "a local path"
         )
+    journals, notes = ([], []) if database.path is None else _journals(database.path)
+    warnings += notes
     problems = list(dict.fromkeys(problems))
     return Check(
         database.name, not problems, problems, warnings, database.revision, count, size,
-        sqlite3.sqlite_version, affected, file_system,
+        sqlite3.sqlite_version, affected, file_system, journals,
     )  # fmt: skip
 
 
@@ -90,6 +97,29 @@ _FORMS = {
     Kind.BOOL: ("integer",),
     Kind.BYTES: ("blob",),
 }
+
+
+def _journals(path: Path) -> tuple[list[str], list[str]]:
+    """Return the names of the journals beside a file, and what people should know of them."""
+    names, notes = [], []
+    for left in journals_beside(path):
+        names.append(left.path.name)
+        with suppress(FileNotFoundError):  # its writer has just closed
+            damage = read_journal(left.path).damage
+            if left.displaced_at is not None:
+                notes.append(
+                    f"{left.path} is of a writer from whom run {left.uuid.hex} was taken; what it "
+                    "still assigns becomes a run of its own when it ends"
+                )
+            elif damage is not None:
+                notes.append(damage)
+    for kept in damaged_beside(path):
+        names.append(kept.name)
+        notes.append(
+            f"{kept} is a damaged journal, of which what could be read was put back: delete it if "
+            "you do not want to look into it"
+        )
+    return names, notes
 
 
 def _damaged_pages(connection: Connection) -> list[str]:

@@ -47,7 +47,7 @@ from traininglog.sql.tables import (
     metadata,
 )
 from traininglog.sqlite import failures
-from traininglog.sqlite.failures import patiently, translated
+from traininglog.sqlite.failures import distrustful, patiently, translated
 from traininglog.sqlite.file import (
     APPLICATION_ID,
     MEMORY,
@@ -166,6 +166,26 @@ class Database:
                         yield connection
             self._checkpoint_if_due()
 
+    def sync(self) -> None:
+        """Wait until the disk has all that was committed, by anyone.
+
+        It is either in the WAL or was copied from there, which SQLite does not do without waiting.
+        A commit that changes nothing would wait for nothing.
+        """
+        self._check_process()
+        if self.path is None or self._wal is None:
+            return
+        try:
+            with suppress(FileNotFoundError):
+                for path in (self._wal, self._wal.parent):  # whose name is the parent's to keep
+                    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                    try:
+                        os.fsync(descriptor)
+                    finally:
+                        os.close(descriptor)
+        except OSError as error:
+            raise StoreFailed(f"{self._wal} cannot be written: {error.strerror}") from error
+
     def _set_synchronous(self, connection: Connection, level: str) -> None:
         if connection.info.get("synchronous") != level:
             _pragma(connection, f"synchronous = {level}")
@@ -251,6 +271,9 @@ class Database:
             raise NotATrainingLog(
                 f"{path} is not a training log; it was left as it is. Name another file"
             )
+        if self.readonly and path.with_name(path.name + "-journal").exists() and is_half_made(path):
+            # Who may only read cannot undo what its maker, who was killed, had begun.
+            raise NotATrainingLog(f"{path} is empty: nothing has been logged to it yet")
         self._refuse_newer(*peek(path))
         return False
 
@@ -333,7 +356,11 @@ class Database:
                 connection.execute("PRAGMA journal_mode = WAL").fetchall()
 
     def _check_revision(self) -> None:
-        with self._engine.connect() as connection, patiently(connection.begin):
+        with (
+            distrustful(self.name),
+            self._engine.connect() as connection,
+            patiently(connection.begin),
+        ):
             self.revision = _revision(connection, self.name)
             readable = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
         self._refuse_newer(self.revision, readable)
@@ -529,6 +556,17 @@ def when_idle(act: Callable[[], None]) -> None:
         _THREAD.later.append(act)
     else:
         act()
+
+
+def is_open_here(path: Path) -> bool:
+    """Tell whether this process has a file open: plain file calls would drop its locks on it."""
+    return any(
+        database._pid == os.getpid()
+        and database.path is not None
+        and database.path.exists()
+        and database.path.samefile(path)
+        for database in list(_OPEN.values())
+    )
 
 
 def create_schema(connection: Connection) -> None:

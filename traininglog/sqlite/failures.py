@@ -89,3 +89,24 @@ def translated(name: str) -> Iterator[None]:
             raise
         reason = getattr(error, "orig", error)
         raise kind(message.format(name=name, reason=reason)) from error
+    except UnicodeDecodeError as error:  # SQLite's own message holds bytes of the file
+        kind, message = _TRANSLATIONS[sqlite3.SQLITE_CORRUPT]
+        raise kind(message.format(name=name, reason="text that is none")) from error
+
+
+@contextmanager
+def distrustful(name: str) -> Iterator[None]:
+    """Take it for damage, too, if a statement of ours does not fit the tables.
+
+    Only where a file is examined: elsewhere it would rather be a bug, and must be seen as one.
+    """
+    try:
+        yield
+    except (DBAPIError, sqlite3.DatabaseError) as error:
+        if code_of(error) != sqlite3.SQLITE_ERROR:
+            raise
+        reason = getattr(error, "orig", error)
+        raise CorruptLog(
+            f"{name} is damaged: its tables are not as they were made ({reason}); it was left as "
+            "it is, see `traininglog check`"
+        ) from error

@@ -134,7 +134,7 @@ def is_half_made(path: Path) -> bool:
             (vacuum,) = connection.execute("PRAGMA auto_vacuum").fetchone()
             (owner,) = connection.execute("PRAGMA application_id").fetchone()
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
         return False
     return (tables, pages, vacuum, owner, version) == (0, 1, 2, 0, 0)
 
@@ -149,7 +149,7 @@ def peek(path: Path) -> tuple[str | None, int]:
         with closing(_look(path, alone=wal is None or wal.st_size == 0)) as connection:
             row = connection.execute(READ_REVISION).fetchone()
             readable = connection.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):  # the latter: of a message with bytes in it
         return None, 0
     return (None if row is None else str(row[0])), readable
 

@@ -30,6 +30,7 @@ from traininglog.sqlite.file import locate, wal_path
 from traininglog.sqlite.log import SQLiteLog
 from traininglog.sqlite.owners import Owners, writer_byte
 from traininglog.sqlite.recovery import recover
+from traininglog.sqlite.repairing import repair
 from traininglog.values import MAX_TIME, check_time
 
 if TYPE_CHECKING:
@@ -82,7 +83,11 @@ class Store:
         self._database = Database(
             self.path, readonly=readonly, create=create, allow_network=allow_network
         )
-        recover(self._database)
+        try:
+            recover(self._database)
+        except BaseException:
+            self._database.close()
+            raise
         self._owners = Owners.of(self.path)
         self._finalizer = weakref.finalize(self, self._database.close)
 
@@ -427,6 +432,10 @@ class Store:
     def check(self) -> Check:
         """Examine the file: every page and index, and every stored value."""
         return check(self._database, self.size())
+
+    #: Write what can be read of a damaged file to a new one. For a file that nobody has open, which
+    #: is why this is no method; see `traininglog.sqlite.repairing.repair`.
+    repair = staticmethod(repair)
 
 
 # The columns of `Store.runs` and their dtypes; a moment is a number of seconds.

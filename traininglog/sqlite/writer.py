@@ -867,9 +867,7 @@ class Writer:
 
     def _sync(self) -> None:
         """Have the disk take what was committed."""
-        assert self.run_id is not None  # noqa: S101
-        with self.database.write(durable=True) as connection:
-            writing.touch_run(connection, self.run_id)
+        self.database.sync()
         self._unsynced_since = None
 
     # -- the end ----------------------------------------------------------------------------

@@ -1,0 +1,387 @@
+"""The rows of a new file, made from those that were found in a damaged one.
+
+They agree with each other, whatever is missing: each value has a run and a named key, and what a
+run says of its values is counted anew.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Float, case, func, insert, select, update
+
+from traininglog.encoding import Kind, encode, fits
+from traininglog.errors import InvalidKey
+from traininglog.lineage import BEFORE_ALL, new_uuid
+from traininglog.sql import writing
+from traininglog.sql.tables import entries, keys, marks, runs, status
+from traininglog.sqlite.pages import Record
+from traininglog.sqlite.rescue import (
+    KEYS_BY_NAME,
+    RUNS_BY_PARENT,
+    RUNS_BY_UUID,
+    STATUS_BY_KEY,
+    Part,
+)
+from traininglog.values import MAX_TIME, check_text
+
+#: What keys are called whose names are lost, before their numbers.
+LOST_NAME = "_recovered"
+
+_LATEST = 2.0**33  # seconds: a moment past the year 2242 is none that anyone wrote
+_HEX = frozenset("0123456789abcdef")
+
+
+class Found:
+    """The rows of all tables but that of the values, which is too large to be held."""
+
+    def __init__(self) -> None:
+        self.runs: dict[int, dict[str, Any]] = {}
+        self.uuids: dict[int, str] = {}  # by run, as the index has it
+        self.parents: dict[int, str] = {}  # the same
+        self.keys: dict[tuple[int, int], str] = {}  # by run and number
+        self.keys_by_name: dict[tuple[int, int], str] = {}  # the same, as the index has it
+        self.status: dict[tuple[int, str], tuple[int, int, Any]] = {}  # (place, kind, stored)
+        self.marks: dict[tuple[int, int], float] = {}
+        self._status_by_key: set[tuple[int, str]] = set()
+        self._damaged_status = 0
+        self._doubtful: list[Record] = []  # of the status
+        self._adders: dict[str, Callable[[Record], None]] = {
+            runs.name: self._add_run,
+            keys.name: self._add_key,
+            status.name: self._add_status_for_now,
+            marks.name: self._add_mark,
+            KEYS_BY_NAME: self._add_key_by_name,
+            STATUS_BY_KEY: self._add_status_by_key,
+            RUNS_BY_UUID: self._add_uuid,
+            RUNS_BY_PARENT: self._add_parent,
+        }
+
+    def add(self, part: Part) -> None:
+        """Take what a page holds."""
+        if part.name == status.name:
+            self._damaged_status += part.damaged
+        add = self._adders.get(part.name)
+        if add is not None:
+            for record in part.records:
+                add(record)
+
+    def _add_run(self, record: Record) -> None:
+        row = dict(zip(runs.columns.keys(), record.values, strict=True)) | {"id": record.rowid}
+        if _is_uuid(row["uuid"]):
+            self.runs.setdefault(row["id"], row)
+
+    def _add_key(self, record: Record) -> None:
+        run, number, name = record.values
+        self.keys.setdefault((run, number), name)
+
+    def _add_key_by_name(self, record: Record) -> None:
+        run, name, number = record.values
+        self.keys_by_name.setdefault((run, number), name)
+
+    def settle(self, *, zeroed: bool) -> None:
+        """Decide on what is doubtful: whether pages of the file have been zeroed."""
+        for record in self._doubtful:
+            if zeroed:
+                self._damaged_status += 1
+            else:
+                self._add_status(record)
+
+    def _add_status_for_now(self, record: Record) -> None:
+        if record.doubtful:
+            self._doubtful.append(record)
+        else:
+            self._add_status(record)
+
+    def _add_status(self, record: Record) -> None:
+        _, run, key, kind, stored = record.values
+        if record.rowid is not None and run > 0 and _is_key(key) and fits(kind, stored):
+            self.status.setdefault((run, key), (record.rowid, kind, stored))
+        else:
+            self._damaged_status += 1
+
+    def _add_status_by_key(self, record: Record) -> None:
+        run, key, _ = record.values
+        self._status_by_key.add((run, key))
+
+    def _add_uuid(self, record: Record) -> None:
+        uuid, run = record.values
+        if _is_uuid(uuid):
+            self.uuids.setdefault(run, uuid)
+
+    def _add_parent(self, record: Record) -> None:
+        uuid, run = record.values
+        if _is_uuid(uuid):
+            self.parents.setdefault(run, uuid)
+
+    def _add_mark(self, record: Record) -> None:
+        run, time, wall = record.values
+        if time >= 0 and _is_moment(wall):
+            self.marks.setdefault((run, time), wall)
+
+    @functools.cached_property
+    def popularity(self) -> Counter[str]:
+        """How often a name is found to be that of a key."""
+        return Counter([*self.keys.values(), *self.keys_by_name.values()])
+
+    @property
+    def lost_names(self) -> set[tuple[int, str]]:
+        """The keys of a status, with their runs, of which the values are lost."""
+        return self._status_by_key - self.status.keys()
+
+    @property
+    def lost_status(self) -> int:
+        """How many values of a status are known to be lost, by their keys or by what is left."""
+        return max(len(self.lost_names), self._damaged_status)
+
+    def walls(self) -> dict[int, tuple[float, float]]:
+        """Return when runs were written first and last, by the marks that they made."""
+        walls: dict[int, tuple[float, float]] = {}
+        for (run, _), wall in self.marks.items():
+            first, last = walls.get(run, (wall, wall))
+            walls[run] = min(first, wall), max(last, wall)
+        return walls
+
+
+def _is_uuid(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 32 and not set(value) - _HEX
+
+
+def _is_moment(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value < _LATEST
+
+
+def _is_key(value: Any) -> bool:
+    try:
+        check_text(value)
+    except InvalidKey:
+        return False
+    return True
+
+
+class Span(NamedTuple):
+    """What the entries of a run, those that were rescued, say of it."""
+
+    first: int | None = None  #: time
+    last: int | None = None  #: time
+    deletions: int = 0
+    number: int = 0  #: of entries, deletions among them
+
+
+class Build:
+    """What the new file gets beside the values, made to agree with them."""
+
+    def __init__(self, connection: Connection, found: Found, now: float) -> None:
+        self._connection = connection
+        self._found = found
+        self._now = now  # what stands for moments that nothing tells
+        self.notes: list[str] = []
+        self.spans = {
+            run: Span(first, last, deletions, count)
+            for run, first, last, deletions, count in connection.execute(
+                select(
+                    entries.c.run_id,
+                    func.min(entries.c.time),
+                    func.max(entries.c.time),
+                    func.sum(case((entries.c.kind == Kind.HIDDEN.value, 1), else_=0)),
+                    func.count(),
+                ).group_by(entries.c.run_id)
+            )
+        }
+        #: The runs, by number.
+        self.rows: dict[int, dict[str, Any]] = {}
+        taken: set[str] = set()
+        self._walls = found.walls()
+        #: What is added to the status of runs that had to be made up.
+        self._remarks: list[tuple[int, str]] = []
+        known = {*found.runs, *found.uuids, *self.spans, *(run for run, _ in found.status)}
+        for run in sorted(known):
+            row = self._known(run) if run in found.runs else self._made_up(run)
+            if found.uuids.get(run, row["uuid"]) != row["uuid"]:
+                self.notes.append(
+                    f"run {row['uuid']}: its UUID may rather be {found.uuids[run]}, by an index"
+                )
+            if row["uuid"] in taken:
+                self.notes.append(
+                    f"two runs have the UUID {row['uuid']}; run number {run} gets a new one"
+                )
+                row["uuid"] = new_uuid().hex
+            taken.add(row["uuid"])
+            self.rows[run] = row
+        self._cut_circles()
+        lost: dict[int, list[str]] = {}
+        for run, key in sorted(found.lost_names):
+            lost.setdefault(run, []).append(repr(key))
+        self.notes += [
+            f"run {self.rows[run]['uuid']}: lost from its status: {', '.join(names)}"
+            for run, names in lost.items() if run in self.rows
+        ]  # fmt: skip
+
+    def write(self) -> None:
+        """Write runs, keys, status and marks."""
+        self._connection.execute(insert(runs), list(self.rows.values()))
+        self._write_keys()
+        self._write_status()
+        for (run, time), wall in self._found.marks.items():
+            if run in self.rows:
+                writing.save_mark(self._connection, run, time, wall)
+
+    # -- runs ---------------------------------------------------------------------------------
+
+    def _known(self, run: int) -> dict[str, Any]:
+        row = dict(self._found.runs[run])
+        span = self.spans.get(run, Span())
+        wrong = []
+        sane: dict[str, tuple[bool, Any]] = {
+            "resumed_from": (row["resumed_from"] is None or _is_uuid(row["resumed_from"]), None),
+            "resumed_at": (BEFORE_ALL <= (row["resumed_at"] or 0) <= MAX_TIME, None),
+            "outcome": (row["outcome"] in (None, "finished", "failed"), None),
+            "epoch": (row["epoch"] >= 0, 1),
+            "high_water": (row["high_water"] >= 0, span.number),
+        }
+        for name, instead in self._moments(run).items():
+            sane[name] = row[name] == instead or _is_moment(row[name]), instead
+        for name, (is_sane, instead) in sane.items():
+            if not is_sane:
+                wrong.append(name)
+                row[name] = instead
+        if wrong:
+            self.notes.append(f"run {row['uuid']}: damaged and left out: {', '.join(wrong)}")
+        return self._finish(row, span)
+
+    def _made_up(self, run: int) -> dict[str, Any]:
+        """Return a line for a run whose own is lost."""
+        span = self.spans.get(run, Span())
+        uuid = self._found.uuids.get(run)
+        text = (
+            f"the line of run number {run} in the table of runs is lost; "
+            + ("its UUID was found in an index" if uuid else "its UUID is lost and is a new one")
+        )  # fmt: skip
+        if (run, LOST_NAME) not in self._found.status:
+            self._remarks.append((run, text))
+        row = dict.fromkeys(runs.columns.keys()) | {
+            "id": run,
+            "uuid": uuid or new_uuid().hex,
+            "resumed_from": self._found.parents.get(run),
+            "epoch": 1,
+            "high_water": span.number,
+            **self._moments(run),
+        }
+        self.notes.append(f"run {row['uuid']}: {text}")
+        return self._finish(row, span)
+
+    def _moments(self, run: int) -> dict[str, float | None]:
+        """Return what stands for the moments of a run where they are lost: those of its marks."""
+        created, updated = self._walls.get(run, (self._now, self._now))
+        names = [column.name for column in runs.columns if isinstance(column.type, Float)]
+        missing = {name: None for name in names if runs.columns[name].nullable}
+        return dict.fromkeys(names, updated) | {"created": created} | missing
+
+    def _finish(self, row: dict[str, Any], span: Span) -> dict[str, Any]:
+        if row["resumed_from"] is None:
+            row["resumed_at"] = None
+        elif row["resumed_at"] is None:
+            row["resumed_at"] = BEFORE_ALL
+            self.notes.append(
+                f"run {row['uuid']}: it is lost at which time it was resumed from "
+                f"{row['resumed_from']}; it shows its own rows only"
+            )
+        # By the least there is: a merge takes copies with equal moments for the same, and would not
+        # fill what is lost here from a backup.
+        row["updated"] = math.nextafter(row["updated"], math.inf)
+        return row | {
+            "first_time": span.first, "last_time": span.last, "deletions": span.deletions,
+        }  # fmt: skip
+
+    def _cut_circles(self) -> None:
+        """Make a root of the oldest run of a lineage that goes in a circle."""
+        by_uuid = {row["uuid"]: row for row in self.rows.values()}
+        sound: set[str] = set()
+        for row in sorted(by_uuid.values(), key=lambda row: (row["created"], row["id"])):
+            path: dict[str, None] = {}
+            at = row["uuid"]
+            while at in by_uuid and at not in sound and at not in path:
+                path[at] = None
+                at = by_uuid[at]["resumed_from"]
+            if at not in path:
+                sound.update(path)
+            elif at == row["uuid"]:
+                row["resumed_from"] = row["resumed_at"] = None
+                self.notes.append(f"run {at}: its lineage went in a circle and begins here now")
+
+    # -- keys and status ------------------------------------------------------------------------
+
+    def _write_keys(self) -> None:
+        found = self._found
+        used = {
+            (run, number)
+            for run, number in self._connection.execute(
+                select(entries.c.run_id, entries.c.key_id).distinct()
+            )
+        }
+        named: dict[int, dict[str, int]] = {run: {} for run in self.rows}
+        nameless: dict[int, list[int]] = {}
+        for run, number in sorted(used | found.keys.keys() | found.keys_by_name.keys()):
+            if run not in self.rows or number <= 0:
+                continue
+            name = self._name_of(run, number)
+            if name is not None and name not in named[run]:
+                named[run][name] = number
+            elif (run, number) in used:
+                nameless.setdefault(run, []).append(number)
+        for run, numbers in nameless.items():
+            for number in numbers:
+                name = f"{LOST_NAME}/{number}"
+                while name in named[run]:
+                    name += "'"
+                named[run][name] = number
+            self.notes.append(
+                f"run {self.rows[run]['uuid']}: the names of keys are lost; they are called "
+                + ", ".join(f"{LOST_NAME}/{number}" for number in numbers)
+            )
+        for run, numbers_by_name in named.items():
+            self._write_keys_of(run, numbers_by_name)
+
+    def _name_of(self, run: int, number: int) -> str | None:
+        """Return the name of a key, from the table or the index, or None if neither has one."""
+        both = (self._found.keys, self._found.keys_by_name)
+        names = [names.get((run, number)) for names in both]
+        likely = [name for name in dict.fromkeys(names) if name is not None and _is_key(name)]
+        # If they differ, one of them is damaged: hardly the one that other runs have, too.
+        likely.sort(key=lambda name: -self._found.popularity[name])
+        if len(likely) == 2:
+            self.notes.append(
+                f"run {self.rows[run]['uuid']}: a key is called both {likely[0]!r} and "
+                f"{likely[1]!r}; the first was taken"
+            )
+        return likely[0] if likely else None
+
+    def _write_keys_of(self, run: int, numbers: dict[str, int]) -> None:
+        """Write the keys of a run, numbered anew where some are missing: who writes it counts."""
+        ordered = sorted(numbers.items(), key=lambda item: item[1])
+        for new, (_, old) in enumerate(ordered, start=1):
+            if new != old:  # it is less, and free by now
+                self._connection.execute(
+                    update(entries)
+                    .where(entries.c.run_id == run, entries.c.key_id == old)
+                    .values(key_id=new)
+                )
+        fresh = {name: new for new, (name, _) in enumerate(ordered, start=1)}
+        writing.save_keys(self._connection, run, fresh)
+
+    def _write_status(self) -> None:
+        rows = [
+            {"run_id": run, "key": key, "kind": kind, "value": stored}
+            for (run, key), (_, kind, stored) in sorted(
+                self._found.status.items(), key=lambda item: item[1][0]
+            )
+        ]
+        for run, text in self._remarks:
+            kind, stored = encode(text)
+            rows.append({"run_id": run, "key": LOST_NAME, "kind": kind, "value": stored})
+        if rows:
+            self._connection.execute(insert(status), rows)
