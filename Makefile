@@ -8,7 +8,7 @@ BIN := .venv/bin
 help:
 	@echo "make demo    train, be killed, resume, look: the whole story in half a minute"
 	@echo "make test    every test"
-	@echo "make faults  kill processes, two thousand times"
+	@echo "make faults  kill processes, cut the power, flip bits, thousands of times"
 	@echo "make lint    style and types"
 	@echo "make bench   measure, and write benchmarks/RESULTS.md"
 	@echo "make wheel   build the wheel and try it, away from the checkout"
@@ -27,9 +27,10 @@ demo: .venv/installed-demo
 test: .venv/installed-test
 	$(BIN)/python -m pytest
 
-# The tests run forty trials of these each time; here are two thousand.
+# The tests run a few dozen trials of these each time; here are very many, for hours.
 faults: .venv/installed-test
-	TRAININGLOG_TRIALS=2000 $(BIN)/python -m pytest tests/faults
+	TRAININGLOG_TRIALS=2000 TRAININGLOG_IMAGES=1000 TRAININGLOG_FLIPS=500 TRAININGLOG_LONG=1 \
+		$(BIN)/python -m pytest tests/faults
 
 lint: .venv/installed-test .venv/installed-lint
 	$(BIN)/ruff check .

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, median, quantiles
-from time import perf_counter_ns
+from time import perf_counter, perf_counter_ns
 from typing import Any
 
 from measure import KEYS, Report, Table, Timing, as_rows, clock_beside, folder, noisy, run_script
@@ -125,6 +125,7 @@ def measure(quick: bool) -> Report:
                     report.figures["p99, ns a value"] = figures["p99"]
             report.tables.append(table)
         report.tables.append(durable(rows[:10_000], times, place))
+        report.tables.append(beside_a_busy_loop(0.5 if quick else SECONDS, min(times, 3), place))
     return report
 
 
@@ -154,6 +155,51 @@ def measure_loop(
                 }
             )
     return found
+
+
+#: Values a second that a loop assigns beside its own work, and for how many seconds.
+PACE, SECONDS = 100_000, 4.0
+
+
+def work_beside(log: Any, seconds: float) -> float:
+    """Assign `PACE` values a second and compute in between; return computations a second."""
+    row = as_rows(noisy(1))[0]
+    done = time = 0
+    start = perf_counter()
+    while (now := perf_counter() - start) < seconds:
+        while time * len(row) < now * PACE:
+            time += 1
+            for key, value in row.items():
+                log[time][key] = value
+        for _ in range(20):
+            sum(range(100))  # holds the interpreter, as pure Python does
+            done += 1
+    return done / seconds
+
+
+def beside_a_busy_loop(seconds: float, times: int, place: Path) -> Table:
+    """Compare what a busy loop gets done beside its assignments, and what lags behind."""
+    table = Table(
+        f"{PACE:,} values a second beside a busy loop",
+        ["store", "of the work done beside a dict, %", "not yet in the file at the end"],
+    )
+    found: dict[str, list[tuple[float, int]]] = {"TrainingLog": [], "SQLiteLog": []}
+    for _ in range(times):
+        plain = work_beside(Plain(), seconds)
+        for name, runs in found.items():
+            log: Any = TrainingLog() if name == "TrainingLog" else SQLiteLog(place / "busy.db")
+            share = work_beside(log, seconds) / plain
+            behind = 0
+            if name == "SQLiteLog":
+                with SQLiteLog(place / "busy.db", log.uuid, readonly=True) as reader:
+                    behind = 10 * (len(log) - len(reader))
+            runs.append((share, behind))
+            log.close()
+    for name, measured in found.items():
+        table.add(
+            name, 100 * median(share for share, _ in measured), median(late for _, late in measured)
+        )
+    return table
 
 
 def durable(rows: list[Row], times: int, place: Path) -> Table:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 from uuid import UUID
 
 import pytest
@@ -526,3 +527,22 @@ def test_check_tells_of_the_journals_beside_a_file(path, killed):
     assert found.ok
     assert found.journals == [kept.name]
     assert any(str(kept) in line for line in found.warnings)
+
+
+def test_a_status_of_a_class_that_only_the_dead_process_knew_is_put_back_as_it_was(path):
+    script = """
+        import enum, os, sys
+        from traininglog import SQLiteLog
+        class Phase(enum.Enum):
+            WARM = "warm"
+        log = SQLiteLog(sys.argv[1])
+        log.status["phase"] = Phase.WARM
+        log.status["phases"] = [Phase.WARM]
+        log[1]["phase"] = Phase.WARM
+        os._exit(0)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script), path], check=True)
+    with Store(path) as store, store.log(store.latest()) as log:
+        assert log.status["phase"].name == log[1]["phase"].name == "WARM"
+        assert log.status["phases"][0] == log.status["phase"] == log[1]["phase"]
+        assert log.status["phase"].value == "warm"

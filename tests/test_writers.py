@@ -252,3 +252,68 @@ def test_a_status_that_was_deleted_and_set_again_comes_last(path):
     status = SQLiteLog(path, log.uuid).status
     assert list(status)[-2:] == ["b", "a"]
     assert status["a"] == 3
+
+
+DISPLACED = """
+import sys
+import traininglog.sqlite.flusher as flusher
+flusher.INTERVAL = 60.0  # so that it does not find out before it is asked
+from traininglog import RunTakenOver, SQLiteLog
+
+log = SQLiteLog(sys.argv[1])
+log[1]["x"] = 1.0
+log.flush()
+log[2]["x"] = 2.0
+print(log.uuid.hex, flush=True)
+sys.stdin.readline()
+log[3].update(x=33.0, y="mine")
+log.status["n"] = 3
+for act in (log.flush, lambda: log[4].update(x=4.0)):
+    try:
+        act()
+    except RunTakenOver as error:
+        print(error, flush=True)
+log.close()
+print("closed", flush=True)
+"""
+
+
+def test_a_run_that_is_taken_over_has_all_of_both_and_neither_in_the_others_place(path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", DISPLACED, path],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    uuid = process.stdout.readline().strip()
+    with SQLiteLog(path, uuid) as log, pytest.raises(RunBusy, match=r"since 20.*takeover=True"):
+        log[3]["x"] = 3.0
+    log = SQLiteLog(path, uuid, takeover=True)
+    assert log == {1: {"x": 1.0}, 2: {"x": 2.0}}  # what the other had not flushed, too
+    log[3]["x"] = 3.0
+    log.flush()
+    out, errors = process.communicate("\n", timeout=60)
+    told = out.splitlines()
+    assert len(told) == 3, (out, errors)
+    assert f"taken over by process {os.getpid()}" in told[0]
+    assert told[1:] == [told[0], "closed"]
+    log.close()
+    with Store(path) as store:
+        mine, aside = store.runs()["uuid"]
+        assert mine == uuid
+        assert store.log(mine, readonly=True).to_dict() == {t: {"x": float(t)} for t in (1, 2, 3)}
+        with store.log(aside, readonly=True) as other:
+            assert other.to_dict() == {1: {"x": 1.0}, 2: {"x": 2.0}, 3: {"x": 33.0, "y": "mine"}}
+            assert other.status["n"] == 3
+            assert [ancestor.resumed_at for ancestor in other.lineage()] == [2, None]
+        assert store.state(mine) == "finished"
+    assert not [file for file in path.parent.iterdir() if "tail" in file.name]
+
+
+def test_taking_over_is_for_going_on_with_a_run_that_exists(path):
+    with SQLiteLog(path) as log:
+        log[1]["x"] = 1
+    for options in ({}, {"uuid": log.uuid, "readonly": True}, {"uuid": log.uuid, "resume": True}):
+        with pytest.raises(ValueError, match=r"uuid|takeover"):
+            SQLiteLog(path, takeover=True, **options)
+    with SQLiteLog(path, log.uuid, takeover=True) as again:  # nobody else has it
+        again[2]["x"] = 2
+    assert len(SQLiteLog(path, log.uuid)) == 2

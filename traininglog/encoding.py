@@ -83,7 +83,7 @@ def encode(value: Any) -> tuple[int, Stored]:
         return 0, None
     if isinstance(value, (list, dict)):
         return 7, json.dumps(_to_json(value), allow_nan=False, separators=(",", ":"))
-    if isinstance(value, Enum):
+    if isinstance(value, (Enum, UnknownEnum)):
         return 12, json.dumps(_enum_to_json(value), allow_nan=False)
     if isinstance(value, datetime):
         return 9, _datetime_to_text(value)
@@ -192,7 +192,9 @@ def _array_from_bytes(stored: bytes) -> Any:
     return frozen_array(numpy, numpy.lib.format.read_array(io.BytesIO(stored), allow_pickle=False))
 
 
-def _enum_to_json(value: Enum) -> dict[str, Any]:
+def _enum_to_json(value: Enum | UnknownEnum) -> dict[str, Any]:
+    if isinstance(value, UnknownEnum):  # recovered or merged where its class is not loaded
+        return {"type": value.type, "name": value.name, "value": _to_json(value.value)}
     kind = type(value)
     try:
         inner = _to_json(value.value)
@@ -236,7 +238,7 @@ def _to_json(value: Any) -> Any:
         return {"$dict": [[_to_json(key), _to_json(item)] for key, item in value.items()]}
     if isinstance(value, bytes):
         return {"$bytes": base64.b64encode(value).decode()}
-    if isinstance(value, Enum):
+    if isinstance(value, (Enum, UnknownEnum)):
         return {"$enum": _enum_to_json(value)}
     if isinstance(value, datetime):
         return {"$datetime": _datetime_to_text(value)}

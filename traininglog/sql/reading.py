@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import Connection, Select, bindparam, literal, literal_column, select
 from sqlalchemy.sql.elements import BindParameter
@@ -25,6 +26,16 @@ from traininglog.values import MAX_TIME
 _MAX_CHAIN = (
     100_000  # far past any real lineage: a file whose runs descend from each other ends here
 )
+
+
+def stored_uuid(text: str) -> UUID:
+    """Return a UUID as it is stored. Raises `CorruptLog` for what cannot have been one."""
+    try:
+        return UUID(text)
+    except (ValueError, AttributeError, TypeError):
+        raise CorruptLog(
+            f"{text!r} is stored where there should be a UUID; see `traininglog check`"
+        ) from None
 
 
 class Prepared:

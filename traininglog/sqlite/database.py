@@ -57,6 +57,7 @@ from traininglog.sqlite.file import (
     is_ours,
     peek,
     stat_of,
+    undo_half_done,
     uri_of,
     wal_path,
 )
@@ -271,9 +272,8 @@ class Database:
             raise NotATrainingLog(
                 f"{path} is not a training log; it was left as it is. Name another file"
             )
-        if self.readonly and path.with_name(path.name + "-journal").exists() and is_half_made(path):
-            # Who may only read cannot undo what its maker, who was killed, had begun.
-            raise NotATrainingLog(f"{path} is empty: nothing has been logged to it yet")
+        if self.readonly and undo_half_done(path):
+            return self._inspect(path, create=create)
         self._refuse_newer(*peek(path))
         return False
 

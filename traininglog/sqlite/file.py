@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -137,6 +137,21 @@ def is_half_made(path: Path) -> bool:
     except (sqlite3.DatabaseError, UnicodeDecodeError):
         return False
     return (tables, pages, vacuum, owner, version) == (0, 1, 2, 0, 0)
+
+
+def undo_half_done(path: Path) -> bool:
+    """Undo what a process that was killed had begun, before the file had its WAL.
+
+    Any other reader would do it, but not a connection that may only read. Returns whether it did.
+    """
+    journal = path.with_name(path.name + "-journal")
+    if not journal.exists():
+        return False
+    with suppress(sqlite3.DatabaseError), closing(
+        sqlite3.connect(uri_of(path, readonly=False), uri=True, timeout=PATIENCE)
+    ) as connection:  # fmt: skip
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return not journal.exists()
 
 
 def peek(path: Path) -> tuple[str | None, int]:

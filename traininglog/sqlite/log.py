@@ -170,12 +170,12 @@ class SQLiteLog(TrainingLogBase):
         """
         with self._reading() as (_, chain):
             links = chain.links
-        found = [Ancestor(UUID(link.uuid), link.resumed_at) for link in links]
+        found = [Ancestor(reading.stored_uuid(link.uuid), link.resumed_at) for link in links]
         if self._writer.parent is not None:
             found.insert(0, Ancestor(self.uuid, self._writer.parent[1]))
         missing = links[-1].resumed_from
         if missing is not None:
-            found.append(Ancestor(UUID(missing), None))
+            found.append(Ancestor(reading.stored_uuid(missing), None))
         return found
 
     def _fork(self, parent: UUID, at: int, status: dict[str, Any]) -> None:

@@ -141,7 +141,7 @@ class Store:
         if len(found) > 1:
             shown = ", ".join(found[:10]) + (", ..." if len(found) > 10 else "")
             raise AmbiguousRun(f"{wanted} may be any of {shown}: give more digits")
-        return UUID(found[0])
+        return reading.stored_uuid(found[0])
 
     def log(self, uuid: UUID | str, **options: Any) -> SQLiteLog:
         """Open the log of a run, by its UUID or a prefix, with the options of `SQLiteLog`."""
@@ -156,7 +156,7 @@ class Store:
             )
         if newest is None:
             raise RunNotFound(f"{self.path} holds no runs yet")
-        return UUID(newest)
+        return reading.stored_uuid(newest)
 
     def state(self, uuid: UUID | str) -> State:
         """Return how a run stands now; see `runs`."""
@@ -351,7 +351,7 @@ class Store:
                 self._refuse_live(row)
             writing.delete_runs(connection, [row.id for row in doomed])
         self._database.shrink()
-        return [UUID(row.uuid) for row in doomed]
+        return [reading.stored_uuid(row.uuid) for row in doomed]
 
     def _refuse_live(self, row: Any) -> None:
         if self._owners.alive(writer_byte(row.id, row.epoch)):
@@ -399,7 +399,7 @@ class Store:
                     else merged.updated if changed
                     else merged.unchanged
                 )  # fmt: skip
-                group.append(UUID(row.uuid))
+                group.append(reading.stored_uuid(row.uuid))
             if progress is not None:
                 progress(len(theirs), len(theirs))
         self._database.checkpoint()
