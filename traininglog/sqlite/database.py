@@ -331,7 +331,7 @@ class Database:
     def _prepare(self, *, fresh: bool) -> None:
         """Make the schema where there is none; refuse or upgrade one that is not today's."""
         if not self.readonly and (fresh or self._is_blank()):
-            with self._writing.connect() as connection:
+            with self._changing().connect() as connection:
                 # So that deleting frees space.
                 patiently(lambda: _pragma(connection, "auto_vacuum = INCREMENTAL"))
                 with patiently(connection.begin):
@@ -341,6 +341,13 @@ class Database:
         # Last: a file that was refused must not have been changed, not even in its header.
         if self.path is not None and not self.readonly:
             patiently(self._set_wal)
+
+    def _changing(self) -> Engine:
+        """Return the engine for changing a file that may have no WAL yet.
+
+        There even a commit waits for those who read.
+        """
+        return self._engine.execution_options(traininglog_begin="BEGIN IMMEDIATE")
 
     def _is_blank(self) -> bool:
         """Tell whether there is nothing in the file.
@@ -379,7 +386,7 @@ class Database:
         assert self.path is not None  # noqa: S101 - a database in memory is never old
         copy: Path | None = None
         try:
-            with self._writing.connect() as connection, patiently(connection.begin):
+            with self._changing().connect() as connection, patiently(connection.begin):
                 # Others may have waited for the same lock to do the same work.
                 if _revision(connection, self.name) != REVISION:
                     copy = free_name(self.path, f"backup-{self.revision}")
