@@ -16,6 +16,7 @@ from traininglog import ForkedLog, SQLiteLog, Store, TrainingLogWarning
 from traininglog.encoding import HIDDEN, from_cell
 from traininglog.sqlite import journal as journals
 from traininglog.sqlite.journal import (
+    HEADER,
     REGION,
     Journal,
     JournalFull,
@@ -546,3 +547,18 @@ def test_a_status_of_a_class_that_only_the_dead_process_knew_is_put_back_as_it_w
         assert log.status["phase"].name == log[1]["phase"].name == "WARM"
         assert log.status["phases"][0] == log.status["phase"] == log[1]["phase"]
         assert log.status["phase"].value == "warm"
+
+
+def test_a_count_is_not_put_where_there_is_no_room_for_its_name(path, monkeypatch):
+    monkeypatch.setattr("traininglog.sqlite.flusher.INTERVAL", 1e9)
+    log = SQLiteLog(path)
+    log[0]["x"] = 0.0
+    region = log._writer._journal.current
+    time = 1
+    while REGION - HEADER - region.written >= 88:
+        log[time]["x"] = 0.5
+        time += 1
+    log.status["c" * 100] = 7
+    assert log.status["c" * 100] == 7
+    log.close()
+    assert SQLiteLog(path, log.uuid).status["c" * 100] == 7

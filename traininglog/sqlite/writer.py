@@ -429,10 +429,11 @@ class Writer:
             head = tail.counters.get(key)
             if head is None and tail is not ASLEEP:
                 number = len(tail.counters) + 1
-                head = number + COUNT_HEAD
-                with suppress(ValueError):
+                with suppress(
+                    ValueError
+                ):  # there may be room for the count alone, which says little
                     tail.write(pack_counter(number, key, tail.tag))
-                    tail.counters[key] = head
+                    head = tail.counters[key] = number + COUNT_HEAD
             if head is not None:
                 with suppress(ValueError):
                     tail.write(pack_int(head, 0, value, value, 0, head, tail.tag))
