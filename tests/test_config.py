@@ -37,6 +37,7 @@ SETTINGS = {
     "max_pending_bytes": (2**28, ("100", 100), ("200", 200), (300, 300)),
     "on_full": ("raise", ('"drop"', "drop"), ("drop", "drop"), ("drop", "drop")),
     "allow_network": (False, ("true", True), ("0", False), (True, True)),
+    "seal": (True, ("false", False), ("1", True), (False, False)),
 }
 
 
@@ -66,6 +67,7 @@ def test_every_setting_is_tested_here():
         ("max_value_bytes", "many"), ("max_value_bytes", True), ("max_value_bytes", 1.5),
         ("max_value_bytes", ""), ("max_value_bytes", "1_000"), ("max_value_bytes", "-5"),
         ("allow_network", ""), ("allow_network", "perhaps"), ("allow_network", 1),
+        ("seal", ""), ("seal", "later"), ("seal", 0),
     ],
 )  # fmt: skip
 def test_a_value_that_a_setting_cannot_take_is_refused_wherever_it_stands(name, wrong, monkeypatch):

@@ -23,11 +23,11 @@ from traininglog.sqlite.journal import (
     journal_path,
     read_journal,
 )
+from traininglog.sqlite.numbers import MOST_KEYS
 from traininglog.sqlite.records import (
     COUNT_HEAD,
     FLOAT_HEAD,
     INT_HEAD,
-    MOST_KEYS,
     pack_counter,
     pack_entries,
     pack_float,

@@ -27,6 +27,7 @@ from traininglog import (
     StoreUnwritable,
 )
 from traininglog.cli.app import app
+from traininglog.sql.tables import REVISION
 from traininglog.sqlite.rebuilding import LOST_NAME
 from traininglog.sqlite.repairing import LeftOut, repair
 from traininglog.sqlite.rescue import ascending
@@ -204,7 +205,7 @@ def repaired_if_damaged(path):
     with Store(target, readonly=True) as store:
         found = store.check()
         assert found.ok, found.problems
-        assert store.revision == "0001"
+        assert store.revision == REVISION
         assert found.runs == done.runs == len(store.runs())
     path.with_name(target.name + "-wal").unlink(missing_ok=True)
     path.with_name(target.name + "-shm").unlink(missing_ok=True)
@@ -820,8 +821,8 @@ def test_a_file_of_another_schema_is_refused(path):
 def test_a_file_of_an_older_schema_is_refused(path, monkeypatch):
     from traininglog.sqlite import repairing
 
-    monkeypatch.setattr(repairing, "REVISION", "0002")
-    assert "0001" in refused(SchemaTooOld, path)
+    monkeypatch.setattr(repairing, "REVISION", "9999")
+    assert REVISION in refused(SchemaTooOld, path)
 
 
 def test_a_file_that_is_open_here_is_refused(path):

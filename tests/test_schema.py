@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, text
 
 import traininglog
 from traininglog import CorruptLog, SchemaTooNew, SchemaTooOld, SQLiteLog, Store
-from traininglog.sql.tables import REVISION, REVISIONS, VERSION_TABLE, metadata
+from traininglog.sql.tables import READER_VERSION, REVISION, REVISIONS, VERSION_TABLE, metadata
 from traininglog.sqlite import database, migrations
 
 SCHEMAS = Path(__file__).with_name("schemas")
@@ -197,7 +197,10 @@ def test_a_file_of_each_revision_opens_reads_and_can_be_written(tmp_path, revisi
             assert [run for run, _ in log.lineage()] == [child, dump.PARENT]
             log[4]["loss"] = 0.125
             log.resume()
-        assert store.log(dump.PARENT, readonly=True)[9] == {"loss": 9.0}
+        parent = store.log(dump.PARENT, readonly=True)
+        assert parent[9] == {"loss": 9.0}
+        if revision > "0001":
+            assert parent[:]["curve"].to_dict() == dump.CURVE
     expected = tmp_path / "today.db"
     SQLiteLog(expected).close()
     assert described(path) == described(expected)
@@ -205,12 +208,15 @@ def test_a_file_of_each_revision_opens_reads_and_can_be_written(tmp_path, revisi
 
 # -- upgrading ------------------------------------------------------------------------------
 
+#: The revision that comes after the last one.
+COMING = f"{int(REVISION) + 1:04}"
+
 NEXT = """
 from alembic import op
 import sqlalchemy as sa
 
-revision = "0002"
-down_revision = "0001"
+revision = "{coming}"
+down_revision = "{last}"
 branch_labels = None
 depends_on = None
 
@@ -219,14 +225,15 @@ def upgrade():
     op.add_column("runs", sa.Column("extra", sa.Text))
     with op.batch_alter_table("marks") as batch:
         batch.add_column(sa.Column("note", sa.Text))
-    {last}
+    {more}
 """
 
 
-def future(folder, last=""):
+def future(folder, more=""):
     """Make a schema folder with one more revision than there is."""
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "0002_next.py").write_text(NEXT.format(last=last), encoding="utf-8")
+    text = NEXT.format(coming=COMING, last=REVISION, more=more)
+    (folder / "versions" / f"{COMING}_next.py").write_text(text, encoding="utf-8")
     return folder
 
 
@@ -234,11 +241,11 @@ def future(folder, last=""):
 def next_version(tmp_path, monkeypatch):
     """Let this process be the next version of the package; call it again to make that one fail."""
 
-    def become(last=""):
-        folder = future(tmp_path / f"schema{len(list(tmp_path.iterdir()))}", last)
+    def become(more=""):
+        folder = future(tmp_path / f"schema{len(list(tmp_path.iterdir()))}", more)
         monkeypatch.setattr(migrations, "schema_folder", lambda: folder)
-        monkeypatch.setattr(database, "REVISIONS", ("0001", "0002"))
-        monkeypatch.setattr(database, "REVISION", "0002")
+        monkeypatch.setattr(database, "REVISIONS", (*REVISIONS, COMING))
+        monkeypatch.setattr(database, "REVISION", COMING)
 
     return become
 
@@ -267,26 +274,26 @@ def test_an_old_file_is_upgraded_on_opening_after_a_backup_beside_it(old, next_v
     before = dumped(old)
     next_version()
     with Store(old) as store:
-        assert store.revision == "0002"
-        assert store.upgraded == ("0001", old.with_name("runs.db.backup-0001"))
+        assert store.revision == COMING
+        assert store.upgraded == (REVISION, old.with_name(f"runs.db.backup-{REVISION}"))
         assert store.log(store.latest())[3]["loss"] == 1 / 3
         assert store.check().ok
-    assert listing(old) == ["runs.db", "runs.db.backup-0001"]
-    assert dumped(old.with_name("runs.db.backup-0001")) == before
+    assert listing(old) == ["runs.db", f"runs.db.backup-{REVISION}"]
+    assert dumped(old.with_name(f"runs.db.backup-{REVISION}")) == before
     found = described(old)
-    assert found["revision", ""] == [("0002",)]
+    assert found["revision", ""] == [(COMING,)]
     assert "extra" in [column[1] for column in found["columns", "runs"]]
     assert "note" in [column[1] for column in found["columns", "marks"]]
     with Store(old) as store:  # once is enough
         assert store.upgraded is None
-    assert listing(old) == ["runs.db", "runs.db.backup-0001"]
+    assert listing(old) == ["runs.db", f"runs.db.backup-{REVISION}"]
 
 
 def test_writing_to_an_old_file_upgrades_it_too(old, next_version):
     next_version()
     with SQLiteLog(old) as log:
         log[1]["loss"] = 1.0
-    assert described(old)["revision", ""] == [("0002",)]
+    assert described(old)["revision", ""] == [(COMING,)]
 
 
 def test_a_revision_that_fails_leaves_the_file_as_it_was(old, next_version):
@@ -299,7 +306,7 @@ def test_a_revision_that_fails_leaves_the_file_as_it_was(old, next_version):
         assert listing(old) == ["runs.db"]
     next_version()
     with Store(old) as store:
-        assert store.revision == "0002"
+        assert store.revision == COMING
 
 
 def test_many_processes_that_open_an_old_file_upgrade_it_once(old, tmp_path):
@@ -309,7 +316,7 @@ def test_many_processes_that_open_an_old_file_upgrade_it_once(old, tmp_path):
         from traininglog import Store
         from traininglog.sqlite import database, migrations
         migrations.schema_folder = lambda: pathlib.Path(sys.argv[2])
-        database.REVISIONS, database.REVISION = ("0001", "0002"), "0002"
+        database.REVISIONS, database.REVISION = (*database.REVISIONS, sys.argv[3]), sys.argv[3]
         print("ready", flush=True)
         sys.stdin.readline()
         with Store(sys.argv[1]) as store:
@@ -317,7 +324,7 @@ def test_many_processes_that_open_an_old_file_upgrade_it_once(old, tmp_path):
     """)
     children = [
         subprocess.Popen(
-            [sys.executable, "-c", script, old, folder],
+            [sys.executable, "-c", script, old, folder, COMING],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for _ in range(8)
@@ -329,8 +336,8 @@ def test_many_processes_that_open_an_old_file_upgrade_it_once(old, tmp_path):
         child.stdin.flush()
     results = [child.communicate(timeout=60) for child in children]
     assert [errors for _, errors in results] == [""] * 8
-    assert sorted(out for out, _ in results) == ["0002 False 1\n"] * 7 + ["0002 True 1\n"]
-    assert listing(old) == ["runs.db", "runs.db.backup-0001"]
+    assert sorted(out for out, _ in results) == [f"{COMING} False 1\n"] * 7 + [f"{COMING} True 1\n"]
+    assert listing(old) == ["runs.db", f"runs.db.backup-{REVISION}"]
 
 
 def test_an_old_file_is_not_upgraded_for_a_reader(old, next_version):
@@ -338,12 +345,12 @@ def test_an_old_file_is_not_upgraded_for_a_reader(old, next_version):
     next_version()
     with pytest.raises(SchemaTooOld, match="traininglog upgrade") as caught:
         Store(old, readonly=True)
-    assert "0001" in str(caught.value)
-    assert "0002" in str(caught.value)
+    assert REVISION in str(caught.value)
+    assert COMING in str(caught.value)
     assert old.read_bytes() == before
 
 
-def make_newer(path, revision="0002", reader=None):
+def make_newer(path, revision=COMING, reader=None):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = ?", (revision,))
         if reader is not None:
@@ -360,7 +367,7 @@ def test_a_newer_file_is_refused_and_not_a_byte_is_written(old, journal):
     if journal == "killed":  # what was written last is still in the WAL
         script = (
             "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1]); "
-            f"c.execute(\"UPDATE {VERSION_TABLE} SET version_num = '0002'\"); c.commit(); "
+            f"c.execute(\"UPDATE {VERSION_TABLE} SET version_num = '{COMING}'\"); c.commit(); "
             "os._exit(0)"
         )
         subprocess.run([sys.executable, "-c", script, old], check=True)
@@ -375,8 +382,8 @@ def test_a_newer_file_is_refused_and_not_a_byte_is_written(old, journal):
     for act in (lambda: SQLiteLog(old), lambda: SQLiteLog(old, uuid), lambda: Store(old)):
         with pytest.raises(SchemaTooNew) as caught:
             act()
-        assert "0001" in str(caught.value)
-        assert "0002" in str(caught.value)
+        assert REVISION in str(caught.value)
+        assert COMING in str(caught.value)
         assert "readonly=True" in str(caught.value)
     after = digest(old.parent)
     if journal == "killed":
@@ -387,14 +394,14 @@ def test_a_newer_file_is_refused_and_not_a_byte_is_written(old, journal):
 def test_a_newer_file_whose_data_can_be_read_opens_readonly(old):
     make_newer(old)
     with Store(old, readonly=True) as store:
-        assert store.revision == "0002"
+        assert store.revision == COMING
         assert store.runs("loss")["loss"].to_list() == [1 / 3]
         with store.log(store.latest(), readonly=True) as log:
             assert log[2]["loss"] == 0.5
 
 
 def test_a_newer_file_whose_data_cannot_be_read_is_refused_to_readers_too(old):
-    make_newer(old, "0007", reader=2)
+    make_newer(old, "0007", reader=READER_VERSION + 1)
     before = digest(old.parent)
     with pytest.raises(SchemaTooNew) as caught:
         Store(old, readonly=True)
@@ -428,7 +435,7 @@ def test_alembic_works_from_the_command_line_on_a_named_file(tmp_path):
     done = subprocess.run(
         [*command, "current"], cwd=tmp_path, check=True, capture_output=True, text=True
     )
-    assert "0001 (head)" in done.stdout
+    assert f"{REVISION} (head)" in done.stdout
     nameless = subprocess.run(
         [sys.executable, "-m", "alembic", "current"],
         cwd=tmp_path, capture_output=True, text=True, check=False,

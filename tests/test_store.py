@@ -25,6 +25,7 @@ from traininglog import (
     StoreNotFound,
     StoreUnwritable,
 )
+from traininglog.sql.tables import REVISION
 
 
 @pytest.fixture
@@ -585,7 +586,7 @@ def test_check_finds_a_sound_file_sound_and_says_what_reads_it(path, store):
     assert found.problems == []
     assert found.runs == 2
     assert found.path == str(path)
-    assert found.revision == "0001"
+    assert found.revision == REVISION
     assert found.sqlite == sqlite3.sqlite_version
     assert any("SQLite" in line for line in found.warnings) == found.wal_reset_bug
 

@@ -60,7 +60,8 @@ def main() -> None:
         (wheel,) = folder.glob("*.whl")
         contents = zipfile.ZipFile(wheel).namelist()
         for wanted in ("traininglog/py.typed", "traininglog/schema/env.py",
-                       "traininglog/schema/versions/0001_first.py"):  # fmt: skip
+                       "traininglog/schema/versions/0001_first.py",
+                       "traininglog/schema/versions/0002_segments.py"):  # fmt: skip
             assert wanted in contents, f"the wheel lacks {wanted}"
         assert not any(path.startswith(("tests", "schema", "benchmarks")) for path in contents)
         venv.create(folder / "env", with_pip=True)

@@ -258,8 +258,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
 
     def last(self, key: str) -> Point:
         """Return the last value of a key and its time. Raises `KeyError` where there is none."""
-        column = self._column(key)
-        return Point(column.times[-1], column.values[-1])
+        return self._column(key).last
 
     def best(self, key: str, mode: Literal["min", "max"] = "min") -> Point:
         """Return the smallest (or largest) number of a key and the first time it was logged.
@@ -268,17 +267,10 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         """
         if mode not in ("min", "max"):
             raise ValueError(f"mode must be 'min' or 'max', not {mode!r}")
-        column = self._column(key)
-        numbers = [
-            (value, time)
-            for time, value in zip(column.times, column.values, strict=True)
-            if isinstance(value, (int, float)) and value == value  # noqa: PLR0124 - not NaN
-        ]
-        if not numbers:
+        found = self._column(key).best(mode)
+        if found is None:
             raise KeyError(f"no value of {key!r} is a number")
-        pick = min if mode == "min" else max
-        value, time = pick(numbers, key=lambda pair: pair[0])  # the first of equals
-        return Point(time, value)
+        return found
 
     def keys_seen(self) -> list[str]:
         """Return every key that has a value, in the order in which the log first saw them."""

@@ -1,20 +1,88 @@
-"""Entries by column: what stores hand to readers, and how one layer lies over another."""
+"""Entries by column: what stores hand to readers, and how one layer lies over another.
+
+A store that keeps numbers as arrays hands them out as such, and they stay arrays all the way into a
+DataFrame. NumPy is imported only where there are some.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
 
 from traininglog.encoding import HIDDEN
 
 
-class Column(NamedTuple):
-    """The values of one key, in ascending order of time."""
+class Column:
+    """The values of one key, in ascending order of time.
 
-    key: str
-    times: list[int]
-    values: list[Any]
+    Args:
+        key: The key.
+        times: A list, or a NumPy array of int64.
+        values: As many: a list, or a NumPy array of float64, int64 or bool.
+
+    """
+
+    __slots__ = ("key", "raw_times", "raw_values")
+
+    def __init__(self, key: str, times: Any, values: Any) -> None:
+        self.key = key
+        self.raw_times = times  #: as it was given
+        self.raw_values = values  #: as it was given
+
+    @property
+    def times(self) -> list[int]:
+        """The times, as a list."""
+        return _listed(self.raw_times)
+
+    @property
+    def values(self) -> list[Any]:
+        """The values, as a list of what was logged."""
+        return _listed(self.raw_values)
+
+    @property
+    def last(self) -> Point:
+        """The last value."""
+        return self._point(len(self) - 1)
+
+    def best(self, mode: Literal["min", "max"]) -> Point | None:
+        """Return the first of the smallest (or largest) numbers; None where there are none.
+
+        What is not a number, NaN included, is passed over.
+        """
+        values = self.raw_values
+        if hasattr(values, "dtype"):
+            import numpy as np
+
+            pick = np.argmin if mode == "min" else np.argmax
+            if values.dtype != np.float64:
+                return self._point(int(pick(values)))
+            usable = np.flatnonzero(~np.isnan(values))
+            return self._point(int(usable[pick(values[usable])])) if len(usable) else None
+        numbers = [
+            (value, place)
+            for place, value in enumerate(values)
+            if isinstance(value, (int, float)) and value == value  # noqa: PLR0124 - not NaN
+        ]
+        if not numbers:
+            return None
+        first = (min if mode == "min" else max)(numbers, key=lambda pair: pair[0])
+        return self._point(first[1])
+
+    def _point(self, place: int) -> Point:
+        return Point(
+            _listed(self.raw_times[place : place + 1])[0],
+            _listed(self.raw_values[place : place + 1])[0],
+        )
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.key, self.times, self.values))
+
+    def __len__(self) -> int:
+        return len(self.raw_times)
+
+    def __repr__(self) -> str:
+        return f"<Column {self.key!r} of {len(self)} values>"
 
 
 class Point(NamedTuple):
@@ -24,9 +92,29 @@ class Point(NamedTuple):
     value: Any
 
 
-#: Entries of one origin (a run, or what is not flushed yet): key -> (ascending times, values).
-#: A value may be `HIDDEN`.
-Layer = dict[str, tuple[list[int], list[Any]]]
+#: Ascending times, and the values at them, of one key; lists or arrays, as in a `Column`. A value
+#: in a list may be `HIDDEN`.
+Strip = tuple[Any, Any]
+
+#: Entries of one origin (the rows of a run, its segments, or what is not flushed yet), by key.
+Layer = dict[str, Strip]
+
+
+def all_times(columns: Sequence[Column]) -> Any:
+    """Return every time of some columns, ascending; mostly all columns have the same."""
+    if not columns:
+        return []
+    first = columns[0].raw_times
+    rest = [column.raw_times for column in columns[1:] if column.raw_times is not first]
+    if any(hasattr(times, "dtype") for times in (first, *rest)):
+        import numpy as np
+
+        if all(np.array_equal(times, first) for times in rest):
+            return first
+        return np.unique(np.concatenate([first, *rest]))
+    if all(times == first for times in rest):
+        return first
+    return sorted(set(first).union(*rest))
 
 
 def layer_of_rows(rows: Iterable[tuple[int, dict[str, Any]]]) -> Layer:
@@ -46,27 +134,79 @@ def overlay(layers: Iterable[Layer], order: Sequence[str]) -> list[Column]:
     `layers` go from the farthest ancestor to the nearest; `order` gives the order of the columns.
     Columns in which nothing is left are not returned.
     """
-    merged: Layer = {}
+    strips: dict[str, list[Strip]] = {}
     for layer in layers:
-        for key, (times, values) in layer.items():
-            if key in merged:
-                _lay_over(*merged[key], times, values)
-            else:
-                merged[key] = (list(times), list(values))
+        for key, strip in layer.items():
+            if len(strip[0]):
+                strips.setdefault(key, []).append(strip)
     columns = []
     for key in order:
-        if key not in merged:
-            continue
-        times, values = merged[key]
-        if any(value is HIDDEN for value in values):
-            kept = [
-                (time, value) for time, value in zip(times, values, strict=True)
-                if value is not HIDDEN
-            ]  # fmt: skip
-            times, values = [time for time, _ in kept], [value for _, value in kept]
-        if times:
-            columns.append(Column(key, times, values))
+        if key in strips:
+            times, values = _shown(*_stacked(strips[key]))
+            if len(times):
+                columns.append(Column(key, times, values))
     return columns
+
+
+def _stacked(strips: list[Strip]) -> Strip:
+    if len(strips) == 1:
+        return strips[0]
+    if any(hasattr(part, "dtype") for strip in strips for part in strip):
+        return _stacked_arrays(strips)
+    times, values = list(strips[0][0]), list(strips[0][1])
+    for more_times, more_values in strips[1:]:
+        _lay_over(times, values, more_times, more_values)
+    return times, values
+
+
+def _stacked_arrays(strips: list[Strip]) -> Strip:
+    import numpy as np
+
+    times: Any = np.concatenate([np.asarray(times, np.int64) for times, _ in strips])
+    values: Any = [_as_array(np, values) for _, values in strips]
+    if len({part.dtype for part in values}) > 1:
+        values = [_objects(np, part) for part in values]
+    values = np.concatenate(values)
+    if not (times[1:] > times[:-1]).all():
+        places = np.argsort(times, kind="stable")  # of one time, the last one given stays last
+        times = times[places]
+        last = np.append(times[1:] != times[:-1], True)
+        times, values = times[last], values[places[last]]
+    return times, (values.tolist() if values.dtype == object else values)
+
+
+def _as_array(np: Any, values: Any) -> Any:
+    if hasattr(values, "dtype"):
+        return values
+    types = set(map(type, values))
+    for kind, dtype in ((float, np.float64), (int, np.int64), (bool, np.bool_)):
+        if types == {kind}:
+            return np.array(values, dtype)
+    return _objects(np, values)
+
+
+def _objects(np: Any, values: Any) -> Any:
+    array = np.empty(len(values), object)
+    for place, value in enumerate(_listed(values)):  # array[:] = values would unpack lists
+        array[place] = value
+    return array
+
+
+def _shown(times: Any, values: Any) -> Strip:
+    """Leave out what is hidden."""
+    if hasattr(values, "dtype") or not any(value is HIDDEN for value in values):
+        return times, values
+    kept = [
+        (time, value)
+        for time, value in zip(_listed(times), values, strict=True)
+        if value is not HIDDEN
+    ]
+    return [time for time, _ in kept], [value for _, value in kept]
+
+
+def _listed(values: Any) -> list[Any]:
+    found: list[Any] = values.tolist() if hasattr(values, "tolist") else values
+    return found
 
 
 def _lay_over(

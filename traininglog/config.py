@@ -83,6 +83,7 @@ _SETTINGS: dict[str, tuple[Any, Callable[[object], Any]]] = {
     "max_pending_bytes": (MAX_PENDING_BYTES, _bytes),
     "on_full": ("raise", _one_of(ON_FULL)),
     "allow_network": (False, _flag),
+    "seal": (True, _flag),
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from traininglog.columns import Column
+from traininglog.columns import Column, all_times
 
 _EXACT = 2**53  # integers up to here are exact as float64
 
@@ -21,10 +21,11 @@ def wide(columns: Sequence[Column], wanted: Sequence[str] | None, index: str) ->
 
     `wanted` lists the columns to return, in order; one without values comes back as all-missing.
     """
-    times = _union(columns)
+    times = all_times(columns)
     positions = {id(column): _positions(times, column) for column in columns}
     data = {
-        column.key: _fill(column.values, positions[id(column)], len(times)) for column in columns
+        column.key: _fill(column.raw_values, positions[id(column)], len(times))
+        for column in columns
     }
     if wanted is not None:
         data = {key: data.get(key, np.full(len(times), np.nan)) for key in wanted}
@@ -39,7 +40,7 @@ def wide(columns: Sequence[Column], wanted: Sequence[str] | None, index: str) ->
         labels = pd.Index(np.array([], dtype="float64"), name=index)
     else:
         rows = positions[id(by)]  # the rows in which the index has a value
-        labels = pd.Index(_typed(by.values), name=index, copy=False)
+        labels = pd.Index(_typed(by.raw_values), name=index, copy=False)
     chosen: pd.DataFrame = frame.iloc[rows].drop(columns=index, errors="ignore")
     chosen.index = labels
     return chosen
@@ -50,9 +51,9 @@ def long(columns: Iterable[Column]) -> pd.DataFrame:
     columns = list(columns)
     return pd.DataFrame(
         {
-            "time": _concatenate([np.array(column.times, dtype="int64") for column in columns]),
-            "key": _labels([(column.key, len(column.times)) for column in columns]),
-            "value": _exact([value for column in columns for value in column.values]),
+            "time": _concatenate([np.asarray(column.raw_times, np.int64) for column in columns]),
+            "key": _labels([(column.key, len(column)) for column in columns]),
+            "value": _exact([column.raw_values for column in columns]),
         }
     )
 
@@ -61,7 +62,7 @@ def long_of_runs(runs: Iterable[tuple[str, list[Column]]]) -> pd.DataFrame:
     """Return one long frame over many runs: the columns run, time, key and value."""
     runs = list(runs)
     flat = [column for _, columns in runs for column in columns]
-    counts = [(run, sum(len(column.times) for column in columns)) for run, columns in runs]
+    counts = [(run, sum(map(len, columns))) for run, columns in runs]
     labels = pd.DataFrame({"run": _labels([(run, count) for run, count in counts if count])})
     return pd.concat([labels, long(flat)], axis=1)
 
@@ -69,25 +70,26 @@ def long_of_runs(runs: Iterable[tuple[str, list[Column]]]) -> pd.DataFrame:
 def wide_of_runs(runs: Iterable[tuple[str, list[Column]]]) -> pd.DataFrame:
     """Return one wide frame over many runs, indexed by (run, time)."""
     labels: list[tuple[str, int]] = []
-    all_times: list[int] = []
+    parts: list[Any] = []
+    size = 0
     merged: dict[str, tuple[list[Any], list[Any]]] = {}  # key -> (positions, values)
     for run, columns in runs:
-        times = _union(columns)
+        times = all_times(columns)
         for column in columns:
-            places = np.arange(len(times))[_positions(times, column)] + len(all_times)
+            places = np.arange(len(times))[_positions(times, column)] + size
             positions, values = merged.setdefault(column.key, ([], []))
             positions.append(places)
-            values.extend(column.values)
-        if times:
+            values.append(column.raw_values)
+        if len(times):
             labels.append((run, len(times)))
-            all_times.extend(times)
-    size = len(all_times)
+            parts.append(np.asarray(times, np.int64))
+            size += len(times)
     data = {
-        key: _fill(values, slice(None) if len(values) == size else _concatenate(positions), size)
+        key: _fill(_run_on(values), _whole(_concatenate(positions), size), size)
         for key, (positions, values) in merged.items()
     }
     index = pd.MultiIndex.from_arrays(
-        [np.array(_labels(labels), dtype=object), np.array(all_times, dtype="int64")],
+        [np.array(_labels(labels), dtype=object), _concatenate(parts)],
         names=["run", "time"],
     )
     return pd.DataFrame(data, index=index, copy=False)
@@ -97,17 +99,17 @@ def series(key: str, column: Column | None) -> pd.Series[Any]:
     """Return one column as a Series over time."""
     if column is None:
         column = Column(key, [], [])
-    index = pd.Index(column.times, dtype="int64", name="time")
-    return pd.Series(_typed(column.values), index=index, name=key, copy=False)
+    index = pd.Index(column.raw_times, dtype="int64", name="time")
+    return pd.Series(_typed(column.raw_values), index=index, name=key, copy=False)
 
 
 def table_of_runs(
     records: Sequence[Mapping[str, Any]],
     dtypes: Mapping[str, str],
-    keys: Sequence[str],
-    last_values: Sequence[Sequence[Any]],
+    headings: Sequence[str],
+    more: Sequence[Sequence[Any]],
 ) -> pd.DataFrame:
-    """Return a frame with a row per run: the columns in `dtypes`, then a column per key."""
+    """Return a frame with a row per run: the columns in `dtypes`, then more of them."""
     data: dict[str, Any] = {}
     for name, dtype in dtypes.items():
         values = [record[name] for record in records]
@@ -121,27 +123,29 @@ def table_of_runs(
             data[name] = pd.array(values, dtype="Int64")
         else:
             data[name] = np.array(values, dtype=np.int64)
-    for position, key in enumerate(keys):
-        name = f"log.{key}" if key in dtypes else key
-        data[name] = _typed([values[position] for values in last_values])
+    for position, heading in enumerate(headings):
+        data[heading] = _typed([values[position] for values in more])
     return pd.DataFrame(data)
 
 
-def _union(columns: Sequence[Column]) -> list[int]:
-    """Return every time of some columns; mostly all columns have the same."""
-    if not columns:
-        return []
-    first = columns[0].times
-    if all(column.times == first for column in columns[1:]):
-        return first
-    return sorted(set().union(*(column.times for column in columns)))
-
-
-def _positions(times: list[int], column: Column) -> Any:
+def _positions(times: Any, column: Column) -> Any:
     """Return where a column's values go in a frame over `times`."""
-    if len(column.times) == len(times):
+    if len(column) == len(times):
         return slice(None)
-    return np.searchsorted(np.array(times, dtype="int64"), np.array(column.times, dtype="int64"))
+    return np.searchsorted(np.asarray(times, np.int64), np.asarray(column.raw_times, np.int64))
+
+
+def _whole(positions: Any, size: int) -> Any:
+    return slice(None) if len(positions) == size else positions
+
+
+def _run_on(parts: Sequence[Any]) -> Any:
+    """Return values one after the other, as an array if all of them are of one."""
+    if all(hasattr(part, "dtype") for part in parts) and len({part.dtype for part in parts}) == 1:
+        return np.concatenate(parts)
+    return [
+        value for part in parts for value in (part.tolist() if hasattr(part, "dtype") else part)
+    ]
 
 
 def _fill(given: Sequence[Any], positions: Any, size: int) -> Any:
@@ -166,6 +170,8 @@ def _fill(given: Sequence[Any], positions: Any, size: int) -> Any:
 
 def _typed(values: Sequence[Any]) -> Any:
     """Return values as an array: of numbers where they are numbers, a None among them as NaN."""
+    if hasattr(values, "dtype"):
+        return values
     types = set(map(type, values))
     if types <= {float}:
         return np.array(values, dtype=np.float64)
@@ -182,8 +188,11 @@ def _typed(values: Sequence[Any]) -> Any:
     return _objects(values)
 
 
-def _exact(values: Sequence[Any]) -> Any:
+def _exact(parts: Sequence[Any]) -> Any:
     """Return values as a column that tells every one of them from every other."""
+    values = _run_on(parts)
+    if hasattr(values, "dtype"):
+        return values
     types = set(map(type, values))
     if len(types) == 1 and types <= {float, int, bool}:
         return _typed(values)

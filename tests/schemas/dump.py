@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
-from traininglog import SQLiteLog
+from traininglog import SQLiteLog, Store
 from traininglog.sql.tables import REVISION
 
 PARENT = UUID("00000000-0000-4000-8000-000000000001")
@@ -35,6 +35,8 @@ ROWS = {
     },
     3: {"loss": 0.25},
 }
+# What the parent has in a segment, in dumps since revision 0002.
+CURVE = {time: time / 7 for time in range(10, 50)}
 STATUS = {
     "iterations_done": 3,
     "epochs_done": 1,
@@ -48,11 +50,13 @@ def write(path: Path) -> None:
     """Make a store of two runs, a parent and its child."""
     import numpy as np
 
-    with SQLiteLog(path) as log:
+    with SQLiteLog(path, seal=False) as log:
         log[1].update(loss=0.5, step=1, gone="deleted by the child")
         log[9]["loss"] = 9.0  # past the resume point
+        for time, value in CURVE.items():
+            log[time]["curve"] = value
         parent = log.uuid
-    with SQLiteLog(path, parent, at=1) as log:
+    with SQLiteLog(path, parent, at=1, seal=False) as log:
         del log[1]["gone"]
         log[2].update(ROWS[2])
         log[3]["loss"] = 0.25
@@ -64,6 +68,8 @@ def write(path: Path) -> None:
     connection.execute("UPDATE runs SET host = 'host', pid = 1, boot_id = NULL, command = 'train'")
     connection.commit()
     connection.close()
+    with Store(path) as store:
+        store.seal()
 
 
 def dump(path: Path) -> str:

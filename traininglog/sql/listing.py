@@ -1,19 +1,60 @@
-"""What a list of runs says of each: its name, how much it logged, its last values."""
+"""What a list of runs says of each: its name, how much it logged, its last and best values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, exists, func, literal, select
 
+from traininglog.columns import all_times
 from traininglog.encoding import Kind, decode
 from traininglog.sql import reading
-from traininglog.sql.tables import entries, keys, status
+from traininglog.sql.prepared import Prepared
+from traininglog.sql.tables import entries, keys, runs, segments, status, summaries, totals
+from traininglog.sql.totals import own_columns
+from traininglog.values import MAX_TIME
+
+Mode = Literal["min", "max"]
 
 # Up to so many runs are asked for by number; of more, all are counted.
 _FEW = 200
+
+_LINES = Prepared(
+    select(
+        runs.c.id, runs.c.uuid, runs.c.created, runs.c.updated, runs.c.epoch, runs.c.outcome,
+        runs.c.host, runs.c.resumed_from, runs.c.resumed_at,
+        exists(literal(1)).where(segments.c.run_id == runs.c.id),
+        func.coalesce(totals.c.high_water == runs.c.high_water, False),
+        totals.c.first, totals.c.last, totals.c.rows, totals.c.count,
+    )
+    .outerjoin(totals, totals.c.run_id == runs.c.id)
+    .order_by(runs.c.created, runs.c.id)
+)  # fmt: skip
+_NAMES = Prepared(
+    select(status.c.run_id, status.c.kind, status.c.value).where(status.c.key == "name")
+)
+
+
+class Line(NamedTuple):
+    """A run, as the tables tell of it without looking at its values."""
+
+    id: int
+    uuid: str
+    created: float
+    updated: float
+    epoch: int
+    outcome: str | None
+    host: str | None
+    resumed_from: str | None
+    resumed_at: int | None
+    sealed: bool  #: whether it has segments
+    noted: bool  #: whether its totals, which follow, hold
+    first: int | None
+    last: int | None
+    rows: int | None
+    values: int | None
 
 
 class Counts(NamedTuple):
@@ -25,17 +66,40 @@ class Counts(NamedTuple):
     values: int = 0
 
 
+def lines(connection: Connection) -> list[Line]:
+    """Return all runs, in the order in which they were created."""
+    return [Line(*row) for row in _LINES.run(connection)]
+
+
 def names(connection: Connection) -> dict[int, str]:
     """Return the names of those runs whose status has one."""
-    rows = connection.execute(
-        select(status.c.run_id, status.c.kind, status.c.value).where(status.c.key == "name")
-    )
-    values = ((number, decode(kind, stored)) for number, kind, stored in rows)
+    values = ((number, decode(kind, stored)) for number, kind, stored in _NAMES.run(connection))
     return {number: value for number, value in values if isinstance(value, str)}
 
 
-def counts(connection: Connection, chosen: Sequence[int]) -> dict[int, Counts]:
-    """Return what some runs logged themselves; a run without values is left out."""
+def counts(connection: Connection, chosen: Sequence[Line]) -> dict[int, Counts]:
+    """Return what some runs logged themselves; a run without values may be left out."""
+    found = {
+        line.id: Counts(line.first, line.last, line.rows or 0, line.values or 0)
+        for line in chosen
+        if line.noted
+    }
+    for line in chosen:
+        if line.sealed and not line.noted:
+            found[line.id] = _counted(connection, line.id)
+    rest = [line.id for line in chosen if not line.noted and not line.sealed]
+    return found | (_counts_of_entries(connection, rest) if rest else {})
+
+
+def _counted(connection: Connection, run_id: int) -> Counts:
+    columns = own_columns(connection, reading.Chain(connection, run_id))
+    times = all_times(columns)
+    if not len(times):
+        return Counts()
+    return Counts(int(times[0]), int(times[-1]), len(times), sum(map(len, columns)))
+
+
+def _counts_of_entries(connection: Connection, chosen: Sequence[int]) -> dict[int, Counts]:
     shown = entries.c.kind != Kind.HIDDEN.value
     if len(chosen) <= _FEW:
         shown &= entries.c.run_id.in_(chosen)
@@ -55,45 +119,88 @@ def counts(connection: Connection, chosen: Sequence[int]) -> dict[int, Counts]:
             func.sum(rows.c.number),
         ).group_by(rows.c.run_id)
     )
-    return {number: Counts(*counted) for number, *counted in found}
+    wanted = set(chosen)
+    return {number: Counts(*counted) for number, *counted in found if number in wanted}
 
 
-def match(connection: Connection, patterns: list[str]) -> list[str]:
-    """Return the keys in the file that names and globs stand for."""
-    if not patterns:
+def match(connection: Connection, patterns: Iterable[str]) -> list[str]:
+    """Return the keys in the file that names and globs stand for. Raises `KeyError`."""
+    asked = list(patterns)
+    if not asked:
         return []
+    plain = not any(character in pattern for pattern in asked for character in "*?[")
+    first = func.min(keys.c.run_id * 2**24 + keys.c.id)
+    statement = select(keys.c.name).group_by(keys.c.name).order_by(first)
     seen = dict.fromkeys(
-        connection.scalars(select(keys.c.name).order_by(keys.c.run_id, keys.c.id)).all()
+        connection.scalars(statement.where(keys.c.name.in_(asked)) if plain else statement)
     )
     chosen: dict[str, None] = {}
-    for pattern in patterns:
+    for pattern in asked:
         if pattern in seen:
             chosen[pattern] = None
         elif any(character in pattern for character in "*?["):
             chosen.update(dict.fromkeys(key for key in seen if fnmatchcase(key, pattern)))
         else:
-            known = ", ".join(map(repr, list(seen)[:20])) or "none yet"
+            some = list(connection.scalars(statement.limit(20)))
+            known = ", ".join(map(repr, some)) or "none yet"
             raise KeyError(f"no run has a key {pattern!r}; there are: {known}")
     return list(chosen)
 
 
-def key_numbers(connection: Connection, names: list[str]) -> dict[tuple[int, str], int]:
-    """Return the numbers that keys have in the runs that have them, by (run, key)."""
-    rows = connection.execute(
-        select(keys.c.run_id, keys.c.name, keys.c.id).where(keys.c.name.in_(names))
-    )
-    return {(run, name): number for run, name, number in rows}
+class Ends:
+    """The last and the best values of some keys, as each run sees them."""
+
+    def __init__(self, connection: Connection, wanted: Iterable[str]) -> None:
+        self._connection = connection
+        self._chains: dict[int, reading.Chain] = {}
+        chosen = list(wanted)
+        rows = connection.execute(
+            select(
+                summaries.c.run_id, keys.c.name, summaries.c.last, summaries.c.kind,
+                summaries.c.value, summaries.c.least, summaries.c.greatest,
+            )
+            .join(keys, (keys.c.run_id == summaries.c.run_id) & (keys.c.id == summaries.c.key_id))
+            .where(keys.c.name.in_(chosen))
+        ) if chosen else ()  # fmt: skip
+        #: by run and key: the time of the last value, its kind and stored form, and the extremes
+        self._noted = {(run_id, name): tuple(rest) for run_id, name, *rest in rows}
+
+    def last(self, line: Line, key: str) -> Any:
+        """Return the last value of a key, or None."""
+        noted = self._noted.get((line.id, key)) if line.noted else None
+        if noted is not None:
+            time, kind, stored, *_ = noted
+            if line.resumed_from is None or time > (line.resumed_at or 0):
+                return decode(kind, stored)
+        if line.noted and line.resumed_from is None:
+            return None
+        return reading.read_last(self._connection, self._chain(line), key)
+
+    def best(self, line: Line, key: str, mode: Mode) -> Any:
+        """Return the least (or greatest) number of a key, or None."""
+        if line.noted and line.resumed_from is None:
+            noted = self._noted.get((line.id, key))
+            return None if noted is None else noted[3 if mode == "min" else 4]
+        chain = self._chain(line)
+        columns = reading.read_columns(
+            self._connection, chain, [key], 0, MAX_TIME, {}, [key], lineage=True
+        )
+        found = columns[0].best(mode) if columns else None
+        return None if found is None else found.value
+
+    def _chain(self, line: Line) -> reading.Chain:
+        if line.id not in self._chains:
+            self._chains = {line.id: reading.Chain(self._connection, line.id)}
+        return self._chains[line.id]
 
 
-def last_values(
-    connection: Connection, row: Any, names: list[str], numbers: dict[tuple[int, str], int]
-) -> list[Any]:
-    """Return the last value that a run sees of each key, or None where there is none."""
-    if names and row.resumed_from is not None:
-        chain = reading.Chain(connection, row.id)
-        return [reading.read_last(connection, chain, key) for key in names]
-    own = [numbers.get((row.id, key)) for key in names]
-    return [
-        None if number is None else reading.read_own_last(connection, row.id, number)
-        for number in own
-    ]
+def modes(best: Mapping[str, Mode] | Iterable[str] | str | None) -> dict[str, Mode]:
+    """Return keys and modes of the best values that are asked for; what is not said is "min"."""
+    if isinstance(best, Mapping):
+        asked = dict(best)
+    else:
+        asked = dict.fromkeys([best] if isinstance(best, str) else best or (), "min")
+    for key, mode in asked.items():
+        if mode not in ("min", "max"):
+            raise ValueError(f"the best of {key!r} must be its 'min' or 'max', not {mode!r}")
+    return asked

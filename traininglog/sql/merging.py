@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from time import time as time_now
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, insert, select
 
-from traininglog.sql import reading, writing
-from traininglog.sql.tables import entries, marks, runs, status
+from traininglog.sql import reading, sealing, segments, writing
+from traininglog.sql.tables import entries, marks, runs, status, summaries, totals
+from traininglog.sql.totals import forget_totals, total_up
 
 _COPIED = [
     column.name
@@ -54,9 +55,12 @@ def merge_run(source: Connection, theirs: Any, target: Connection, ours: Any) ->
         if newer:
             writing.update_run(target, number, described)
     new_numbers = _merge_keys(source, theirs.id, target, number)
+    resealed = _merge_segments(source, theirs, target, number, new_numbers, replace=newer)
     for batch in reading.entry_batches(source, theirs.id):
         rows = [(number, time, new_numbers[key], kind, value) for time, key, kind, value in batch]
         writing.save_entries(target, rows, replace=newer)
+    if resealed:
+        sealing.seal(target, number, theirs.uuid)
     if theirs.first_time is not None:
         more = theirs.deletions if ours is None else max(0, theirs.deletions - ours.deletions)
         writing.widen_run(target, number, theirs.first_time, theirs.last_time, more)
@@ -69,11 +73,69 @@ def merge_run(source: Connection, theirs: Any, target: Connection, ours: Any) ->
         select(marks.c.time, marks.c.wall).where(marks.c.run_id == theirs.id)
     ):
         writing.save_mark(target, number, time, wall)
+    if ours is None:
+        _copy_totals(source, theirs.id, target, number, new_numbers)
+        return True
     after = _count(target, number)
-    if ours is not None and after > (_count(source, theirs.id) if newer else before):
+    if after > (_count(source, theirs.id) if newer else before):
         # Neither copy had all of it. This one must not pass for either of them in a later merge.
         writing.update_run(target, number, {"updated": time_now()})
+    if resealed:
+        total_up(target, number)
+    else:
+        forget_totals(target, number)
     return newer or after > before
+
+
+def _merge_segments(
+    source: Connection, theirs: Any, target: Connection, number: int, new_numbers: dict[int, int],
+    *, replace: bool,
+) -> bool:  # fmt: skip
+    """Bring the segments of a run over; return whether some became entries on the way.
+
+    Where both copies have the same segment, and nothing over it, it stays. What differs is compared
+    value by value, as entries.
+    """
+    mine = {
+        (key, first, last): (segment, checksum)
+        for segment, key, checksum, first, last in segments.heads(target, number)
+    }
+    covered = segments.covered(source, theirs.id)
+    covered = {(new_numbers[key], first) for key, first in covered}
+    covered |= segments.covered(target, number)
+    kept: set[int] = set()
+    owner = segments.Owner(theirs.id, theirs.uuid, reading.read_key_names(source, theirs.id))
+    apart: list[Any] = []
+    for row in segments.each(source, theirs.id):
+        _, key, checksum, first, last, *_ = row
+        place = new_numbers[key], first, last
+        twin = mine.get(place)
+        if twin is not None and twin[1] == checksum and place[:2] not in covered:
+            kept.add(twin[0])
+        else:
+            apart.append(row)
+    if not mine and not _count(target, number):
+        for row in apart:
+            segments.copy(target, number, new_numbers[row[1]], row)
+        return False
+    doomed = [segment for segment, _ in mine.values() if segment not in kept]
+    ours = segments.Owner(number, theirs.uuid, reading.read_key_names(target, number))
+    sealing.unseal(target, ours, doomed)
+    for row in apart:
+        found = sealing.as_entries(number, new_numbers[row[1]], segments.decoded(owner, row))
+        writing.save_entries(target, found, replace=replace)
+    return bool(doomed or apart)
+
+
+def _copy_totals(
+    source: Connection, from_run: int, target: Connection, to_run: int, new_numbers: dict[int, int]
+) -> None:
+    for table in (totals, summaries):
+        for row in source.execute(select(table).where(table.c.run_id == from_run)).mappings():
+            values = dict(row) | {"run_id": to_run}
+            if "key_id" in values:
+                values["key_id"] = new_numbers[values["key_id"]]
+            target.execute(insert(table).values(**values))
 
 
 def _age(run: Any) -> tuple[int, int, bool, float]:
@@ -82,11 +144,14 @@ def _age(run: Any) -> tuple[int, int, bool, float]:
 
 
 def _count(connection: Connection, run_id: int) -> int:
-    """Return how many values a run has."""
-    return sum(
+    """Return for how many places a run says something."""
+    stored = sum(
         connection.scalar(select(func.count()).where(table.c.run_id == run_id)) or 0
         for table in (entries, status)
     )
+    uuid = connection.scalar(select(runs.c.uuid).where(runs.c.id == run_id))
+    owner = segments.Owner(run_id, str(uuid), reading.read_key_names(connection, run_id))
+    return stored + segments.count_uncovered(connection, owner)
 
 
 def _merge_keys(

@@ -10,17 +10,19 @@ cost little more than one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, bindparam, literal, literal_column, select
-from sqlalchemy.sql.elements import BindParameter
+from sqlalchemy import Connection, Select, exists, literal, literal_column, select
 
 from traininglog.columns import Column, Layer, overlay
 from traininglog.encoding import HIDDEN, Kind, decode, fits
 from traininglog.errors import CorruptLog
+from traininglog.sql import segments
+from traininglog.sql.prepared import Prepared, bind
+from traininglog.sql.segments import Cache, Owner
 from traininglog.sql.tables import entries, keys, runs, status
+from traininglog.sql.tables import segments as sealed
 from traininglog.values import MAX_TIME
 
 _MAX_CHAIN = (
@@ -38,70 +40,26 @@ def stored_uuid(text: str) -> UUID:
         ) from None
 
 
-class Prepared:
-    """A statement that is compiled once per dialect and run on the driver's own cursor.
-
-    SQLAlchemy writes the SQL; its execution layer, which costs more than a small query, is left
-    out.
-    """
-
-    def __init__(self, statement: Select[Any]) -> None:
-        self._statement = statement
-        self._compiled: dict[str, tuple[str, list[str] | None, dict[str, Any]]] = {}
-
-    def run(self, connection: Connection, **values: Any) -> list[Any]:
-        """Execute the statement and return all rows, as plain tuples."""
-        cursor = self._execute(connection, values)
-        rows: list[Any] = cursor.fetchall()
-        cursor.close()
-        return rows
-
-    def batches(self, connection: Connection, size: int, **values: Any) -> Iterator[list[Any]]:
-        """Execute the statement and give its rows, as plain tuples, so many at a time."""
-        with closing(self._execute(connection, values)) as cursor:
-            while rows := cursor.fetchmany(size):
-                yield rows
-
-    def _execute(self, connection: Connection, values: dict[str, Any]) -> Any:
-        dialect = connection.dialect
-        compiled = self._compiled.get(dialect.name)
-        if compiled is None:
-            whole = self._statement.compile(dialect=dialect)
-            order = getattr(whole, "positiontup", None)
-            constants = {name: value for name, value in whole.params.items() if value is not None}
-            compiled = self._compiled[dialect.name] = (str(whole), order, constants)
-        text, order, constants = compiled
-        if constants:
-            values = constants | values
-        cursor = connection.connection.cursor()
-        cursor.execute(text, values if order is None else [values[name] for name in order])
-        return cursor
-
-
-def _bind(name: str) -> BindParameter[Any]:
-    return bindparam(name)
-
-
 _within = (
-    (entries.c.run_id == _bind("run_id"))
-    & (entries.c.time >= _bind("low"))
-    & (entries.c.time <= _bind("high"))
+    (entries.c.run_id == bind("run_id"))
+    & (entries.c.time >= bind("low"))
+    & (entries.c.time <= bind("high"))
 )
-_of_key = entries.c.key_id == _bind("key_id")
+_of_key = entries.c.key_id == bind("key_id")
 _hidden = entries.c.kind == Kind.HIDDEN.value
 _shown = entries.c.kind != Kind.HIDDEN.value
 
 _ROW = Prepared(
     select(keys.c.name, entries.c.kind, entries.c.value)
     .join(keys, (keys.c.run_id == entries.c.run_id) & (keys.c.id == entries.c.key_id))
-    .where(entries.c.run_id == _bind("run_id"), entries.c.time == _bind("time"))
+    .where(entries.c.run_id == bind("run_id"), entries.c.time == bind("time"))
     .order_by(entries.c.key_id)
 )
 _VALUE = Prepared(
     select(entries.c.kind, entries.c.value)
     .join(keys, (keys.c.run_id == entries.c.run_id) & (keys.c.id == entries.c.key_id))
-    .where(entries.c.run_id == _bind("run_id"), entries.c.time == _bind("time"))
-    .where(keys.c.name == _bind("key"))
+    .where(entries.c.run_id == bind("run_id"), entries.c.time == bind("time"))
+    .where(keys.c.name == bind("key"))
 )
 _ENTRIES = Prepared(
     select(entries.c.time, entries.c.key_id, entries.c.kind, entries.c.value)
@@ -121,19 +79,16 @@ _LAST_TIME = Prepared(
     select(entries.c.time).where(_within, _shown).order_by(entries.c.time.desc()).limit(1)
 )
 _LAST_OF_KEY = Prepared(
-    select(entries.c.time, entries.c.kind, entries.c.value)
-    .where(_within, _of_key, _shown)
-    .order_by(entries.c.time.desc())
-    .limit(1)
+    select(entries.c.time).where(_within, _of_key, _shown).order_by(entries.c.time.desc()).limit(1)
 )
 _HAS_KEY = Prepared(select(literal(1)).where(_within, _of_key, _shown).limit(1))
 _HIDES_KEY = Prepared(select(literal(1)).where(_within, _of_key, _hidden).limit(1))
 _KEYS = Prepared(
-    select(keys.c.id, keys.c.name).where(keys.c.run_id == _bind("run_id")).order_by(keys.c.id)
+    select(keys.c.id, keys.c.name).where(keys.c.run_id == bind("run_id")).order_by(keys.c.id)
 )
 _STATUS = Prepared(
     select(status.c.key, status.c.kind, status.c.value)
-    .where(status.c.run_id == _bind("run_id"))
+    .where(status.c.run_id == bind("run_id"))
     .order_by(status.c.id)
 )
 
@@ -142,8 +97,9 @@ def _chain_query() -> Select[Any]:
     columns = (
         runs.c.id, runs.c.uuid, runs.c.resumed_from, runs.c.resumed_at,
         runs.c.first_time, runs.c.last_time, runs.c.deletions,
+        exists(literal(1)).where(sealed.c.run_id == runs.c.id).label("sealed"),
     )  # fmt: skip
-    start = select(*columns, literal_column("0").label("depth")).where(runs.c.id == _bind("run_id"))
+    start = select(*columns, literal_column("0").label("depth")).where(runs.c.id == bind("run_id"))
     chain = start.cte("chain", recursive=True)
     step = select(*columns, (chain.c.depth + 1).label("depth")).join(
         chain, runs.c.uuid == chain.c.resumed_from
@@ -166,22 +122,31 @@ class Link(NamedTuple):
     first: int  #: none of its entries is before
     last: int  #: none of its entries that are seen is after
     hides: bool  #: whether it deleted anything; only then need one look for it
+    sealed: bool  #: whether it has segments
 
 
 class Chain:
     """A run and its ancestors, nearest first, as they stood in one read transaction."""
 
-    def __init__(self, connection: Connection, run_id: int, cut: int = MAX_TIME) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        run_id: int,
+        cut: int = MAX_TIME,
+        cache: Cache | None = None,
+    ) -> None:
         self.links: list[Link] = []
+        self.cache = cache
         self._keys: dict[int, dict[int, str]] = {}
         self._order: list[str] | None = None
-        for number, uuid, parent, resumed_at, low, high, deletions, _ in _CHAIN.run(
+        for number, uuid, parent, resumed_at, low, high, deletions, segmented, _ in _CHAIN.run(
             connection, run_id=run_id
         ):
             first, last = (MAX_TIME, -1) if low is None else (low, min(high, cut))
-            self.links.append(
-                Link(number, uuid, parent, resumed_at, cut, first, last, deletions > 0)
+            link = Link(
+                number, uuid, parent, resumed_at, cut, first, last, deletions > 0, segmented > 0
             )
+            self.links.append(link)
             cut = min(cut, MAX_TIME if resumed_at is None else resumed_at)
 
     def covering(self, low: int, high: int) -> Iterator[Link]:
@@ -193,6 +158,10 @@ class Chain:
         if link.run_id not in self._keys:
             self._keys[link.run_id] = dict(_KEYS.run(connection, run_id=link.run_id))
         return self._keys[link.run_id]
+
+    def owner(self, connection: Connection, link: Link) -> Owner:
+        """Return whose segments those of a run are."""
+        return Owner(link.run_id, link.uuid, self.keys(connection, link))
 
     def order(self, connection: Connection) -> list[str]:
         """Return all keys of the lineage, in the order in which they were first seen."""
@@ -207,6 +176,12 @@ def read_value(connection: Connection, chain: Chain, time: int, key: str) -> Any
     for link in chain.covering(time, time):
         for kind, stored in _VALUE.run(connection, run_id=link.run_id, time=time, key=key):
             return decode(kind, stored)
+        if link.sealed:
+            owner = chain.owner(connection, link)
+            for number, name in owner.names.items():
+                if name == key:
+                    for _, value in segments.read_at(connection, owner, time, chain.cache, number):
+                        return value
     return HIDDEN
 
 
@@ -217,6 +192,10 @@ def read_row(connection: Connection, chain: Chain, time: int) -> dict[str, Any]:
         for key, kind, stored in _ROW.run(connection, run_id=link.run_id, time=time):
             if key not in seen:
                 seen[key] = decode(kind, stored)
+        if link.sealed:
+            owner = chain.owner(connection, link)
+            for number, value in segments.read_at(connection, owner, time, chain.cache):
+                seen.setdefault(owner.names[number], value)
     return seen
 
 
@@ -229,6 +208,8 @@ def read_times(
     for link in chain.covering(low, high):
         bounds = {"run_id": link.run_id, "low": low, "high": min(high, link.cut)}
         found.update(time for (time,) in _TIMES.run(connection, **bounds))
+        if link.sealed:
+            found.update(segments.read_times(connection, **bounds))
         if link.hides:
             doubtful.update(time for (time,) in _HIDDEN_TIMES.run(connection, **bounds))
     return found, doubtful
@@ -242,6 +223,8 @@ def read_last_time(connection: Connection, chain: Chain, below: int) -> int:
             high = min(below, link.cut)
             for (time,) in _LAST_TIME.run(connection, run_id=link.run_id, low=0, high=high):
                 last = max(last, time)
+            if link.sealed:
+                last = max(last, segments.read_last_time(connection, link.run_id, high))
     return last
 
 
@@ -260,17 +243,37 @@ def read_columns(
     links = list(chain.covering(low, high))
     if not lineage:
         links = [link for link in links if link is chain.links[0]]
-    layers = [_layer(connection, chain, link, wanted, low, high) for link in reversed(links)]
+    asked = None if wanted is None else set(wanted)
+    layers = []
+    for link in reversed(links):
+        names = chain.keys(connection, link)
+        if asked is not None:
+            names = {number: name for number, name in names.items() if name in asked}
+        if link.sealed:
+            owner, cut = chain.owner(connection, link), min(high, link.cut)
+            layers.append(_sealed(connection, owner, names, wanted, low, cut))
+        layers.append(_layer(connection, link, names, wanted, low, high))
     return overlay([*layers, top], order)
 
 
+def _sealed(
+    connection: Connection, owner: Owner, names: dict[int, str], wanted: list[str] | None,
+    low: int, high: int,
+) -> Layer:  # fmt: skip
+    if wanted is None:
+        found = segments.read_points(connection, owner, low, high)
+    else:
+        found = {}
+        for number in names:
+            found |= segments.read_points(connection, owner, low, high, number)
+    return {names[number]: (points.times, points.values()) for number, points in found.items()}
+
+
 def _layer(
-    connection: Connection, chain: Chain, link: Link, wanted: list[str] | None, low: int, high: int
-) -> Layer:
-    names = chain.keys(connection, link)
+    connection: Connection, link: Link, names: dict[int, str], wanted: list[str] | None,
+    low: int, high: int,
+) -> Layer:  # fmt: skip
     bounds = {"run_id": link.run_id, "low": low, "high": min(high, link.cut)}
-    if wanted is not None:
-        names = {number: name for number, name in names.items() if name in wanted}
     if len(names) == 1 and wanted is not None:
         rows = _ENTRIES_OF_KEY.run(connection, key_id=next(iter(names)), **bounds)
     elif names:
@@ -296,7 +299,10 @@ def read_keys(connection: Connection, chain: Chain) -> tuple[list[str], set[str]
     for link in chain.covering(0, MAX_TIME):
         bounds = {"run_id": link.run_id, "low": 0, "high": link.cut}
         for number, name in chain.keys(connection, link).items():
-            if name not in found and _HAS_KEY.run(connection, key_id=number, **bounds):
+            if name not in found and (
+                _HAS_KEY.run(connection, key_id=number, **bounds)
+                or (link.sealed and segments.has_key(connection, key_id=number, **bounds))
+            ):
                 found.add(name)
             if link.hides and _HIDES_KEY.run(connection, key_id=number, **bounds):
                 doubtful.add(name)
@@ -315,18 +321,14 @@ def read_whole_status(connection: Connection, run_id: int) -> dict[str, Any]:
     return {key: decode(kind, stored) for key, kind, stored in rows}
 
 
+def read_key_names(connection: Connection, run_id: int) -> dict[int, str]:
+    """Return the names of the keys that a run itself has written, by their numbers."""
+    return dict(_KEYS.run(connection, run_id=run_id))
+
+
 def read_run_keys(connection: Connection, run_id: int) -> dict[str, int]:
     """Return the keys that a run itself has written, with their numbers."""
     return {name: number for number, name in _KEYS.run(connection, run_id=run_id)}
-
-
-def read_own_last(connection: Connection, run_id: int, key_id: int) -> Any:
-    """Return the last value that a run itself has of a key, or None."""
-    for _, kind, stored in _LAST_OF_KEY.run(
-        connection, run_id=run_id, key_id=key_id, low=0, high=MAX_TIME
-    ):
-        return decode(kind, stored)
-    return None
 
 
 def read_last(connection: Connection, chain: Chain, key: str) -> Any:
@@ -336,13 +338,17 @@ def read_last(connection: Connection, chain: Chain, key: str) -> Any:
         for number, name in chain.keys(connection, link).items():
             if name == key and link.last > last:
                 bounds = {"run_id": link.run_id, "low": 0, "high": link.cut}
-                for time, _, _ in _LAST_OF_KEY.run(connection, key_id=number, **bounds):
+                for (time,) in _LAST_OF_KEY.run(connection, key_id=number, **bounds):
                     last = max(last, time)
+                if link.sealed:
+                    owner, cut = chain.owner(connection, link), link.cut
+                    point = segments.read_last(connection, owner, number, 0, cut, chain.cache)
+                    last = last if point is None else max(last, point[0])
     value = HIDDEN if last < 0 else read_value(connection, chain, last, key)
     if last >= 0 and value is HIDDEN:  # a nearer run deleted it: look at all that is left
         order = chain.order(connection)
         columns = read_columns(connection, chain, [key], 0, MAX_TIME, {}, order, lineage=True)
-        value = columns[0].values[-1] if columns else HIDDEN
+        value = columns[0].last.value if columns else HIDDEN
     return None if value is HIDDEN else value
 
 
@@ -363,6 +369,12 @@ def unreadable(connection: Connection) -> list[str]:
                     problem = f"it has key {number}, which the run does not"
                 if problem:
                     problems.append(f"run {uuid}, time {time}, {names.get(number)!r}: {problem}")
+        owner = Owner(run_id, uuid, names)
+        for row in segments.each(connection, run_id):
+            try:
+                segments.decoded(owner, row)
+            except CorruptLog as error:
+                problems.append(str(error))
         for key, kind, stored in _STATUS.run(connection, run_id=run_id):
             problem = _problem(kind, stored)
             if problem:

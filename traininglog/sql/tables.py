@@ -17,6 +17,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     String,
@@ -31,7 +32,7 @@ from sqlalchemy.types import UserDefinedType
 
 #: The Alembic revisions, oldest first; `metadata` describes the last. Listed here so that opening
 #: an up-to-date file need not import Alembic.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 REVISION = REVISIONS[-1]
 
 #: Where Alembic keeps a file's revision. A name of our own: the database may have other users.
@@ -39,7 +40,7 @@ VERSION_TABLE = "traininglog_schema"
 
 #: Counts the schemas that readers must know of to read a file. A revision that older readers can
 #: read all the same leaves it as it is; the file says it in SQLite's user_version.
-READER_VERSION = 1
+READER_VERSION = 2
 
 
 class Untyped(UserDefinedType[Any]):
@@ -128,6 +129,54 @@ entries = Table(
     sqlite_with_rowid=False,
     comment="what was logged: log[time][key] = value",
 )
+
+segments = Table(
+    "segments",
+    metadata,
+    Column("id", Integer, primary_key=True, comment="never used again"),
+    Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("key_id", Integer, nullable=False, comment="keys.id of the same run"),
+    Column("first", BigInteger, nullable=False, comment="time of the first value"),
+    Column("last", BigInteger, nullable=False, comment="time of the last value"),
+    Column("step", BigInteger, nullable=False, comment="between times; 0: these are packed, too"),
+    Column("size", Integer, nullable=False, comment="how many values"),
+    Column("kind", SmallInteger, nullable=False, comment="of all values, as in entries; 0: packed"),
+    Column("codec", SmallInteger, nullable=False, comment="how they are packed"),
+    Column("checksum", BigInteger, nullable=False, comment="crc32 of run, key, and the others"),
+    Column("times", LargeBinary, comment="packed; NULL where they are regular"),
+    Column("data", LargeBinary, nullable=False, comment="the values, packed"),
+    UniqueConstraint("run_id", "key_id", "first"),
+    sqlite_autoincrement=True,
+    comment="numbers of one key that were sealed; those of a key do not overlap in time",
+)
+
+totals = Table(
+    "totals",
+    metadata,
+    Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("high_water", BigInteger, nullable=False, comment="of the run; when it differs: old"),
+    Column("rows", BigInteger, nullable=False, comment="times that have a value"),
+    Column("count", BigInteger, nullable=False, comment="of values"),
+    Column("first", BigInteger, comment="time of the first value"),
+    Column("last", BigInteger, comment="time of the last value"),
+    comment="how much a run logged itself, as it was when it was sealed",
+)
+
+summaries = Table(
+    "summaries",
+    metadata,
+    Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("key_id", Integer, primary_key=True, comment="keys.id of the same run"),
+    Column("count", BigInteger, nullable=False, comment="of values"),
+    Column("last", BigInteger, nullable=False, comment="time of the last value"),
+    Column("kind", SmallInteger, nullable=False, comment="of the last value, as in entries"),
+    Column("value", Untyped(), comment="the last value, as in entries"),
+    Column("least", Untyped(), comment="of the numbers among the values"),
+    Column("greatest", Untyped(), comment="of the numbers among the values"),
+    sqlite_with_rowid=False,
+    comment="what a run logged of each key, as old as its totals",
+)
+
 status = Table(
     "status",
     metadata,

@@ -101,7 +101,7 @@ def delete_runs(connection: Connection, numbers: Sequence[int]) -> None:
 
 def save_keys(connection: Connection, run_id: int, named: Mapping[str, int]) -> None:
     """Add keys to a run."""
-    _insert(connection, f"INSERT INTO {keys.name} (run_id, id, name) VALUES", "",
+    insert_rows(connection, f"INSERT INTO {keys.name} (run_id, id, name) VALUES", "",
             [(run_id, number, name) for name, number in named.items()])  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def save_entries(
     replace: bool = True,
 ) -> None:
     """Set entries, given as (run_id, time, key_id, kind, value); over others only if `replace`."""
-    _insert(
+    insert_rows(
         connection,
         f"INSERT INTO {entries.name} (run_id, time, key_id, kind, value) VALUES",
         _REPLACE if replace else "ON CONFLICT (run_id, time, key_id) DO NOTHING",
@@ -158,7 +158,7 @@ def save_status(
         is_key = (status.c.run_id == run_id) & (status.c.key == key)
         hidden = status.c.kind == Kind.HIDDEN.value
         connection.execute(delete(status).where(is_key if key in renewed else is_key & hidden))
-    _insert(
+    insert_rows(
         connection,
         f"INSERT INTO {status.name} (run_id, key, kind, value) VALUES",
         "ON CONFLICT (run_id, key) DO UPDATE SET kind = excluded.kind, value = excluded.value",
@@ -171,7 +171,7 @@ def save_status(
 
 def save_mark(connection: Connection, run_id: int, time: int, wall: float) -> None:
     """Note when a run had got to a time; the first to say so counts."""
-    _insert(
+    insert_rows(
         connection,
         f"INSERT INTO {marks.name} (run_id, time, wall) VALUES",
         "ON CONFLICT (run_id, time) DO NOTHING",
@@ -179,7 +179,9 @@ def save_mark(connection: Connection, run_id: int, time: int, wall: float) -> No
     )
 
 
-def _insert(connection: Connection, head: str, tail: str, rows: Sequence[tuple[Any, ...]]) -> None:
+def insert_rows(
+    connection: Connection, head: str, tail: str, rows: Sequence[tuple[Any, ...]]
+) -> None:
     """Insert rows, many a statement. `head` and `tail` are constants of this module."""
     if rows:
         width = len(rows[0])

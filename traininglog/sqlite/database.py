@@ -65,6 +65,9 @@ from traininglog.sqlite.mounts import refuse_network
 
 _CHECKPOINT_BYTES = 4 * 2**20
 
+# What may lie idle in a file, and will be used again, before it is given back.
+_FREE_BYTES = 2**20
+
 # The open databases, for what must happen after a fork.
 _OPEN: dict[int, Database] = {}
 
@@ -234,6 +237,16 @@ class Database:
             # A page a step and no rows: `execute` would stop after the first of them.
             connection.executescript("PRAGMA incremental_vacuum")
         self.checkpoint()
+
+    def shrink_if_worth(self) -> None:
+        """Give space back where there is much of it."""
+        with self.read() as connection:
+            free, pages, page = (
+                int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+                for name in ("freelist_count", "page_count", "page_size")
+            )
+        if free * page > _FREE_BYTES and free > pages // 4:
+            self.shrink()
 
     def _checkpoint_if_due(self) -> None:
         if self._wal is not None:

@@ -20,6 +20,7 @@ from traininglog.lineage import Ancestor, new_status, new_uuid
 from traininglog.rows import RowSlice, Status
 from traininglog.sql import reading, writing
 from traininglog.sql.reading import Chain
+from traininglog.sql.segments import Cache
 from traininglog.sqlite.database import Database, when_idle
 from traininglog.sqlite.fast import FastRow, FastStatus
 from traininglog.sqlite.file import MEMORY, locate
@@ -51,6 +52,9 @@ class SQLiteLog(TrainingLogBase):
         durability: ``"process"``: whatever was assigned is there, also after ``kill -9``.
             ``"buffered"``: without the journal that sees to it. ``"power"``: as the first, and
             every flush waits for the disk.
+        seal: Move numbers, many at a time and in the end, from rows to packed segments, which take
+            a quarter of the room and are read twenty times as fast. False leaves them rows of the
+            table ``entries``, for people who look at them with SQL.
         readonly: Never write; the file may then be of a newer schema, or not writable.
         takeover: Take the run from a process that is writing it. That one gets `RunTakenOver`; what
             it had assigned so far is in the run, what it assigns afterwards becomes another one.
@@ -78,6 +82,7 @@ class SQLiteLog(TrainingLogBase):
         resume: bool = False,
         at: int | None = None,
         durability: str | None = None,
+        seal: bool | None = None,
         readonly: bool = False,
         takeover: bool = False,
         max_value_bytes: int | None = None,
@@ -87,6 +92,7 @@ class SQLiteLog(TrainingLogBase):
     ) -> None:
         options = {
             "durability": setting("durability", durability),
+            "seal": setting("seal", seal),
             "max_pending_bytes": setting("max_pending_bytes", max_pending_bytes),
             "on_full": setting("on_full", on_full),
         }
@@ -134,6 +140,7 @@ class SQLiteLog(TrainingLogBase):
         self._tail = ASLEEP
         self._chain: Chain | None = None
         self._chain_token: object = None
+        self._segments = Cache()
         # Not __del__: this also runs at the interpreter's end, while what it needs is still there.
         self._finalizer = weakref.finalize(self, when_idle, self._writer.abandon)
 
@@ -192,6 +199,10 @@ class SQLiteLog(TrainingLogBase):
         """Make what was assigned survive a power cut: wait until the disk has it."""
         self._writer.flush(durable=True)
 
+    def seal(self) -> None:
+        """Flush, and move the numbers of the run to segments; see `Store.seal`."""
+        self._writer.seal()
+
     def state_dict(self) -> dict[str, Any]:
         """Return where this log stands, as a small plain dict to put into a model checkpoint."""
         if not self.readonly:
@@ -247,11 +258,12 @@ class SQLiteLog(TrainingLogBase):
             if chain is None or token != self._chain_token:
                 if writer.parent is None:
                     assert writer.run_id is not None  # noqa: S101 - it is in the file
-                    chain = Chain(connection, writer.run_id)
+                    chain = Chain(connection, writer.run_id, cache=self._segments)
                 else:
                     parent, at = writer.parent
                     row = writing.find_run(connection, parent.hex)
-                    chain = Chain(connection, -1 if row is None else row.id, at)
+                    number = -1 if row is None else row.id
+                    chain = Chain(connection, number, at, self._segments)
                 if not chain.links:
                     raise RunNotFound(f"run {self.h_uuid} was deleted from {self._database.name}")
                 self._chain, self._chain_token = chain, token

@@ -23,6 +23,8 @@ from typing import Any
 from zlib import crc32
 
 from traininglog.encoding import HIDDEN, Cell, Encoded, Kind, Stored, decode, encode
+from traininglog.sqlite import numbers as many
+from traininglog.sqlite.numbers import MOST_KEYS, Arrays, Numbers
 
 #: Types of records; the first two are also the kinds of their values.
 INT, FLOAT = Kind.INT.value, Kind.FLOAT.value
@@ -30,9 +32,6 @@ COUNT, ROW, ENTRIES, STATUS, KEY, COUNTER = range(16, 22)
 
 #: What is added to a key's number to make the head of a record.
 FLOAT_HEAD, INT_HEAD, COUNT_HEAD = FLOAT << 24, INT << 24, COUNT << 24
-
-#: Keys are numbered from 1 up to here.
-MOST_KEYS = 2**24 - 1
 
 _FLOAT = Struct("<IQddQII")
 _INT = Struct("<IQqqQII")
@@ -120,9 +119,7 @@ class Batch:
     """Assignments in the order of their records, in the form in which the database takes them."""
 
     def __init__(self) -> None:
-        #: code, time, value, code, time, value, ... of floats and ints, in order; a code is the
-        #: number of the key with the value's kind in the byte above
-        self.numbers: list[Any] = []
+        self.numbers = Numbers()
         #: by time and number of the key, what else was assigned, and to what no number was later
         self.others: dict[tuple[int, int], Encoded] = {}
         self.names: dict[int, str] = {}  #: the keys that were numbered here
@@ -137,7 +134,7 @@ class Batch:
     @property
     def rows(self) -> dict[int, dict[int, Cell]]:
         """What is seen of all this, by time and then number of the key. Made when asked for."""
-        rows, numbers = self._rows, self.numbers
+        rows, numbers = self._rows, self.numbers.flat()
         start, self._indexed = self._indexed, len(numbers)
         codes, times, values = (numbers[start + at :: 3] for at in range(3))
         for code, time, value in zip(codes, times, values, strict=True):
@@ -151,8 +148,7 @@ class Batch:
 
     def times(self) -> tuple[int, int] | None:
         """Return the first and the last time, or None."""
-        times = self.numbers[1::3]
-        times += (time for time, _ in self.others)
+        times = [*(self.numbers.span() or ()), *(time for time, _ in self.others)]
         return (min(times), max(times)) if times else None
 
     def add(self, data: bytes, tag: int, skip: int = 0) -> None:
@@ -171,18 +167,24 @@ class Batch:
 
     def extend(self, later: Batch) -> None:
         """Add what was assigned later."""
-        self._add_numbers(later.numbers)
+        self.numbers.extend(later.numbers)
+        if self.others:
+            self._pass_over(later.numbers.flat())
         self.others |= later.others
         self._fresh += later.others
         self.names |= later.names
         note_status(self.status, self.renewed, later.status)
         self.renewed |= later.renewed
 
-    def _add_numbers(self, numbers: list[Any]) -> None:
-        self.numbers += numbers
+    def _add_numbers(self, numbers: list[Any] | Arrays) -> None:
+        self.numbers.add(numbers)
         if self.others:
-            for code, time in zip(numbers[::3], numbers[1::3], strict=True):
-                self.others.pop((time, code & MOST_KEYS), None)
+            self._pass_over(numbers if isinstance(numbers, list) else numbers.flat())
+
+    def _pass_over(self, numbers: list[Any]) -> None:
+        """Forget what else was assigned where there are numbers now."""
+        for code, time in zip(numbers[::3], numbers[1::3], strict=True):
+            self.others.pop((time, code & MOST_KEYS), None)
 
     def _add_fixed(self, data: bytes, at: int, tag: int) -> int:
         """Add the records of a fixed size that begin at a place; return where they end."""
@@ -190,6 +192,11 @@ class Batch:
         count = min(len(types) - len(types.lstrip(_FIXED)), (len(data) - at) // _SIZE)
         if not count:
             raise DamagedRecord(data, at, tag)
+        if many.worth(count):
+            arrays, sound = many.read_fixed(data, at, count, tag)
+            if sound:
+                self._add_arrays(arrays)
+                return at + sound * _SIZE
         block = data[at : at + count * _SIZE]
         if not _is_sound(block, count, tag):
             good = next((n for n in range(count) if not _is_sound(_one(block, n), 1, tag)), 0)
@@ -213,6 +220,20 @@ class Batch:
         self._add_numbers(numbers)
         return at + len(block)
 
+    def _add_arrays(self, found: Arrays) -> None:
+        counted = found.codes >> 24 == COUNT
+        if counted.any():
+            last: dict[int, int] = {}  # only the last of each count has any effect
+            for head, word in zip(
+                found.codes[counted].tolist(), found.words[counted].tolist(), strict=True
+            ):
+                last.pop(head, None)
+                last[head] = word
+            for head, word in last.items():
+                self._note(self.counters[head & MOST_KEYS], word - 2**64 * (word >> 63))
+            found = found.part(~counted)
+        self._add_numbers(found)
+
     def _add_framed(self, data: bytes, at: int, tag: int) -> int:
         """Add the record that begins at a place; return where it ends."""
         if at + 16 > len(data):
@@ -226,6 +247,10 @@ class Batch:
             raise DamagedRecord(data, at, tag)
         kind = head >> 24
         start = at + 8
+        if kind == ROW and many.worth((len(data) - at) // (size + 16) * (size // 12)):
+            arrays, count = many.read_rows(data, at, size + 16, tag)
+            self._add_numbers(arrays)
+            return int(at + count * (size + 16))
         if kind == ROW:
             (time,) = _ROW_TIME.unpack_from(data, start)
             numbers: list[Any] = []

@@ -44,9 +44,10 @@ from traininglog.sqlite.journal import (
     journals_beside,
     read_journal,
 )
+from traininglog.sqlite.numbers import MOST_KEYS
 from traininglog.sqlite.origin import origin
 from traininglog.sqlite.owners import Handover, Owners, changing_byte, writer_byte
-from traininglog.sqlite.records import MOST_KEYS, Batch, DamagedRecord
+from traininglog.sqlite.records import Batch, DamagedRecord
 
 #: Where the status tells what had to be left out because nothing could hold it.
 DROPPED = "_dropped"
@@ -220,15 +221,24 @@ def save_batch(
     connection: Connection, run_id: int, batch: Batch, times: tuple[int, int] | None
 ) -> None:
     """Write the values of a batch, of which the caller has asked the first and last time."""
-    if times is None:
-        return
-    writing.save_numbers(connection, run_id, batch.numbers)
+    if times is not None:
+        save_numbers(connection, run_id, batch)
+        save_others(connection, run_id, batch, times)
+
+
+def save_numbers(connection: Connection, run_id: int, batch: Batch) -> None:
+    """Write the numbers of a batch."""
+    writing.save_numbers(connection, run_id, batch.numbers.flat())
+
+
+def save_others(connection: Connection, run_id: int, batch: Batch, times: tuple[int, int]) -> None:
+    """Write what is no number, after the numbers, and the times that all of it spans."""
+    deletions = sum(cell.kind == Kind.HIDDEN for cell in batch.others.values())
+    writing.widen_run(connection, run_id, *times, deletions)
     writing.save_entries(
         connection,
         [(run_id, time, number, *cell) for (time, number), cell in batch.others.items()],
     )
-    deletions = sum(cell.kind == Kind.HIDDEN for cell in batch.others.values())
-    writing.widen_run(connection, run_id, *times, deletions)
 
 
 def described(gap: Gap) -> dict[str, int]:
@@ -284,8 +294,9 @@ def _put_aside(connection: Connection, row: Any, left: Left, tail: _Tail) -> str
         return kind + mine.setdefault(name, len(mine) + 1)
 
     aside = Batch()
-    aside.numbers = batch.numbers[:]
-    aside.numbers[::3] = map(renumbered, batch.numbers[::3])
+    flat = batch.numbers.flat()[:]
+    flat[::3] = map(renumbered, flat[::3])
+    aside.numbers.add(flat)
     aside.others = {(at, renumbered(old)): cell for (at, old), cell in batch.others.items()}
     writing.save_keys(connection, number, mine)
     save_batch(connection, number, aside, times)

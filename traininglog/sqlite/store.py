@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +31,7 @@ from traininglog.sqlite.log import SQLiteLog
 from traininglog.sqlite.owners import Owners, writer_byte
 from traininglog.sqlite.recovery import recover
 from traininglog.sqlite.repairing import repair
+from traininglog.sqlite.sealing import seal_run
 from traininglog.values import MAX_TIME, check_time
 
 if TYPE_CHECKING:
@@ -51,6 +52,16 @@ class Merged(NamedTuple):
     added: list[UUID]  #: runs that were not here before
     updated: list[UUID]  #: runs of which the other store knew more
     unchanged: list[UUID]
+
+
+class Sealed(NamedTuple):
+    """What `Store.seal` did."""
+
+    runs: list[UUID]  #: of which something was moved
+    running: list[UUID]  #: which are being written, and were left alone
+    values: int  #: how many were moved
+    before: int  #: what the store took on disk, in bytes
+    after: int  #: what it takes now
 
 
 class Store:
@@ -203,6 +214,7 @@ class Store:
         state: State | None = None,
         name: str | None = None,
         limit: int | None = None,
+        best: Mapping[str, listing.Mode] | Iterable[str] | str | None = None,
     ) -> pd.DataFrame:
         """Return a DataFrame with a line per run, in the order in which they were created.
 
@@ -210,7 +222,8 @@ class Store:
         ``state``, ``created`` and ``updated`` (UTC), ``host``, ``resumed_from``, ``resumed_at``,
         and of what the run itself logged the ``first`` and ``last`` time, the number of ``rows``
         and of ``values``. Then the last value of each key asked for, as the run sees it; a key that
-        is called like one of these columns comes in a column ``log.<key>``.
+        is called like one of these columns comes in a column ``log.<key>``. Then the best numbers
+        asked for, as ``best.<key>``.
 
         The state is worked out now, not stored: ``running`` (a live process is writing it),
         ``finished`` (it was closed), ``failed`` (an exception left it), ``lost`` (its process is
@@ -221,38 +234,48 @@ class Store:
             state: Only runs in this state.
             name: Only runs whose name fits this glob.
             limit: Only so many, the latest.
+            best: Keys whose smallest number to show; as a dict, to ``"min"`` or ``"max"``.
+
+        Raises:
+            KeyError: A name in `keys` or `best` that no run has.
 
         """
         from traininglog import frames
 
         patterns = [keys] if isinstance(keys, str) else list(keys or ())
+        modes = listing.modes(best)
         owned = self._owned()
         with self._database.read() as connection:
-            rows = connection.execute(select(runs).order_by(runs.c.created, runs.c.id)).all()
-            names = listing.names(connection)
+            known = listing.names(connection)
             chosen = [
-                (row, self._state(row, owned))
-                for row in rows
-                if name is None or fnmatchcase(names.get(row.id) or "", name)
+                (line, self._state(line, owned))
+                for line in listing.lines(connection)
+                if name is None or fnmatchcase(known.get(line.id) or "", name)
             ]
-            chosen = [(row, now) for row, now in chosen if state in (None, now)]
+            chosen = [(line, now) for line, now in chosen if state in (None, now)]
             if limit is not None:
                 chosen = chosen[-limit:] if limit > 0 else []
-            counts = listing.counts(connection, [row.id for row, _ in chosen])
+            counts = listing.counts(connection, [line for line, _ in chosen])
             shown = listing.match(connection, patterns)
-            numbers = listing.key_numbers(connection, shown)
-            records, last_values = [], []
-            for row, now in chosen:
-                counted = counts.get(row.id, listing.Counts())
+            listing.match(connection, modes)
+            ends = listing.Ends(connection, {*shown, *modes})
+            records, values = [], []
+            for line, now in chosen:
+                counted = counts.get(line.id, listing.Counts())
                 record = {
-                    "uuid": row.uuid, "name": names.get(row.id), "state": now,
-                    "created": row.created, "updated": row.updated, "host": row.host,
-                    "resumed_from": row.resumed_from, "resumed_at": row.resumed_at,
+                    "uuid": line.uuid, "name": known.get(line.id), "state": now,
+                    "created": line.created, "updated": line.updated, "host": line.host,
+                    "resumed_from": line.resumed_from, "resumed_at": line.resumed_at,
                     **counted._asdict(),
                 }  # fmt: skip
                 records.append(record)
-                last_values.append(listing.last_values(connection, row, shown, numbers))
-        return frames.table_of_runs(records, _COLUMNS, shown, last_values)
+                values.append([
+                    *(ends.last(line, key) for key in shown),
+                    *(ends.best(line, key, mode) for key, mode in modes.items()),
+                ])  # fmt: skip
+        headings = [f"log.{key}" if key in _COLUMNS else key for key in shown]
+        headings += [f"best.{key}" for key in modes]
+        return frames.table_of_runs(records, _COLUMNS, headings, values)
 
     def to_dataframe(
         self,
@@ -418,6 +441,46 @@ class Store:
         self._database.backup(Path(path).absolute())
 
     # -- looking after ----------------------------------------------------------------------
+
+    def seal(
+        self, runs: Iterable[UUID | str] | None = None, *, progress: Progress | None = None
+    ) -> Sealed:
+        """Move the numbers of runs from rows to packed segments, and give the space back.
+
+        That is done by itself as a log is closed. It is for runs whose process was killed, that
+        were written with ``seal=False``, or with an older version.
+
+        Args:
+            runs: The runs, by UUID or prefix; by default all. Those that are being written are left
+                alone: their own logs seal them.
+            progress: Told how many runs are done, and of how many.
+
+        """
+        wanted = None if runs is None else {self.find(run).hex for run in runs}
+        with self._database.read() as connection:
+            lines = [
+                line for line in listing.lines(connection) if wanted is None or line.uuid in wanted
+            ]
+        before = self.size().total
+        sealed, busy, values = [], [], 0
+        for done, line in enumerate(lines):
+            if progress is not None:
+                progress(done, len(lines))
+            with self._database.write() as connection:
+                row = writing.find_run(connection, line.uuid)
+                if row is None:
+                    continue
+                if self._owners.alive(writer_byte(row.id, row.epoch)):
+                    busy.append(reading.stored_uuid(line.uuid))
+                    continue
+                moved = seal_run(connection, row)
+            if moved:
+                sealed.append(reading.stored_uuid(line.uuid))
+                values += moved
+        if progress is not None:
+            progress(len(lines), len(lines))
+        self._database.shrink()
+        return Sealed(sealed, busy, values, before, self.size().total)
 
     def size(self) -> Size:
         """Return what the store takes on disk."""

@@ -41,6 +41,7 @@ from traininglog.errors import (
     TrainingLogWarning,
 )
 from traininglog.sql import reading, writing
+from traininglog.sql.segments import Owner
 from traininglog.sqlite.database import Database, busy
 from traininglog.sqlite.flusher import Flusher
 from traininglog.sqlite.journal import (
@@ -52,13 +53,13 @@ from traininglog.sqlite.journal import (
     journal_path,
     mode_of,
 )
+from traininglog.sqlite.numbers import MOST_KEYS
 from traininglog.sqlite.origin import origin
 from traininglog.sqlite.owners import Handover, Owners, writer_byte
 from traininglog.sqlite.records import (
     COUNT_HEAD,
     FLOAT_HEAD,
     INT_HEAD,
-    MOST_KEYS,
     Batch,
     DamagedRecord,
     changed_status,
@@ -78,8 +79,10 @@ from traininglog.sqlite.recovery import (
     mark_displaced,
     recover,
     recover_run,
-    save_batch,
+    save_numbers,
+    save_others,
 )
+from traininglog.sqlite.sealing import Sealer, seal_run
 
 #: A power cut costs what was assigned in the last so many seconds, at the most.
 SYNC_SECONDS = 2.0
@@ -111,8 +114,8 @@ class Writer:
     """A run, as one log writes it. Every public method may be called from any thread."""
 
     def __init__(
-        self, database: Database, uuid: UUID, *, durability: str, why_readonly: str | None,
-        takeover: bool = False, max_pending_bytes: int, on_full: str,
+        self, database: Database, uuid: UUID, *, durability: str, seal: bool,
+        why_readonly: str | None, takeover: bool = False, max_pending_bytes: int, on_full: str,
     ) -> None:  # fmt: skip
         self.database = database
         self.uuid = uuid
@@ -124,6 +127,8 @@ class Writer:
         self._names: dict[int, str] = {}
         self._last_number = 0
         self._durability = durability
+        self._seal = seal
+        self._sealer: Sealer | None = None
         self._takeover = takeover
         self._max_pending_bytes = max_pending_bytes
         self._on_full = on_full
@@ -234,7 +239,7 @@ class Writer:
 
     def _adopt(
         self, run_id: int, uuid: UUID, status: dict[str, Any], *, epoch: int = 1,
-        high_water: int = 0, keys: dict[str, int] | None = None,
+        high_water: int = 0, keys: dict[str, int] | None = None, last: int = -1,
     ) -> None:  # fmt: skip
         """Write, from now on, a run whose lock we have."""
         with self._lock:  # from the moment in which it is ours, others threads write it
@@ -245,6 +250,7 @@ class Writer:
             self._status = dict(status)
             self._gap, self._gaps = None, [(*gap.values(),) for gap in status.get(DROPPED) or ()]
             self._epoch, self._high_water = epoch, high_water
+            self._sealer = Sealer(last) if self._seal else None
             self._claimed = True
             if self._owners is not None:
                 _CLAIMED[self._owners, run_id] = self
@@ -304,7 +310,10 @@ class Writer:
             status = reading.read_status(connection, run_id)
         if displaced is not None:
             mark_displaced(*displaced)
-        self._adopt(run_id, self.uuid, status, epoch=epoch, high_water=row.high_water, keys=keys)
+        self._adopt(
+            run_id, self.uuid, status, epoch=epoch, high_water=row.high_water, keys=keys,
+            last=-1 if row.last_time is None else row.last_time,
+        )  # fmt: skip
 
     def _refuse_busy(self, row: Any) -> NoReturn:
         raise RunBusy(
@@ -787,28 +796,34 @@ class Writer:
             self.tail = ASLEEP
             return journal.waiting[:]
 
-    def _save_all(self, *, patience: float | None, changes: dict[str, Any] | None = None) -> None:
+    def _save_all(
+        self, *, patience: float | None, changes: dict[str, Any] | None = None, final: bool = False
+    ) -> None:
         """Write what is pending and forget it; if that fails, everything is still pending."""
         if self._trouble is not None and self._journal is not None:
             # First what waits already: else each vain try would use up a region.
             self._save_regions(self._journal.waiting[:], patience, None)
-        self._save_regions(self._take(), patience, changes)
+        self._save_regions(self._take(), patience, changes, final=final)
 
     def _save_regions(
-        self, regions: list[Region], patience: float | None, changes: dict[str, Any] | None
-    ) -> None:
+        self, regions: list[Region], patience: float | None, changes: dict[str, Any] | None,
+        *, final: bool = False,
+    ) -> None:  # fmt: skip
         groups = [regions[at : at + _TOGETHER] for at in range(0, len(regions), _TOGETHER)]
-        if not groups and (changes is not None or self._gap is not None):
+        if not groups and (changes is not None or self._gap is not None or final):
             groups = [[]]
         for group in groups:
             with self.database.write(durable=self._durable, patience=patience) as connection:
                 gap, last = self._gap, group is groups[-1]
-                self._save(connection, group, (changes or {}) if last else {}, gap)
+                more = changes if last and changes else {}
+                self._save(connection, group, more, gap, final=final and last)
             self._note_saved(group, gap)
 
     def _note_saved(self, regions: list[Region], gap: Gap | None) -> None:
         """Forget what was committed."""
         self._trouble, self._warn_at = None, 0.0
+        if self._sealer is not None:
+            self._sealer.committed()
         if self._unsynced_since is None and not self._durable:
             self._unsynced_since = monotonic()
         with self._reading, self._memory():
@@ -833,7 +848,7 @@ class Writer:
 
     def _save(
         self, connection: Connection, regions: list[Region], changes: dict[str, Any],
-        gap: Gap | None = None,
+        gap: Gap | None = None, *, final: bool = False,
     ) -> None:  # fmt: skip
         run_id = self.run_id
         assert run_id is not None  # noqa: S101
@@ -849,8 +864,13 @@ class Writer:
                 name: number for number, name in batch.names.items()
             })  # fmt: skip
         times = batch.times()
+        if self._sealer is not None and (times is not None or final):
+            owner = Owner(run_id, self.uuid.hex, self._names)
+            self._sealer.save(connection, owner, batch, final=final)
+        elif times is not None:
+            save_numbers(connection, run_id, batch)
         if times is not None:
-            save_batch(connection, run_id, batch, times)
+            save_others(connection, run_id, batch, times)
             writing.save_mark(connection, run_id, times[1], now)
         if gap is not None:
             batch.status[DROPPED] = [described(each) for each in (*self._gaps, gap)]
@@ -870,6 +890,34 @@ class Writer:
         """Have the disk take what was committed."""
         self.database.sync()
         self._unsynced_since = None
+
+    # -- sealing ----------------------------------------------------------------------------
+
+    def seal(self) -> None:
+        """Flush, and move what can be moved to segments."""
+        self.check_writable()
+        if self.run_id is None:
+            return
+        self.claim()
+        with self._saving():
+            self._save_all(patience=None, final=self._seal)
+            self._seal_rest(None)
+
+    def _seal_rest(self, patience: float | None) -> None:
+        """Seal what could not be sealed as it came, and note the totals of the run."""
+        with self.database.write(patience=patience) as connection:
+            row = _require_run(connection, self.database, self.uuid)
+            if row.epoch == self._epoch:
+                seal_run(connection, row)
+                if self._sealer is not None:
+                    last = -1 if row.last_time is None else row.last_time
+                    self._sealer = Sealer(last)
+        self.database.shrink_if_worth()
+
+    def _seal_in_the_end(self, patience: float | None) -> None:
+        """Seal what is left, unless that would be a burden; it loses nothing if it is not."""
+        with suppress(StoreLocked, StoreFailed, StoreUnwritable, CorruptLog):
+            self._seal_rest(_SOON if patience is None else patience)
 
     # -- the end ----------------------------------------------------------------------------
 
@@ -891,9 +939,13 @@ class Writer:
             if self._claimed and self._fatal is None:
                 told = self._told
                 try:
-                    self._save_all(patience=patience, changes={"outcome": outcome})
+                    self._save_all(
+                        patience=patience, changes={"outcome": outcome}, final=self._seal
+                    )
                 except RunTakenOver:
                     self._told = told  # it is raised below, once the rest is done
+                if self._seal and self._fatal is None:
+                    self._seal_in_the_end(patience)
             if self._claimed and self._fatal is None:
                 self._release(patience)
             elif self._claimed:

@@ -1,0 +1,171 @@
+"""Sealing: moving the numbers of a run from entries to segments, inside the caller's transaction.
+
+Segments that the new numbers fall into are made anew with them, and so are small neighbours: a run
+that was opened and closed a thousand times has a few dozen segments and not a thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import Connection, select
+
+from traininglog.encoding import decode, encode
+from traininglog.sql import reading, segments, writing
+from traininglog.sql.prepared import Prepared, bind
+from traininglog.sql.segments import IS_NUMBER, Owner
+from traininglog.sql.tables import entries
+
+if TYPE_CHECKING:
+    from traininglog.packing import Points
+
+#: Fewer numbers of a key than this stay entries: as a segment they would take more room.
+LEAST = 16
+
+# How many entries are read at a time.
+_WINDOW = 500_000
+
+_NUMBERS = Prepared(
+    select(entries.c.key_id, entries.c.time, entries.c.kind, entries.c.value)
+    .where(
+        entries.c.run_id == bind("run_id"),
+        entries.c.time >= bind("low"),
+        IS_NUMBER,
+    )
+    .order_by(entries.c.time)
+    .limit(bind("limit"))
+)
+
+#: The numbers of some keys: key -> (ascending times, values).
+Found = dict[int, tuple[list[int], list[Any]]]
+
+
+class Piece(NamedTuple):
+    """A segment, as far as it matters for where others go."""
+
+    number: int
+    first: int
+    last: int
+    size: int
+
+
+def seal(connection: Connection, run_id: int, uuid: str) -> int:
+    """Move the numbers of a run to segments; return how many were moved."""
+    owner = Owner(run_id, uuid, reading.read_key_names(connection, run_id))
+    moved = 0
+    for low, high, found in _windows(connection, run_id):
+        moved += _seal_window(connection, owner, low, high, found)
+    return moved
+
+
+def has_numbers(connection: Connection, run_id: int, least: int) -> bool:
+    """Tell whether a run has at least so many numbers among its entries."""
+    return len(_NUMBERS.run(connection, run_id=run_id, low=0, limit=least)) == least
+
+
+def _windows(connection: Connection, run_id: int) -> Iterator[tuple[int, int, Found]]:
+    """Give the numbers of a run by key, whole times at a time, with the span of these."""
+    low = 0
+    while rows := _NUMBERS.run(connection, run_id=run_id, low=low, limit=_WINDOW):
+        high = rows[-1][1]
+        if len(rows) == _WINDOW and rows[0][1] < high:
+            high -= 1  # there may be more of the last time
+        found: Found = {}
+        for key_id, time, kind, stored in rows:
+            if time <= high:
+                times, values = found.setdefault(key_id, ([], []))
+                times.append(time)
+                values.append(decode(kind, stored))
+        yield low, high, found
+        low = high + 1
+
+
+def _seal_window(connection: Connection, owner: Owner, low: int, high: int, found: Found) -> int:
+    from traininglog.packing import points_of
+
+    there = outline(connection, owner.run_id)
+    moved: list[int] = []
+    for key_id, (times, values) in found.items():
+        pieces = there.get(key_id, [])
+        inside = any(
+            piece.first <= time <= piece.last for piece in pieces for time in times[:LEAST]
+        )
+        if len(times) >= LEAST or inside:
+            lay(connection, owner, key_id, points_of(times, values), pieces)
+            moved.append(key_id)
+    segments.delete_numbers(connection, owner.run_id, low, high, moved)
+    return sum(len(found[key_id][0]) for key_id in moved)
+
+
+def outline(connection: Connection, run_id: int) -> dict[int, list[Piece]]:
+    """Return the segments of a run by key, ascending."""
+    found: dict[int, list[Piece]] = {}
+    for key_id, *piece in segments.spans(connection, run_id):
+        found.setdefault(key_id, []).append(Piece(*piece))
+    return found
+
+
+def lay(
+    connection: Connection, owner: Owner, key_id: int, points: Points, pieces: list[Piece]
+) -> None:
+    """Put numbers of a key into segments, over those that it has, which are `pieces`."""
+    import numpy as np
+
+    from traininglog.packing import BLOCK, joined
+
+    firsts = np.array([piece.first for piece in pieces], np.int64)
+    lasts = np.array([piece.last for piece in pieces], np.int64)
+    # The segments to be made anew: at first, those that the points fall into.
+    again: set[int] = set()
+    if pieces:
+        places = np.searchsorted(firsts, points.times, side="right") - 1
+        inside = (places >= 0) & (points.times <= lasts[places])
+        again = set(places[inside].tolist())
+    while True:
+        # Between two segments that stay, everything becomes one group of new ones.
+        stay = [place for place in range(len(pieces)) if place not in again]
+        borders = firsts[stay]
+        groups = np.searchsorted(borders, points.times, side="right")
+        group_of = {
+            place: int(np.searchsorted(borders, firsts[place], side="right")) for place in again
+        }
+        sizes = np.bincount(groups, minlength=len(stay) + 1)
+        for place, group in group_of.items():
+            sizes[group] += pieces[place].size
+        # A neighbour no larger than what comes after it is small, unless it is as good as full.
+        small = {
+            place
+            for number, place in enumerate(stay)
+            if pieces[place].size <= min(int(sizes[number + 1]), BLOCK // 2)
+        }
+        if not small:
+            break
+        again |= small
+    old: dict[int, list[Points]] = {}
+    for place, group in sorted(group_of.items()):
+        _, found = segments.read_one(connection, owner, pieces[place].number)
+        old.setdefault(group, []).append(found)
+    segments.delete_segments(connection, [pieces[place].number for place in again])
+    for group in sorted({*groups.tolist(), *old}):
+        new = joined([*old.get(group, []), points.part(groups == group)])
+        segments.save_points(connection, owner, [(key_id, new)])
+
+
+def unseal(connection: Connection, owner: Owner, numbers: Sequence[int]) -> None:
+    """Turn segments of a run back into entries, but where an entry lies over them."""
+    for number in numbers:
+        key_id, points = segments.read_one(connection, owner, number)
+        found = as_entries(owner.run_id, key_id, points)
+        writing.save_entries(connection, found, replace=False)
+    segments.delete_segments(connection, numbers)
+
+
+def as_entries(
+    run_id: int, key_id: int, points: Points
+) -> Iterator[tuple[int, int, int, int, Any]]:
+    """Give numbers as `writing.save_entries` takes them."""
+    values = points.values()
+    listed = values.tolist() if hasattr(values, "tolist") else values
+    for time, value in zip(points.times.tolist(), listed, strict=True):
+        yield (run_id, time, key_id, *encode(value))

@@ -1,0 +1,355 @@
+"""Segments: the numbers of a run, moved out of the entries and packed by key.
+
+Within a run, the segments of a key never overlap in time, and entries lie over them: where both
+have a value the entry's counts, and one of kind `HIDDEN` hides what is below. Sealing, done in one
+transaction, moves numbers from entries to segments; nobody can tell by what a log returns.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+from zlib import crc32
+
+from sqlalchemy import Connection, delete, literal, select
+
+from traininglog.encoding import Kind
+from traininglog.errors import CorruptLog
+from traininglog.sql.prepared import Prepared, bind
+from traininglog.sql.tables import entries, keys, segments
+from traininglog.sql.writing import insert_rows
+
+if TYPE_CHECKING:
+    from traininglog.packing import Points, Times
+
+#: Which entries segments can hold: their kinds follow one another.
+IS_NUMBER = entries.c.kind.between(Kind.BOOL.value, Kind.FLOAT.value)
+
+_COLUMNS = [column.name for column in segments.columns if column.name != "id"]
+
+# How many ids go into one statement.
+_TOGETHER = 10_000
+
+# How many decoded segments are kept for whoever reads row by row.
+_KEPT = 64
+
+_BLOCK = (
+    segments.c.id, segments.c.key_id, segments.c.checksum, segments.c.first, segments.c.last,
+    segments.c.step, segments.c.size, segments.c.kind, segments.c.codec, segments.c.times,
+    segments.c.data,
+)  # fmt: skip
+_overlapping = (
+    (segments.c.run_id == bind("run_id"))
+    & (segments.c.first <= bind("high"))
+    & (segments.c.last >= bind("low"))
+)
+_of_key = segments.c.key_id == bind("key_id")
+
+_ALL = Prepared(
+    select(*_BLOCK).where(_overlapping).order_by(segments.c.key_id, segments.c.first)
+)  # fmt: skip
+_OF_KEY = Prepared(select(*_BLOCK).where(_overlapping, _of_key).order_by(segments.c.first))
+_LAST_OF_KEY = Prepared(
+    select(*_BLOCK)
+    .where(_overlapping, _of_key)
+    .order_by(segments.c.first.desc())
+    .limit(1)
+)  # fmt: skip
+_newest = segments.alias()
+_AT = Prepared(
+    select(*_BLOCK)
+    .join(keys, keys.c.run_id == segments.c.run_id)
+    .where(
+        keys.c.run_id == bind("run_id"),
+        segments.c.key_id == keys.c.id,
+        # The one that may hold the time, found for each key by itself: by the index.
+        segments.c.first
+        == select(_newest.c.first)
+        .where(
+            _newest.c.run_id == keys.c.run_id,
+            _newest.c.key_id == keys.c.id,
+            _newest.c.first <= bind("time"),
+        )
+        .order_by(_newest.c.first.desc())
+        .limit(1)
+        .correlate(keys)
+        .scalar_subquery(),
+        segments.c.last >= bind("time"),
+    )
+    .order_by(keys.c.id)
+)
+_TIMES = Prepared(
+    select(segments.c.first, segments.c.last, segments.c.step, segments.c.size, segments.c.times)
+    .where(_overlapping)
+    .distinct()
+)
+_HAS_KEY = Prepared(select(literal(1)).where(_overlapping, _of_key).limit(1))
+_LAST_TIME = Prepared(
+    select(segments.c.last)
+    .where(segments.c.run_id == bind("run_id"), segments.c.last <= bind("high"))
+    .order_by(segments.c.last.desc())
+    .limit(1)
+)
+_ONE = Prepared(select(*_BLOCK).where(segments.c.id == bind("id")))
+_HEADS = Prepared(
+    select(*_BLOCK[:5]).where(segments.c.run_id == bind("run_id"))
+)  # fmt: skip
+_COVERED = Prepared(
+    select(segments.c.id, segments.c.key_id, segments.c.first, entries.c.time)
+    .join(
+        entries,
+        (entries.c.run_id == segments.c.run_id)
+        & (entries.c.key_id == segments.c.key_id)
+        & entries.c.time.between(segments.c.first, segments.c.last),
+    )
+    .where(segments.c.run_id == bind("run_id"))
+)
+_SPANS = Prepared(
+    select(segments.c.key_id, segments.c.id, segments.c.first, segments.c.last, segments.c.size)
+    .where(segments.c.run_id == bind("run_id"))
+    .order_by(segments.c.key_id, segments.c.first)
+)
+
+
+class Cache:
+    """Decoded segments, for whoever reads row by row. A segment never changes under its id."""
+
+    def __init__(self) -> None:
+        self._points: OrderedDict[int, Points] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, number: int) -> Points | None:
+        """Return what was kept of a segment, or None."""
+        with self._lock:
+            found = self._points.get(number)
+            if found is not None:
+                self._points.move_to_end(number)
+            return found
+
+    def keep(self, number: int, points: Points) -> None:
+        """Keep what a segment holds, for a while."""
+        with self._lock:
+            self._points[number] = points
+            if len(self._points) > _KEPT:
+                self._points.popitem(last=False)
+
+
+class Owner(NamedTuple):
+    """The run that segments belong to, with the names of its keys: their checksums tell of both."""
+
+    run_id: int
+    uuid: str
+    names: Mapping[int, str]
+
+    def seed(self, key_id: int) -> int:
+        """Return the checksum of what a segment belongs to. Raises `CorruptLog`."""
+        name = self.names.get(key_id)
+        if name is None:
+            raise CorruptLog(
+                f"run {self.uuid} has a segment of a key {key_id} that it does not know; "
+                "see `traininglog check`"
+            )
+        return crc32(f"{self.uuid}\0{name}".encode("utf-8", "surrogatepass"))
+
+
+# -- reading ------------------------------------------------------------------------------------
+
+
+def read_points(
+    connection: Connection, owner: Owner, low: int, high: int, key_id: int | None = None
+) -> dict[int, Points]:
+    """Return what is sealed of a run (or of one key of it) at ``low <= time <= high``, by key."""
+    from traininglog.packing import joined
+
+    bounds = {"run_id": owner.run_id, "low": low, "high": high}
+    if key_id is None:
+        rows = _ALL.run(connection, **bounds)
+    else:
+        rows = _OF_KEY.run(connection, key_id=key_id, **bounds)
+    parts: dict[int, list[Points]] = {}
+    for row in rows:
+        parts.setdefault(row[1], []).append(decoded(owner, row).between(low, high))
+    return {number: joined(found) for number, found in parts.items()}
+
+
+def read_at(
+    connection: Connection, owner: Owner, time: int, cache: Cache | None, key_id: int | None = None
+) -> Iterator[tuple[int, Any]]:
+    """Give what is sealed of a run (or of one key of it) at a time, as key and number."""
+    if key_id is None:
+        rows = _AT.run(connection, run_id=owner.run_id, time=time)
+    else:
+        rows = _OF_KEY.run(connection, run_id=owner.run_id, low=time, high=time, key_id=key_id)
+    for row in rows:
+        value = _kept(owner, row, cache).at(time)
+        if value is not None:
+            yield row[1], value
+
+
+def read_last(
+    connection: Connection, owner: Owner, key_id: int, low: int, high: int, cache: Cache | None
+) -> tuple[int, Any] | None:
+    """Return the last time at which a key has a sealed number, and that number."""
+    bounds = {"run_id": owner.run_id, "low": low, "high": high, "key_id": key_id}
+    for row in _LAST_OF_KEY.run(connection, **bounds):
+        points = _kept(owner, row, cache).between(low, high)
+        if len(points.times):
+            time = int(points.times[-1])
+            return time, points.at(time)
+    return None
+
+
+def read_times(connection: Connection, run_id: int, low: int, high: int) -> list[int]:
+    """Return times at which a run has sealed numbers; one may come several times."""
+    found: list[int] = []
+    for segment in _TIMES.run(connection, run_id=run_id, low=low, high=high):
+        times = _times(segment)
+        found += times[(times >= low) & (times <= high)].tolist()
+    return found
+
+
+def _times(segment: Any) -> Times:
+    from traininglog.packing import unpack_times
+
+    return unpack_times(*segment)
+
+
+def read_one(connection: Connection, owner: Owner, number: int) -> tuple[int, Points]:
+    """Return the key of the segment with an id, and what is in it."""
+    (row,) = _ONE.run(connection, id=number)
+    return row[1], decoded(owner, row)
+
+
+def each(connection: Connection, run_id: int) -> Iterator[Any]:
+    """Give the segments of a run as they are stored: id, key, checksum, and what makes a block."""
+    for _, number, *_ in _SPANS.run(connection, run_id=run_id):
+        yield from _ONE.run(connection, id=number)
+
+
+def heads(connection: Connection, run_id: int) -> list[Any]:
+    """Return id, key, checksum, first and last time of the segments of a run."""
+    return _HEADS.run(connection, run_id=run_id)
+
+
+def covered(connection: Connection, run_id: int) -> set[tuple[int, int]]:
+    """Return key and first time of those segments of a run that an entry lies over or within."""
+    return {(key_id, first) for _, key_id, first, _ in _COVERED.run(connection, run_id=run_id)}
+
+
+def count_uncovered(connection: Connection, owner: Owner) -> int:
+    """Return how many sealed numbers of a run have no entry over them."""
+    over: dict[int, set[int]] = {}
+    for number, _, _, time in _COVERED.run(connection, run_id=owner.run_id):
+        over.setdefault(number, set()).add(time)
+    sealed = sum(int(size) for *_, size in spans(connection, owner.run_id))
+    for number, times in over.items():
+        sealed -= len(times.intersection(read_one(connection, owner, number)[1].times.tolist()))
+    return sealed
+
+
+def copy(connection: Connection, run_id: int, key_id: int, row: Any) -> None:
+    """Add a segment of another copy of the same run, as it is stored there."""
+    named = dict(zip((column.name for column in _BLOCK), row, strict=True))
+    named |= {"run_id": run_id, "key_id": key_id}
+    _insert(connection, [named])
+
+
+def spans(connection: Connection, run_id: int) -> list[Any]:
+    """Return key, id, first and last time, and count of the segments of a run, by key and time."""
+    return _SPANS.run(connection, run_id=run_id)
+
+
+def read_last_time(connection: Connection, run_id: int, high: int) -> int:
+    """Return the greatest time up to `high` at which a run has a sealed number, or -1."""
+    found = [time for (time,) in _LAST_TIME.run(connection, run_id=run_id, high=high)]
+    for segment in _TIMES.run(connection, run_id=run_id, low=high, high=high):
+        times = _times(segment)
+        found.append(int(times[times <= high][-1]))
+    return max(found, default=-1)
+
+
+def has_key(connection: Connection, run_id: int, low: int, high: int, key_id: int) -> bool:
+    """Tell whether a run may have sealed numbers of a key; for sure, if `low` is 0."""
+    return bool(_HAS_KEY.run(connection, run_id=run_id, low=low, high=high, key_id=key_id))
+
+
+def decoded(owner: Owner, row: Any) -> Points:
+    """Return what a segment holds. Raises `CorruptLog` unless all of it is as it was written."""
+    from traininglog.packing import Block, unpack
+
+    _, key_id, checksum, *block = row
+    found = Block(*block)
+    try:
+        sound = found.checksum(owner.seed(key_id)) == checksum
+    except TypeError:  # what should be bytes is not even that
+        sound = False
+    if not sound:
+        raise CorruptLog(
+            f"the segment of {owner.names[key_id]!r} from time {found.first} in run {owner.uuid} "
+            "is damaged; see `traininglog check`"
+        )
+    return unpack(found)
+
+
+def _kept(owner: Owner, row: Any, cache: Cache | None) -> Points:
+    points = None if cache is None else cache.get(row[0])
+    if points is None:
+        points = decoded(owner, row)
+        if cache is not None:
+            cache.keep(row[0], points)
+    return points
+
+
+# -- writing ------------------------------------------------------------------------------------
+
+
+def save_points(connection: Connection, owner: Owner, found: Iterable[tuple[int, Points]]) -> None:
+    """Add segments. The caller sees to it that they overlap with none."""
+    from traininglog.packing import pack
+
+    rows = [
+        {
+            **block._asdict(), "run_id": owner.run_id, "key_id": number,
+            "checksum": block.checksum(owner.seed(number)),
+        }
+        for number, points in found
+        if len(points.times)
+        for block in pack(points)
+    ]  # fmt: skip
+    _insert(connection, rows)
+
+
+def _insert(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    insert_rows(
+        connection,
+        f"INSERT INTO {segments.name} ({', '.join(_COLUMNS)}) VALUES",
+        "",
+        [tuple(row[name] for name in _COLUMNS) for row in rows],
+    )
+
+
+def delete_segments(connection: Connection, numbers: Sequence[int]) -> None:
+    """Remove segments by their ids."""
+    for start in range(0, len(numbers), _TOGETHER):
+        chosen = numbers[start : start + _TOGETHER]
+        connection.execute(delete(segments).where(segments.c.id.in_(chosen)))
+
+
+def delete_numbers(
+    connection: Connection, run_id: int, low: int, high: int, key_ids: Iterable[int],
+    *, bools: bool = True,
+) -> None:  # fmt: skip
+    """Remove the entries of some keys that are numbers: they are in segments."""
+    is_number = IS_NUMBER if bools else IS_NUMBER & (entries.c.kind != Kind.BOOL.value)
+    chosen = list(key_ids)
+    for start in range(0, len(chosen), _TOGETHER):
+        connection.execute(
+            delete(entries).where(
+                entries.c.run_id == run_id,
+                entries.c.time.between(low, high),
+                is_number,
+                entries.c.key_id.in_(chosen[start : start + _TOGETHER]),
+            )
+        )

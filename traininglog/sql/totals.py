@@ -1,0 +1,66 @@
+"""Totals: how much a run has logged itself, noted when it is sealed, for lists of many runs.
+
+They hold as long as nothing more was assigned, which the run's high-water mark tells.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from traininglog.columns import Column, all_times
+from traininglog.encoding import encode
+from traininglog.sql import reading
+from traininglog.sql.tables import runs, summaries, totals
+from traininglog.sql.writing import insert_rows
+from traininglog.values import MAX_TIME
+
+_COLUMNS = [column.name for column in summaries.columns]
+
+
+def total_up(connection: Connection, run_id: int) -> None:
+    """Note what a run has logged itself: how much, and of each key the last value and extremes."""
+    forget_totals(connection, run_id)
+    chain = reading.Chain(connection, run_id)
+    numbers = reading.read_run_keys(connection, run_id)
+    columns = own_columns(connection, chain)
+    times = all_times(columns)
+    connection.execute(
+        insert(totals).values(
+            run_id=run_id,
+            high_water=select(runs.c.high_water).where(runs.c.id == run_id).scalar_subquery(),
+            rows=len(times),
+            count=sum(map(len, columns)),
+            first=int(times[0]) if len(times) else None,
+            last=int(times[-1]) if len(times) else None,
+        )
+    )
+    insert_rows(
+        connection,
+        f"INSERT INTO {summaries.name} ({', '.join(_COLUMNS)}) VALUES",
+        "",
+        [(run_id, *_summary(numbers[column.key], column)) for column in columns],
+    )
+
+
+def own_columns(connection: Connection, chain: reading.Chain) -> list[Column]:
+    """Return what the first run of a chain has logged itself."""
+    order = chain.order(connection)
+    return reading.read_columns(connection, chain, None, 0, MAX_TIME, {}, order, lineage=False)
+
+
+def _summary(number: int, column: Column) -> tuple[Any, ...]:
+    time, value = column.last
+    least, greatest = column.best("min"), column.best("max")
+    return (
+        number, len(column), time, *encode(value),
+        None if least is None else encode(least.value)[1],
+        None if greatest is None else encode(greatest.value)[1],
+    )  # fmt: skip
+
+
+def forget_totals(connection: Connection, run_id: int) -> None:
+    """Drop what was noted: the run has been changed by another than its writer."""
+    for table in (totals, summaries):
+        connection.execute(delete(table).where(table.c.run_id == run_id))

@@ -1,0 +1,202 @@
+"""Floats and ints on their way to the database: few as a list, many as arrays.
+
+Records are turned into Python's numbers where there are few, as for somebody who reads back what he
+has just assigned. Where there are many, and the program has NumPy anyway, they never become objects
+at all: a flush of ten thousand values must not keep a training loop waiting.
+"""
+
+from __future__ import annotations
+
+import sys
+from struct import Struct
+from typing import TYPE_CHECKING, Any, NamedTuple
+from zlib import crc32
+
+from traininglog.encoding import Kind
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: Keys are numbered from 1 up to here.
+MOST_KEYS = 2**24 - 1
+
+# From so many on, arrays are worth it.
+_MANY = 256
+
+
+class Arrays(NamedTuple):
+    """Numbers in the order in which they were assigned."""
+
+    codes: NDArray[np.uint32]  #: the number of the key, with the value's kind in the byte above
+    times: NDArray[np.int64]
+    words: NDArray[np.uint64]  #: the 64 bits of the float or int
+
+    def part(self, which: Any) -> Arrays:
+        """Return those that an index of NumPy picks."""
+        return Arrays(self.codes[which], self.times[which], self.words[which])
+
+    def flat(self) -> list[Any]:
+        """Return code, time, value, code, time, value, ..."""
+        import numpy as np
+
+        floats: list[Any] = self.words.view(np.float64).tolist()
+        whole = np.flatnonzero(self.codes >> 24 != Kind.FLOAT)
+        for place, value in zip(
+            whole.tolist(), self.words[whole].view(np.int64).tolist(), strict=True
+        ):
+            floats[place] = value
+        flat: list[Any] = [None] * (3 * len(floats))
+        flat[0::3], flat[1::3], flat[2::3] = self.codes.tolist(), self.times.tolist(), floats
+        return flat
+
+
+class Numbers:
+    """Floats and ints, each for a time and a key; of several for one place, the last one counts."""
+
+    def __init__(self) -> None:
+        self._parts: list[list[Any] | Arrays] = []
+
+    def __len__(self) -> int:
+        return sum(
+            len(part) // 3 if isinstance(part, list) else len(part.codes) for part in self._parts
+        )
+
+    def add(self, more: list[Any] | Arrays) -> None:
+        """Add numbers that were assigned later, flat or as arrays."""
+        parts = self._parts
+        if isinstance(more, list) and parts and isinstance(parts[-1], list):
+            parts[-1] += more
+        elif not isinstance(more, list) or more:
+            parts.append(more)
+
+    def extend(self, later: Numbers) -> None:
+        """Add numbers that were assigned later."""
+        for part in later._parts:
+            self.add(part[:] if isinstance(part, list) else part)
+
+    def flat(self) -> list[Any]:
+        """Return code, time, value, code, time, value, ... Not to be changed."""
+        if len(self._parts) != 1 or not isinstance(self._parts[0], list):
+            whole: list[Any] = []
+            for part in self._parts:
+                whole += part if isinstance(part, list) else part.flat()
+            self._parts = [whole]
+        return self._parts[0]  # type: ignore[return-value]
+
+    def arrays(self) -> Arrays:
+        """Return the numbers as arrays."""
+        import numpy as np
+
+        parts = [_as_arrays(part) if isinstance(part, list) else part for part in self._parts]
+        if not parts:
+            parts = [_as_arrays([])]
+        whole = Arrays(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+        self._parts = [whole]
+        return whole
+
+    def span(self) -> tuple[int, int] | None:
+        """Return the first and the last time, or None."""
+        spans = []
+        for part in self._parts:
+            times = part[1::3] if isinstance(part, list) else part.times
+            if len(times):
+                spans += [int(min(times)), int(max(times))] if isinstance(times, list) else [
+                    int(times.min()), int(times.max()),
+                ]  # fmt: skip
+        return (min(spans), max(spans)) if spans else None
+
+
+def _as_arrays(flat: list[Any]) -> Arrays:
+    import numpy as np
+
+    codes = np.array(flat[0::3], np.uint32)
+    values = flat[2::3]
+    floats = codes >> 24 == Kind.FLOAT
+    if floats.all():
+        words = np.array(values, np.float64).view(np.uint64)
+    else:
+        words = np.empty(len(values), np.uint64)
+        for chosen, dtype in ((floats, np.float64), (~floats, np.int64)):
+            mine = [value for value, yes in zip(values, chosen.tolist(), strict=True) if yes]
+            words[chosen] = np.array(mine, dtype).view(np.uint64)
+    return Arrays(codes, np.array(flat[1::3], np.int64), words)
+
+
+# -- records, many at once ----------------------------------------------------------------------
+
+
+def worth(count: int) -> bool:
+    """Tell whether to read so many records as arrays."""
+    return count >= _MANY and "numpy" in sys.modules
+
+
+def read_fixed(data: bytes, at: int, count: int, tag: int) -> tuple[Arrays, int]:
+    """Read records of the fixed size; return what those are that are sound, up to the first not.
+
+    The count is how many are. Numbers of the status are among them; their codes tell.
+    """
+    import numpy as np
+
+    found = np.frombuffer(data, _fixed(np), count, at)
+    sound = (
+        (found["head"] == found["head2"])
+        & (found["time"] == found["time2"])
+        & (found["word"] == found["word2"])
+        & (found["tag"] == tag)
+    )
+    if not sound.all():
+        count = int(np.argmin(sound))
+        found = found[:count]
+    return Arrays(found["head"].copy(), found["time"].astype(np.int64), found["word"].copy()), count
+
+
+def read_rows(data: bytes, at: int, size: int, tag: int) -> tuple[Arrays, int]:
+    """Read records of rows of one size; return what is in those that are sound, and their number.
+
+    Args:
+        data: Records.
+        at: Where the first of them begins.
+        size: How many bytes each takes.
+        tag: Of the round.
+
+    """
+    import numpy as np
+
+    width = (size - _ROW_FRAME) // _CELL
+    found = np.frombuffer(data, _row(np, width), (len(data) - at) // size, at)
+    alike = (found["head"] == found["head"][0]) & (found["tag"] == tag)
+    count = len(found) if alike.all() else int(np.argmin(alike))
+    view = memoryview(data)
+    sums = found["crc"][:count].tolist()
+    for number, checksum in enumerate(sums):
+        start = at + number * size
+        if crc32(view[start : start + size - 8], tag) != checksum:
+            count = number
+            break
+    found = found[:count]
+    cells = found["cells"]
+    return Arrays(
+        cells["code"].ravel(),
+        np.repeat(found["time"].astype(np.int64), width),
+        cells["word"].ravel(),
+    ), count
+
+
+# What a record of a row takes beside its cells: head, size, time, crc32 and tag; and what a cell.
+_ROW_FRAME = Struct("<IIQII").size
+_CELL = Struct("<Id").size
+
+
+def _fixed(np: Any) -> Any:
+    return np.dtype([
+        ("head", "<u4"), ("time", "<u8"), ("word", "<u8"), ("word2", "<u8"), ("time2", "<u8"),
+        ("head2", "<u4"), ("tag", "<u4"),
+    ])  # fmt: skip
+
+
+def _row(np: Any, width: int) -> Any:
+    return np.dtype([
+        ("head", "<u8"), ("time", "<u8"), ("cells", [("code", "<u4"), ("word", "<u8")], (width,)),
+        ("crc", "<u4"), ("tag", "<u4"),
+    ])  # fmt: skip

@@ -1,0 +1,144 @@
+"""When to seal what of a run, and how its writer does so with what it has at hand."""
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection
+
+from traininglog.sql import sealing, segments, writing
+from traininglog.sql.segments import Owner
+from traininglog.sql.totals import total_up
+from traininglog.sqlite.numbers import MOST_KEYS, Arrays, Numbers
+
+if TYPE_CHECKING:
+    from traininglog.packing import Points
+    from traininglog.sqlite.records import Batch
+
+#: A writer seals once it has so many numbers for each key of the run, ...
+ENOUGH = 1024
+
+#: ... but not before it has so many, and not later than when it has so many, in all.
+FEWEST, MOST = 8_192, 131_072
+
+# As long as a program does without NumPy, only so many numbers are worth the import.
+_WORTH_IMPORTING = 50_000
+
+# In a run that is closed, for good perhaps, fewer are.
+_WORTH_IMPORTING_LAST = 5_000
+
+# A key with fewer numbers than this waits: later it will have more.
+_LEAST = 128
+
+
+def seal_run(connection: Connection, row: Any) -> int:
+    """Seal a run, given as its row, and note its totals; return how many values were moved."""
+    moved = sealing.seal(connection, row.id, row.uuid)
+    total_up(connection, row.id)
+    return moved
+
+
+class Sealer:
+    """Decides which numbers of a run become entries as they are flushed, and which segments.
+
+    A flush of many becomes segments at once. Those of smaller ones become entries, so that others
+    see them, and are kept at hand, packed, until there are enough of them: to read them back out
+    of the database would take ten times as long as all the rest. Only what comes after everything
+    that was in the run before is sealed so; the rest waits for the end of the run.
+
+    Args:
+        last: The last time at which the run has anything already; -1 if it has nothing.
+
+    """
+
+    def __init__(self, last: int) -> None:
+        self._floor = last  # up to here, anything may be anywhere
+        self._held = Numbers()  # after it: the numbers that are entries
+        self._others = -1  # after it: the last time of an entry that is no number
+        self._next: tuple[int, Numbers, int] | None = None
+
+    def save(
+        self, connection: Connection, owner: Owner, batch: Batch, *, final: bool = False
+    ) -> None:
+        """Write the numbers of a batch; with `final`, those at hand will not become more.
+
+        What it did counts when `committed` is called.
+        """
+        numbers = batch.numbers
+        times = [time for time, _ in batch.others if time > self._floor]
+        others = max([self._others, *times])
+        if len(self._held) + len(numbers) < self._enough(len(owner.names), final=final):
+            held = Numbers()
+            held.extend(self._held)
+            held.extend(numbers)
+            writing.save_numbers(connection, owner.run_id, numbers.flat())
+            self._next = (self._floor, held, others)
+        else:
+            floor = self._seal(connection, owner, numbers, over=others >= 0, final=final)
+            self._next = (max(floor, others), Numbers(), -1)
+
+    def committed(self) -> None:
+        """Take what `save` did last for done."""
+        if self._next is not None:
+            self._floor, self._held, self._others = self._next
+            self._next = None
+
+    def _enough(self, keys: int, *, final: bool) -> int:
+        loaded = "numpy" in sys.modules
+        if final:
+            return sealing.LEAST if loaded else _WORTH_IMPORTING_LAST
+        enough = min(max(keys * ENOUGH, FEWEST), MOST)
+        return enough if loaded else max(enough, _WORTH_IMPORTING)
+
+    def _seal(
+        self, connection: Connection, owner: Owner, fresh: Numbers, *, over: bool, final: bool
+    ) -> int:
+        """Move what is at hand to segments; return up to which time anything may be anywhere."""
+        import numpy as np
+
+        whole = Numbers()
+        whole.extend(self._held)
+        whole.extend(fresh)
+        before = len(self._held)
+        arrays = whole.arrays()
+        codes, times = arrays.codes, arrays.times
+        after = times > self._floor
+        found = _by_key(arrays.part(after), sealing.LEAST if final else _LEAST)
+        # What stays, or may have to take the place of something that is no number, is an entry.
+        chosen = after & np.isin(codes & MOST_KEYS, list(found))
+        stays = np.ones(len(codes), bool) if over else ~chosen
+        stays[:before] = False  # those are entries already
+        if stays.any():
+            writing.save_numbers(connection, owner.run_id, arrays.part(stays).flat())
+        if found and (over or before):
+            low, high = self._floor + 1, int(times.max())
+            # Bools are not among those at hand.
+            segments.delete_numbers(connection, owner.run_id, low, high, found, bools=False)
+        if final:
+            there = sealing.outline(connection, owner.run_id)
+            for key_id, points in found.items():
+                sealing.lay(connection, owner, key_id, points, there.get(key_id, []))
+        else:
+            segments.save_points(connection, owner, found.items())
+        return max(self._floor, int(times.max(initial=-1)))
+
+
+def _by_key(numbers: Arrays, least: int) -> dict[int, Points]:
+    """Return numbers by key, ascending, of those keys that have enough of them."""
+    import numpy as np
+
+    from traininglog.packing import Points, joined
+
+    keys = numbers.codes & MOST_KEYS
+    order = np.argsort(keys, kind="stable")
+    keys, (codes, times, words) = keys[order], numbers.part(order)
+    borders = np.flatnonzero(keys[1:] != keys[:-1]) + 1
+    found = {}
+    for start, stop in pairwise([0, *borders.tolist(), len(keys)]):
+        if stop - start >= least:
+            part = slice(start, stop)
+            kinds = (codes[part] >> 24).astype(np.uint8)
+            found[int(keys[start])] = joined([Points(times[part], kinds, words[part])])
+    return found
