@@ -42,7 +42,7 @@ FOREIGN = {
         "sqlite.sealing (in functions)",
         "demo",
         "testing",
-    ],  # fmt: skip
+    ],
     "alembic": ["sqlite.migrations"],
     "sqlalchemy": ["sql", "sqlite"],
     "typer": ["cli", "demo"],
