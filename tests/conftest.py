@@ -13,6 +13,20 @@ settings.register_profile(
 settings.load_profile("default")
 
 
+@pytest.fixture
+def always_sealing(monkeypatch):
+    """Have logs seal after every few writes, as long as the test runs."""
+    import numpy  # noqa: F401 - without which they would not
+
+    from traininglog.sql import sealing
+    from traininglog.sqlite import sealing as when
+
+    for name in ("ENOUGH", "FEWEST", "_LEAST"):
+        monkeypatch.setattr(when, name, 1)
+    monkeypatch.setattr(when, "MOST", 3)
+    monkeypatch.setattr(sealing, "LEAST", 1)
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(tmp_path_factory, monkeypatch):
     """Keep the settings of whoever runs the tests, and files in their folder, out of them."""

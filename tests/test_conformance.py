@@ -18,6 +18,14 @@ class TestMemory(LogConformance):
         return open_log
 
 
+class TestSealing(LogConformance):
+    """Whatever is flushed is sealed, and sealed again."""
+
+    @pytest.fixture
+    def open_log(self, tmp_path, always_sealing):
+        return lambda uuid=None, **options: SQLiteLog(tmp_path / "runs.db", uuid, **options)
+
+
 class TestSQLiteFile(LogConformance):
     @pytest.fixture
     def open_log(self, tmp_path):

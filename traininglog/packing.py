@@ -6,9 +6,9 @@ every number as a 64-bit word and does, where it helps:
 1. floats that are float32 values, as ``loss.item()`` gives them, become 32-bit words;
 2. words become the differences between neighbours;
 3. the least word is subtracted from all (a "frame of reference");
-4. the lowest bytes of all words are put together, then the second lowest, ...: the *planes*. The
-   uppermost ones, all zero, are left out; one that is noise is stored as it is, at no cost; the
-   others are deflated.
+4. the lowest bytes, those that are noise, are stored as they are, at no cost;
+5. of the others, the lowest bytes of all words are put together, then the second lowest, ...: the
+   *planes*. The uppermost ones, all zero, are left out; the others are deflated.
 
 So any reader with an inflate function can undo it: plane by plane back into words, plus the base.
 Numbers come back to the bit: -0.0, infinities, denormals and the payload of a NaN. After
@@ -17,9 +17,11 @@ Numbers come back to the bit: -0.0, infinities, denormals and the payload of a N
 
 A stream of words in bytes, little-endian::
 
-    form (1): 1 if differences + 2 if float32 words     number of planes (1)
+    form (1): 1 if differences + 2 if float32 words
+    how many bytes of a word are used (1), how many of those are noise (1)
     base (8)    the first word, if differences (8)
-    for each plane, from the lowest: its size (4), top bit set if it is deflated; 0: all bytes are 0
+    for each plane, from the lowest: its size (4); 0: all is 0; top bit set: it is not deflated
+    the noise, bytes of all words: the lowest 8, or 4, if there are so many; the next 2; the next 1
     the planes
 
 A block of numbers of several kinds has a stream of their kinds before that of the numbers.
@@ -52,10 +54,10 @@ KINDS = (Kind.BOOL, Kind.INT, Kind.FLOAT)
 #: Stands for the kind of a block that holds several.
 MIXED = 0
 
-_HEAD = Struct("<BBQQ")
+_HEAD = Struct("<BBBQQ")
 _SIZE = Struct("<I")
 _DIFFERENCES, _SINGLE = 1, 2
-_DEFLATED = 1 << 31
+_PLAIN = 1 << 31
 _ENTROPY_ROWS = 512  # below, to try is quicker than to estimate
 _NOISE = 0.97  # a plane whose entropy is above this part of its size is not worth deflating
 _WORDS = 2**64
@@ -205,13 +207,56 @@ def _unpack_times(first: int, last: int, step: int, count: int, packed: bytes | 
     stream = memoryview(packed)[: -_SIZE.size]
     if zlib.crc32(stream) != _SIZE.unpack(packed[-_SIZE.size :])[0]:
         raise ValueError("its times are damaged")
-    times = _words(stream, count)[0].view(np.int64)
+    words = np.empty(count, np.uint64)
+    _words(stream, words)
+    times = words.view(np.int64)
     if times[0] != first or times[-1] != last:
         raise ValueError("its times do not fit together")
     return times
 
 
 _UNREADABLE = (TypeError, ValueError, IndexError, OverflowError, zlib.error, StructError)
+
+
+def run_on(blocks: list[Block], low: int, high: int, shared: dict[Any, Any]) -> tuple[Any, Any]:
+    """Return the times and values of consecutive blocks of one key that are within ``low..high``.
+
+    Args:
+        blocks: They follow one another in time.
+        low: The first time to return.
+        high: The last time to return.
+        shared: Takes the arrays of times, for other keys that have the same.
+
+    Raises:
+        CorruptLog: One of the blocks cannot be one.
+
+    """
+    try:
+        return _run_on(blocks, low, high, shared)
+    except _UNREADABLE as error:
+        raise CorruptLog(f"a segment cannot be read ({error}); see `traininglog check`") from error
+
+
+def _run_on(blocks: list[Block], low: int, high: int, shared: dict[Any, Any]) -> tuple[Any, Any]:
+    signature = tuple((b.first, b.last, b.step, b.size, b.times) for b in blocks)
+    if signature not in shared:
+        parts = [_unpack_times(*one) for one in signature]
+        times = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        start = int(np.searchsorted(times, low))
+        stop = int(np.searchsorted(times, high, side="right"))
+        shared[signature] = times[start:stop], slice(start, stop)
+    times, part = shared[signature]
+    kind = blocks[0].kind
+    if kind == MIXED or any(block.kind != kind for block in blocks):
+        points = [_unpack(block) for block in blocks]
+        return times, joined(points).part(part).values()
+    words = np.empty(sum(block.size for block in blocks), np.uint64)
+    at = 0
+    for block in blocks:
+        if len(_words(_known(block), words[at : at + block.size])):
+            raise ValueError("it is longer than it should be")
+        at += block.size
+    return times, typed(kind, words[part])
 
 
 def unpack(block: Block) -> Points:
@@ -223,20 +268,24 @@ def unpack(block: Block) -> Points:
 
 
 def _unpack(block: Block) -> Points:
-    if block.codec != CODEC:
-        raise ValueError(f"codec {block.codec} is not known: install a newer traininglog")
+    rest = _known(block)
     count = block.size
     times = _unpack_times(block.first, block.last, block.step, count, block.times)
-    rest = memoryview(block.data)
+    words = np.empty(count, np.uint64)
     if block.kind == MIXED:
-        numbers, rest = _words(rest, count)
-        kinds = numbers.astype(np.uint8)
+        rest = _words(rest, words)
+        kinds = words.astype(np.uint8)
     else:
-        kinds = np.broadcast_to(np.uint8(block.kind), count)
-    words, rest = _words(rest, count)
-    if len(rest):
+        kinds = np.full(count, block.kind, np.uint8)
+    if len(_words(rest, words)):
         raise ValueError("it is longer than it should be")
     return Points(times, kinds, words)
+
+
+def _known(block: Block) -> memoryview:
+    if block.codec != CODEC:
+        raise ValueError(f"codec {block.codec} is not known: install a newer traininglog")
+    return memoryview(block.data)
 
 
 # -- streams ------------------------------------------------------------------------------------
@@ -256,16 +305,18 @@ def _stream(words: Words, *, floats: bool = False) -> bytes:
         other_base, other_spread = _range(differences)
         if other_spread < spread >> 6:
             form |= _DIFFERENCES
-            base, first = other_base, int(words[0])
+            base, spread, first = other_base, other_spread, int(words[0])
             words = np.concatenate([np.array([base], np.uint64), differences])
-    planes = (words - np.uint64(base)).view(np.uint8).reshape(-1, 8).T
-    used = (int(other_spread if form & _DIFFERENCES else spread).bit_length() + 7) // 8
-    sizes, bodies = [], []
-    for plane in planes[:used]:
-        size, body = _plane(np.ascontiguousarray(plane))
-        sizes.append(_SIZE.pack(size))
-        bodies.append(body)
-    return b"".join([_HEAD.pack(form, used, base, first), *sizes, *bodies])
+    cells = (words - np.uint64(base)).view(np.uint8).reshape(-1, 8)
+    used = (spread.bit_length() + 7) // 8
+    packed = [_plane(np.ascontiguousarray(cells[:, place])) for place in range(used)]
+    plain = next((place for place, body in enumerate(packed) if body is not None), used)
+    bodies = [np.ascontiguousarray(cell).tobytes() for cell in _groups(cells, plain)]
+    sizes = []
+    for place, body in enumerate(packed[plain:], plain):
+        sizes.append(_SIZE.pack(len(words) | _PLAIN if body is None else len(body)))
+        bodies.append(cells[:, place].tobytes() if body is None else body)
+    return b"".join([_HEAD.pack(form, used, plain, base, first), *sizes, *bodies])
 
 
 def _range(words: Words) -> tuple[int, int]:
@@ -281,59 +332,58 @@ def _range(words: Words) -> tuple[int, int]:
     return low, high - low
 
 
-def _plane(plane: NDArray[np.uint8]) -> tuple[int, bytes]:
-    """Return the size that is noted of a plane, and the bytes that are stored of it."""
+def _groups(cells: NDArray[np.uint8], plain: int) -> Iterator[Any]:
+    """Give the lowest bytes of words, which `cells` holds a row each, in groups of 8, 4, 2, 1."""
+    at = 0
+    for width in (8, 4, 2, 1):
+        if plain & width:
+            yield cells.view(f"<u{width}")[:, at // width]
+            at += width
+
+
+def _plane(plane: NDArray[np.uint8]) -> bytes | None:
+    """Return a plane deflated, nothing of one that is all zero, None if it is noise."""
     raw = plane.tobytes()
-    count = len(raw)
-    if count >= _ENTROPY_ROWS:
-        shares = np.bincount(plane, minlength=256) / count
+    if len(raw) >= _ENTROPY_ROWS:
+        shares = np.bincount(plane, minlength=256) / len(raw)
         shares = shares[shares > 0]
-        if len(shares) == 1 and not raw[0]:
-            return 0, b""
         if -(shares * np.log2(shares)).sum() / 8 > _NOISE:
-            return count, raw
-    elif not any(raw):
-        return 0, b""
+            return None
+    if not any(raw):
+        return b""
     deflated = zlib.compress(raw, 1, -zlib.MAX_WBITS)
-    if len(deflated) < count:
-        return len(deflated) | _DEFLATED, deflated
-    return count, raw
+    return deflated if len(deflated) < _NOISE * len(raw) else None
 
 
-def _words(data: memoryview, count: int) -> tuple[Words, memoryview]:
-    """Return the words of the stream that data begins with, and what follows it."""
-    form, used, base, first = _HEAD.unpack_from(data)
-    if used > 8 or form > (_DIFFERENCES | _SINGLE):
+def _words(data: memoryview, out: Words) -> memoryview:
+    """Put the words of the stream that data begins with into `out`; return what follows it."""
+    form, used, plain, base, first = _HEAD.unpack_from(data)
+    if not plain <= used <= 8 or form > (_DIFFERENCES | _SINGLE):
         raise ValueError("it has no head")
-    at = _HEAD.size + used * _SIZE.size
-    width = 4 if form & _SINGLE and used <= 4 else 8
-    planes = np.zeros((count, width), np.uint8)
-    for place in range(used):
-        (size,) = _SIZE.unpack_from(data, _HEAD.size + place * _SIZE.size)
-        if not size:
-            continue
-        body = data[at : at + (size & ~_DEFLATED)]
+    count = len(out)
+    out[:] = 0
+    cells = out.view(np.uint8).reshape(-1, 8)
+    at = _HEAD.size + (used - plain) * _SIZE.size
+    for cell in _groups(cells, plain):
+        cell[:] = np.frombuffer(data, cell.dtype, count, at)
+        at += cell.itemsize * count
+    for place in range(plain, used):
+        (size,) = _SIZE.unpack_from(data, _HEAD.size + (place - plain) * _SIZE.size)
+        body = data[at : at + (size & ~_PLAIN)]
         at += len(body)
-        if size & _DEFLATED:
-            found: Any = _inflate(body, count)
-        else:
-            found = body
-        planes[:, place] = np.frombuffer(found, np.uint8, count)
-    words: Any = planes.view(np.uint32 if width == 4 else np.uint64).ravel()
+        if size:
+            found = body if size & _PLAIN else _inflate(body, count)
+            cells[:, place] = np.frombuffer(found, np.uint8, count)
     if form & _DIFFERENCES:
-        words = words.astype(np.uint64)
-        words += np.uint64(base)
-        words[0] = first
-        words = np.cumsum(words, dtype=np.uint64)
-    elif width == 4:
-        words += np.uint32(base)
-    else:
-        words += np.uint64(base)
+        out += np.uint64(base)
+        out[0] = first
+        np.cumsum(out, out=out)
+    elif base:
+        out += np.uint64(base)
     if form & _SINGLE:
-        words = words.astype(np.uint32, copy=False).view(np.float32)
         with np.errstate(invalid="ignore"):
-            words = words.astype(np.float64).view(np.uint64)
-    return words, data[at:]
+            out.view(np.float64)[:] = out.astype(np.uint32).view(np.float32)
+    return data[at:]
 
 
 def _inflate(body: memoryview, count: int) -> bytes:

@@ -261,12 +261,12 @@ def _sealed(
     low: int, high: int,
 ) -> Layer:  # fmt: skip
     if wanted is None:
-        found = segments.read_points(connection, owner, low, high)
+        found = segments.read_strips(connection, owner, low, high)
     else:
         found = {}
         for number in names:
-            found |= segments.read_points(connection, owner, low, high, number)
-    return {names[number]: (points.times, points.values()) for number, points in found.items()}
+            found |= segments.read_strips(connection, owner, low, high, number)
+    return {names[number]: strip for number, strip in found.items()}
 
 
 def _layer(

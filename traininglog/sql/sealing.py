@@ -16,6 +16,7 @@ from traininglog.sql import reading, segments, writing
 from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.segments import IS_NUMBER, Owner
 from traininglog.sql.tables import entries
+from traininglog.values import MAX_TIME
 
 if TYPE_CHECKING:
     from traininglog.packing import Points
@@ -78,6 +79,8 @@ def _windows(connection: Connection, run_id: int) -> Iterator[tuple[int, int, Fo
                 times.append(time)
                 values.append(decode(kind, stored))
         yield low, high, found
+        if high == MAX_TIME:
+            return
         low = high + 1
 
 

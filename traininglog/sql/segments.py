@@ -15,6 +15,7 @@ from zlib import crc32
 
 from sqlalchemy import Connection, delete, literal, select
 
+from traininglog.columns import Strip
 from traininglog.encoding import Kind
 from traininglog.errors import CorruptLog
 from traininglog.sql.prepared import Prepared, bind
@@ -22,7 +23,7 @@ from traininglog.sql.tables import entries, keys, segments
 from traininglog.sql.writing import insert_rows
 
 if TYPE_CHECKING:
-    from traininglog.packing import Points, Times
+    from traininglog.packing import Block, Points, Times
 
 #: Which entries segments can hold: their kinds follow one another.
 IS_NUMBER = entries.c.kind.between(Kind.BOOL.value, Kind.FLOAT.value)
@@ -157,21 +158,22 @@ class Owner(NamedTuple):
 # -- reading ------------------------------------------------------------------------------------
 
 
-def read_points(
+def read_strips(
     connection: Connection, owner: Owner, low: int, high: int, key_id: int | None = None
-) -> dict[int, Points]:
+) -> dict[int, Strip]:
     """Return what is sealed of a run (or of one key of it) at ``low <= time <= high``, by key."""
-    from traininglog.packing import joined
+    from traininglog.packing import run_on
 
     bounds = {"run_id": owner.run_id, "low": low, "high": high}
     if key_id is None:
         rows = _ALL.run(connection, **bounds)
     else:
         rows = _OF_KEY.run(connection, key_id=key_id, **bounds)
-    parts: dict[int, list[Points]] = {}
+    blocks: dict[int, list[Block]] = {}
     for row in rows:
-        parts.setdefault(row[1], []).append(decoded(owner, row).between(low, high))
-    return {number: joined(found) for number, found in parts.items()}
+        blocks.setdefault(row[1], []).append(verified(owner, row))
+    shared: dict[Any, Any] = {}  # most keys have the same times
+    return {number: run_on(found, low, high, shared) for number, found in blocks.items()}
 
 
 def read_at(
@@ -277,7 +279,14 @@ def has_key(connection: Connection, run_id: int, low: int, high: int, key_id: in
 
 def decoded(owner: Owner, row: Any) -> Points:
     """Return what a segment holds. Raises `CorruptLog` unless all of it is as it was written."""
-    from traininglog.packing import Block, unpack
+    from traininglog.packing import unpack
+
+    return unpack(verified(owner, row))
+
+
+def verified(owner: Owner, row: Any) -> Block:
+    """Return a segment as it is stored. Raises `CorruptLog` unless it is as it was written."""
+    from traininglog.packing import Block
 
     _, key_id, checksum, *block = row
     found = Block(*block)
@@ -290,7 +299,7 @@ def decoded(owner: Owner, row: Any) -> Points:
             f"the segment of {owner.names[key_id]!r} from time {found.first} in run {owner.uuid} "
             "is damaged; see `traininglog check`"
         )
-    return unpack(found)
+    return found
 
 
 def _kept(owner: Owner, row: Any, cache: Cache | None) -> Points:
