@@ -16,15 +16,9 @@ settings.load_profile("default")
 @pytest.fixture
 def always_sealing(monkeypatch):
     """Have logs seal after every few writes, as long as the test runs."""
-    import numpy  # noqa: F401 - without which they would not
+    from sealing_often import seal_often
 
-    from traininglog.sql import sealing
-    from traininglog.sqlite import sealing as when
-
-    for name in ("ENOUGH", "FEWEST", "_LEAST"):
-        monkeypatch.setattr(when, name, 1)
-    monkeypatch.setattr(when, "MOST", 3)
-    monkeypatch.setattr(sealing, "LEAST", 1)
+    seal_often(monkeypatch.setattr)
 
 
 @pytest.fixture(autouse=True)

@@ -6,18 +6,23 @@ shares.
 """
 
 import signal
+import sqlite3
 import struct
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from faults import harness
 
 from traininglog import SQLiteLog, Store
+from traininglog.sql.tables import REVISION
 
 SCRIPT = """
 import importlib, mmap, os, signal, struct, sys
+import numpy  # without which nothing would be sealed so soon
 from traininglog import SQLiteLog, Store
 
 path, shared, uuid, point, count, when, act = sys.argv[1:]
@@ -120,7 +125,14 @@ WRITING = {
     "mid-flush, before the commit": ("sql.writing:update_run", 2, "after"),
     "after the commit, before recycling": ("sqlite.journal:Journal.recycle", 2, "before"),
     "mid-recycling": ("sqlite.journal:Region.erase", 2, "before"),
+    "mid-seal, before segments are in": ("sql.segments:save_points", 1, "before"),
+    "mid-seal, as segments are in": ("sql.segments:save_points", 1, "after"),
+    "mid-seal, as entries are gone": ("sql.segments:delete_numbers", 1, "after"),
+    "after the commit of a seal": ("sqlite.sealing:Sealer.committed", 3, "before"),
     "after recycling": ("sqlite.journal:Journal.recycle", 2, "after"),
+    "mid-close, before the rest is sealed": ("sqlite.writer:seal_run", 1, "before"),
+    "mid-close, as the rest is sealed": ("sql.totals:forget_totals", 1, "after"),
+    "mid-close, as totals are noted": ("sqlite.writer:seal_run", 1, "after"),
     "mid-close, before the journal goes": ("sqlite.journal:Journal.remove", 1, "before"),
     "mid-close, after the journal went": ("sqlite.journal:Journal.remove", 1, "after"),
     "mid-close, before the lock goes": ("sqlite.owners:Owners.release", 1, "before"),
@@ -209,6 +221,32 @@ def test_a_process_that_is_killed_as_it_becomes_the_writer_changes_nothing(path,
     killed(path, point, 2 if "find" in point else 1, when, "go on", uuid)
     assert check(path, steps) == uuid.hex
     assert len(SQLiteLog(path, uuid, readonly=True)) == before
+
+
+OLD = Path(__file__).parents[1] / "schemas" / "0001.sql"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("point", "count"),
+    [
+        ("sqlite.database:Database.backup", 1),
+        ("sqlite.migrations:upgrade", 1),
+        ("sqlite.migrations:configuration", 1),
+        ("sqlite.database:Database._set_wal", 1),
+    ],
+)
+def test_a_process_that_is_killed_as_it_upgrades_a_file_leaves_it_to_the_next(
+    path, point, count, when
+):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(OLD.read_text(encoding="utf-8"))
+    killed(path, point, count, when, "recover")
+    with Store(path) as store:
+        assert store.revision == REVISION
+        assert store.check().problems == []
+        with store.log(store.latest(), readonly=True) as log:
+            assert log[3]["loss"] == 0.25
 
 
 DISPLACED = """
