@@ -21,10 +21,14 @@ LAYERS = [
     ["memory", "sql"],  # stores; they do not know each other
     ["sqlite"],
     ["opening"],  # the one place that knows every store
+    ["monitors"],  # instruments; they do not know each other, nor a store
     ["testing", "demo"],
     ["cli"],
     ["__main__"],
 ]
+
+STORES = {"memory", "sql", "sqlite"}
+INSTRUMENTS = {"monitors"}
 
 #: Imports that go up all the same, each with its reason.
 EXCEPTIONS: dict[tuple[str, str], str] = {}
@@ -46,8 +50,11 @@ FOREIGN = {
     "alembic": ["sqlite.migrations"],
     "sqlalchemy": ["sql", "sqlite"],
     "typer": ["cli", "demo"],
-    "rich": ["cli", "demo"],
-    "matplotlib": ["cli", "demo"],
+    "rich": ["cli", "demo", "monitors.progress (in functions)"],
+    "matplotlib": ["cli", "demo", "monitors.pictures"],
+    "IPython": ["monitors.progress (in functions)"],
+    "tensorboardX": ["monitors.tensorboard (in functions)"],
+    "losswise": ["monitors.losswise (in functions)"],
     "sklearn": ["demo"],
     "pytest": ["testing"],
     "hypothesis": ["testing"],
@@ -118,6 +125,12 @@ def test_a_module_imports_only_what_is_below_it(name):
             continue
         same_folder = target.split(".")[0] == name.split(".")[0]
         assert same_folder or layer(target) < layer(name), f"{name} imports {target}"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[0] in INSTRUMENTS])
+def test_an_instrument_knows_the_base_and_no_store(name):
+    reached = {own(module, what) for module, what, _ in imports(MODULES[name])} - {None}
+    assert not {target.split(".")[0] for target in reached} & STORES, name
 
 
 def test_no_two_modules_of_a_folder_import_each_other():

@@ -1,0 +1,219 @@
+"""What a monitor is, and several of them as one."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+
+from traininglog.errors import TrainingLogError, TrainingLogWarning
+
+
+class StopTraining(Exception):
+    """Raised by a monitor to end the training. No `CompositeMonitor` keeps it to itself."""
+
+
+class Monitor(ABC):
+    """Something that a trainer tells what it measured.
+
+    A trainer calls `start_session` once, `write` after every step, and `end_session`; or it uses
+    ``with monitor.session(num_steps):``, which ends the session whatever happens.
+
+    Args:
+        name: Under which a `CompositeMonitor` makes it reachable.
+
+    """
+
+    name: str | None = None
+
+    #: Whether a failure is too grave for a `CompositeMonitor` to go on after it.
+    vital = False
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name
+
+    @abstractmethod
+    def write(self, data: Mapping[str, Any], step: float, **kwargs: Any) -> None:
+        """Take what one step came to.
+
+        Args:
+            data: Names and values: numbers, tensors, further dicts. It is not changed.
+            step: The step that was just done. The first one of a session is 1; parts of a step (of
+                a batch that is computed in several pieces) may be written, too: 0.25, 0.5, 0.75, 1.
+            kwargs: What a trainer may have to say besides.
+
+        """
+
+    def start_session(self, num_steps: int | None, **kwargs: Any) -> None:  # noqa: B027 - may stay
+        """Be told that a training, or an evaluation, begins.
+
+        Args:
+            num_steps: How many steps are to come, or None if nobody knows.
+            kwargs: What a trainer may have to say besides.
+
+        """
+
+    def end_session(self, **kwargs: Any) -> None:  # noqa: B027 - may stay
+        """Be told that it has ended. Ending a session that did not begin does nothing."""
+
+    def composed(self, siblings: Sequence[Monitor]) -> None:  # noqa: B027 - may stay
+        """Be told with whom it was put into a `CompositeMonitor`; itself is among them."""
+
+    @contextmanager
+    def session(self, num_steps: int | None = None, **kwargs: Any) -> Iterator[Self]:
+        """Start a session, and end it when the block is left, in whatever way."""
+        try:
+            self.start_session(num_steps, **kwargs)
+            yield self
+        except BaseException as error:
+            try:
+                self.end_session()
+            except Exception as second:  # noqa: BLE001 - the first error is the one to look at
+                error.add_note(f"And the session could not be ended: {second!r}")
+            raise
+        self.end_session()
+
+    def __add__(self, other: object) -> CompositeMonitor:
+        if not isinstance(other, Monitor):
+            return NotImplemented
+        return CompositeMonitor([self, other])
+
+    def __radd__(self, other: object) -> Self:
+        if other == 0 and isinstance(other, int):  # with which sum() begins
+            return self
+        return NotImplemented
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+
+class CompositeMonitor(Monitor):
+    """Several monitors as one; what it is told, it tells each of them, in order.
+
+    Each is reachable by its name: ``(a + b).log_monitor``. Composites in `monitors` are taken
+    apart.
+
+    A monitor that fails does not stop the training, nor its siblings: the first failure of each is
+    told in a `TrainingLogWarning` with its traceback, further ones are counted in `failures`. Three
+    things are raised nevertheless, once every sibling has had its turn: a `StopTraining`, a
+    `TrainingLogError` and whatever a `LogMonitor` raises. For a log that cannot be written is no
+    small matter.
+
+    Args:
+        monitors: The monitors.
+        strict: Whether to raise every failure, at once.
+
+    Raises:
+        TypeError: Something in `monitors` is not a monitor.
+        ValueError: A monitor has no name, or that of another, or one that hides an attribute.
+
+    """
+
+    def __init__(self, monitors: Iterable[Monitor], *, strict: bool = False) -> None:
+        super().__init__()
+        given = list(monitors)
+        for monitor in given:
+            if not isinstance(monitor, Monitor):
+                raise TypeError(
+                    f"a composite is made of monitors, not of a {type(monitor).__name__}"
+                )
+        #: Whether every failure is raised.
+        self.strict: bool = strict or any(
+            monitor.strict for monitor in given if isinstance(monitor, CompositeMonitor)
+        )
+        #: How often which monitor has failed.
+        self.failures: dict[str, int] = {}
+        self._children: dict[str, Monitor] = {}
+        for monitor in given:
+            parts = monitor.monitors if isinstance(monitor, CompositeMonitor) else [monitor]
+            for part in parts:
+                self._children[self._checked_name(part)] = part
+        for part in self._children.values():
+            part.composed(self.monitors)
+
+    def _checked_name(self, monitor: Monitor) -> str:
+        name, kind = monitor.name, type(monitor).__name__
+        if not isinstance(name, str) or not name:
+            raise ValueError(
+                f"a {kind} without a name cannot be part of a composite, which makes its parts "
+                f"reachable by name: {kind}(..., name='...')"
+            )
+        if name in self._children:
+            raise ValueError(
+                f"two monitors are named {name!r}: give one of them another name, name='...'"
+            )
+        if name in vars(self) or hasattr(type(self), name):
+            raise ValueError(
+                f"a {kind} named {name!r} would not be reachable: a composite has an attribute of "
+                "that name; give it another one, name='...'"
+            )
+        return name
+
+    @property
+    def monitors(self) -> list[Monitor]:
+        """The monitors, in the order in which they are told."""
+        return list(self._children.values())
+
+    def __getattr__(self, name: str) -> Monitor:
+        children = self.__dict__.get("_children", {})
+        if name in children:
+            return children[name]  # type: ignore[no-any-return]
+        known = ", ".join(children) or "none"
+        raise AttributeError(f"no monitor here is named {name!r}; there are: {known}")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._children]
+
+    def start_session(self, num_steps: int | None, **kwargs: Any) -> None:
+        """Start a session of every monitor."""
+        self._tell("start_session", num_steps, **kwargs)
+
+    def write(self, data: Mapping[str, Any], step: float, **kwargs: Any) -> None:
+        """Write to every monitor."""
+        self._tell("write", data, step, **kwargs)
+
+    def end_session(self, **kwargs: Any) -> None:
+        """End the session of every monitor, also after one of them failed to."""
+        self._tell("end_session", **kwargs)
+
+    def _tell(self, what: str, *args: Any, **kwargs: Any) -> None:
+        grave: list[Exception] = []
+        reports: list[str] = []
+        for name, child in self._children.items():
+            try:
+                getattr(child, what)(*args, **kwargs)
+            except Exception as error:
+                if self.strict and what != "end_session":
+                    raise
+                if (
+                    self.strict
+                    or child.vital
+                    or isinstance(error, (TrainingLogError, StopTraining))
+                ):
+                    grave.append(error)
+                else:
+                    self.failures[name] = self.failures.get(name, 0) + 1
+                    if self.failures[name] == 1:
+                        reports.append(_report(name, what, error))
+        if grave:
+            # Who catches StopTraining to end in good order must not miss that the log is broken.
+            grave.sort(key=lambda raised: isinstance(raised, StopTraining))
+            for other in grave[1:]:
+                grave[0].add_note(f"And another monitor raised {other!r}")
+            for report in reports:
+                grave[0].add_note(report)
+            raise grave[0]
+        for report in reports:
+            warnings.warn(report, TrainingLogWarning, stacklevel=3)
+
+
+def _report(name: str, what: str, error: Exception) -> str:
+    import traceback
+
+    return (
+        f"the monitor {name!r} failed in {what}(); the training goes on, and more failures of "
+        "this monitor are only counted, in CompositeMonitor.failures\n"
+        + "".join(traceback.format_exception(error))
+    )

@@ -1,0 +1,221 @@
+"""A monitor's frame as a picture, drawn by matplotlib. Imported when there is something to draw."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+_LEARNING_RATE = "learning_rate"
+_SKIP, _SKIP_SHARE = 100, 10  # rows at the most, and of how many rows one at the most
+_SMOOTH, _SMOOTH_SHARE = 50, 20
+_INK, _FAINT, _GRID = "#333333", "#8A8A8A", "#E6E6E6"
+# Told apart with any kind of colour vision (after Okabe and Ito): a set for either axis.
+_COLOURS = (
+    ("#0072B2", "#D55E00", "#009E73", "#7A5195"),
+    ("#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D"),
+)
+
+
+def plot(
+    frame: pd.DataFrame,
+    *,
+    title: str | None,
+    figsize: tuple[float, float] | None,
+    skip_first: int | None,
+    smooth_window: int | None,
+    metrics: Sequence[str],
+    hyperparameters: Sequence[str] | Mapping[str, Mapping[str, Any]] | None,
+    figure: Figure | None,
+) -> Figure:
+    """Draw metrics, and a row per hyperparameter; see `DataframeMonitor.plot`."""
+    if not 1 <= len(metrics) <= 2:
+        raise ValueError(f"a plot has one metric or two, an axis for each, not {len(metrics)}")
+    if smooth_window is not None and smooth_window < 1:
+        raise ValueError(f"smooth_window is at least 1, not {smooth_window}")
+    drawn = [columns_of(frame, metric) for metric in metrics]
+    rows: list[tuple[str, list[str], Mapping[str, Any]]] = []
+    if hyperparameters is None:
+        if found := _ending_with(frame, _LEARNING_RATE):
+            rows = [(_LEARNING_RATE, found, {})]
+    else:
+        names = [hyperparameters] if isinstance(hyperparameters, str) else hyperparameters
+        styles = hyperparameters if isinstance(hyperparameters, Mapping) else {}
+        rows = [(name, columns_of(frame, name), styles.get(name, {})) for name in names]
+    if skip_first is None:
+        skip_first = min(_SKIP, len(frame) // _SKIP_SHARE)
+    left = frame.iloc[max(0, skip_first) :]
+    if not len(left):
+        raise ValueError(
+            f"there is nothing to draw: of {len(frame)} rows the first {skip_first} are skipped"
+        )
+    if smooth_window is None:
+        smooth_window = max(1, min(_SMOOTH, len(left) // _SMOOTH_SHARE))
+    if figure is None:
+        figure = Picture(figsize or (11.0, 4.2 + 1.5 * len(rows)))
+    with _style():
+        panels = figure.subplots(
+            1 + len(rows), squeeze=False, sharex=True, height_ratios=[3.2] + [1.0] * len(rows)
+        )
+        top, *below = (axes for (axes,) in panels)
+        _draw_metrics(top, left, metrics, drawn, smooth_window)
+        for axes, (name, columns, style) in zip(below, rows, strict=True):
+            for column, colour in zip(columns, _colours(0, columns), strict=True):
+                values = left[column].dropna().astype("float64")
+                label = _label(column, name)
+                axes.plot(values, **{"color": colour, "linewidth": 1.5, "label": label, **style})
+            axes.set_ylabel(_words(name), parse_math=False)
+            if len(columns) > 1:
+                _legend(axes, axes.get_lines())
+        for axes in (top, *below):
+            _finish(axes)
+        panels[-1][0].set_xlabel("step")
+        figure.align_ylabels([axes for (axes,) in panels])
+        if title is not None:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=_INK, parse_math=False)
+    return figure
+
+
+def plot_survey(
+    frame: pd.DataFrame,
+    *,
+    axes: Axes | None,
+    metric: str,
+    learning_rate: str,
+    line: Mapping[str, Any],
+) -> Axes:
+    """Draw a metric over the learning rate; see `DataframeMonitor.plot_learning_rate_survey`."""
+    rates = columns_of(frame, learning_rate)
+    if len(rates) > 1:
+        raise KeyError(
+            f"{learning_rate!r} may be any of {', '.join(map(repr, rates))}: name one of them"
+        )
+    if metric not in frame:
+        _refuse(frame, metric)
+    rate = frame[rates[0]].astype("float64").bfill()
+    means = frame[metric].astype("float64").groupby(rate).mean().dropna()
+    if not len(means):
+        raise ValueError(f"there is nothing to draw: no row has {metric!r} and {rates[0]!r}")
+    if axes is None:
+        figure = Picture((8.0, 4.6))
+        with _style():
+            axes = figure.subplots()
+    with _style():
+        axes.plot(means, **{"color": _COLOURS[0][0], "linewidth": 1.6, **line})
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel(_words(rates[0]), parse_math=False)
+        axes.set_ylabel(_words(metric), parse_math=False)
+        _finish(axes)
+    return axes
+
+
+def columns_of(frame: pd.DataFrame, name: str) -> list[str]:
+    """Return the columns that a name stands for. Raises `KeyError` where there are none."""
+    found = _ending_with(frame, name)
+    if not found:
+        _refuse(frame, name)
+    return found
+
+
+def _ending_with(frame: pd.DataFrame, name: str) -> list[str]:
+    return [
+        column
+        for column in frame.columns
+        if column == name or column.endswith((f"_{name}", f"/{name}"))
+    ]
+
+
+def _refuse(frame: pd.DataFrame, name: str) -> None:
+    known = ", ".join(map(repr, frame.columns)) or "none yet"
+    raise KeyError(f"no column is named {name!r} or ends with it; there are: {known}")
+
+
+def _draw_metrics(
+    axes: Axes,
+    frame: pd.DataFrame,
+    metrics: Sequence[str],
+    drawn: Sequence[Sequence[str]],
+    window: int,
+) -> None:
+    lines: list[Any] = []
+    for side, (metric, columns) in enumerate(zip(metrics, drawn, strict=True)):
+        where: Any = axes if side == 0 else axes.twinx()
+        for column, colour in zip(columns, _colours(side, columns), strict=True):
+            values = frame[column].dropna().astype("float64")
+            # Over rows, not over values, or a metric that is measured seldom would come out late.
+            mean = (
+                frame[column].astype("float64").rolling(window, min_periods=1, center=True).mean()
+            )
+            smooth = mean[frame[column].notna()]
+            where.plot(values, color=colour, linewidth=0.8, alpha=0.35)
+            few: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(values) <= 40 else {}
+            lines += where.plot(smooth, color=colour, linewidth=1.8, label=_words(column), **few)
+        where.set_ylabel(_words(metric), parse_math=False)
+        where.spines["top"].set_visible(False)
+        if side == 1:
+            where.spines[["left", "right"]].set_visible(False)
+            where.tick_params(length=3)
+    _legend(axes, lines)
+
+
+def _legend(axes: Axes, lines: Sequence[Any]) -> None:
+    # Above, where it hides nothing: lines of a second axis would run across it.
+    legend = axes.legend(
+        handles=list(lines), frameon=False, fontsize=9, handlelength=1.8, ncols=4,
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2, borderpad=0.0,
+    )  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a "$" in a name is a "$"
+
+
+def _finish(axes: Axes) -> None:
+    axes.grid(visible=True, color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.01)
+    axes.tick_params(length=3)
+
+
+def _colours(side: int, columns: Sequence[str]) -> list[str]:
+    chosen = _COLOURS[side]
+    return [chosen[number % len(chosen)] for number in range(len(columns))]
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _label(column: str, name: str) -> str:
+    """Return what tells a column from others of its name: the group of parameters, mostly."""
+    return _words(column.removesuffix(name).rstrip("_/") or column)
+
+
+class Picture(Figure):
+    """A figure of its own, not pyplot's: no window, no global state. Notebooks show it."""
+
+    def __init__(self, size: tuple[float, float]) -> None:
+        super().__init__(figsize=size, dpi=120, layout="constrained", facecolor="white")
+        FigureCanvasAgg(self)
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png")
+        return file.getvalue()
+
+
+def _style() -> Any:
+    style: Any = {
+        "font.size": 10.0, "axes.edgecolor": _FAINT, "axes.labelcolor": _INK, "text.color": _INK,
+        "xtick.color": _FAINT, "ytick.color": _FAINT, "xtick.labelcolor": _INK,
+        "ytick.labelcolor": _INK, "agg.path.chunksize": 20000,
+    }  # fmt: skip
+    return rc_context(style)

@@ -1,0 +1,118 @@
+"""`RingbufferMonitor`: what one metric did lately."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from traininglog.monitors.base import Monitor
+from traininglog.monitors.flattening import number_in, pick
+from traininglog.monitors.steps import Steps
+
+
+class RingbufferMonitor(Monitor):
+    """Holds the last values of one metric, and tells whether it still moves.
+
+    A write without the metric is passed over. The steps of a session are counted on behind those of
+    the sessions before.
+
+    Args:
+        capacity: How many values to hold, at least 2.
+        key: The metric; ``"a/b"`` is found in nested dicts, too.
+        name: The name in a composite.
+
+    >>> ring = RingbufferMonitor(capacity=4, key="loss")
+    >>> for step, loss in enumerate([9.0, 3.0, 5.0, 1.0, 3.0], 1):
+    ...     ring.write({"loss": loss}, step)
+    >>> ring.mean(), round(ring.std(), 3), ring.movement_index
+    (3.0, 1.414, 1.0)
+    """
+
+    def __init__(
+        self, capacity: int = 100, key: str = "training_loss", name: str = "ringbuffer_monitor"
+    ) -> None:
+        super().__init__(name)
+        if isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 2:
+            raise ValueError(f"capacity is an int of at least 2, not {capacity!r}")
+        self.capacity = capacity
+        self.key = key
+        self._values: deque[float] = deque(maxlen=capacity)
+        self._at: deque[float] = deque(maxlen=capacity)
+        self._steps = Steps()
+
+    @property
+    def values(self) -> list[float]:
+        """The values held, the oldest first."""
+        return list(self._values)
+
+    @property
+    def steps(self) -> list[float]:
+        """The steps of the values, over all sessions."""
+        return list(self._at)
+
+    def start_session(self, num_steps: int | None, **kwargs: Any) -> None:
+        """Count the steps of this session on behind those of the sessions before."""
+        self._steps.start_session()
+
+    def write(self, data: Mapping[str, Any], step: float, **kwargs: Any) -> None:
+        """Hold the metric, if it is there. Raises `TypeError` if it is not a number."""
+        step = self._steps.take(step)
+        value = pick(data, self.key)
+        if value is None:
+            return
+        number = number_in(value)
+        if number is None:
+            raise TypeError(f"{self.key!r} is to be a number, not a {type(value).__name__}")
+        self._values.append(number)
+        self._at.append(step)
+
+    def mean(self) -> float:
+        """Return the mean of the values held, NaN before the first."""
+        return _mean(self._values)
+
+    def std(self) -> float:
+        """Return their standard deviation (of the population), NaN before the first value."""
+        return _deviation(self._values)
+
+    @property
+    def movement_index(self) -> float | None:
+        """How far the metric has moved, measured in how much it scatters. None until full.
+
+        The held values are cut at the middle of their steps. The index is the distance of the two
+        halves' means over twice the geometric mean of their standard deviations: near 0 the metric
+        stands still, above 1 it clearly moves. A half that does not scatter at all counts as if it
+        did by the rounding of the numbers, so that the index is always defined: 0 where nothing
+        moved, very large where a constant became another.
+        """
+        if len(self._values) < self.capacity:
+            return None
+        values, at = self.values, self.steps
+        # Twice the step, as half of a sum of two large integers would be rounded.
+        cut = next((n for n, step in enumerate(at) if 2 * step >= at[0] + at[-1]), 0)
+        if cut == 0:  # the steps do not ascend
+            cut = len(values) // 2
+        old, new = values[:cut], values[cut:]
+        distance = abs(_mean(old) - _mean(new))
+        if distance == 0:
+            return 0.0
+        least = math.ulp(max(map(abs, values)))
+        scatter = [max(_deviation(half), least) for half in (old, new)]
+        return distance / (2 * math.sqrt(scatter[0]) * math.sqrt(scatter[1]))
+
+
+def _mean(values: Sequence[float]) -> float:
+    if not values:
+        return math.nan
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:  # of the sum, not of the mean
+        return math.fsum(value / len(values) for value in values)
+    except ValueError:  # infinities of both signs
+        return math.nan
+
+
+def _deviation(values: Sequence[float]) -> float:
+    mean = _mean(values)
+    return math.hypot(*(value - mean for value in values)) / math.sqrt(len(values) or 1) + mean * 0

@@ -1,0 +1,85 @@
+"""Steps that start anew in every session, counted on in one history."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from traininglog.base import TrainingLogBase
+
+#: The key under which a row says its step.
+STEP = "step"
+
+_EXACT = 2**53  # integers up to here are exact as float64
+
+
+class Steps:
+    """Where a history of steps stands.
+
+    Args:
+        last: The last step of what there is already, None for nothing.
+
+    >>> steps = Steps()
+    >>> steps.start_session()
+    >>> [steps.take(step) for step in (0.5, 1, 1.5)]
+    [0.5, 1, 1.5]
+    >>> steps.start_session()
+    >>> [steps.take(step) for step in (0.5, 1)]
+    [2.5, 3]
+    """
+
+    def __init__(self, last: float | None = None) -> None:
+        self.last = last
+        self.offset = 0  #: how many steps the previous sessions had
+        self._fresh = False
+
+    def start_session(self) -> None:
+        """Count on behind the last step. A session without a step leaves no trace."""
+        self.offset = 0 if self.last is None else math.ceil(self.last)
+        self._fresh = True
+
+    def take(self, step: Any) -> float:
+        """Return a step of this session as one of the whole history.
+
+        Raises `TypeError` or `ValueError` for what is not a finite number from 0 on.
+        """
+        if type(step) is not int or step < 0:
+            step = check_step(step)
+        if self._fresh:
+            self._fresh = False
+            if step == 0 and self.last is not None:
+                self.offset += 1  # who counts from 0 has one step more than the last says
+        self.last = step = self.offset + step
+        return step  # type: ignore[no-any-return]
+
+
+def check_step(step: Any) -> float:
+    """Return a step as an `int` or a `float`, or raise."""
+    if not isinstance(step, (int, float)) and callable(getattr(type(step), "item", None)):
+        step = step.item()
+    if isinstance(step, bool) or not isinstance(step, (int, float)):
+        raise TypeError(f"a step is a number, not a {type(step).__name__}")
+    if not 0 <= step < math.inf:
+        raise ValueError(f"a step is a finite number and not negative, unlike {step!r}")
+    return int(step) if isinstance(step, int) else float(step)
+
+
+def stored(step: float) -> float:
+    """Return the form in which a step stands in a row: a float, as it may be fractional."""
+    return float(step) if step <= _EXACT else step
+
+
+def stand(log: TrainingLogBase) -> tuple[int, float | None]:
+    """Return the last time of a log, 0 where it has none, and the last step that it knows."""
+    time = log.state_dict()["time"]
+    if time is None:
+        return 0, None
+    step = log[time].get(STEP)  # mostly; to look for the last one anywhere takes longer
+    if step is None:
+        try:
+            step = log.last(STEP).value
+        except KeyError:
+            return time, None
+    known = isinstance(step, (int, float)) and 0 <= step < math.inf
+    return time, step if known else None
