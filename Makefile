@@ -10,7 +10,7 @@ help:
 	@echo "make test    every test"
 	@echo "make faults  kill processes, cut the power, flip bits, thousands of times"
 	@echo "make lint    style and types"
-	@echo "make bench   measure, and write benchmarks/RESULTS.md"
+	@echo "make bench   measure, with ten others beside us, and write benchmarks/RESULTS.md"
 	@echo "make wheel   build the wheel and try it, away from the checkout"
 	@echo "make clean   remove what the others made"
 
@@ -45,5 +45,5 @@ wheel: .venv/installed-lint
 	$(BIN)/python tests/try_wheel.py
 
 clean:
-	rm -rf .venv dist build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv benchmarks/.venvs dist build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

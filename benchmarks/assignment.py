@@ -1,11 +1,14 @@
 """An assignment costs at most half a microsecond, and 7 times what a plain dict costs.
 
-    python benchmarks/assignment.py [--quick]
+    python benchmarks/assignment.py [--quick] [--no-peers]
 
 The same loop over 10 keys a row for `collections.defaultdict(dict)`, `TrainingLog` and `SQLiteLog`.
 Every row is timed; a row's time over 10 is the time of a value. The median says what the loop
 mostly pays, the 99th percentile and the mean include the flushes that it has to wait for. In the
 table of single assignments each is timed by itself, the clock's own 50 ns or so included.
+
+The peers log the same rows, each in a process of its own, by the call that its users write and by
+the fastest that there is; and whatever they do, until all of it is in files that the disk has.
 """
 
 from __future__ import annotations
@@ -20,7 +23,20 @@ from statistics import mean, median, quantiles
 from time import perf_counter, perf_counter_ns
 from typing import Any
 
-from measure import KEYS, Report, Table, Timing, as_rows, clock_beside, folder, noisy, run_script
+from contenders import Contender, Contenders
+from measure import (
+    KEYS,
+    Bars,
+    Report,
+    Table,
+    Timing,
+    as_rows,
+    clock_beside,
+    folder,
+    noisy,
+    run_script,
+)
+from peers.peer import Data
 
 from traininglog import SQLiteLog, TrainingLog
 
@@ -96,10 +112,10 @@ class Plain(defaultdict[int, Row]):
         """Do nothing."""
 
 
-def measure(quick: bool) -> Report:
+def measure(quick: bool, contenders: Contenders) -> Report:
     rows = as_rows(noisy(1000 if quick else 20_000))
     times = 2 if quick else 5
-    report = Report("An assignment costs at most 0.5 µs, and 7x a dict; p99 at most 3 µs.", [])
+    report = Report("An assignment costs at most 0.5 µs, and 7x a dict; p99 at most 3 µs.")
     loops: dict[str, Callable[[Any, list[Row]], list[int]]] = {
         "log[t][k] = v": assign, "log[t][k] = v, each by itself": assign_singly,
         "log[t].update(row)": update, "x = log[t][k]": read,
@@ -126,6 +142,7 @@ def measure(quick: bool) -> Report:
             report.tables.append(table)
         report.tables.append(durable(rows[:10_000], times, place))
         report.tables.append(beside_a_busy_loop(0.5 if quick else SECONDS, min(times, 3), place))
+        beside_the_field(100 if quick else 10_000, 1 if quick else 3, place, contenders, report)
     return report
 
 
@@ -228,6 +245,54 @@ def durable(rows: list[Row], times: int, place: Path) -> Table:
     for name, timing in timed.items():
         table.add(name, timing.show("s"), timing.median / timed["csv.writer"].median)
     return table
+
+
+def beside_the_field(
+    size: int, times: int, place: Path, contenders: Contenders, report: Report
+) -> None:
+    """Let everyone log the same rows, and have them durable."""
+    data = Data.save(place / "data", noisy(size))
+
+    def written(one: Contender, inside: Path) -> Any:
+        one.do("prepare", inside)
+        return one.do("write", inside, data=data, steps=one.rows(size))
+
+    found = contenders.each(written, place, times)
+    each = Table(
+        f"{size:,} x {len(KEYS)} values beside the field, µs a value in the loop",
+        ["who", "values", "median", "mean", "p99", "longest, ms", "how"],
+    )
+    whole = Table(
+        "The same, from the beginning of the run until the disk has it all",
+        ["who", "values", "s", "µs a value", "x ours", "of it after the loop, s"],
+    )
+    loops = Bars("an assignment, median", "µs a value")
+    totals = Bars("from beginning to durable", "µs a value")
+    ours = 0.0
+    for one, runs in found.items():
+        values = one.rows(size) * len(KEYS)
+        row = {
+            name: median(run["row"][name] for run in runs) / len(KEYS) / 1e3
+            for name in ("median", "mean", "p99", "longest")
+        }
+        label = f"{one.label} †" if one.volatile else one.label
+        each.add(
+            label, values, Timing([run["row"]["median"] / 1e10 for run in runs]).show("µs"),
+            row["mean"], row["p99"], row["longest"] * len(KEYS) / 1e3, one.route,
+        )  # fmt: skip
+        total = Timing([run["total"] for run in runs])
+        a_value = total.median / values * 1e6
+        ours = ours or a_value
+        loops.values[label] = row["median"]
+        if one.peer != "defaultdict":  # it keeps nothing
+            whole.add(
+                one.label, values, total.show("s"), a_value, a_value / ours,
+                median(run["end"] for run in runs),
+            )  # fmt: skip
+            totals.values[one.label] = a_value
+    report.tables += [each, whole]
+    report.notes.append("† all in memory until the run ends, and lost with the process.")
+    report.bars += [loops, totals]
 
 
 if __name__ == "__main__":

@@ -1,31 +1,39 @@
 """Processes that write to one file lose nothing and hardly wait for each other.
 
-    python benchmarks/concurrency.py [--quick]
+    python benchmarks/concurrency.py [--quick] [--no-peers]
 
 The same number of values (10 a row), written by 1, 2, 4 and 8 processes, each into a run of its own
 in one file, flushed every 500 rows and otherwise as the log sees fit, while one more process reads
 the file over and over. It checks that every value is there in the end and that nothing was raised.
+
+Of the peers, four processes begin at once, each a run of its own in one place, and one process does
+the same work alone. What a run lacks in the end is lost.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import median
+from typing import Any
 from uuid import UUID
 
-from measure import KEYS, Report, Table, as_rows, folder, noisy, run_script
+from contenders import Contender, Contenders, Failed
+from measure import KEYS, Bars, Report, Table, as_rows, folder, noisy, run_script
+from peers.peer import Data
 
 from traininglog import SQLiteLog, Store
 
 FLUSH_EVERY = 500
 
 
-def measure(quick: bool) -> Report:
+def measure(quick: bool, contenders: Contenders) -> Report:
     total, times = (4000, 1) if quick else (80_000, 3)
-    report = Report("Any number of processes write to one file: 0 values lost, 0 errors.", [])
+    report = Report("Any number of processes write to one file: 0 values lost, 0 errors.")
     table = Table(
         f"{total * len(KEYS):,} values in total, the middle one of {times}",
         ["writers", "values/s", "flush, ms: median", "p99", "longest", "longest row, ms",
@@ -48,7 +56,75 @@ def measure(quick: bool) -> Report:
         if bad:
             raise SystemExit(f"{writers} writers: {bad:.0f} values lost or errors")
     report.tables.append(table)
+    with folder() as place:
+        beside_the_field(100 if quick else 4000, min(times, 3), place, contenders, report)
     return report
+
+
+def beside_the_field(
+    size: int, times: int, place: Path, contenders: Contenders, report: Report
+) -> None:
+    """Let everyone write with one process and with four."""
+    data = Data.save(place / "data", noisy(size))
+
+    def rows(one: Contender) -> int:
+        return max(4, one.rows(size) // 4)
+
+    def speeds(one: Contender, inside: Path) -> Any:
+        return [_crowd(one, inside / str(writers), data, writers, rows(one)) for writers in (1, 4)]
+
+    found = contenders.each(speeds, place, times, lambda one: one.stored)
+    table = Table(
+        "beside the field, values/s in all, from the first beginning to the last end",
+        ["who", "values a writer", "1 writer", "4 writers", "x ours", "longest row, ms", "lost",
+         "errors"],
+    )  # fmt: skip
+    bars = Bars("four processes, one place", "µs a value")
+    ours = 0.0
+    for one, runs in found.items():
+        alone, crowd = (median(run[place]["speed"] for run in runs) for place in (0, 1))
+        ours = ours or crowd
+        table.add(
+            one.label, rows(one) * len(KEYS), alone, crowd, crowd / ours,
+            max(run[1]["longest"] for run in runs), sum(run[1]["lost"] for run in runs),
+            sum(run[1]["errors"] for run in runs),
+        )  # fmt: skip
+        bars.values[one.label] = 1e6 / crowd if crowd else math.nan
+    report.tables.append(table)
+    report.bars.append(bars)
+
+
+def _crowd(one: Contender, inside: Path, data: str, writers: int, rows: int) -> dict[str, float]:
+    """Let so many processes write a run each into one place; count what is missing."""
+    one.do("prepare", inside)
+    works = [
+        one.begin("write", inside, data=data, steps=rows, name=f"writer {number}", wait=True)
+        for number in range(writers)
+    ]
+    for work in works:
+        work.ready()
+    start = time.perf_counter()
+    for work in works:
+        work.go()
+    answers, errors = [], 0
+    for work in works:
+        try:
+            answers.append(work.answer())
+        except Failed:
+            errors += 1
+    taken = max((answer["total"] for answer in answers), default=time.perf_counter() - start)
+    lost = errors * rows * len(KEYS)
+    for answer in answers:
+        try:
+            one.do("read", inside, what="frame", run=answer["run"], data=data, steps=rows)
+        except Failed:
+            lost += rows * len(KEYS)
+    return {
+        "speed": (writers - errors) * rows * len(KEYS) / taken,
+        "longest": max((answer["row"]["longest"] / 1e6 for answer in answers), default=0.0),
+        "lost": lost,
+        "errors": errors,
+    }
 
 
 def _speed(run: dict[str, float]) -> float:

@@ -1,20 +1,25 @@
 """A lineage of 1,000 resumes reads as fast as one of 2, to within 3x.
 
-    python benchmarks/lineage.py [--quick]
+    python benchmarks/lineage.py [--quick] [--no-peers]
 
 The same 1,000 rows of 10 keys, written by 3 runs (2 resumes) or by 1,001 (1,000 resumes); once
 with every resume at the end of its parent, once with each a row back, so that runs overlap. Read
 are the last row, a row in the middle, one key as a Series, everything as a DataFrame, and the
 lineage. "opened" counts opening the log and reading its last row; the others find it open.
+
+No peer reads a resumed run as one curve. What their users do instead is done here with Parquet: a
+file for each run, read, cut at the resume points and concatenated.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from contenders import Contenders
 from measure import KEYS, Report, Table, as_rows, clock_beside, folder, noisy, number, run_script
 
 from traininglog import SQLiteLog, TrainingLog, TrainingLogBase
@@ -31,10 +36,10 @@ def write(log: TrainingLogBase, rows: list[dict[str, float]], resumes: int, back
             log[time].update(rows[time - 1])
 
 
-def measure(quick: bool) -> Report:
+def measure(quick: bool, _: Contenders) -> Report:
     size, deep, times = (100, 100, 3) if quick else (1000, 1000, 15)
     rows = as_rows(noisy(size))
-    report = Report(f"{deep:,} resumes read as fast as 2, to within 3x.", [])
+    report = Report(f"{deep:,} resumes read as fast as 2, to within 3x.")
     worst = {"row": 0.0, "frame": 0.0}
     with folder() as place:
         for store in ("memory", "SQLite"):
@@ -62,6 +67,8 @@ def measure(quick: bool) -> Report:
                 report.tables.append(table)
                 for log in logs.values():
                     log.close()
+    with folder() as place:
+        report.tables.append(by_hand(rows, deep, min(times, 3), place))
     report.figures = {f"worst ratio, {name}": ratio for name, ratio in worst.items()}
     report.notes.append(
         "µs: median (fastest-slowest). Worst ratios: "
@@ -69,6 +76,40 @@ def measure(quick: bool) -> Report:
         + "; to reach: 3."
     )
     return report
+
+
+def by_hand(rows: list[dict[str, float]], deep: int, times: int, place: Path) -> Table:
+    """Time what it takes without lineage: a Parquet file a run, cut and concatenated by pandas."""
+    import pandas as pd
+
+    whole = pd.DataFrame(rows, index=range(1, len(rows) + 1))
+    paths: dict[str, list[Path]] = {}
+    for resumes in (2, deep):
+        runs = resumes + 1
+        bounds = [len(rows) * part // runs for part in range(runs + 1)]
+        for part in range(runs):
+            path = place / f"{resumes}-{part}.parquet"
+            whole.iloc[max(0, bounds[part] - 1) : bounds[part + 1]].to_parquet(path)
+            paths.setdefault(str(resumes), []).append(path)
+
+    def read(files: list[Path]) -> pd.DataFrame:
+        parts = [pd.read_parquet(path) for path in files]
+        cut = [
+            part[part.index < later.index[0]]
+            for part, later in itertools.pairwise(parts)
+            if len(later)
+        ]
+        return pd.concat([*cut, parts[-1]])
+
+    if not read(paths[str(deep)]).equals(whole):
+        raise SystemExit("what was read is not what was written")
+    timed = clock_beside({n: functools.partial(read, files) for n, files in paths.items()}, times)
+    shallow, deeper = timed.values()
+    table = Table(
+        "Parquet, a file a run, each a row back", ["what", "2 resumes", f"{deep:,}", "ratio"]
+    )
+    table.add("frame", shallow.show("µs"), deeper.show("µs"), deeper.median / shallow.median)
+    return table
 
 
 def reads(size: int) -> dict[str, Callable[[TrainingLogBase], Any]]:

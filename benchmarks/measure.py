@@ -1,8 +1,8 @@
 """What the benchmarks share: the data, the clock, and how a figure is shown.
 
-A benchmark is a script with a function `measure(quick)` that returns a `Report`; `run_script` gives
-it its command line. Times drift from run to run and from machine to machine: compare figures
-of one table, which were measured together.
+A benchmark is a script with a function `measure(quick, contenders)` that returns a `Report`;
+`run_script` gives it its command line. Times drift from run to run and from machine to machine:
+compare figures of one table, which were measured together.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from contenders import Contenders
+from environments import PEERS
 
 KEYS = tuple(f"metric_{number}" for number in range(10))
 
@@ -64,17 +67,30 @@ class Table:
 
 
 @dataclass
+class Bars:
+    """Figures to draw beside each other: less is better, and ours come first."""
+
+    title: str
+    unit: str
+    values: dict[str, float] = field(default_factory=dict)  # by the name of who was measured
+
+
+@dataclass
 class Report:
     """What a benchmark has to say."""
 
     claim: str
-    tables: list[Table]
+    tables: list[Table] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)  # the few that are to be reached
+    bars: list[Bars] = field(default_factory=list)
+    peers: dict[str, str] = field(default_factory=dict)  # their versions, or why they are missing
 
 
 def number(value: Any) -> str:
-    """Return a number in three significant digits, or a whole one in full."""
+    """Return a number in three significant digits, a whole one in full, and a dash for none."""
+    if value is None:
+        return "-"
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
     return f"{value:,}"
@@ -160,17 +176,39 @@ def machine() -> dict[str, str]:
     } | versions
 
 
-def run_script(measure: Callable[[bool], Report], arguments: Sequence[str] | None = None) -> None:
-    """Measure as the command line says, and print it."""
-    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+def add_peer_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say who is measured beside us."""
     parser.add_argument("--quick", action="store_true", help="little data: only to see it work")
+    parser.add_argument(
+        "--no-peers",
+        action="store_true",
+        help="make no environments: only who needs nothing that is not here",
+    )
+    parser.add_argument("--peers", default="", metavar="NAMES", help=f"of: {', '.join(PEERS)}")
+
+
+def run_script(measure: Callable[[bool, Contenders], Report]) -> None:
+    """Measure as the command line says, and print it."""
+    parser = argparse.ArgumentParser(
+        description=sys.modules["__main__"].__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_peer_options(parser)
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
-    options = parser.parse_args(arguments)
-    report = measure(options.quick)
+    options = parser.parse_args()
+    named = tuple(filter(None, options.peers.split(",")))
+    if unknown := set(named) - set(PEERS):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
+    contenders = Contenders(named, plain=options.no_peers)
+    report = measure(options.quick, contenders)
+    report.peers = contenders.versions()
+    report.notes += contenders.failures
     if options.json:
         print(json.dumps(asdict(report)))
         return
     print("  ".join(f"{name} {value}" for name, value in machine().items()))
+    for name, version_or_reason in report.peers.items():
+        print(f"{name}: {version_or_reason}")
     print(f"\n{report.claim}")
     for table in report.tables:
         print(f"\n{table.title}")

@@ -1,9 +1,10 @@
 """Logging ten million values takes no more memory than logging a few: at most 120 MiB.
 
-    python benchmarks/memory.py [--quick]
+    python benchmarks/memory.py [--quick] [--no-peers]
 
 1,000,000 rows x 10 keys into one run, in a fresh process that has NumPy loaded; the memory is the
-peak of the process above what it had before the log was opened.
+peak of the process above what it had before the log was opened. The peers log less; what they
+started themselves is counted with them.
 """
 
 from __future__ import annotations
@@ -13,13 +14,19 @@ import random
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-from measure import KEYS, Report, Table, folder, fresh, peak_memory, run_script
+from contenders import Contender, Contenders
+from measure import KEYS, Report, Table, folder, fresh, noisy, peak_memory, run_script
+from peers.peer import Data
+
+#: Values for those who had to be installed: as many as a minute or so allows.
+PEERS_AT_MOST = 500_000
 
 
-def measure(quick: bool) -> Report:
+def measure(quick: bool, contenders: Contenders) -> Report:
     sizes = (1000, 10_000) if quick else (10_000, 100_000, 1_000_000)
-    report = Report("Ten million values are logged in at most 120 MiB.", [])
+    report = Report("Ten million values are logged in at most 120 MiB.")
     table = Table(f"Rows of {len(KEYS)} values, logged", ["values", "MiB more", "s", "ns a value"])
     for rows in sizes:
         with folder() as place:
@@ -28,7 +35,37 @@ def measure(quick: bool) -> Report:
         table.add(values, found["peak"] / 2**20, found["s"], found["s"] / values * 1e9)
         report.figures = {"MiB": found["peak"] / 2**20}
     report.tables.append(table)
+    with folder() as place:
+        report.tables.append(beside_the_field(sizes[-2], place, contenders))
     return report
+
+
+def beside_the_field(size: int, place: Path, contenders: Contenders) -> Table:
+    """Let everyone log a little and then ten times as much; see what that adds."""
+    data = Data.save(place / "data", noisy(1000))
+
+    def rows(one: Contender) -> int:
+        return one.rows(min(size, PEERS_AT_MOST // len(KEYS)) if one.installed else size)
+
+    def logged(one: Contender, inside: Path) -> Any:
+        peaks = []
+        for part, steps in enumerate((rows(one) // 10, rows(one))):
+            one.do("prepare", inside / str(part))
+            write = {"data": data, "steps": steps, "timed": False}
+            peaks.append(one.do("write", inside / str(part), **write)["peak"])
+        return peaks
+
+    table = Table(
+        "beside the field, helper processes included",
+        ["who", "values", "MiB more", "for a tenth of them", "growth, bytes a value"],
+    )
+    for one, ((few, many),) in contenders.each(logged, place, only=lambda one: one.main).items():
+        added = (rows(one) - rows(one) // 10) * len(KEYS)
+        table.add(
+            one.label, rows(one) * len(KEYS), many / 2**20, few / 2**20,
+            max(0.0, (many - few) / added),
+        )  # fmt: skip
+    return table
 
 
 def child(place: Path, rows: int) -> None:

@@ -16,6 +16,7 @@ from statistics import mean, median, quantiles
 from time import perf_counter_ns
 from typing import Any
 
+from contenders import Contenders
 from measure import KEYS, Report, Table, as_rows, folder, noisy, run_script
 
 from traininglog import SQLiteLog, TrainingLog
@@ -83,7 +84,7 @@ def data(size: int) -> dict[str, list[Row]]:
     }
 
 
-def measure(quick: bool) -> Report:
+def measure(quick: bool, _: Contenders) -> Report:
     rows = data(500 if quick else 20_000)
     times = 2 if quick else 5
     floats = rows["ten floats"]

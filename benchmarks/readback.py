@@ -1,10 +1,11 @@
 """A million values are a DataFrame in 40 ms, faster than `pandas.read_parquet` of the same frame.
 
-    python benchmarks/readback.py [--quick]
+    python benchmarks/readback.py [--quick] [--no-peers]
 
-One run of 100,000 rows x 10 keys of noisy float64, closed; read in a fresh process each time,
-pandas imported beforehand, opening the file included. Beside it CSV and Parquet (written by pandas
-with its defaults) of the same frame.
+One run of noisy float64, closed; 100,000 rows x 10 keys, and 1,000 x 1,000. It is read in a fresh
+process each time, pandas imported beforehand, opening the file included: everything as a wide
+DataFrame, one key, and one row. Everyone's values are compared with what was written, outside of
+the time. Who would take minutes has fewer values; "ns a value" is what compares.
 """
 
 from __future__ import annotations
@@ -14,86 +15,159 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
+from contenders import Contender, Contenders, Failed
 from measure import (
     KEYS,
+    Bars,
     Report,
     Table,
     Timing,
-    as_rows,
     folder,
     fresh,
     noisy,
     peak_memory,
     run_script,
 )
+from peers.peer import Data
 
 from traininglog import SQLiteLog, Store
 
+#: These are read more often than three times.
+QUICK = ("traininglog", "csv", "parquet")
 
-def measure(quick: bool) -> Report:
-    size, times = (1000, 2) if quick else (100_000, 7)
-    columns = noisy(size)
-    report = Report("A million values become a DataFrame in 40 ms, faster than from Parquet.", [])
+#: In the second shape, the peers that are slow to write have no more values than that.
+WIDE_AT_MOST = 200_000
+
+
+def measure(quick: bool, contenders: Contenders) -> Report:
+    report = Report("A million values become a DataFrame in 40 ms, faster than from Parquet.")
+    times = 1 if quick else 7
+    rows, wide = (1000, (50, 100)) if quick else (100_000, (1000, 1000))
+    many = tuple(f"metric_{number}" for number in range(wide[1]))
     with folder() as place:
-        start = time.perf_counter()
-        with SQLiteLog(place / "run.db") as log:
-            for step, row in enumerate(as_rows(columns), 1):
-                log[step].update(row)
-        written = time.perf_counter() - start
-        with Store(place / "run.db", readonly=True) as store:
-            frame = store.log(store.latest(), readonly=True).to_dataframe()
-        if frame.to_dict("list") != columns:
-            raise SystemExit("what was read is not what was written")
-        frame.to_csv(place / "run.csv")
-        frame.to_parquet(place / "run.parquet")
-        found: dict[str, list[dict[str, Any]]] = {what: [] for what in WAYS}
-        for _ in range(times):  # in turns: the machine's moods hit all alike
-            for what in WAYS:
-                found[what].append(fresh(__file__, "--child", what, place))
-    shape = f"{size:,} x {len(KEYS)}"
-    table = Table(f"{shape} values, read in a fresh process", ["what", "ms", "peak MiB more"])
-    timings = {}
-    for what, runs in found.items():
-        timings[what] = Timing([run["seconds"] for run in runs])
-        table.add(what, timings[what].show("ms"), max(run["peak"] for run in runs) / 2**20)
-    report.tables.append(table)
-    ours, parquet = timings["SQLiteLog, frame"].median, timings["Parquet, frame"].median
-    report.figures = {"frame, ms": ours * 1e3, "times Parquet": ours / parquet}
-    report.notes.append(
-        f"To write and close the run took {written:.2f} s. Importing pandas takes "
-        f"{Timing([run['pandas'] for runs in found.values() for run in runs]).show('ms')} ms more."
-    )
+        compare(rows, KEYS, times, place, contenders, report)
+        report.tables.append(other_ways(rows, times, place, report))
+    with folder() as place:
+        compare(wide[0], many, times, place, contenders, report)
     return report
 
 
+def compare(
+    rows: int,
+    keys: tuple[str, ...],
+    times: int,
+    place: Path,
+    contenders: Contenders,
+    report: Report,
+) -> None:
+    """Write a run with everyone, read it with everyone in turns, and add the table."""
+    data = Data.save(place / "data", noisy(rows, keys))
+    sizes = {one: size_for(one, rows, keys) for one in contenders if one.peer != "defaultdict"}
+    runs: dict[Contender, str] = {}
+    for one, steps in sizes.items():
+        try:
+            one.do("prepare", place / one.label)
+            runs[one] = one.do("write", place / one.label, data=data, steps=steps)["run"]
+        except Failed as error:
+            contenders.failures.append(f"{one.label} failed to write: {error}")
+    found: dict[Contender, dict[str, list[Any]]] = {one: {} for one in runs}
+    for number in range(times):  # in turns: the machine's moods hit all alike
+        for one, run in list(runs.items()):
+            if number >= 3 and one.peer not in QUICK:
+                continue
+            try:
+                for what in ("frame", "series", "row"):
+                    arguments = {"what": what, "run": run, "data": data, "steps": sizes[one]}
+                    answer = one.do("read", place / one.label, **arguments)
+                    found[one].setdefault(what, []).append(answer)
+            except Failed as error:
+                contenders.failures.append(f"{one.label} failed to read: {error}")
+                found.pop(one)
+                runs.pop(one)
+    table = Table(
+        f"{rows:,} x {len(keys):,} values, read in a fresh process, ms",
+        ["who", "values", "frame", "ns a value", "x ours", "MiB more", "one key", "one row"],
+    )
+    bars = Bars(f"{rows:,} x {len(keys):,} into a DataFrame", "ns a value")
+    ours = 0.0
+    for one, reads in found.items():
+        timings = {what: Timing([answer["seconds"] for answer in reads[what]]) for what in reads}
+        values = sizes[one] * len(keys)
+        a_value = timings["frame"].median / values * 1e9
+        ours = ours or a_value
+        table.add(
+            one.label, values, timings["frame"].show("ms"), a_value, a_value / ours,
+            max(answer["peak"] for answer in reads["frame"]) / 2**20,
+            timings["series"].show("ms"), timings["row"].show("ms"),
+        )  # fmt: skip
+        bars.values[one.label] = a_value
+        if one.ours:
+            report.figures[f"frame of {rows:,} x {len(keys):,}, ms"] = timings["frame"].median * 1e3
+        else:
+            report.figures[f"{one.label} a value, x ours, {rows:,} x {len(keys):,}"] = (
+                a_value / ours
+            )
+    report.tables.append(table)
+    report.bars.append(bars)
+    for one in sizes:
+        if one.installed or not (one.ours or one.peer == "parquet"):
+            rmtree(place / one.label, ignore_errors=True)
+
+
+def size_for(one: Contender, rows: int, keys: tuple[str, ...]) -> int:
+    """Return how many rows a contender has."""
+    if one.installed and len(keys) > len(KEYS):
+        rows = min(rows, WIDE_AT_MOST // len(keys))
+    return one.rows(rows, len(keys))
+
+
+# -- other ways, of ours and of Parquet's ---------------------------------------------------------
+
+
+def other_ways(rows: int, times: int, place: Path, report: Report) -> Table:
+    """Read the run that is there in other ways."""
+    table = Table(
+        f"{rows:,} x {len(KEYS)} values, other ways to read them, each in a fresh process",
+        ["what", "ms", "MiB more"],
+    )
+    found: dict[str, list[dict[str, Any]]] = {
+        what: [] for what in WAYS if "Parquet" not in what or list(place.glob("Parquet/*.parquet"))
+    }
+    for _ in range(times):
+        for what, answers in found.items():
+            answers.append(fresh(__file__, "--child", what, place))
+    for what, answers in found.items():
+        timing = Timing([answer["seconds"] for answer in answers])
+        table.add(what, timing.show("ms"), max(answer["peak"] for answer in answers) / 2**20)
+        report.figures[f"{what}, ms"] = timing.median * 1e3
+    pandas = Timing([answer["pandas"] for answers in found.values() for answer in answers])
+    report.notes.append(f"Importing pandas takes {pandas.show('ms')} ms more.")
+    return table
+
+
 def _log(place: Path) -> SQLiteLog:
-    with Store(place / "run.db", readonly=True) as store:
+    with Store(place / "traininglog" / "runs.db", readonly=True) as store:
         return store.log(store.latest(), readonly=True)
 
 
-def _csv(place: Path, **options: Any) -> Any:
-    import pandas as pd
+def _arrow_of_parquet(place: Path) -> Any:
+    import pyarrow.parquet
 
-    return pd.read_csv(place / "run.csv", index_col="time", **options)
-
-
-def _parquet(place: Path, **options: Any) -> Any:
-    import pandas as pd
-
-    return pd.read_parquet(place / "run.parquet", **options)
+    return pyarrow.parquet.read_table(next(place.glob("Parquet/*.parquet")))
 
 
 WAYS: dict[str, Callable[[Path], Any]] = {
-    "SQLiteLog, frame": lambda place: _log(place).to_dataframe(),
-    "Parquet, frame": _parquet,
-    "CSV, frame": _csv,
-    "SQLiteLog, one key": lambda place: _log(place)[:][KEYS[3]],
-    "Parquet, one key": lambda place: _parquet(place, columns=[KEYS[3]]),
-    "CSV, one key": lambda place: _csv(place, usecols=["time", KEYS[3]]),
-    "SQLiteLog, one row": lambda place: dict(_log(place)[500]),
+    "SQLiteLog, to_dataframe(keys=two)": lambda place: _log(place).to_dataframe(list(KEYS[3:5])),
+    "SQLiteLog, to_dataframe(start=a, stop=a + 100)": lambda place: _log(place).to_dataframe(
+        start=500, stop=600
+    ),
     "SQLiteLog, last()": lambda place: _log(place).last(KEYS[3]),
+    "SQLiteLog, best()": lambda place: _log(place).best(KEYS[3]),
+    "SQLiteLog, to_arrow()": lambda place: _log(place).to_arrow(),  # type: ignore[attr-defined]
+    "Parquet, pyarrow.parquet.read_table": _arrow_of_parquet,
 }
 
 
@@ -103,7 +177,7 @@ def child(what: str, place: Path) -> None:
     import pandas  # noqa: F401
 
     imported = time.perf_counter() - start
-    if what.startswith("Parquet"):
+    if "arrow" in what:
         import pyarrow.parquet  # noqa: F401
     before = peak_memory()
     start = time.perf_counter()

@@ -1,9 +1,10 @@
 """A closed run takes at most 5 bytes a value of noisy float64, the whole file counted.
 
-    python benchmarks/size.py [--quick]
+    python benchmarks/size.py [--quick] [--no-peers]
 
 100,000 rows x 10 keys, beside CSV and Parquet (pandas' defaults, and zstd) of the same frame. The
-log counts with all the files that lie beside it after `close()`.
+log counts with all the files that lie beside it after `close()`; the peers with all the files that
+they leave. Who would take minutes has fewer values.
 
 How far values can be compressed depends on how many of their bits are noise, so there are two
 kinds: float64 with noise in all 52 bits, the worst case; and float32 taken as float, as
@@ -15,17 +16,23 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from typing import Any
 
-from measure import KEYS, Report, Table, as_rows, folder, noisy, run_script
+from contenders import Contender, Contenders
+from measure import KEYS, Bars, Report, Table, as_rows, folder, noisy, run_script
+from peers.peer import Data
 
 from traininglog import SQLiteLog
 
 BLOCK = 4096
 
+#: Rows for the peers that have to be installed: their bytes a value do not depend on it.
+PEERS_AT_MOST = 20_000
 
-def measure(quick: bool) -> Report:
+
+def measure(quick: bool, contenders: Contenders) -> Report:
     size = 1000 if quick else 100_000
-    report = Report("A closed log takes at most 5 bytes a value of noisy float64.", [])
+    report = Report("A closed log takes at most 5 bytes a value of noisy float64.")
     for kind, single in (("noise in all bits", False), ("float32 values", True)):
         columns = noisy(size, single=single)
         with folder() as place:
@@ -38,6 +45,8 @@ def measure(quick: bool) -> Report:
             table.add(name, taken / values, taken // 1024, taken / sizes["Parquet"])
         report.tables.append(table)
         report.figures[f"bytes a value, {kind}"] = sizes["SQLiteLog, closed"] / values
+    with folder() as place:
+        beside_the_field(noisy(size), place, contenders, report)
     return report
 
 
@@ -47,10 +56,10 @@ def written(columns: dict[str, list[float]], place: Path) -> dict[str, int]:
     for step, row in enumerate(as_rows(columns), 1):
         log[step].update(row)
     log.flush()
-    grown = sum(path.stat().st_size for path in place.iterdir())
+    grown = taken(place)
     frame = log.to_dataframe()
     log.close()
-    closed = sum(path.stat().st_size for path in place.iterdir())
+    closed = taken(place)
     frame.to_csv(place / "run.csv")
     frame.to_parquet(place / "run.parquet")
     frame.to_parquet(place / "zstd.parquet", compression="zstd")
@@ -73,6 +82,43 @@ def compressed(values: list[float]) -> int:
         block = np.array(values[start : start + BLOCK]).view(np.uint8).reshape(-1, 8)
         taken += len(zlib.compress(block.T.tobytes(), 6))
     return taken
+
+
+def taken(place: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+
+
+def beside_the_field(
+    columns: dict[str, list[float]], place: Path, contenders: Contenders, report: Report
+) -> None:
+    """Write the same run with everyone, and count the bytes."""
+    data = Data.save(place / "data", columns)
+    size = len(columns[KEYS[0]])
+
+    def rows(one: Contender) -> int:
+        return one.rows(min(size, PEERS_AT_MOST) if one.installed else size)
+
+    def write(one: Contender, inside: Path) -> Any:
+        one.do("prepare", inside)
+        before = taken(inside)
+        one.do("write", inside, data=data, steps=rows(one), timed=False)
+        return taken(inside), before
+
+    found = contenders.each(write, place, only=lambda one: one.stored or one.ours)
+    table = Table(
+        "noise in all bits, beside the field, all files of a finished run",
+        ["who", "values", "bytes a value", "x ours", "of them before the run, KiB"],
+    )
+    bars = Bars("on disk, after the run", "bytes a value")
+    ours = 0.0
+    for one, ((after, before),) in found.items():
+        a_value = after / (rows(one) * len(KEYS))
+        ours = ours or a_value
+        table.add(one.label, rows(one) * len(KEYS), a_value, a_value / ours, before // 1024)
+        bars.values[one.label] = a_value
+    report.tables.append(table)
+    report.bars.append(bars)
 
 
 if __name__ == "__main__":

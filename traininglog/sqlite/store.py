@@ -443,7 +443,10 @@ class Store:
     # -- looking after ----------------------------------------------------------------------
 
     def seal(
-        self, runs: Iterable[UUID | str] | None = None, *, progress: Progress | None = None
+        self,
+        runs: UUID | str | Iterable[UUID | str] | None = None,
+        *,
+        progress: Progress | None = None,
     ) -> Sealed:
         """Move the numbers of runs from rows to packed segments, and give the space back.
 
@@ -451,12 +454,13 @@ class Store:
         were written with ``seal=False``, or with an older version.
 
         Args:
-            runs: The runs, by UUID or prefix; by default all. Those that are being written are left
-                alone: their own logs seal them.
+            runs: A run or several, by UUID or prefix; by default all. Those that are being written
+                are left alone: their own logs seal them.
             progress: Told how many runs are done, and of how many.
 
         """
-        wanted = None if runs is None else {self.find(run).hex for run in runs}
+        asked = [runs] if isinstance(runs, (str, UUID)) else runs
+        wanted = None if asked is None else {self.find(run).hex for run in asked}
         with self._database.read() as connection:
             lines = [
                 line for line in listing.lines(connection) if wanted is None or line.uuid in wanted

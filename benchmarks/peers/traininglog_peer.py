@@ -1,0 +1,67 @@
+"""We ourselves, by the same measure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from peer import Peer, Row, main
+
+import traininglog
+from traininglog import SQLiteLog, Store
+
+
+class Ours(Peer):
+    """log[step][key] = value; to_dataframe()"""
+
+    options: ClassVar[dict[str, Any]] = {}
+
+    def prepare(self) -> None:
+        SQLiteLog(self.folder / "runs.db", **self.options).close()
+
+    def start(self, name: str) -> str:
+        self.training_log = SQLiteLog(self.folder / "runs.db", **self.options)
+        self.training_log.status["name"] = name
+        return self.training_log.h_uuid
+
+    def log(self, step: int, row: Row) -> None:
+        log = self.training_log
+        for key, value in row.items():
+            log[step][key] = value
+
+    def finish(self) -> None:
+        self.training_log.close()
+
+    def opened(self, run: str) -> SQLiteLog:
+        return SQLiteLog(self.folder / "runs.db", run, readonly=True)
+
+    def frame(self, run: str) -> Any:
+        return self.opened(run).to_dataframe()
+
+    def series(self, run: str, key: str) -> Iterable[float]:
+        values: Iterable[float] = self.opened(run)[:][key]
+        return values
+
+    def row(self, run: str, step: int) -> Mapping[str, float]:
+        return dict(self.opened(run)[step])
+
+    def store(self) -> Store:
+        return Store(self.folder / "runs.db", readonly=True)
+
+    def lasts(self) -> Any:
+        return self.store().runs("*").set_index("uuid").loc
+
+    def bests(self, key: str) -> Any:
+        return self.store().runs(best=key).set_index("uuid")[f"best.{key}"]
+
+    def long(self, key: str) -> Any:
+        return self.store().to_dataframe(keys=key)
+
+
+class Unsealed(Ours):
+    """the same with seal=False: rows for people who live in SQL"""
+
+    options: ClassVar[dict[str, Any]] = {"seal": False}
+
+
+main({"": Ours, "seal=False": Unsealed}, traininglog.__version__)
