@@ -43,7 +43,7 @@ from traininglog.errors import CorruptLog
 
 #: How many numbers a block holds at the most. Larger ones are little smaller for each number, and
 #: cost more to read one number of.
-BLOCK = 8192
+BLOCK = 16_384
 
 #: The codec that this module writes; see above.
 CODEC = 1

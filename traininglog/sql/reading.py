@@ -93,22 +93,32 @@ _STATUS = Prepared(
 )
 
 
+_LINK = (
+    runs.c.id, runs.c.uuid, runs.c.resumed_from, runs.c.resumed_at,
+    runs.c.first_time, runs.c.last_time, runs.c.deletions,
+    exists(literal(1)).where(sealed.c.run_id == runs.c.id).label("sealed"),
+)  # fmt: skip
+
+
 def _chain_query() -> Select[Any]:
-    columns = (
-        runs.c.id, runs.c.uuid, runs.c.resumed_from, runs.c.resumed_at,
-        runs.c.first_time, runs.c.last_time, runs.c.deletions,
-        exists(literal(1)).where(sealed.c.run_id == runs.c.id).label("sealed"),
-    )  # fmt: skip
-    start = select(*columns, literal_column("0").label("depth")).where(runs.c.id == bind("run_id"))
+    start = select(*_LINK, literal_column("0").label("depth")).where(runs.c.id == bind("run_id"))
     chain = start.cte("chain", recursive=True)
-    step = select(*columns, (chain.c.depth + 1).label("depth")).join(
+    step = select(*_LINK, (chain.c.depth + 1).label("depth")).join(
         chain, runs.c.uuid == chain.c.resumed_from
     )
     chain = chain.union_all(step.where(chain.c.depth < literal_column(str(_MAX_CHAIN))))
-    return select(chain).order_by(chain.c.depth)
+    return select(*(chain.c[column.name] for column in _LINK)).order_by(chain.c.depth)
 
 
+# Most runs have no parent: what is quick for them is worth a statement more for the others.
+_RUN = Prepared(select(*_LINK).where(runs.c.id == bind("run_id")))
 _CHAIN = Prepared(_chain_query())
+_ID = Prepared(select(runs.c.id).where(runs.c.uuid == bind("uuid")))
+
+
+def find_id(connection: Connection, uuid: str) -> int | None:
+    """Return the id of the run with this UUID in hex, or None."""
+    return next((number for (number,) in _ID.run(connection, uuid=uuid)), None)
 
 
 class Link(NamedTuple):
@@ -139,9 +149,10 @@ class Chain:
         self.cache = cache
         self._keys: dict[int, dict[int, str]] = {}
         self._order: list[str] | None = None
-        for number, uuid, parent, resumed_at, low, high, deletions, segmented, _ in _CHAIN.run(
-            connection, run_id=run_id
-        ):
+        rows = _RUN.run(connection, run_id=run_id)
+        if rows and rows[0][2] is not None:
+            rows = _CHAIN.run(connection, run_id=run_id)
+        for number, uuid, parent, resumed_at, low, high, deletions, segmented in rows:
             first, last = (MAX_TIME, -1) if low is None else (low, min(high, cut))
             link = Link(
                 number, uuid, parent, resumed_at, cut, first, last, deletions > 0, segmented > 0

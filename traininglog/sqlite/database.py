@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from sqlalchemy import Connection, create_engine, event, pool
+from sqlalchemy import URL, Connection, create_engine, event, pool
 from sqlalchemy.engine import Engine
 
 from traininglog.config import setting
@@ -110,7 +110,8 @@ class Database:
         self._uri = MEMORY if path is None else uri_of(path, readonly=readonly)
         # Two, as writers and readers wait for others in different ways; see `write`.
         self._engine = self._make_engine(failures.PATIENCE)
-        self._writers = self._engine if path is None else self._make_engine(0)
+        shared = path is None or readonly
+        self._writers = self._engine if shared else self._make_engine(0)
         self._writing = self._writers.execution_options(traininglog_begin="BEGIN IMMEDIATE")
         try:
             with busy(), translated(self.name):
@@ -306,7 +307,7 @@ class Database:
 
     def _make_engine(self, timeout: float) -> Engine:
         engine = create_engine(
-            "sqlite://",
+            URL.create("sqlite"),
             creator=lambda: self._connect(timeout),
             poolclass=pool.StaticPool if self.path is None else pool.QueuePool,
         )

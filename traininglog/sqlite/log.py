@@ -18,7 +18,7 @@ from traininglog.encoding import HIDDEN
 from traininglog.errors import InvalidKey, RunNotFound
 from traininglog.lineage import Ancestor, new_status, new_uuid
 from traininglog.rows import RowSlice, Status
-from traininglog.sql import reading, writing
+from traininglog.sql import reading
 from traininglog.sql.reading import Chain
 from traininglog.sql.segments import Cache
 from traininglog.sqlite.database import Database, when_idle
@@ -146,12 +146,12 @@ class SQLiteLog(TrainingLogBase):
 
     def _find(self, uuid: UUID) -> int:
         with self._database.read() as connection:
-            row = writing.find_run(connection, uuid.hex)
-        if row is None:
+            number = reading.find_id(connection, uuid.hex)
+        if number is None:
             raise RunNotFound(
                 f"{self._database.name} holds no run {uuid.hex}; `traininglog runs` lists its runs"
             )
-        return int(row.id)
+        return number
 
     # -- identity and lineage ---------------------------------------------------------------
 
@@ -261,9 +261,8 @@ class SQLiteLog(TrainingLogBase):
                     chain = Chain(connection, writer.run_id, cache=self._segments)
                 else:
                     parent, at = writer.parent
-                    row = writing.find_run(connection, parent.hex)
-                    number = -1 if row is None else row.id
-                    chain = Chain(connection, number, at, self._segments)
+                    number = reading.find_id(connection, parent.hex)
+                    chain = Chain(connection, number or -1, at, self._segments)
                 if not chain.links:
                     raise RunNotFound(f"run {self.h_uuid} was deleted from {self._database.name}")
                 self._chain, self._chain_token = chain, token
