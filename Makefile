@@ -3,11 +3,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test faults lint bench wheel clean
+.PHONY: help demo test torch faults lint bench wheel clean
 
 help:
 	@echo "make demo    train, be killed, resume, look: the whole story in half a minute"
 	@echo "make test    every test"
+	@echo "make torch   install PyTorch here, for the tests that need it"
 	@echo "make faults  kill processes, cut the power, flip bits, thousands of times"
 	@echo "make lint    style and types"
 	@echo "make bench   measure, with ten others beside us, and write benchmarks/RESULTS.md"
@@ -21,11 +22,18 @@ help:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 
+# No extra: for most, PyTorch is a download of gigabytes, and all but a few tests do without.
+.venv/installed-torch: .venv/installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	@touch $@
+
 demo: .venv/installed-demo
 	$(BIN)/traininglog demo
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest
+
+torch: .venv/installed-torch
 
 # The tests run a few dozen trials of these each time; here are very many, for hours.
 faults: .venv/installed-test

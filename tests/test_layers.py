@@ -21,14 +21,14 @@ LAYERS = [
     ["memory", "sql"],  # stores; they do not know each other
     ["sqlite"],
     ["opening"],  # the one place that knows every store
-    ["monitors"],  # instruments; they do not know each other, nor a store
+    ["monitors", "loop"],  # instruments; they do not know each other, nor a store
     ["testing", "demo"],
     ["cli"],
     ["__main__"],
 ]
 
 STORES = {"memory", "sql", "sqlite"}
-INSTRUMENTS = {"monitors"}
+INSTRUMENTS = {"monitors", "loop"}
 
 #: Imports that go up all the same, each with its reason.
 EXCEPTIONS: dict[tuple[str, str], str] = {}
@@ -46,11 +46,16 @@ FOREIGN = {
         "sqlite.sealing (in functions)",
         "demo",
         "testing",
+        *(
+            f"loop.{name} (in functions)"
+            for name in ("checkpoints", "metrics", "randomness", "statistics", "trees")
+        ),
     ],
+    "torch": [],  # who has a tensor has imported it
     "alembic": ["sqlite.migrations"],
     "sqlalchemy": ["sql", "sqlite"],
     "typer": ["cli", "demo"],
-    "rich": ["cli", "demo", "monitors.progress (in functions)"],
+    "rich": ["cli", "demo", "monitors.progress (in functions)", "loop.display (in functions)"],
     "matplotlib": ["cli", "demo", "monitors.pictures"],
     "IPython": ["monitors.progress (in functions)"],
     "tensorboardX": ["monitors.tensorboard (in functions)"],

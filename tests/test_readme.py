@@ -23,7 +23,7 @@ def blocks(language):
 
 
 def test_every_block_of_code_is_of_a_kind_tested_here():
-    assert {name for name, _ in BLOCKS} == {"sh", "python", "sql", "toml", "text"}
+    assert {name for name, _ in BLOCKS} == {"sh", "python", "py", "sql", "toml", "text"}
 
 
 def test_the_code_runs(tmp_path, monkeypatch):

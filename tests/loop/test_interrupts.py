@@ -1,0 +1,232 @@
+"""Signals end a training in good order; what was there before them is put back."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from traininglog import Store, TrainingLog
+from traininglog.loop import TrainLoop
+from traininglog.loop.checkpoints import find
+
+
+@pytest.fixture
+def loop(log):
+    return TrainLoop(log=log, max_epoch=3, print_func=lambda line: None)
+
+
+def train(loop, signals):
+    """Train; `signals` are functions to call at steps. Return the steps that were taken."""
+    taken = []
+    with loop:
+        for _ in loop.iter_epochs():
+            for step, _ in loop.iter_steps(range(4)):
+                taken.append(step)
+                signals.get(step, int)()
+    return taken
+
+
+def test_the_first_sigint_finishes_the_epoch(loop, log, interrupt):
+    assert train(loop, {2: interrupt}) == [1, 2, 3, 4]
+    assert loop.stop_reason == "SIGINT"
+    assert (log.status["stop_reason"], log.status["epochs_done"]) == ("SIGINT", 1)
+
+
+def test_the_second_finishes_the_step(loop, log, interrupt):
+    assert train(loop, {1: interrupt, 3: interrupt}) == [1, 2, 3]
+    assert (log.status["iterations_done"], log.status["epochs_done"]) == (3, 0)
+
+
+def test_the_third_is_a_keyboard_interrupt(loop, log, interrupt):
+    def twice():
+        interrupt()
+        interrupt()
+        raise AssertionError("not reached")
+
+    with pytest.raises(KeyboardInterrupt):
+        train(loop, {1: interrupt, 2: twice})
+    assert loop.step == 2
+    assert "KeyboardInterrupt" in log[2]["got_exception"]
+
+
+def test_sigterm_finishes_the_step_and_leaves_a_checkpoint_at_once(tmp_path, interrupt):
+    log, seen = TrainingLog(), []
+    with TrainLoop(log=log, max_epoch=3, checkpoint_dir=tmp_path, print_func=str) as loop:
+        for _ in loop.iter_epochs():
+            for step, _ in loop.iter_steps(range(4)):
+                if step == 2:
+                    interrupt(signal.SIGTERM)
+                    assert not list(tmp_path.iterdir())  # the step is not done yet
+            seen.append(find(tmp_path).facts["step"])  # already here, before all else
+    assert (loop.step, loop.stop_reason, seen) == (2, "SIGTERM", [2])
+    assert find(tmp_path).facts["ended"]["reason"] == "SIGTERM"
+
+
+def test_previous_handlers_are_called_and_put_back(loop, interrupt):
+    calls = []
+    previous = signal.signal(signal.SIGTERM, lambda *_: calls.append("TERM"))
+    try:
+        mine = signal.getsignal(signal.SIGTERM)
+        before = signal.getsignal(signal.SIGINT)
+        assert train(loop, {2: lambda: interrupt(signal.SIGTERM)}) == [1, 2]
+        assert calls == ["TERM"]
+        assert signal.getsignal(signal.SIGTERM) is mine
+        assert signal.getsignal(signal.SIGINT) is before
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def test_handlers_are_put_back_after_an_exception(loop):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    def fail():
+        raise OSError("in the body")
+
+    with pytest.raises(OSError, match="in the body"):
+        train(loop, {2: fail})
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_signal_that_was_ignored_stays_ignored(loop, interrupt):
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert len(train(loop, {2: interrupt})) == 12
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def test_a_handler_that_the_program_sets_meanwhile_is_left_alone(loop):
+    def mine(*_):
+        pass
+
+    previous = signal.getsignal(signal.SIGTERM)
+    try:
+        train(loop, {2: lambda: signal.signal(signal.SIGTERM, mine)})
+        assert signal.getsignal(signal.SIGTERM) is mine
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def test_they_are_left_alone_on_request(log, interrupt):
+    loop = TrainLoop(log=log, max_epoch=3, handle_signals=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(loop, {2: interrupt})
+    assert loop.step == 2
+
+
+def test_in_a_thread_nothing_is_installed(loop):
+    before, taken = signal.getsignal(signal.SIGINT), []
+
+    def look():
+        taken.append(signal.getsignal(signal.SIGINT) is before)
+
+    thread = threading.Thread(target=lambda: taken.extend(train(loop, {2: look})))
+    thread.start()
+    thread.join()
+    assert taken == [True, *range(1, 13)]
+
+
+def test_nested_loops_both_hear_of_it(open_log, interrupt):
+    outer, inner = open_log(), open_log()
+    with TrainLoop(log=outer, max_epoch=3, print_func=str) as loop:
+        for _ in loop.iter_epochs():
+            for _ in loop.iter_steps("ab"):
+                if loop.step == 1:
+                    nested = TrainLoop(log=inner, max_epoch=3, print_func=str)
+                    train(nested, {2: interrupt})
+    assert (nested.epoch, loop.epoch) == (1, 1)
+    assert (nested.stop_reason, loop.stop_reason) == ("SIGINT", "SIGINT")
+
+
+def test_what_a_signal_will_do_is_said_where_there_is_no_terminal(log, interrupt):
+    lines = []
+    train(TrainLoop(log=log, max_epoch=3, print_func=lines.append), {1: interrupt, 2: interrupt})
+    assert lines == [
+        "Interrupted: ends after this epoch; once more: after this step.",
+        "Interrupted: ends after this step; once more: at once.",
+    ]
+
+
+PROGRAM = """
+import sys, time
+from traininglog.loop import TrainLoop
+with TrainLoop(max_epoch=2, checkpoint_dir="c") as loop:
+    for epoch in loop.iter_epochs():
+        for step, _ in loop.iter_steps(range(10**6)):
+            loop.collect_metrics(loss=1.0)
+            if step == 3:
+                print("here", flush=True)
+            time.sleep(0.01)
+print(loop.stop_reason, loop.step)
+"""
+
+
+def test_a_process_that_is_asked_to_end_ends_well(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", PROGRAM],
+        cwd=tmp_path, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "here\n"
+    process.terminate()
+    printed, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    reason, step = printed.splitlines()[-1].split()
+    assert reason == "SIGTERM"
+    assert find(tmp_path / "c").facts["step"] == int(step)
+    with Store(tmp_path / "traininglog.db", readonly=True) as store:
+        assert list(store.runs()["state"]) == ["finished"]
+        with store.log(store.latest(), readonly=True) as log:
+            assert list(log) == list(range(1, int(step) + 1))
+            assert log.status["stop_reason"] == "SIGTERM"
+
+
+WORKERS = """
+import multiprocessing, os, signal, time
+from traininglog import TrainingLog
+from traininglog.loop import TrainLoop
+
+def work(pipe):
+    pipe.send("begun")
+    while True:
+        pipe.send(pipe.recv() + 1)
+
+fork = multiprocessing.get_context("fork")
+with TrainLoop(log=TrainingLog(), max_epoch=3, progress=False) as loop:
+    for epoch in loop.iter_epochs():
+        ours, theirs = fork.Pipe()
+        worker = fork.Process(target=work, args=(theirs,), daemon=True)
+        worker.start()
+        assert ours.recv() == "begun"
+        for step, x in loop.iter_steps(range(4)):
+            ours.send(x)
+            assert ours.recv() == x + 1
+            if step == 2:  # as Ctrl-C at a terminal, to all of the group
+                os.kill(worker.pid, signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)
+        worker.terminate()
+        worker.join(10)
+        assert worker.exitcode == -signal.SIGTERM, worker.exitcode
+print(loop.stop_reason, loop.step)
+"""
+
+
+def test_forked_workers_go_on_until_the_training_ends_them():
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", WORKERS],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "SIGINT 4"
+    assert done.stdout.count("Interrupted") == 1
+
+
+def test_a_log_of_its_own_knows_that_it_failed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OSError, match="no"), TrainLoop(max_epoch=1):
+        raise OSError("no")
+    with Store(tmp_path / "traininglog.db", readonly=True) as store:
+        assert list(store.runs()["state"]) == ["failed"]

@@ -1,0 +1,45 @@
+"""A training loop that counts, measures, prints, logs, keeps checkpoints, and can be resumed.
+
+>>> from traininglog import TrainingLog
+>>> from traininglog.loop import TrainLoop
+>>> log = TrainingLog()
+>>> with TrainLoop(log=log, max_epoch=2, progress=False) as loop:
+...     for epoch in loop.iter_epochs():
+...         for step, batch in loop.iter_steps([1.0, 3.0]):
+...             loop.collect_metrics(loss=batch / epoch)
+>>> log[4]["loss"], log[4]["epoch/loss"], log.status["epochs_done"]
+(1.5, 1.0, 2)
+
+It knows no framework: what it saves and puts back it finds out by what an object can do (see
+`traininglog.loop.objects`), and it writes to any `TrainingLogBase`.
+"""
+
+from traininglog.loop.durations import format_duration
+from traininglog.loop.errors import (
+    CheckpointNotFound,
+    CheckpointUnusable,
+    LoopMisuse,
+    NoBatches,
+    NotPlain,
+)
+from traininglog.loop.events import EventKeys, EventSource
+from traininglog.loop.loop import TrainLoop
+from traininglog.loop.metrics import MetricFormatter
+from traininglog.loop.objects import Holder
+from traininglog.loop.statistics import Statistics, StatisticsCollector
+
+__all__ = [
+    "CheckpointNotFound",
+    "CheckpointUnusable",
+    "EventKeys",
+    "EventSource",
+    "Holder",
+    "LoopMisuse",
+    "MetricFormatter",
+    "NoBatches",
+    "NotPlain",
+    "Statistics",
+    "StatisticsCollector",
+    "TrainLoop",
+    "format_duration",
+]

@@ -1,0 +1,93 @@
+"""The best value of the validation metric, and what the training looked like then."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Literal
+
+#: Names of which larger is better, where nobody says.
+_LARGER = re.compile(r"(.*[^A-Za-z0-9])?(acc|accuracy|auc|f1|precision|recall|reward)")
+
+
+def smaller_is_better(
+    name: str, stated: bool | None = None, mode: Literal["min", "max"] | None = None
+) -> bool:
+    """Return whether smaller values of a metric are better: as stated, else by its name.
+
+    Raises `ValueError` for a mode that does not exist, or if the two statements disagree.
+    """
+    if mode not in (None, "min", "max"):
+        raise ValueError(f"mode must be 'min' or 'max', not {mode!r}")
+    if mode is not None and stated is not None and stated != (mode == "min"):
+        raise ValueError(f"mode={mode!r} and valid_metric_smaller_is_better={stated} disagree")
+    if mode is not None:
+        return mode == "min"
+    return _LARGER.fullmatch(name) is None if stated is None else bool(stated)
+
+
+class Best:
+    """Watches the validation metric.
+
+    A value is better if it is beyond the best one by more than `min_delta`. NaN is never better
+    than anything, nor is it ever the best.
+
+    Args:
+        name: The metric.
+        smaller: Whether smaller is better.
+        min_delta: By how much a value must be better to count.
+        patience: After how many values in a row that were no better training should stop.
+
+    """
+
+    def __init__(
+        self, name: str, *, smaller: bool, min_delta: float = 0.0, patience: int | None = None
+    ) -> None:
+        if not min_delta >= 0:
+            raise ValueError(f"min_delta must not be negative, and is {min_delta}")
+        if patience is not None and (isinstance(patience, bool) or int(patience) < 1):
+            raise ValueError(f"patience is a number of validations, at least 1, not {patience!r}")
+        self.name = name
+        self.smaller = smaller
+        self.min_delta = min_delta
+        self.patience = patience
+        self.value: float | None = None
+        self.step = 0
+        self.moment: dict[str, Any] | None = None  #: what the training was like at the best value
+        self.waited = 0  #: values since the best one
+
+    def offer(self, value: float, step: int) -> bool:
+        """Take note of a value; return whether it is the best."""
+        better = not math.isnan(value) and (
+            self.value is None
+            or (
+                value < self.value - self.min_delta
+                if self.smaller
+                else value > self.value + self.min_delta
+            )
+        )
+        if better:
+            self.value, self.step, self.waited, self.moment = value, step, 0, None
+        else:
+            self.waited += 1
+        return better
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether training should stop."""
+        return self.patience is not None and self.waited >= self.patience
+
+    def get_state(self) -> dict[str, Any]:
+        """Return value and moment, together."""
+        return {
+            "name": self.name, "smaller": self.smaller, "value": self.value, "step": self.step,
+            "waited": self.waited, "moment": self.moment,
+        }  # fmt: skip
+
+    def set_state(self, state: dict[str, Any]) -> bool:
+        """Go on from what `get_state` returned; return False if that was of another metric."""
+        if (state["name"], state["smaller"]) != (self.name, self.smaller):
+            return False
+        self.value, self.step = state["value"], state["step"]
+        self.waited, self.moment = state["waited"], state["moment"]
+        return True

@@ -1,0 +1,279 @@
+"""A folder of checkpoints, each of them there whole or not at all.
+
+A checkpoint is a folder of its own: ``manifest.json``, which says all that is not an array, and one
+``.npz`` file for the arrays of each of its trees. It is written under another name, every file and
+the folder are synced, and then it is renamed: whatever a kill or a power cut leaves has no
+manifest under a checkpoint's name. The manifest has the size and the CRC of each part, so a part
+that was damaged since is noticed before anything is restored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from traininglog.errors import TrainingLogWarning
+from traininglog.loop.errors import CheckpointNotFound, CheckpointUnusable, NotPlain
+from traininglog.loop.trees import Serializer, from_json, to_json
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+#: The number of the checkpoint, which grows, and the step, which need not.
+_NAME = re.compile(r"checkpoint-(\d{6,})-step-(\d+)")
+_LEFTOVER = re.compile(r"\.(partial|removed)-.*")
+
+
+class Checkpoint(NamedTuple):
+    """What was read of a checkpoint."""
+
+    path: Path
+    facts: dict[str, Any]
+    trees: dict[str, Any]
+
+
+class CheckpointFolder:
+    """The checkpoints in a folder, the newest last.
+
+    Args:
+        path: The folder; made when the first checkpoint is written.
+        keep: How many checkpoints of one training to keep; None or 0 keeps all.
+        serializer: For what is not plain data.
+
+    """
+
+    def __init__(
+        self, path: str | Path, keep: int | None = None, serializer: Serializer | None = None
+    ) -> None:
+        self.path = Path(path).absolute()
+        self._keep = keep
+        self._serializer = serializer
+
+    def names(self) -> list[str]:
+        """Return the names of the checkpoints, in the order in which they were made."""
+        try:
+            found = [file.name for file in self.path.iterdir() if _NAME.fullmatch(file.name)]
+        except FileNotFoundError:
+            return []
+        return sorted(found, key=_number)
+
+    def write(
+        self, training: str, step: int, facts: Mapping[str, Any], trees: Mapping[str, Any]
+    ) -> Path:
+        """Write a checkpoint, and only then remove those that are too many.
+
+        Args:
+            training: What names the training; only its own checkpoints are ever removed.
+            step: The step after which it stands.
+            facts: Plain JSON.
+            trees: See `traininglog.loop.trees`.
+
+        Raises `NotPlain`, before anything was written, for what cannot be saved.
+        """
+        shapes, arrays = {}, {}
+        for name, tree in trees.items():
+            arrays[name] = found = list[Any]()
+            shapes[name] = to_json(tree, found, self._serializer, name)
+        self.path.mkdir(parents=True, exist_ok=True)
+        with _lock(self.path):
+            self._sweep()
+            names = self.names()
+            number = 1 + (_number(names[-1]) if names else 0)
+            target = self.path / f"checkpoint-{number:06}-step-{step}"
+            partial = self.path / f".partial-{number:06}"
+            partial.mkdir()
+            try:
+                parts = {
+                    name: _write_arrays(partial / f"part-{place}.npz", found)
+                    for place, (name, found) in enumerate(arrays.items())
+                    if found
+                }
+                manifest = {
+                    "format": FORMAT, "training": training, **facts, "parts": parts,
+                    "trees": shapes,
+                }  # fmt: skip
+                text = json.dumps(manifest, allow_nan=False)
+                _write_file(partial / MANIFEST, text.encode())
+                _sync_folder(partial)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+            partial.rename(target)
+            _sync_folder(self.path)
+            self._prune(training)
+        return target
+
+    def newest(self) -> Checkpoint | None:
+        """Read the newest checkpoint that is undamaged; None if there is no checkpoint at all.
+
+        One that is damaged is passed over with a warning. Raises `CheckpointUnusable` if all are:
+        to begin from the start would be no resuming.
+        """
+        names = self.names()
+        for name in reversed(names):
+            try:
+                return self.read(self.path / name)
+            except _Damaged as error:
+                warnings.warn(f"{error}; the one before it is taken", TrainingLogWarning, 4)
+            except FileNotFoundError:  # pruned by another process in this moment
+                continue
+        if names:
+            raise CheckpointUnusable(
+                f"none of the {len(names)} checkpoints in {self.path} can be read: name a folder "
+                "that is empty to begin anew, or pass restore_checkpoint=False"
+            )
+        return None
+
+    def read(self, path: Path) -> Checkpoint:
+        """Read one checkpoint, after looking whether it is undamaged."""
+        facts = _read_manifest(path)
+        trees = {
+            name: from_json(shape, _read_arrays(path, facts["parts"].get(name)), self._serializer)
+            for name, shape in facts.pop("trees").items()
+        }
+        return Checkpoint(path, facts, trees)
+
+    def _prune(self, training: str) -> None:
+        if not self._keep:
+            return
+        own = []
+        for name in self.names():
+            with contextlib.suppress(CheckpointUnusable, FileNotFoundError):
+                if _manifest(self.path / name)["training"] == training:
+                    own.append(name)
+        for name in own[: -self._keep]:
+            # Out of the way in one step: a folder half removed must not look like a checkpoint.
+            (self.path / name).rename(self.path / f".removed-{name}")
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what writers left that were killed: nobody else writes while we hold the lock."""
+        for file in list(self.path.iterdir()):
+            if _LEFTOVER.fullmatch(file.name):
+                shutil.rmtree(file, ignore_errors=True)
+
+
+def find(place: str | Path, serializer: Serializer | None = None) -> Checkpoint:
+    """Read the checkpoint at a place, or the newest in that folder.
+
+    Raises `CheckpointNotFound`.
+    """
+    path = Path(place).absolute()
+    if (path / MANIFEST).is_file():
+        return CheckpointFolder(path.parent, serializer=serializer).read(path)
+    newest = CheckpointFolder(path, serializer=serializer).newest()
+    if newest is None:
+        raise CheckpointNotFound(f"there is no checkpoint at {path}")
+    return newest
+
+
+class _Damaged(CheckpointUnusable):
+    """What was read is not what was written."""
+
+
+def _number(name: str) -> int:
+    match = _NAME.fullmatch(name)
+    return int(match[1]) if match else 0
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_bytes())
+        known = manifest["format"] <= FORMAT
+        _ = manifest["training"], manifest["parts"], manifest["trees"]
+    except FileNotFoundError:
+        if path.is_dir():
+            raise _Damaged(f"the checkpoint {path} has lost its manifest") from None
+        raise
+    except (ValueError, KeyError, TypeError) as error:
+        raise _Damaged(f"the manifest of the checkpoint {path} is damaged: {error}") from None
+    if not known:
+        raise CheckpointUnusable(
+            f"the checkpoint {path} has format {manifest['format']}, this version of traininglog "
+            f"reads {FORMAT}: upgrade traininglog"
+        )
+    return manifest
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    manifest = _manifest(path)
+    for part in manifest["parts"].values():
+        try:
+            content = (path / part["file"]).read_bytes()
+        except FileNotFoundError:
+            raise _Damaged(f"the checkpoint {path} has lost its {part['file']}") from None
+        if len(content) != part["bytes"] or zlib.crc32(content) != part["crc32"]:
+            raise _Damaged(f"{part['file']} of the checkpoint {path} is damaged")
+    return manifest
+
+
+def _read_arrays(path: Path, part: dict[str, Any] | None) -> list[Any]:
+    if part is None:
+        return []
+    import numpy
+
+    with numpy.load(path / part["file"], allow_pickle=False) as file:
+        return [file[f"array-{place}"] for place in range(part["arrays"])]
+
+
+def _write_arrays(path: Path, arrays: list[Any]) -> dict[str, Any]:
+    """Write arrays to a file and sync it; return what the manifest says of it."""
+    import numpy
+
+    named = {f"array-{place}": array for place, array in enumerate(arrays)}
+    with path.open("wb") as file:
+        try:
+            numpy.savez(file, allow_pickle=False, **named)
+        except ValueError as error:
+            raise NotPlain(f"an array cannot be saved: {error}") from error
+        _sync(file)
+    crc, size = 0, 0
+    with path.open("rb") as file:  # zipfile goes back to patch headers: no checksum on the way
+        while chunk := file.read(2**20):
+            crc, size = zlib.crc32(chunk, crc), size + len(chunk)
+    return {"file": path.name, "arrays": len(arrays), "bytes": size, "crc32": crc}
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        _sync(file)
+
+
+def _sync(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    if os.name != "posix":  # a folder cannot be opened there
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold the folder against other writers; the kernel lets go of it when a process dies."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: one process writes checkpoints there
+        yield
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,35 @@
+"""What can go wrong with a train loop, by name."""
+
+from __future__ import annotations
+
+from traininglog.errors import TrainingLogError
+
+
+class LoopMisuse(TrainingLogError, RuntimeError):
+    """A loop was asked for something out of turn: a metric outside an epoch, a loop in itself."""
+
+    code = "loop-misuse"
+
+
+class NoBatches(TrainingLogError, ValueError):
+    """The data had nothing to give, or an epoch took no step: training would go on for ever."""
+
+    code = "no-batches"
+
+
+class CheckpointNotFound(TrainingLogError, FileNotFoundError):
+    """There is no checkpoint at the place that was named."""
+
+    code = "checkpoint-not-found"
+
+
+class CheckpointUnusable(TrainingLogError, ValueError):
+    """A checkpoint that is damaged, or does not fit the program that restores it."""
+
+    code = "checkpoint-unusable"
+
+
+class NotPlain(TrainingLogError, TypeError):
+    """An object whose state cannot be saved as JSON and arrays, or cannot be put back."""
+
+    code = "not-plain"

@@ -1,0 +1,550 @@
+"""`TrainLoop`: epochs and steps, and everything that has to happen around them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar, overload
+
+from traininglog.base import TrainingLogBase
+from traininglog.loop import overview
+from traininglog.loop.best import Best, smaller_is_better
+from traininglog.loop.errors import LoopMisuse
+from traininglog.loop.events import EventKeys, EventSource
+from traininglog.loop.interrupts import Interrupts
+from traininglog.loop.keeping import Keeper
+from traininglog.loop.metrics import TIME_METRIC, MetricFormatter, is_time, number
+from traininglog.loop.progress import Progress
+from traininglog.loop.recording import Recorder
+from traininglog.loop.reporting import Reporter
+from traininglog.loop.schedule import Schedule
+from traininglog.loop.session import Session
+from traininglog.loop.standing import Standing
+from traininglog.loop.statistics import StatisticsCollector
+from traininglog.loop.summaries import Summaries
+
+Batch = TypeVar("Batch")
+
+_METRICS = EventKeys.METRICS_COLLECTED  # an attribute of an Enum takes time to find
+
+
+class TrainLoop:
+    """A training loop that counts, measures, prints, logs, keeps checkpoints, and can be resumed.
+
+    ::
+
+        with TrainLoop(params, log=log, max_epoch=10, checkpoint_dir="checkpoints",
+                       checkpoint_epoch_freq=1, checkpoint_save_objects={"optimizer": optimizer},
+                       early_stopping=True) as loop:
+            loop.print_training_summary()
+            for epoch in loop.iter_epochs():
+                for step, (x, y) in loop.iter_steps(batches):
+                    loop.collect_metrics(loss=train(x, y))
+                with loop.timeit("valid_time"):
+                    loop.collect_metrics(valid_loss=validate())
+                loop.print_logs()
+
+    Everything goes into the log: a metric into the row of its step; at the last step of an epoch
+    its number as ``epoch`` and the statistics of its metrics as ``epoch/loss``, ``epoch/loss_std``
+    (and ``epoch/loss_nan``, the number of NaN, if there were any). Times are metrics, too:
+    ``epoch_time``, what `timeit` measures, and ``step_time``, which goes into the statistics only.
+    ``iterations_done``, ``epochs_done``, ``_epoch_ends``, ``best``, ``stop_reason`` and
+    ``params_source`` go into its status. An epoch that ends before its data does, by `max_step`, a
+    signal or `request_stop`, is not counted as done; left by ``break``, it is.
+
+    Started again with the same `checkpoint_dir` it goes on from the last checkpoint: parameters,
+    objects, random states, the position in the data, metrics that are being summed up, and the log,
+    which is resumed at that step. What an epoch's body does outside of its steps is done again
+    where the epoch was interrupted.
+
+    Args:
+        params: What is trained: an object with ``state_dict`` and ``load_state_dict`` (or
+            ``get_state`` and ``set_state``), arrays or a list or dict of them, a ``(getter,
+            setter)`` pair, or a `Holder`.
+        log: Where everything is written; by default ``open_log()``, closed with the loop. A log
+            that has iterations already is continued: epochs and steps count on from there.
+        max_epoch: The last epoch; None: no limit.
+        max_step: The last step, counted over all epochs; None: no limit. With both limits the
+            training ends at the first that is reached.
+        var_groups: Beginnings of parameter names, to group them by in the training summary.
+        show_eta: Whether lines tell the time left.
+        print_func: Prints a line.
+        metric_formatter: How metrics are printed.
+        checkpoint_dir: The folder of the checkpoints. One is written at the end of the training,
+            at its end by a signal, by `make_checkpoint`, and every `checkpoint_epoch_freq` epochs.
+        checkpoint_epoch_freq: How many epochs lie between two checkpoints.
+        checkpoint_max_to_keep: How many checkpoints to keep, over all restarts; None or 0: all.
+        checkpoint_save_objects: What to save beside the parameters, by name.
+        restore_checkpoint: Whether to go on from the newest checkpoint; or the path of one.
+        resume_from: ``"last"`` or ``"best"``: from which of the two moments in the checkpoint to go
+            on, all of it. It also takes up again a training that was stopped, by early stopping or
+            `request_stop`, which otherwise stays stopped.
+        serializer: ``(dump, load)``, to bytes and back, for what is not plain data.
+        summary_writer: Anything with ``add_scalar(tag, value, step)``; it is not closed.
+        summary_metric_prefix: Stands before metric names in tags.
+        summary_skip_pattern: Metrics whose whole name matches do not go to the writer; by default
+            times.
+        summary_commit_freqs: By metric, n: only each n-th value goes to the writer.
+        valid_metric_name: The metric that tells how good the parameters are.
+        valid_metric_smaller_is_better: Or say ``mode="min"`` or ``"max"``; by default told by the
+            name: accuracy, auc, f1, precision, recall and reward (``valid_acc``) grow.
+        early_stopping: Whether to put the parameters of the best value back in the end, whatever
+            ended the training. Only `params` are put back; all else stays as it is.
+        patience: Stop after so many values in a row that were no better.
+        min_delta: By how much a value must be better to count.
+        mode: See `valid_metric_smaller_is_better`.
+        handle_signals: Whether SIGINT and SIGTERM end the training in good order: the first SIGINT
+            after the epoch, the second after the step, the third at once; SIGTERM after the step,
+            with a checkpoint. Only ever in the main thread.
+        progress: None: a live bar if stderr is a terminal. True: a bar, or elsewhere a line every
+            ten seconds. False: nothing.
+
+    A loop is used once, and not within itself; several loops may be nested, each with a log of its
+    own. What is asked out of turn raises `LoopMisuse`.
+    """
+
+    def __init__(
+        self,
+        params: Any = None,
+        *,
+        log: TrainingLogBase | None = None,
+        max_epoch: Any = None,
+        max_step: Any = None,
+        var_groups: Iterable[str] = (),
+        show_eta: bool = True,
+        print_func: Callable[[str], object] = print,
+        metric_formatter: MetricFormatter | None = None,
+        checkpoint_dir: str | Path | None = None,
+        checkpoint_epoch_freq: int | None = None,
+        checkpoint_max_to_keep: int | None = None,
+        checkpoint_save_objects: Mapping[str, Any] | None = None,
+        restore_checkpoint: bool | str | Path = True,
+        resume_from: Literal["last", "best"] | None = None,
+        serializer: tuple[Callable[[Any], bytes], Callable[[bytes], Any]] | None = None,
+        summary_writer: Any = None,
+        summary_metric_prefix: str = "metrics/",
+        summary_skip_pattern: str | re.Pattern[str] | None = TIME_METRIC,
+        summary_commit_freqs: Mapping[str, int] | None = None,
+        valid_metric_name: str = "valid_loss",
+        valid_metric_smaller_is_better: bool | None = None,
+        early_stopping: bool = False,
+        patience: int | None = None,
+        min_delta: float = 0.0,
+        mode: Literal["min", "max"] | None = None,
+        handle_signals: bool = True,
+        progress: bool | None = None,
+    ) -> None:
+        if log is not None and not isinstance(log, TrainingLogBase):
+            raise TypeError(
+                f"log is a TrainingLogBase, not a {type(log).__name__}: use open_log(...)"
+            )
+        if checkpoint_epoch_freq is not None and checkpoint_epoch_freq < 1:
+            raise ValueError(
+                f"checkpoint_epoch_freq must be at least 1, not {checkpoint_epoch_freq}"
+            )
+        if checkpoint_dir is None and checkpoint_epoch_freq is not None:
+            raise ValueError("checkpoint_epoch_freq needs a checkpoint_dir")
+        if resume_from not in (None, "last", "best"):
+            raise ValueError(f"resume_from must be 'last' or 'best', not {resume_from!r}")
+        self._keeper = Keeper(
+            params, checkpoint_save_objects, checkpoint_dir, checkpoint_max_to_keep, serializer
+        )
+        if early_stopping and self._keeper.params is None:
+            raise ValueError("early_stopping puts parameters back: pass params")
+        self._best = Best(
+            valid_metric_name,
+            smaller=smaller_is_better(valid_metric_name, valid_metric_smaller_is_better, mode),
+            min_delta=min_delta,
+            patience=patience,
+        )
+        self._new_best = False
+        self._early_stopping = early_stopping
+        self._groups = tuple(var_groups)
+        self._wants_progress = progress
+        self._handle_signals = handle_signals
+        self._state: Literal["new", "open", "closed"] = "new"
+        self._summaries = (
+            None
+            if summary_writer is None
+            else Summaries(
+                summary_writer, summary_metric_prefix, summary_skip_pattern, summary_commit_freqs
+            )
+        )
+        self._events = EventSource(EventKeys)
+        self._interrupts = Interrupts()
+        self._standing = Standing(max_epoch, max_step)
+        self._progress = Progress(self._standing)
+        self._recorder = Recorder(self._standing, self._events, self, self._summaries)
+        self._reporter = Reporter(
+            self._standing, self._progress, print_func, metric_formatter or MetricFormatter(),
+            show_eta=show_eta,
+        )  # fmt: skip
+        self._schedule = Schedule(
+            self._standing, self._recorder, self._reporter, self._progress, self._keeper,
+            self._best, self._interrupts, self._events, self,
+            freq=checkpoint_epoch_freq, restores_best=early_stopping,
+        )  # fmt: skip
+        self._session = Session(
+            log, self._standing, self._recorder, self._reporter, self._keeper, self._best,
+            self._schedule, restore_from=restore_checkpoint, resume_from=resume_from,
+            early_stopping=early_stopping,
+        )  # fmt: skip
+
+    # -- what can be asked ------------------------------------------------------------------
+
+    @property
+    def log(self) -> TrainingLogBase:
+        """The log that the loop writes."""
+        if self._state == "new":
+            raise LoopMisuse("the loop has no log before it is entered: use it in a with statement")
+        return self._recorder.log
+
+    @property
+    def params(self) -> Any:
+        """What is trained."""
+        return self._keeper.params
+
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch, from 1 on; 0 before the first."""
+        return self._standing.epoch
+
+    @property
+    def step(self) -> int:
+        """The number of the step over all epochs, from 1 on; 0 before the first."""
+        return self._standing.step
+
+    @property
+    def step_data(self) -> Any:
+        """The batch of the step that is open, else None."""
+        return self._standing.data
+
+    @property
+    def max_epoch(self) -> int | None:
+        """The last epoch, or None. May be set at any time."""
+        return self._standing.max_epoch
+
+    @max_epoch.setter
+    def max_epoch(self, value: Any) -> None:
+        self._standing.max_epoch = value
+
+    @property
+    def max_step(self) -> int | None:
+        """The last step over all epochs, or None. May be set at any time."""
+        return self._standing.max_step
+
+    @max_step.setter
+    def max_step(self, value: Any) -> None:
+        self._standing.max_step = value
+
+    @property
+    def within_epoch(self) -> bool:
+        """Whether an epoch is open."""
+        return self._standing.within_epoch
+
+    @property
+    def within_step(self) -> bool:
+        """Whether a step is open."""
+        return self._standing.within_step
+
+    @property
+    def events(self) -> EventSource:
+        """Where to ask to be told; see `EventKeys`."""
+        return self._events
+
+    @property
+    def summary_writer(self) -> Any:
+        """The summary writer, or None."""
+        return None if self._summaries is None else self._summaries.writer
+
+    @property
+    def use_early_stopping(self) -> bool:
+        """Whether the parameters of the best value are put back in the end."""
+        return self._early_stopping
+
+    @property
+    def valid_metric_name(self) -> str:
+        """The metric that tells how good the parameters are."""
+        return self._best.name
+
+    @property
+    def valid_metric_smaller_is_better(self) -> bool:
+        """Whether a smaller value of it is better."""
+        return self._best.smaller
+
+    @property
+    def best_valid_metric(self) -> float | None:
+        """The best value of the validation metric so far, or None."""
+        return self._best.value
+
+    @property
+    def params_source(self) -> Literal["last", "best"]:
+        """Of which step the parameters are: the last one, or that of the best value."""
+        return self._session.params_source
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the training ended.
+
+        ``"max_epoch"``, ``"max_step"``, ``"early stopping"``, ``"SIGINT"``, ``"SIGTERM"``,
+        ``"break"``, ``"exception"``, or what `request_stop` was told; None while it goes on.
+        """
+        return self._schedule.reason
+
+    def get_progress(self) -> float | None:
+        """Return the progress from 0 to 1, or None where no end is in sight."""
+        return self._progress.fraction()
+
+    def get_eta(self) -> float | None:
+        """Return the estimated seconds left, or None where they cannot be told."""
+        return self._progress.left()
+
+    def _require(self, what: str, *, epoch: bool = True) -> None:
+        if self._state != "open":
+            raise LoopMisuse(f"{what} needs an open loop: use it in a with statement")
+        if epoch and not self._standing.within_epoch:
+            raise LoopMisuse(f"{what} needs an open epoch: for epoch in loop.iter_epochs()")
+
+    # -- entering and leaving ---------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        if self._state != "new":
+            raise LoopMisuse("a loop can be entered once: make a new one")
+        self._session.enter()
+        self._state = "open"
+        try:
+            if self._handle_signals:
+                self._interrupts.listen()
+            self._progress.begin()
+            self._reporter.open(wanted=self._wants_progress)
+            self._events.fire(EventKeys.ENTER_LOOP, self)
+        except BaseException as error:
+            self._release(error)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._reporter.close()
+        ends: list[Callable[[], None]] = [
+            self._schedule.close_iterators,
+            self._session.finish if error is None else partial(self._session.fail, error),
+            self._session.put_best_back,
+            partial(self._events.reverse_fire, EventKeys.EXIT_LOOP, self),
+        ]
+        failures: list[Exception] = []
+        try:
+            for end in ends:
+                try:
+                    end()
+                except Exception as failure:  # noqa: BLE001 - the others are due all the same
+                    failures.append(failure)
+        finally:
+            self._release(error or (failures[0] if failures else None))
+        if error is None and failures:
+            raise failures[0]
+        for lesser in [*self._schedule.postponed, *failures]:
+            if error is not None:
+                error.add_note(f"While the loop was being left: {lesser!r}")
+
+    def _release(self, error: BaseException | None) -> None:
+        """Let go of the terminal, of signals and of the log, whatever happened."""
+        self._state = "closed"
+        self._reporter.close()
+        self._interrupts.stop()
+        self._session.release(error)
+
+    # -- epochs and steps -------------------------------------------------------------------
+
+    def iter_epochs(self) -> Iterator[int]:
+        """Iterate over the epochs, up to the limit; gives their numbers.
+
+        An epoch must take at least one step, else `NoBatches` is raised. Raises `LoopMisuse` within
+        another epoch.
+        """
+        self._require("iter_epochs()", epoch=False)
+        self._schedule.refuse_nested_epochs()
+        return self._schedule.epochs()
+
+    @overload
+    def iter_steps(self) -> Iterator[int]: ...
+    @overload
+    def iter_steps(
+        self, data: Iterable[Batch] | Callable[[], Iterable[Batch]]
+    ) -> Iterator[tuple[int, Batch]]: ...
+    def iter_steps(self, data: Any = None) -> Iterator[Any]:
+        """Iterate over steps, to the end of the data or to `max_step`.
+
+        Gives the number of the step, with data ``(step, batch)``.
+
+        Args:
+            data: What gives a batch for each step, or a function that returns it. Data with
+                ``state_dict`` and ``load_state_dict`` is asked for its position when a checkpoint
+                is made; other data is gone through up to there when that is restored. Without data
+                there must be a `max_step`.
+
+        Raises:
+            LoopMisuse: Outside of an epoch, within another step loop, or without any end.
+            NoBatches: The data has no batch, or is an iterator that was used up before.
+
+        """
+        self._require("iter_steps()")
+        if data is None and self.max_step is None:
+            raise LoopMisuse("steps without data have no end: pass data, or set max_step")
+        return self._schedule.steps(data)
+
+    # -- metrics ----------------------------------------------------------------------------
+
+    def collect_metrics(self, metrics: Mapping[str, Any] | None = None, /, **more: Any) -> None:
+        """Collect metrics: into the row of the step, and for the statistics.
+
+        Outside of a step they go into the row of the last one.
+
+        Args:
+            metrics: Numbers by name; of an array or tensor the mean is taken.
+            more: The same, by keyword; these win.
+
+        Raises `LoopMisuse` outside of an epoch, and `TypeError` for what is no number.
+        """
+        if not self._standing.within_epoch:
+            self._require("collect_metrics()")
+        values = more
+        if metrics is not None:
+            if not isinstance(metrics, Mapping):
+                raise TypeError(
+                    f"metrics are a mapping from names to numbers, not a {type(metrics).__name__}"
+                )
+            values = {**metrics, **more}
+        for value in values.values():
+            if type(value) is not float:
+                values = {name: number(name, value) for name, value in values.items()}
+                break
+        self._recorder.collect(values)
+        if self._best.name in values:
+            self._validate(values[self._best.name])
+        if _METRICS in self._events.awaited:
+            self._events.fire(_METRICS, self, dict(values))
+
+    def _validate(self, value: float) -> None:
+        """Take a value of the validation metric."""
+        best = self._best
+        if best.offer(value, self.step):
+            self._new_best = True
+            self._recorder.best(best.name, value)
+            if self._early_stopping:
+                best.moment = self._schedule.moment()
+        elif best.out_of_patience and not self._schedule.stopped:
+            self.request_stop("early stopping")
+
+    @contextmanager
+    def timeit(self, name: str) -> Iterator[None]:
+        """Measure the wall time of a block, in seconds, as a metric; not if it raises."""
+        self._require("timeit()")
+        began = perf_counter()
+        yield
+        self._recorder.collect_time(name, perf_counter() - began)
+
+    @contextmanager
+    def metric_collector(self, name: str) -> Iterator[StatisticsCollector]:
+        """Give a collector whose weighted mean becomes a metric; not if the block raises."""
+        self._require("metric_collector()")
+        collector = StatisticsCollector()
+        yield collector
+        if collector.has_value:
+            self.collect_metrics({name: collector.mean})
+
+    def add_summary(self, summary: Mapping[str, Any]) -> None:
+        """Hand numbers to the summary writer, by tags of your own.
+
+        Raises `LoopMisuse` where there is no writer.
+        """
+        self._require("add_summary()")
+        if self._summaries is None:
+            raise LoopMisuse("there is no summary writer: pass summary_writer to the loop")
+        values = {tag: number(tag, value) for tag, value in summary.items()}
+        for tag, value in values.items():
+            self._summaries.write(tag, value, self.step)
+        self._events.fire(EventKeys.SUMMARY_ADDED, self, values)
+
+    # -- printing ---------------------------------------------------------------------------
+
+    def println(self, message: object, with_tag: bool = False) -> None:
+        """Print a line, with a tag that tells epoch, step and time left.
+
+        Raises `LoopMisuse` for a tag outside of an epoch.
+        """
+        if with_tag:
+            self._require("a tag")
+            self._reporter.say_tagged(message)
+        else:
+            self._reporter.say(message)
+
+    def print_logs(self) -> None:
+        """Print the statistics of the metrics since the last such line.
+
+        Within a step those collected in steps, else all. To be called at the end of a step or
+        epoch, whose time is taken now. " (*)" stands after a new best validation metric.
+        """
+        self._require("print_logs()")
+        if self.within_step:
+            stretch = "steps"
+            self._schedule.time_step()
+        else:
+            stretch = "epochs"
+            self._schedule.settle()
+            self._schedule.time_epoch()
+        found = self._recorder.metrics.statistics(stretch)
+        self._reporter.say_metrics(found, " (*)" if self._new_best else "")
+        self._new_best = False
+        times = {name: value for name, value in found.items() if is_time(name)}
+        others = {name: value for name, value in found.items() if name not in times}
+        for key, values in (
+            (EventKeys.METRIC_STATS_PRINTED, others),
+            (EventKeys.TIME_METRIC_STATS_PRINTED, times),
+        ):
+            if values:
+                self._events.fire(key, self, values)
+        self._recorder.metrics.clear(stretch)
+
+    def print_training_summary(self) -> None:
+        """Print what the training runs on, what it trains, and where it is logged."""
+        self._require("print_training_summary()", epoch=False)
+        lines = overview.environment_lines()
+        lines += ["Training", f"  log {self.log.h_uuid} in {self.log._location()}"]
+        if self._keeper.folder is not None:
+            lines.append(f"  checkpoints in {self._keeper.folder.path}")
+        found = overview.parameters(self._keeper.params)
+        for line in [*lines, *overview.parameter_lines(found, self._groups)]:
+            self._reporter.say(line)
+
+    # -- stopping and checkpoints -----------------------------------------------------------
+
+    def request_stop(self, reason: str = "requested") -> None:
+        """End the training after this step; outside of a step, after this epoch's body.
+
+        The training counts as ended: restored from its checkpoints it stays so, unless
+        `resume_from` says to go on.
+        """
+        self._require("request_stop()", epoch=False)
+        self._schedule.stopped, self._schedule.reason = True, str(reason)
+
+    def make_checkpoint(self) -> Path:
+        """Write a checkpoint, and return where it is.
+
+        To be called when the work of the step or epoch is done: restoring it goes on after that.
+
+        Raises `LoopMisuse` outside of an epoch or without a `checkpoint_dir`.
+        """
+        self._require("make_checkpoint()")
+        if self._keeper.folder is None:
+            raise LoopMisuse("there is no place for checkpoints: pass checkpoint_dir to the loop")
+        return self._schedule.checkpoint()

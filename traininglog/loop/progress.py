@@ -1,0 +1,63 @@
+"""How far a training has come, and when it will be done."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from traininglog.loop.standing import Standing
+
+_LEAST = 1e-7  # of progress, from which an end can be told
+
+
+class Progress:
+    """Estimates progress and time left.
+
+    The time left is a straight line through the point at which this session began, which after a
+    resume is not zero, and the present.
+    """
+
+    def __init__(self, standing: Standing) -> None:
+        self._standing = standing
+        self._start: tuple[float, float] | None = None
+        self.steps_per_epoch = 0.0  #: 0: nobody knows
+
+    def begin(self) -> None:
+        """Note where the session begins."""
+        self._start = (monotonic(), self.fraction() or 0.0)
+
+    def expect(self, steps: int | None) -> None:
+        """Take the length of the data for that of an epoch, until one has ended."""
+        self.steps_per_epoch = self.steps_per_epoch or float(steps or 0)
+
+    def epoch_ended(self) -> None:
+        """Learn how many steps an epoch has."""
+        self.steps_per_epoch = self._standing.step / self._standing.epoch
+
+    def fraction(self) -> float | None:
+        """Return the progress from 0 to 1, or None if there is no end in sight.
+
+        With both limits the training ends at whichever comes first, so the greater progress counts.
+        """
+        now = self._standing
+        steps = now.step - now.within_step
+        found = []
+        if now.max_step is not None:
+            found.append(steps / now.max_step if now.max_step else 1.0)
+        if now.max_epoch is not None:
+            if not now.max_epoch:
+                found.append(1.0)
+            elif self.steps_per_epoch:
+                found.append(steps / (now.max_epoch * self.steps_per_epoch))
+            else:
+                found.append((now.epoch - now.within_epoch) / now.max_epoch)
+        return min(1.0, max(found)) if found else None
+
+    def left(self) -> float | None:
+        """Return the estimated seconds left, or None if they cannot be told."""
+        now = self.fraction()
+        if now is None or self._start is None:
+            return None
+        began, before = self._start
+        if now - before < _LEAST:
+            return None
+        return (monotonic() - began) / (now - before) * (1 - now)

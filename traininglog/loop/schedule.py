@@ -1,0 +1,366 @@
+"""The epochs and steps of a training, in order: what happens before, after, and when one is left.
+
+The bodies of the loops are the user's. They are left in three ways: at their end, by `break`, and
+by an exception; the two last look the same from here, a closed iterator. So what was left is noted,
+its after-events are fired at once, and whether it counts as done is told by what comes next: if the
+loop goes on, or ends without an exception, it does.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from traininglog.loop import randomness
+from traininglog.loop.best import Best
+from traininglog.loop.data import Passes
+from traininglog.loop.errors import LoopMisuse, NoBatches
+from traininglog.loop.events import EventKeys, EventSource
+from traininglog.loop.interrupts import Interrupts
+from traininglog.loop.keeping import Keeper, Moment
+from traininglog.loop.progress import Progress
+from traininglog.loop.recording import Recorder
+from traininglog.loop.reporting import Reporter
+from traininglog.loop.standing import Standing
+
+_END: Any = object()
+
+
+class Schedule:
+    """Runs through epochs and steps, and makes checkpoints where they are due.
+
+    Args:
+        standing: The counters, which it moves.
+        told: What the handlers of events are called with: the loop.
+        freq: How many epochs lie between two checkpoints; None: none but those at ends.
+        restores_best: Whether the best parameters are to be put back in the end.
+
+    The others are the parts of the loop, each with its own page.
+    """
+
+    def __init__(
+        self,
+        standing: Standing,
+        recorder: Recorder,
+        reporter: Reporter,
+        progress: Progress,
+        keeper: Keeper,
+        best: Best,
+        interrupts: Interrupts,
+        events: EventSource,
+        told: Any,
+        *,
+        freq: int | None,
+        restores_best: bool,
+    ) -> None:
+        self._standing = standing
+        self._recorder = recorder
+        self._reporter = reporter
+        self._progress = progress
+        self._keeper = keeper
+        self._best = best
+        self._interrupts = interrupts
+        self._events = events
+        self._told = told
+        self._freq = freq
+        self._restores_best = restores_best
+        self._passes = Passes(keeper.generators, resumable=keeper.folder is not None)
+        self.reason: str | None = None  #: why the training ended
+        self.stopped = False  #: whether it was told to
+        self.postponed: list[Exception] = []  #: raised where it would have been lost
+        self._saved_step = 0
+        self._first_step = 0  # the last one before the epoch began
+        self._epoch_began = 0.0
+        self._epoch_timed = False
+        self._step_began: float | None = None  # None: its time was taken
+        self._left_epoch: float | None = None  # seconds of an epoch or step that was left
+        self._left_step: float | None = None
+        self._resuming: Moment | None = None
+        self._cut: Moment | bool = False  # where an epoch ended before its data did
+        self._iterators: list[weakref.ref[Generator[Any, None, None]]] = []
+
+    def _fire(self, key: EventKeys) -> None:
+        self._events.fire(key, self._told)
+
+    def _reverse_fire(self, key: EventKeys) -> None:
+        self._events.reverse_fire(key, self._told)
+
+    # -- epochs -----------------------------------------------------------------------------
+
+    def epochs(self) -> Generator[int, None, None]:
+        """Iterate over the epochs."""
+        return self._followed(self._epochs())
+
+    def _epochs(self) -> Generator[int, None, None]:
+        self.refuse_nested_epochs()
+        self.settle()
+        if self._resuming is not None:
+            randomness.restore(self._resuming["random"], self._keeper.generators)
+        while self._may_go_on():
+            self._begin_epoch()
+            try:
+                yield self._standing.epoch
+            except GeneratorExit:
+                self._left_epoch = perf_counter() - self._epoch_began
+                self._postpone(EventKeys.AFTER_EPOCH)
+                self._standing.within_epoch = False
+                raise
+            self.close_iterators()  # a step loop that was left, and kept in a variable
+            self.settle()
+            self._reverse_fire(EventKeys.AFTER_EPOCH)
+            self._finish_epoch()
+        self.save_end()
+        self._recorder.metrics.clear_all()
+
+    def refuse_nested_epochs(self) -> None:
+        """Raise `LoopMisuse` if an epoch is open."""
+        if self._standing.within_epoch:
+            raise LoopMisuse("another epoch loop is open, and epochs cannot be nested")
+
+    def _may_go_on(self) -> bool:
+        """Tell whether there is another epoch to come; if not, note why."""
+        now = self._standing
+        within = self._resuming is not None and self._resuming["loop"]["within_epoch"]
+        if self.stopped:
+            return False
+        if self._interrupts.epoch:
+            self.reason = self._interrupts.name
+        elif now.step >= now.last_step:
+            self.reason = "max_step"
+        elif now.max_epoch is not None and now.epoch - within >= now.max_epoch:
+            self.reason = "max_epoch"
+        else:
+            return True
+        return False
+
+    def _begin_epoch(self) -> None:
+        now, elapsed = self._standing, 0.0
+        moment, self._resuming = self._resuming, None
+        self._first_step = now.step
+        self._passes.begin_epoch()
+        if moment is not None:
+            self._passes.tell(moment["loop"]["position"])
+        if moment is not None and moment["loop"]["within_epoch"]:
+            before = moment["loop"]
+            self._passes.go_to(before["position"], moment["random"])
+            self._first_step, elapsed = before["first_step"], before["elapsed"]
+        else:
+            now.epoch += 1
+            self._recorder.metrics.clear("epoch")
+        now.within_epoch = True
+        self._cut = self._epoch_timed = False
+        self._epoch_began = perf_counter() - elapsed
+        self._fire(EventKeys.BEFORE_EPOCH)
+        self._show()
+
+    def _finish_epoch(self) -> None:
+        """Write down an epoch that has come to its end."""
+        now = self._standing
+        self.time_epoch()
+        now.within_epoch = False
+        if self._cut:
+            return
+        if now.step == self._first_step:
+            raise NoBatches(
+                f"epoch {now.epoch} took no step, and would have no place in the log: iterate "
+                "over loop.iter_steps(...) in it"
+            )
+        self._recorder.epoch_done()
+        self._progress.epoch_ended()
+        due = self._freq is not None and now.epoch % self._freq == 0
+        if due and self._may_go_on():  # else the checkpoint of the end follows at once
+            self.checkpoint()
+
+    def time_epoch(self, seconds: float | None = None) -> None:
+        """Take the time of the epoch, by default up to now, unless that was done."""
+        if not self._epoch_timed:
+            self._epoch_timed = True
+            if seconds is None:
+                seconds = perf_counter() - self._epoch_began
+            self._recorder.collect_time("epoch_time", seconds)
+
+    # -- steps ------------------------------------------------------------------------------
+
+    def steps(self, data: Any) -> Generator[Any, None, None]:
+        """Iterate over steps, with data or without."""
+        self._refuse_nested_steps()
+        return self._followed(self._steps(data))
+
+    def _refuse_nested_steps(self) -> None:
+        if self._passes.is_open:
+            raise LoopMisuse(
+                "another step loop is open, and steps cannot be nested; one that was left, but is "
+                "held in a variable, must be closed: steps.close()"
+            )
+
+    def _steps(self, data: Any) -> Generator[Any, None, None]:
+        self._refuse_nested_steps()
+        self.settle()
+        now, passes, interrupts = self._standing, self._passes, self._interrupts
+        set_done, awaited = self._recorder.set_done, self._events.awaited
+        before, after = EventKeys.BEFORE_STEP, EventKeys.AFTER_STEP
+        if passes.skipped(data):
+            return
+        iterator = None
+        try:
+            iterator = passes.open(data)
+            self._progress.expect(_length(data))
+            while True:
+                if now.step >= now.last_step or self.stopped or interrupts.step:
+                    self._end_early(data)
+                    break
+                if iterator is not None:
+                    now.data = next(iterator, _END)
+                    if now.data is _END:
+                        iterator = passes.exhausted(iterator)
+                        if iterator is None:
+                            break
+                        continue
+                passes.batches += 1
+                now.step += 1
+                now.within_step = True
+                if before in awaited:
+                    self._fire(before)
+                self._step_began = perf_counter()
+                try:
+                    yield now.step if iterator is None else (now.step, now.data)
+                except GeneratorExit:
+                    self._left_step = perf_counter() - (self._step_began or 0.0)
+                    self._postpone(EventKeys.AFTER_STEP)
+                    raise
+                if after in awaited:
+                    self._reverse_fire(after)
+                if self._step_began is not None:
+                    self.time_step()
+                now.within_step = False
+                set_done("iterations_done", now.step)
+                if interrupts.unsaid:
+                    self._reporter.say(interrupts.take_unsaid())
+                if self._reporter.display is not None:
+                    self._show()
+        finally:
+            now.within_step = False
+            now.data = None
+            passes.leave(iterator)
+
+    def _end_early(self, data: Any) -> None:
+        """End an epoch, unless its data is at its end as well; keep where that is."""
+        by_limit = not self.stopped and not self._interrupts.step
+        if by_limit and (data is None or _length(data) == self._passes.batches):
+            return
+        if self._cut:  # in an earlier pass of this epoch: that is where to go on
+            return
+        self._cut = True
+        if self._keeper.folder is not None:
+            self._cut = self.moment()
+            if self._interrupts.step:  # at once: who sends a signal may not wait for the rest
+                self._keeper.write(self._cut, self._best)
+
+    def time_step(self, seconds: float | None = None) -> None:
+        """Take the time of the step, by default up to now, unless that was done."""
+        began, self._step_began = self._step_began, None
+        if began is not None:
+            self._recorder.collect_step_time(perf_counter() - began if seconds is None else seconds)
+
+    def _show(self) -> None:
+        if self._reporter.due():
+            self._reporter.show(self._recorder.metrics.statistics("steps"))
+
+    # -- what was left ----------------------------------------------------------------------
+
+    def _followed(self, iterator: Generator[Any, None, None]) -> Generator[Any, None, None]:
+        self._iterators = [known for known in self._iterators if known() is not None]
+        self._iterators.append(weakref.ref(iterator))
+        return iterator
+
+    def close_iterators(self) -> None:
+        """Close the iterators that the program has left but keeps."""
+        for reference in reversed(self._iterators):
+            iterator = reference()
+            if iterator is not None and not iterator.gi_running:
+                iterator.close()
+
+    def _postpone(self, key: EventKeys) -> None:
+        """Fire an event where an error would be lost, and keep that for later."""
+        try:
+            self._reverse_fire(key)
+        except Exception as error:  # noqa: BLE001 - raised by settle
+            self.postponed.append(error)
+
+    def settle(self) -> None:
+        """End what was left, now that it counts as done; raise what could not be raised then."""
+        if self._left_step is not None:
+            seconds, self._left_step = self._left_step, None
+            self.time_step(seconds)
+            self._recorder.set_done("iterations_done", self._standing.step)
+        if self._left_epoch is not None:
+            seconds, self._left_epoch = self._left_epoch, None
+            self.time_epoch(seconds)
+            self._finish_epoch()
+        if self.postponed:
+            raise self.postponed.pop(0)
+
+    # -- checkpoints ------------------------------------------------------------------------
+
+    def start_from(self, status: Mapping[str, Any]) -> None:
+        """Count on from where a log stands: at zero, if it is new."""
+        now = self._standing
+        now.epoch = int(status.get("epochs_done", 0))
+        now.step = self._saved_step = int(status.get("iterations_done", 0))
+
+    def resume(self, moment: Moment) -> None:
+        """Go on from a moment, once the first epoch begins."""
+        before = moment["loop"]
+        self._resuming = moment
+        self._standing.epoch, self._standing.step = before["epoch"], before["step"]
+        self._saved_step = before["step"]
+        self._recorder.metrics.set_state(before["metrics"])
+        self._progress.steps_per_epoch = before["steps_per_epoch"]
+
+    def moment(self) -> Moment:
+        """Return the present moment, as if the step that may be open were done."""
+        if self._keeper.folder is not None:
+            self._recorder.set_done("iterations_done", self._standing.step)
+        return self._keeper.moment(self._recorder.log, self._counters)
+
+    def _counters(self) -> dict[str, Any]:
+        now = self._standing
+        elapsed = perf_counter() - self._epoch_began if now.within_epoch else 0.0
+        return {
+            "epoch": now.epoch,
+            "step": now.step,
+            "within_epoch": now.within_epoch,
+            "first_step": self._first_step,
+            "elapsed": elapsed,
+            "position": self._passes.position(),
+            "metrics": self._recorder.metrics.get_state(),
+            "steps_per_epoch": self._progress.steps_per_epoch,
+        }
+
+    def checkpoint(self) -> Path:
+        """Write a checkpoint of the present moment."""
+        return self._keeper.write(self.moment(), self._best)
+
+    def save_end(self) -> None:
+        """Write the checkpoint of the end, which knows that it is one, and how it came."""
+        if self._keeper.folder is None or self._saved_step == self._standing.step:
+            return
+        self._saved_step = self._standing.step
+        restored = self._restores_best and self._best.moment is not None
+        ended = {
+            "reason": self.reason,
+            "stopped": self.stopped,
+            "params_source": "best" if restored else "last",
+        }
+        moment = self._cut if isinstance(self._cut, dict) else self.moment()
+        self._keeper.write(moment, self._best, ended)
+
+
+def _length(data: Any) -> int | None:
+    try:
+        return len(data)
+    except (TypeError, AttributeError):
+        return None

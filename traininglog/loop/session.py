@@ -1,0 +1,140 @@
+"""From entering a loop to leaving it: its log, what it goes on from, and how it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from traininglog.base import TrainingLogBase
+from traininglog.loop.best import Best
+from traininglog.loop.errors import LoopMisuse
+from traininglog.loop.keeping import Keeper
+from traininglog.loop.recording import Recorder
+from traininglog.loop.reporting import Reporter
+from traininglog.loop.schedule import Schedule
+from traininglog.loop.standing import Standing
+from traininglog.opening import open_log
+
+#: The logs that open loops write: two of them would count in one status.
+_WRITTEN: set[int] = set()
+
+
+class Session:
+    """One session of a training, which may have had others before it.
+
+    Args:
+        log: The log to write; None: one from `open_log`, which is closed in the end.
+        restore_from: Whether to go on from the newest checkpoint, or which one to go on from.
+        resume_from: Which of its moments, and whether to go on at all if it was stopped.
+        early_stopping: Whether the best parameters are to be put back in the end.
+
+    The others are the parts of the loop, each with its own page.
+    """
+
+    def __init__(
+        self,
+        log: TrainingLogBase | None,
+        standing: Standing,
+        recorder: Recorder,
+        reporter: Reporter,
+        keeper: Keeper,
+        best: Best,
+        schedule: Schedule,
+        *,
+        restore_from: bool | str | Path,
+        resume_from: Literal["last", "best"] | None,
+        early_stopping: bool,
+    ) -> None:
+        self._given = log
+        self._standing = standing
+        self._recorder = recorder
+        self._reporter = reporter
+        self._keeper = keeper
+        self._best = best
+        self._schedule = schedule
+        self._restore_from = restore_from
+        self._resume_from = resume_from
+        self._early_stopping = early_stopping
+        self.params_source: Literal["last", "best"] = "last"  #: of which step the parameters are
+
+    def enter(self) -> None:
+        """Open the log, and go on from a checkpoint if there is one, else from the log."""
+        if id(self._given) in _WRITTEN:
+            raise LoopMisuse("another open loop writes this log: give each loop a log of its own")
+        log = open_log() if self._given is None else self._given
+        self._recorder.open(log)
+        _WRITTEN.add(id(log))
+        try:
+            self._restore(log)
+        except BaseException as error:
+            self.release(error)
+            raise
+
+    def _restore(self, log: TrainingLogBase) -> None:
+        schedule, say = self._schedule, self._reporter.say
+        found = self._keeper.find(self._restore_from)
+        if found is None:
+            if self._resume_from is not None:
+                say("There is no checkpoint to resume from: this is a new training.")
+            schedule.start_from(log.status)
+            return
+        source = self._resume_from or "last"
+        keeps_best = self._early_stopping
+        schedule.resume(
+            self._keeper.restore(found, source, self._best, log, early_stopping=keeps_best)
+        )
+        if self._resume_from is not None:  # what ran out of patience is given new
+            self._best.waited = 0
+        log.status.update(params_source="last", loaded_from=str(found.path))
+        ended = found.facts["ended"] or {}
+        step = self._standing.step
+        where = f"epoch {self._standing.epoch}, step {step}"
+        if ended.get("stopped") and self._resume_from is None:
+            schedule.stopped, schedule.reason = True, ended["reason"]
+            say(
+                f"This training ended at {where} ({ended['reason']}), and stays ended. To go on, "
+                "pass resume_from='last', or resume_from='best' for the moment of the best "
+                f"{self._best.name}."
+            )
+            return
+        say(f"Resume training: {where}, from {found.path}.")
+        if ended.get("params_source") == "best" and self._resume_from is None:
+            say(
+                f"It had ended with the best parameters, those of step {self._best.step}; it goes "
+                f"on with those of step {step} (resume_from='best' goes back)."
+            )
+
+    def finish(self) -> None:
+        """End a training that was left without an exception."""
+        schedule, log = self._schedule, self._recorder.log
+        schedule.settle()
+        schedule.reason = schedule.reason or "break"
+        schedule.save_end()
+        log.status["stop_reason"] = schedule.reason
+        log.flush()
+
+    def fail(self, error: BaseException) -> None:
+        """Write down what ended the training."""
+        self._schedule.reason = "exception"
+        self._recorder.failed(error)
+
+    def put_best_back(self) -> None:
+        """Put the best parameters back, if that was asked for."""
+        best = self._best
+        if not self._early_stopping:
+            return
+        if best.moment is None:
+            self._reporter.say(
+                f"No {best.name} was collected: the parameters are those of the last step."
+            )
+            return
+        self._keeper.put_params(best.moment)
+        self.params_source = "best"
+        self._recorder.log.status.update(params_source="best", params_step=best.step)
+
+    def release(self, error: BaseException | None) -> None:
+        """Let go of the log; close it, if it is our own."""
+        log = self._recorder.log
+        _WRITTEN.discard(id(log))
+        if self._given is None:
+            log.__exit__(None if error is None else type(error), error, None)

@@ -1,0 +1,55 @@
+"""Where a loop stands, and where it is to end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ENDLESS = float("inf")
+
+
+class Standing:
+    """The counters of a loop and their limits. Its parts share one, and ask it for the truth."""
+
+    __slots__ = (
+        "_max_epoch", "_max_step", "data", "epoch", "last_step", "step", "within_epoch",
+        "within_step",
+    )  # fmt: skip
+
+    def __init__(self, max_epoch: Any = None, max_step: Any = None) -> None:
+        self.epoch = 0  #: the one that is open, or the last one
+        self.step = 0  #: over all epochs
+        self.within_epoch = False
+        self.within_step = False
+        self.data: Any = None  #: of the step that is open
+        self.max_epoch = max_epoch
+        self.max_step = max_step
+
+    @property
+    def max_epoch(self) -> int | None:
+        """The last epoch, or None."""
+        return self._max_epoch
+
+    @max_epoch.setter
+    def max_epoch(self, value: Any) -> None:
+        self._max_epoch = _limit("max_epoch", value)
+
+    @property
+    def max_step(self) -> int | None:
+        """The last step, or None."""
+        return self._max_step
+
+    @max_step.setter
+    def max_step(self, value: Any) -> None:
+        self._max_step = _limit("max_step", value)
+        self.last_step = ENDLESS if self._max_step is None else self._max_step
+
+
+def _limit(name: str, value: Any) -> int | None:
+    if value is None:
+        return None
+    limit = int(value.item()) if hasattr(value, "item") else value
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        raise TypeError(f"{name} is a whole number or None, not a {type(value).__name__}")
+    if limit < 0:
+        raise ValueError(f"{name} must not be negative, and is {limit}")
+    return limit
