@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from traininglog import CorruptLog
 from traininglog.encoding import Kind
-from traininglog.packing import Block, Points, joined, pack, points_of, run_on, unpack, unpack_times
+from traininglog.packing import (
+    Block,
+    Head,
+    Points,
+    joined,
+    pack,
+    points_of,
+    run_on,
+    unpack,
+    unpack_times,
+)
 
 FLOATS = st.floats() | st.sampled_from([0.0, -0.0, math.inf, -math.inf, math.nan, 5e-324])
 INTS = st.integers(-(2**63), 2**63 - 1)
@@ -54,7 +64,10 @@ def test_numbers_come_back_to_the_bit_and_as_what_they_were(column, size):
 @given(columns(), st.integers(1, 70), st.integers(0, 2**60), st.integers(0, 2**60))
 def test_what_lies_between_two_times_is_read_across_blocks(column, size, low, high):
     times, values = column
-    found_times, found = run_on(list(pack(points_of(times, values), size)), low, high, {})
+    blocks = list(pack(points_of(times, values), size))
+    heads = [Head(b.first, b.last, b.step, b.size, b.times, b.kind) for b in blocks]
+    room = np.empty(len(times), np.uint64)
+    found_times, found = run_on(heads, iter(blocks), low, high, room, {})
     wanted = [(t, bits(v)) for t, v in zip(times, values, strict=True) if low <= t <= high]
     assert list(zip(found_times.tolist(), map(bits, listed(found)), strict=True)) == wanted
 

@@ -30,7 +30,7 @@ A block of numbers of several kinds has a stream of their kinds before that of t
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - the module names it in lower case
 from typing import Any, NamedTuple
@@ -43,7 +43,7 @@ from traininglog.errors import CorruptLog
 
 #: How many numbers a block holds at the most. Larger ones are little smaller for each number, and
 #: cost more to read one number of.
-BLOCK = 16_384
+BLOCK = 8_192
 
 #: The codec that this module writes; see above.
 CODEC = 1
@@ -218,13 +218,29 @@ def _unpack_times(first: int, last: int, step: int, count: int, packed: bytes | 
 _UNREADABLE = (TypeError, ValueError, IndexError, OverflowError, zlib.error, StructError)
 
 
-def run_on(blocks: list[Block], low: int, high: int, shared: dict[Any, Any]) -> tuple[Any, Any]:
+class Head(NamedTuple):
+    """What is known of a block without its numbers."""
+
+    first: int
+    last: int
+    step: int
+    size: int
+    times: bytes | None
+    kind: int
+
+
+def run_on(
+    heads: list[Head], blocks: Iterable[Block], low: int, high: int, words: Words,
+    shared: dict[Any, Any],
+) -> tuple[Any, Any]:  # fmt: skip
     """Return the times and values of consecutive blocks of one key that are within ``low..high``.
 
     Args:
-        blocks: They follow one another in time.
+        heads: Of the blocks.
+        blocks: They follow one another in time, and are taken one by one.
         low: The first time to return.
         high: The last time to return.
+        words: Room for the numbers, which may then be part of what is returned.
         shared: Takes the arrays of times, for other keys that have the same.
 
     Raises:
@@ -232,13 +248,16 @@ def run_on(blocks: list[Block], low: int, high: int, shared: dict[Any, Any]) -> 
 
     """
     try:
-        return _run_on(blocks, low, high, shared)
+        return _run_on(heads, blocks, low, high, words, shared)
     except _UNREADABLE as error:
         raise CorruptLog(f"a segment cannot be read ({error}); see `traininglog check`") from error
 
 
-def _run_on(blocks: list[Block], low: int, high: int, shared: dict[Any, Any]) -> tuple[Any, Any]:
-    signature = tuple((b.first, b.last, b.step, b.size, b.times) for b in blocks)
+def _run_on(
+    heads: list[Head], blocks: Iterable[Block], low: int, high: int, words: Words,
+    shared: dict[Any, Any],
+) -> tuple[Any, Any]:  # fmt: skip
+    signature = tuple(head[:5] for head in heads)
     if signature not in shared:
         parts = [_unpack_times(*one) for one in signature]
         times = parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -246,11 +265,10 @@ def _run_on(blocks: list[Block], low: int, high: int, shared: dict[Any, Any]) ->
         stop = int(np.searchsorted(times, high, side="right"))
         shared[signature] = times[start:stop], slice(start, stop)
     times, part = shared[signature]
-    kind = blocks[0].kind
-    if kind == MIXED or any(block.kind != kind for block in blocks):
+    kind = heads[0].kind
+    if kind == MIXED or any(head.kind != kind for head in heads):
         points = [_unpack(block) for block in blocks]
         return times, joined(points).part(part).values()
-    words = np.empty(sum(block.size for block in blocks), np.uint64)
     at = 0
     for block in blocks:
         if len(_words(_known(block), words[at : at + block.size])):

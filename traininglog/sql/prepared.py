@@ -28,6 +28,11 @@ class Prepared:
         cursor.close()
         return rows
 
+    def each(self, connection: Connection, **values: Any) -> Iterator[Any]:
+        """Execute the statement and give its rows one by one, for what is too much to hold."""
+        with closing(self._execute(connection, values)) as cursor:
+            yield from cursor
+
     def batches(self, connection: Connection, size: int, **values: Any) -> Iterator[list[Any]]:
         """Execute the statement and give its rows, as plain tuples, so many at a time."""
         with closing(self._execute(connection, values)) as cursor:

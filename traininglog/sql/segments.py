@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
@@ -52,6 +53,14 @@ _ALL = Prepared(
     select(*_BLOCK).where(_overlapping).order_by(segments.c.key_id, segments.c.first)
 )  # fmt: skip
 _OF_KEY = Prepared(select(*_BLOCK).where(_overlapping, _of_key).order_by(segments.c.first))
+_HEAD = (
+    segments.c.key_id, segments.c.first, segments.c.last, segments.c.step, segments.c.size,
+    segments.c.times, segments.c.kind,
+)  # fmt: skip
+_HEADS_WITHIN = Prepared(
+    select(*_HEAD).where(_overlapping).order_by(segments.c.key_id, segments.c.first)
+)
+_HEADS_OF_KEY = Prepared(select(*_HEAD).where(_overlapping, _of_key).order_by(segments.c.first))
 _LAST_OF_KEY = Prepared(
     select(*_BLOCK)
     .where(_overlapping, _of_key)
@@ -162,18 +171,31 @@ def read_strips(
     connection: Connection, owner: Owner, low: int, high: int, key_id: int | None = None
 ) -> dict[int, Strip]:
     """Return what is sealed of a run (or of one key of it) at ``low <= time <= high``, by key."""
-    from traininglog.packing import run_on
+    import numpy as np
+
+    from traininglog.packing import Head, run_on
 
     bounds = {"run_id": owner.run_id, "low": low, "high": high}
     if key_id is None:
-        rows = _ALL.run(connection, **bounds)
+        heads, rows = _HEADS_WITHIN.run(connection, **bounds), _ALL.each(connection, **bounds)
     else:
-        rows = _OF_KEY.run(connection, key_id=key_id, **bounds)
-    blocks: dict[int, list[Block]] = {}
-    for row in rows:
-        blocks.setdefault(row[1], []).append(verified(owner, row))
+        bounds["key_id"] = key_id
+        heads, rows = _HEADS_OF_KEY.run(connection, **bounds), _OF_KEY.each(connection, **bounds)
+    heads_by_key: dict[int, list[Head]] = {}
+    for number, *head in heads:
+        heads_by_key.setdefault(number, []).append(Head(*head))
     shared: dict[Any, Any] = {}  # most keys have the same times
-    return {number: run_on(found, low, high, shared) for number, found in blocks.items()}
+    # All in one piece, which the system can give in large pages; and each block at once into its
+    # place, while the processor has it at hand.
+    words = np.empty(sum(head.size for found in heads_by_key.values() for head in found), np.uint64)
+    at = 0
+    strips = {}
+    for number, found in heads_by_key.items():
+        room = words[at : at + sum(head.size for head in found)]
+        at += len(room)
+        blocks = (verified(owner, row) for row in islice(rows, len(found)))
+        strips[number] = run_on(found, blocks, low, high, room, shared)
+    return strips
 
 
 def read_at(
