@@ -115,7 +115,7 @@ def test_check_of_a_sound_store(path):
 
 def test_check_of_a_damaged_store_is_status_1(path):
     connection = sqlite3.connect(path)
-    connection.execute("UPDATE entries SET value = 'x' WHERE time = 3 AND run_id = 1")
+    connection.execute("UPDATE segments SET checksum = checksum + 1 WHERE run_id = 1")
     connection.commit()
     connection.close()
     result = run("check", status=1)

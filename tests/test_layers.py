@@ -42,7 +42,6 @@ FOREIGN = {
         "encoding (in functions)",
         "columns (in functions)",
         "sql.sealing (in functions)",
-        "sql.segments (in functions)",
         "sqlite.numbers (in functions)",
         "sqlite.sealing (in functions)",
         "demo",

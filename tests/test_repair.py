@@ -8,10 +8,13 @@ import struct
 import subprocess
 import sys
 from contextlib import closing
+from zlib import crc32
 
 import pexpect
 import pytest
 from command_line import run
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from traininglog import (
@@ -27,7 +30,10 @@ from traininglog import (
     StoreUnwritable,
 )
 from traininglog.cli.app import app
+from traininglog.encoding import encode
+from traininglog.packing import Block, pack, unpack
 from traininglog.sql.tables import REVISION
+from traininglog.sqlite.crc import seed_of
 from traininglog.sqlite.rebuilding import LOST_NAME
 from traininglog.sqlite.repairing import LeftOut, repair
 from traininglog.sqlite.rescue import ascending
@@ -48,12 +54,15 @@ def number(run, time, key):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A store of a lineage of three runs of floats, and a run of everything else."""
+    """A store of a lineage of three runs of floats, a run of everything else, and a sealed one.
+
+    Only the last one has segments.
+    """
     path = tmp_path_factory.mktemp("made") / "runs.db"
     uuid = None
     for place in range(3):
         options = {"at": 300 * place - 1} if place else {}
-        with SQLiteLog(path, uuid, **options) as log:
+        with SQLiteLog(path, uuid, seal=False, **options) as log:
             for time in range(300 * place, 300 * place + 400):
                 for key in range(5):
                     log[time][f"metric{key}"] = number(place, time, key)
@@ -64,7 +73,7 @@ def made(tmp_path_factory):
             log.status["deleted"] = 1
             del log.status["deleted"]
             uuid = log.uuid
-    with SQLiteLog(path) as log:
+    with SQLiteLog(path, seal=False) as log:
         values = [*EXACT_VALUES, *(value for value, _ in PLAIN_VALUES), *ARRAYS]
         for time, value in enumerate(values):
             log[time]["value"] = value
@@ -73,7 +82,31 @@ def made(tmp_path_factory):
             log[size]["bytes"] = random.Random(size).randbytes(1000 * size)
             log[size]["text"] = "ä" * 700 * size
         log.status["long"] = "long status " * 2000
+    log_sealed(path)
     return path
+
+
+def log_sealed(path, uuid=None, *, first=0, last=9000, over=True, **options):
+    """Log numbers of all kinds that are sealed, and with `over` some values that lie over them."""
+    chance = random.Random(first)
+    with SQLiteLog(path, uuid, **options) as log:
+        for time in range(first, last):
+            log[time]["noise"] = chance.random()
+            log[time]["count"] = time * 3
+            if time % 10 == 0:
+                log[time]["mixed"] = chance.choice([True, False, -(2**63), 2**53 + 1, -0.0, 5e-324])
+            if chance.random() < 0.2:
+                log[time]["now and then"] = chance.choice([float("nan"), float("inf"), 0.25])
+        log.status["name"] = f"sealed from {first}"
+    if not over:
+        return log.h_uuid
+    with SQLiteLog(path, log.uuid, seal=False) as log:
+        for time in range(first + 100, first + 110):
+            log[time]["noise"] = -1.5
+            log[time]["count"] = "text"
+            log[time]["late"] = time
+            del log[time + 50]["noise"]
+    return log.h_uuid
 
 
 @pytest.fixture
@@ -87,13 +120,26 @@ def path(made, tmp_path):
 @pytest.fixture(scope="module")
 def written(made):
     """What was written to it."""
-    return content(made)
+    return Written(made)
+
+
+class Written(tuple):
+    """What `content` tells of a file, and what is sealed beneath it."""
+
+    def __new__(cls, path):
+        written = super().__new__(cls, content(path))
+        with closing(sqlite3.connect(path)) as connection:
+            written.sealed = sealed_in(connection)
+        return written
 
 
 def content(path):
-    """Return every value as it is stored, by run, time and key, and the status by run and key."""
+    """Return every value as it is stored, by run, time and key, and the status by run and key.
+
+    What is sealed, as it would be stored otherwise.
+    """
     with closing(sqlite3.connect(path)) as connection:
-        values = {
+        values = sealed_in(connection) | {
             (uuid, time, key): (kind, value)
             for uuid, time, key, kind, value in connection.execute(
                 "SELECT uuid, time, name, kind, value FROM entries "
@@ -101,8 +147,6 @@ def content(path):
                 "JOIN keys ON keys.run_id = runs.id AND keys.id = key_id"
             )
         }
-        (count,) = connection.execute("SELECT count(*) FROM entries").fetchone()
-        assert len(values) == count
         status = {
             (uuid, key): (kind, value)
             for uuid, key, kind, value in connection.execute(
@@ -110,6 +154,24 @@ def content(path):
             )
         }
     return values, status
+
+
+def sealed_in(connection):
+    values = {}
+    columns = ", ".join(f'segments."{name}"' for name in Block._fields)
+    for uuid, key, *block in connection.execute(
+        f"SELECT uuid, name, {columns} FROM segments "
+        "JOIN runs ON runs.id = segments.run_id "
+        "JOIN keys ON keys.run_id = runs.id AND keys.id = key_id"
+    ):
+        points = unpack(Block(*block))
+        numbers = points.values()
+        numbers = numbers if isinstance(numbers, list) else numbers.tolist()
+        for time, value in zip(points.times.tolist(), numbers, strict=True):
+            assert (uuid, time, key) not in values
+            kind, stored = encode(value)
+            values[uuid, time, key] = kind, None if stored != stored else stored  # noqa: PLR0124 - a NaN
+    return values
 
 
 def table(path, name):
@@ -227,7 +289,10 @@ def without_remarks(status):
 
 
 def assert_nothing_wrong(target, written):
-    """State that all values had been written; of what has a new name, its time and value."""
+    """State that all values had been written; of what has a new name, its time and value.
+
+    Where a value is lost, the one that was sealed before it may show again.
+    """
     values, status = content(target)
     uuids = {uuid for uuid, _, _ in written[0]}
     renamed = {
@@ -235,9 +300,13 @@ def assert_nothing_wrong(target, written):
         for uuid, time, key in values
         if uuid not in uuids or key.startswith(f"{LOST_NAME}/")
     }
-    anywhere = {(time, value) for (_, time, _), value in written[0].items()}
+    anywhere = {
+        (time, value)
+        for values in (written[0], written.sealed) for (_, time, _), value in values.items()
+    }  # fmt: skip
     assert {(place[1], values[place]) for place in renamed} <= anywhere
-    for place in renamed:
+    shown = {place for place in values if values[place] == written.sealed.get(place)}
+    for place in renamed | shown:
         del values[place]
     assert values.items() <= written[0].items()
     kept = {place: value for place, value in without_remarks(status).items() if place[0] in uuids}
@@ -358,16 +427,16 @@ def test_uuids_of_runs_are_in_an_index_too(path, made, written):
     """
     uuids = [row["uuid"] for row in table(made, "runs")]
     zero(path, root(path, "runs"))
-    target, done = repaired(path, notes=6)
+    target, done = repaired(path, notes=7)
     values, status = content(target)
     assert values == written[0]
     assert without_remarks(status) == written[1]
     rows = table(target, "runs")
     assert [row["uuid"] for row in rows] == uuids
-    assert [row["resumed_from"] for row in rows] == [None, *uuids[:2], None]
-    assert [row["resumed_at"] for row in rows] == [None, -1, -1, None]
+    assert [row["resumed_from"] for row in rows] == [None, *uuids[:2], None, None]
+    assert [row["resumed_at"] for row in rows] == [None, -1, -1, None, None]
     with Store(target) as store:
-        assert list(store.runs()["state"]) == ["lost"] * 4
+        assert list(store.runs()["state"]) == ["lost"] * 5
         with store.log(uuids[1], readonly=True) as log:
             assert "found in an index" in log.status["_recovered"]
             assert min(log) == 300
@@ -381,12 +450,12 @@ def test_values_of_a_run_that_is_lost_with_its_uuid_are_kept_under_a_new_one(pat
     target, done = repaired(path)
     values, _ = content(target)
     fresh = [row["uuid"] for row in table(target, "runs")]
-    assert len({*fresh, *uuids}) == 8
+    assert len({*fresh, *uuids}) == 10
     new = dict(zip(uuids, fresh, strict=True))
     assert values == {
         (new[uuid], time, key): value for (uuid, time, key), value in written[0].items()
     }
-    assert sum("is a new one" in note for note in done.notes) == 4
+    assert sum("is a new one" in note for note in done.notes) == 5
 
 
 def test_a_lost_page_of_the_status_costs_what_it_held_and_is_named(path, made, written):
@@ -715,7 +784,8 @@ def test_a_lineage_that_goes_in_a_circle_begins_with_its_oldest_run(path, made):
     uuids = [row["uuid"] for row in table(made, "runs")]
     changed(path, f"UPDATE runs SET resumed_from = '{uuids[2]}', resumed_at = 3 WHERE id = 1")
     target, _ = repaired(path, notes=1)
-    assert [row["resumed_from"] for row in table(target, "runs")] == [None, *uuids[:2], None]
+    parents = [row["resumed_from"] for row in table(target, "runs")]
+    assert parents == [None, *uuids[:2], None, None]
 
 
 def test_entries_that_belong_to_no_run_get_one(path, made, written):
@@ -750,7 +820,7 @@ def test_what_was_deleted_does_not_come_back(path, made):
     zero(path, 2)  # the map; the list of free pages is another witness
     target, _ = repaired(path, notes=0)
     assert doomed not in {row["uuid"] for row in table(target, "runs")}
-    assert len(table(target, "runs")) == 4
+    assert len(table(target, "runs")) == 5
 
 
 def test_a_merge_with_a_backup_fills_in_what_was_lost(path, made, written):
@@ -760,6 +830,374 @@ def test_a_merge_with_a_backup_fills_in_what_was_lost(path, made, written):
         assert store.merge(made).updated
         assert store.check().ok
     assert content(target)[0] == written[0]
+
+
+# -- segments -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory):
+    """A store of a sealed run, of which some was written over since, and a sealed child of it."""
+    path = tmp_path_factory.mktemp("sealed") / "runs.db"
+    uuid = log_sealed(path)
+    log_sealed(path, uuid, first=8000, last=17500, over=False, at=7999)
+    return path
+
+
+@pytest.fixture
+def packed(sealed, tmp_path):
+    """A copy of that store, to be damaged."""
+    path = tmp_path / "packed.db"
+    path.write_bytes(sealed.read_bytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def logged(sealed):
+    """What was written to it."""
+    return Written(sealed)
+
+
+def within(path, segment):
+    """Return the places of what is in a segment, given as its row."""
+    (uuid,) = [row["uuid"] for row in table(path, "runs") if row["id"] == segment["run_id"]]
+    (key,) = [
+        row["name"] for row in table(path, "keys")
+        if (row["run_id"], row["id"]) == (segment["run_id"], segment["key_id"])
+    ]  # fmt: skip
+    times = unpack(Block(*(segment[name] for name in Block._fields))).times.tolist()
+    return {(uuid, time, key) for time in times}
+
+
+def without(logged, *lost):
+    """Return what was written but for what is in segments that are lost."""
+    over = {place for place, value in logged[0].items() if logged.sealed.get(place) != value}
+    gone = set().union(*lost) - over
+    return {place: value for place, value in logged[0].items() if place not in gone}
+
+
+def problems(path):
+    with Store(path, readonly=True) as store:
+        return store.check().problems
+
+
+def test_segments_are_carried_over_as_they_are_and_totals_are_made_anew(packed, sealed, logged):
+    changed(packed, "UPDATE totals SET rows = 1", "UPDATE summaries SET count = count + 1")
+    zero(packed, root(packed, KEYS_BY_NAME))
+    target, done = repaired(packed, notes=0)
+    assert content(target) == logged
+    assert done.left_out == LeftOut(0, 0, 1)
+    for name in ("segments", "totals", "summaries", "entries", "keys"):
+        rows = [table(path, name) for path in (target, sealed)]
+        for row in (*rows[0], *rows[1]):
+            row.pop("id" if name == "segments" else "", None)  # of these there are no gaps now
+        if name in ("totals", "summaries"):  # those of the first run had been old
+            rows = [[row for row in part if row["run_id"] == 2] for part in rows]
+        assert rows[0]
+        assert sorted(map(repr, rows[0])) == sorted(map(repr, rows[1])), name
+
+
+@pytest.mark.parametrize(
+    "column", ["first", "last", "step", "size", "kind", "codec", "checksum", "key_id", "run_id"]
+)
+def test_no_changed_number_of_a_segment_goes_unnoticed(packed, sealed, logged, column):
+    doomed = next(row for row in table(sealed, "segments") if row["step"] == 1)
+    change = {"size": 2**40, "key_id": 100}.get(column, 1)
+    changed(packed, f"UPDATE segments SET {column} = {column} + {change} WHERE id = {doomed['id']}")
+    assert problems(packed)
+    with Store(packed) as store:
+        uuid = table(packed, "runs")[min(1, doomed["run_id"] - 1 + (column == "run_id"))]["uuid"]
+        with store.log(uuid, readonly=True) as log, pytest.raises(CorruptLog, match="segment"):
+            log.to_dict()
+    target, done = repaired(packed)
+    if column in ("key_id", "run_id"):  # the checksum tells which it was
+        assert content(target) == logged
+        assert (done.left_out, done.notes) == (LeftOut(0, 0, 0), [])
+        return
+    assert content(target) == (without(logged, within(sealed, doomed)), logged[1])
+    told = 1 if column in ("first", "last", "step", "size") else doomed["size"]
+    assert done.left_out == LeftOut(told, 0, 0)
+    assert len(done.notes) == 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_changed_bit_of_what_is_packed_costs_its_segment_which_is_told(
+    packed, sealed, logged, seed
+):
+    rng = random.Random(seed)
+    doomed = rng.choice(table(sealed, "segments"))
+    content_of = rng.choice([doomed["data"], doomed["times"] or doomed["data"]])
+    start = rng.randrange(max(1, len(content_of) - 40))
+    data = bytearray(packed.read_bytes())
+    at = data.find(content_of[start : start + 12])  # unless that goes over to the next page
+    assert at > 0
+    data[at] ^= 1 << rng.randrange(8)
+    packed.write_bytes(data)
+    (problem,) = problems(packed)
+    assert f"from time {doomed['first']} in run" in problem
+    target, done = repaired(packed, notes=1)
+    assert content(target) == (without(logged, within(sealed, doomed)), logged[1])
+    assert done.left_out == LeftOut(doomed["size"], 0, 0)
+    uuid, _, key = next(iter(within(sealed, doomed)))
+    assert done.notes[0].startswith(f"run {uuid}, {key!r}: ")
+    assert done.notes[0].endswith(
+        f"{doomed['size']:,} values from time {doomed['first']} to {doomed['last']}"
+    )
+
+
+def test_of_a_segment_that_lost_a_page_is_told_what_its_line_still_tells(packed, sealed, logged):
+    doomed = next(row for row in table(sealed, "segments") if len(row["data"]) > 5 * PAGE)
+    (page,) = pages_with(packed, doomed["data"][2 * PAGE : 2 * PAGE + 50])
+    for page_too in ([], [2]):  # with the map of the pages, and without it
+        packed.write_bytes(sealed.read_bytes())
+        zero(packed, page, *page_too)
+        target, done = repaired(packed, notes=1)
+        assert content(target) == (without(logged, within(sealed, doomed)), logged[1])
+        assert done.left_out.values == doomed["size"]
+        assert f"from time {doomed['first']} to {doomed['last']}" in done.notes[0]
+        target.unlink()
+
+
+def test_segments_of_a_lost_page_are_told_by_their_index(packed, sealed, logged):
+    names = {(row["run_id"], row["id"]): row["name"] for row in table(sealed, "keys")}
+    for page in pages_with(packed, b"\r"):
+        data = page_of(packed, page)
+        if data[0] != 13 or root(packed, "segments") == page:
+            continue
+        held = [row for row in table(sealed, "segments") if row["data"][:60] in data]
+        if not held:
+            continue
+        zero(packed, page)
+        target, done = repaired(packed)
+        lost = [within(sealed, row) for row in held]
+        assert content(target) == (without(logged, *lost), logged[1])
+        for row in held:
+            (note,) = [note for note in done.notes if f"from time {row['first']} on" in note
+                       and repr(names[row["run_id"], row["key_id"]]) in note
+                       and within(sealed, row) & {(note[4:36], row["first"], place[2])
+                                                  for place in within(sealed, row)}]  # fmt: skip
+            assert note
+        return
+    pytest.fail("no page of segments was found")
+
+
+def test_names_that_are_lost_are_found_by_the_checksums_of_segments(packed, sealed, logged):
+    """As the other run has keys of the same names, and tells what it was resumed from."""
+    changed(packed, "DELETE FROM runs WHERE id = 1", "DELETE FROM keys WHERE run_id = 1")
+    target, done = repaired(packed)
+    values, _ = content(target)
+    uuid = table(sealed, "runs")[0]["uuid"]
+    assert table(target, "runs")[0]["uuid"] == uuid
+    assert any("by its segments" in note for note in done.notes)
+    late = {place for place in logged[0] if place[0] == uuid and place[2] == "late"}
+    assert len(late) == 10  # which is not sealed
+    assert {place: logged[0][place] for place in logged[0].keys() - late}.items() <= values.items()
+    assert {place[:2] for place in values.keys() - logged[0].keys()} == {
+        place[:2] for place in late
+    }
+
+
+def test_segments_of_a_key_whose_name_is_lost_everywhere_vouch_for_each_other(
+    packed, sealed, logged
+):
+    """So that one of them that is damaged shows."""
+    doomed = next(row for row in table(sealed, "segments") if row["size"] > 4000)
+    gone = [
+        row for row in table(sealed, "segments")
+        if (row["run_id"], row["key_id"]) == (doomed["run_id"], doomed["key_id"])
+    ]  # fmt: skip
+    assert len(gone) == 2  # so that nothing tells which of them is right
+    changed(
+        packed,
+        f"UPDATE segments SET checksum = checksum + 1 WHERE id = {doomed['id']}",
+        "DELETE FROM keys",
+        "DELETE FROM runs",
+    )
+    target, _ = repaired(packed)
+    values, _ = content(target)
+    expected = without(logged, *(within(sealed, row) for row in gone))
+    assert sorted((time, repr(value)) for (_, time, _), value in values.items()) == sorted(
+        (time, repr(value)) for (_, time, _), value in expected.items()
+    )
+    with Store(target) as store:
+        assert store.check().ok
+
+
+def test_the_name_that_the_checksums_of_segments_fit_is_taken(packed, sealed, logged):
+    """Where the table and its index differ."""
+    data = packed.read_bytes()
+    page = root(packed, "keys") * PAGE - PAGE
+    at = data.index(b"noise", page)
+    assert at < page + PAGE
+    packed.write_bytes(data[:at] + b"noisy" + data[at + 5 :])
+    target, _ = repaired(packed, notes=0)
+    assert content(target) == logged
+
+
+def test_of_segments_that_overlap_the_newer_one_counts(packed, sealed, logged):
+    """As where an old page is found again. Of the older one there is what the newer one leaves."""
+    one, two = [row for row in table(sealed, "segments") if row["key_id"] == 1][:2]
+    assert one["last"] + 1 == two["first"]
+    points = unpack(Block(*(two[name] for name in Block._fields)))
+    part = points.part(slice(1000, 2000))
+    part.words[:] = part.words[0]
+    (block,) = pack(part)
+    assert table(sealed, "keys")[0]["name"] == "noise"
+    uuid = table(sealed, "runs")[0]["uuid"]
+    row = block._asdict() | {
+        "run_id": 1, "key_id": 1, "checksum": block.checksum(crc32(f"{uuid}\0noise".encode())),
+    }  # fmt: skip
+    fresh = within(sealed, one | block._asdict())
+    for number, newer in ((1000, True), (1, False)):
+        packed.write_bytes(sealed.read_bytes())
+        if not newer:
+            changed(packed, "UPDATE segments SET id = id + 1000")
+        with closing(sqlite3.connect(packed)) as connection, connection:
+            columns = ["id", *row]
+            marks = ", ".join("?" * len(columns))
+            connection.execute(
+                f"INSERT INTO segments ({', '.join(columns)}) VALUES ({marks})",
+                [number, *row.values()],
+            )
+        assert any("two segments" in problem for problem in problems(packed))
+        target, done = repaired(packed, notes=0)
+        expected = dict(logged[0])
+        if newer:
+            value = (4, struct.unpack("<d", struct.pack("<Q", int(part.words[0])))[0])
+            expected |= dict.fromkeys(fresh, value)
+        assert content(target)[0] == expected
+        assert done.left_out == LeftOut(0, 0, 0)
+        target.unlink()
+
+
+@given(st.binary(max_size=300), st.integers(0, 2**32 - 1))
+def test_the_seed_of_a_checksum_is_found(data, seed):
+    assert seed_of(crc32(data, seed), crc32(data), len(data)) == seed
+    assert seed_of(crc32(data * 999, seed), crc32(data * 999), 999 * len(data)) == seed
+
+
+@pytest.mark.parametrize("seed", range(TRIALS))
+def test_of_damaged_segments_nothing_wrong_is_carried_over(packed, logged, seed):
+    """Whatever is damaged but entries; also where bits of the values themselves change."""
+    rng = random.Random(1000 + seed)
+    data = bytearray(packed.read_bytes())
+    if seed % 3:
+        DAMAGES[seed % len(DAMAGES)](rng, data)
+    else:
+        start = (root(packed, "entries") - 1) * PAGE
+        for _ in range(10):
+            at = rng.randrange(100, len(data))
+            if not start <= at < start + PAGE:
+                data[at] ^= 1 << rng.randrange(8)
+    names = {row["name"] for row in table(packed, "keys")}
+    data += bytes(max(0, 30 * PAGE - len(data)))  # of less there may be nothing left at all
+    packed.write_bytes(data)
+    target, done = repaired_if_damaged(packed)
+    if done.sound:
+        assert content(packed)[0] == logged[0]
+    elif seed % 3:
+        assert_nothing_wrong(target, logged)
+    else:
+        known = [*logged[0].items(), *logged.sealed.items()]
+        right = {(time, value) for (_, time, _), value in known}
+        sealed_keys = names - {"late"}
+        for (_, time, key), value in content(target)[0].items():
+            assert (time, value) in right or key not in sealed_keys
+
+
+# -- what `check` says ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("UPDATE totals SET count = count + 1 WHERE run_id = 2", "how much it logged"),
+        ("UPDATE totals SET rows = rows + 1 WHERE run_id = 2", "how much it logged"),
+        ("UPDATE totals SET first = 1 WHERE run_id = 2", "how much it logged"),
+        ("UPDATE totals SET last = NULL WHERE run_id = 2", "how much it logged"),
+        ("UPDATE summaries SET value = 2 WHERE run_id = 2 AND key_id = 1", "how much it logged"),
+        ("UPDATE summaries SET least = 2 WHERE run_id = 2 AND key_id = 1", "how much it logged"),
+        ("DELETE FROM summaries WHERE run_id = 2 AND key_id = 2", "how much it logged"),
+        ("UPDATE runs SET last_time = 8000 WHERE id = 1", "segments that its line"),
+        ("UPDATE runs SET first_time = 9000 WHERE id = 2", "segments that its line"),
+        ("UPDATE keys SET id = 9 WHERE name = 'late' AND run_id = 1", "not 1, 2, 3"),
+        ("DELETE FROM keys WHERE name = 'mixed'", "key 3 that it does not know"),
+        ("DELETE FROM runs WHERE id = 2", "belong to no run"),
+    ],
+)
+def test_check_finds_what_does_not_fit_together(packed, statement, told):
+    assert problems(packed) == []
+    changed(packed, statement)
+    assert any(told in problem for problem in problems(packed)), problems(packed)
+    repaired(packed)
+
+
+def test_totals_that_are_old_need_not_be_right(packed):
+    changed(packed, "UPDATE totals SET count = 0, high_water = high_water - 1")
+    assert table(packed, "totals")[0]["count"] == 0
+    assert problems(packed) == []
+
+
+@pytest.mark.parametrize("cut", [1, PAGE - 1])
+def test_check_says_that_a_file_is_cut(blobs, cut):
+    """SQLite reads zeros for what is missing of its last page."""
+    assert problems(blobs) == []
+    with blobs.open("r+b") as file:
+        file.truncate(blobs.stat().st_size - cut)
+    assert any("cut" in problem for problem in problems(blobs))
+    repaired(blobs)
+
+
+def test_check_says_that_a_file_with_a_wal_is_cut(path):
+    """Then SQLite looks for the pages in neither."""
+    killed(path, "buffered")
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 5 * PAGE)
+    before = path.read_bytes()
+    wal = path.with_name("runs.db-wal").read_bytes()
+    with Store(path, readonly=True) as store:
+        (problem,) = [problem for problem in store.check().problems if "cut" in problem]
+    assert "the last 5 are missing" in problem
+    assert (path.read_bytes(), path.with_name("runs.db-wal").read_bytes()) == (before, wal)
+
+
+def test_a_file_with_pages_that_are_only_in_its_wal_is_whole(tmp_path):
+    path = tmp_path / "runs.db"
+    killed(path, "buffered")
+    with Store(path, readonly=True) as store:
+        assert store.check().ok
+        found = store.size()
+    assert found.wal > 0
+
+
+@pytest.mark.parametrize("open_it", [SQLiteLog, Store, lambda path: Store(path, readonly=True)])
+def test_an_empty_file_beside_a_wal_is_not_taken_for_a_new_one(tmp_path, open_it):
+    path = tmp_path / "runs.db"
+    killed(path, "buffered")
+    path.write_bytes(b"")
+    before = files(tmp_path)
+    assert before["runs.db-wal"]
+    with pytest.raises(CorruptLog, match="check --repair"):
+        open_it(path)
+    assert files(tmp_path) == before
+    assert "--repair" in run("check", "-s", path, status=1).stderr
+    repaired(path)
+
+
+@pytest.mark.parametrize("cell", [b"\x02\x140002", b"\x02\x15000\x12", b"\x02\x1500:2"])
+def test_a_damaged_revision_is_said_to_be_damaged(path, written, cell):
+    page = root(path, "traininglog_schema") * PAGE - PAGE
+    data = path.read_bytes()
+    at = data.index(b"\x02\x150002", page)
+    path.write_bytes(data[:at] + cell + data[at + len(cell) :])
+    before = files(path.parent)
+    for options in ({}, {"readonly": True}):
+        with pytest.raises(CorruptLog, match="check --repair") as caught:
+            Store(path, **options)
+        assert "newer" not in str(caught.value)
+    assert files(path.parent) == before
+    target, _ = repaired(path)
+    assert content(target) == written
 
 
 # -- what cannot be repaired ----------------------------------------------------------------
@@ -869,7 +1307,7 @@ def test_the_command_tells_what_was_carried_over(path, written, monkeypatch):
     values = sum(kind != 0 for kind, _ in written[0].values())
     status = sum(kind != 0 for kind, _ in written[1].values())
     assert result.stdout.splitlines()[:2] == [
-        f"{path}.repaired: 4 runs, {values - lost:,} values, {status} of the status",
+        f"{path}.repaired: 5 runs, {values - lost:,} values, {status} of the status",
         "left out: 0 damaged values, 0 of the status, and what is gone from 1 damaged page",
     ]
     assert result.stderr == ""
@@ -883,7 +1321,7 @@ def test_the_command_prints_json(path, tmp_path):
     target = tmp_path / "new.db"
     found = json.loads(run("check", "--repair", "--to", target, "-s", path, "--json").stdout)
     assert (found["path"], found["target"], found["sound"]) == (str(path), str(target), False)
-    assert found["runs"] == 4
+    assert found["runs"] == 5
     assert found["left_out"] == {"values": 0, "status": 0, "pages": 1}
     assert found["notes"] == []
 

@@ -193,11 +193,11 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
 
     def to_dict(self) -> dict[int, dict[str, Any]]:
         """Return all rows as ordinary dicts, in ascending order of time."""
-        rows: dict[int, dict[str, Any]] = {time: {} for time in self._read_times(None, None)}
+        rows: dict[int, dict[str, Any]] = {}
         for key, times, values in self._read_columns(None, None, None, lineage=True):
             for time, value in zip(times, values, strict=True):
-                rows[time][key] = value
-        return rows
+                rows.setdefault(time, {})[key] = value
+        return dict(sorted(rows.items()))
 
     def to_dataframe(
         self,

@@ -45,6 +45,9 @@ from traininglog.errors import CorruptLog
 #: cost more to read one number of.
 BLOCK = 8_192
 
+# More are not read: it would rather be damage, and take all memory there is.
+_MOST = 2**24
+
 #: The codec that this module writes; see above.
 CODEC = 1
 
@@ -120,9 +123,14 @@ class Block(NamedTuple):
 
     def checksum(self, seed: int = 0) -> int:
         """Return the crc32 of all this, over that of what it belongs to."""
+        for part in self.parts():
+            seed = zlib.crc32(part, seed)
+        return seed
+
+    def parts(self) -> tuple[bytes, bytes, bytes]:
+        """Return the bytes that the checksum covers, in that order."""
         numbers = f"{self.first} {self.last} {self.step} {self.size} {self.kind} {self.codec} "
-        seed = zlib.crc32(numbers.encode(), seed)
-        return zlib.crc32(self.data, zlib.crc32(self.times or b"", seed))
+        return numbers.encode(), self.times or b"", self.data
 
 
 def typed(kind: int, words: Words) -> Any:
@@ -200,6 +208,8 @@ def unpack_times(first: int, last: int, step: int, count: int, packed: bytes | N
 
 
 def _unpack_times(first: int, last: int, step: int, count: int, packed: bytes | None) -> Times:
+    if not 0 < count <= _MOST:
+        raise ValueError(f"it cannot hold {count} numbers")
     if packed is None:
         if first + step * (count - 1) != last:
             raise ValueError("its times do not fit together")
@@ -227,6 +237,14 @@ class Head(NamedTuple):
     size: int
     times: bytes | None
     kind: int
+
+
+def room_for(heads: Iterable[Head]) -> Words:
+    """Return room for the numbers of some blocks. Raises `CorruptLog` for what cannot be one."""
+    sizes = [head.size for head in heads]
+    if not all(0 < size <= _MOST for size in sizes):
+        raise CorruptLog("a segment has no possible size; see `traininglog check`")
+    return np.empty(sum(sizes), np.uint64)
 
 
 def run_on(

@@ -54,6 +54,8 @@ def steps(run: str, first: int, last: int) -> Iterator[tuple[Place, Any]]:
     for at in range(first, last):
         yield (at, "loss"), chance.random()
         yield (at, "count"), chance.randrange(-(2**40), 2**40)
+        if at % 13 in (0, 1, 5):  # at irregular times
+            yield (at, "seldom"), chance.choice([at, at / 7, at % 2 == 0])
         if at % 7 == 0:
             yield (
                 (at, "größe"),
@@ -75,8 +77,8 @@ def steps(run: str, first: int, last: int) -> Iterator[tuple[Place, Any]]:
             yield ("status", f"note {at}"), f"{run} has come to {at}"
 
 
-#: What the runs do in turn: one that was closed; a child of it that was killed after a flush; and
-#: one that was killed before its first.
+#: What the runs do in turn: one that was closed, and so sealed; a child of it that was killed after
+#: a flush; and one that was killed before its first.
 PARTS = {
     "A": [(0, 300)],
     "B": [(_FORK + 20, 360), (360, 450)],
@@ -140,6 +142,8 @@ def prepare(folder: Path) -> History:
             subprocess.run(["cp", "-a", path.parent, folder], check=True)
     assert (folder / f"{NAME}-wal").stat().st_size > 0
     assert len(tails(folder)) == 2
+    columns = {spot.column for spot in layout_of(folder / NAME).values()}
+    assert columns >= {"segments.data", "segments.times"}, columns
     return {uuids[run]: history for run, history in _histories(uuids).items()}
 
 
@@ -259,7 +263,7 @@ class Spot(NamedTuple):
 
 
 #: The columns in which a flipped bit may go unnoticed, as no checksum covers them in this revision
-#: of the schema: another value is then read in the same row. See `Outcome`.
+#: of the schema: another value is then read in the same row. See `Outcome`. Segments have one.
 UNCOVERED = ("entries.key_id", "entries.kind", "entries.value", "status.kind", "status.value")
 
 #: The same, of one byte or two for each run that was resumed: rows of its parent may show.
@@ -312,6 +316,19 @@ def choose(folder: Path, seed: int) -> Damage:
             64 if draw < 0.25 else 256 if draw < 0.4 else used if draw < 0.95 else size
         )
     return damage_at(file, at, bit)
+
+
+def damages_of(folder: Path, table: str, count: int) -> list[Damage]:
+    """Return so many flipped bits of what a table of the database holds."""
+    chance = random.Random(table)
+    layout = layout_of(folder / NAME)
+    columns = sorted({spot.column for spot in layout.values() if spot.column.startswith(table)})
+    chosen = []
+    for number in range(count):  # each column in turn, however small it is
+        column = columns[number % len(columns)]
+        places = [place for place, spot in layout.items() if spot.column == column]
+        chosen.append(damage_at(folder / NAME, chance.choice(places), chance.randrange(8)))
+    return chosen
 
 
 def damage_at(file: Path, at: int, bit: int | None) -> Damage:

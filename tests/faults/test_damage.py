@@ -24,6 +24,15 @@ def in_processes(act, *arguments):
         return list(pool.map(act, *arguments, chunksize=5))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_settings_from_outside_in_processes():
+    """Keep them out of what is shared by the tests here, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("TRAININGLOG_")]:
+            patch.delenv(name)
+        yield
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """What killed processes left: with a WAL, and with what was in it in the database."""
@@ -92,8 +101,20 @@ def test_damage_of_each_file_is_noticed(outcomes, file):
     assert sum(one.said for one in here) > len(here) / 10
 
 
+def test_no_flipped_bit_of_a_segment_goes_unnoticed(folders):
+    """Be it of a number, or of what says which it is: all is covered by a checksum."""
+    damages = damage.damages_of(folders[1], "segments.", 60)
+    hit = {one.column.partition(".")[2] for one in damages}
+    assert hit >= {"header", "last", "size", "checksum", "times", "data"}
+    found = in_processes(damage.trial, [folders[1]] * 60, range(2_000_000, 2_000_060), damages)
+    for one in found:
+        assert one.said, one
+        assert not one.wrong, one
+        assert not one.error, one
+
+
 def test_what_no_checksum_covers(folders):
-    """A bit of a number in the database goes unnoticed, and only in its own row.
+    """A bit of a number among the entries goes unnoticed, and only in its own row.
 
     Once this fails, as it is noticed, `damage.UNCOVERED` can be shortened.
     """

@@ -171,9 +171,7 @@ def read_strips(
     connection: Connection, owner: Owner, low: int, high: int, key_id: int | None = None
 ) -> dict[int, Strip]:
     """Return what is sealed of a run (or of one key of it) at ``low <= time <= high``, by key."""
-    import numpy as np
-
-    from traininglog.packing import Head, run_on
+    from traininglog.packing import Head, room_for, run_on
 
     bounds = {"run_id": owner.run_id, "low": low, "high": high}
     if key_id is None:
@@ -187,14 +185,20 @@ def read_strips(
     shared: dict[Any, Any] = {}  # most keys have the same times
     # All in one piece, which the system can give in large pages; and each block at once into its
     # place, while the processor has it at hand.
-    words = np.empty(sum(head.size for found in heads_by_key.values() for head in found), np.uint64)
-    at = 0
     strips = {}
-    for number, found in heads_by_key.items():
-        room = words[at : at + sum(head.size for head in found)]
-        at += len(room)
-        blocks = (verified(owner, row) for row in islice(rows, len(found)))
-        strips[number] = run_on(found, blocks, low, high, room, shared)
+    try:
+        words = room_for(head for found in heads_by_key.values() for head in found)
+        at = 0
+        for number, found in heads_by_key.items():
+            room = words[at : at + sum(head.size for head in found)]
+            at += len(room)
+            blocks = (verified(owner, row) for row in islice(rows, len(found)))
+            strips[number] = run_on(found, blocks, low, high, room, shared)
+    except CorruptLog:
+        for number in heads_by_key:  # first say which it is, if a checksum knows
+            for row in _OF_KEY.each(connection, **(bounds | {"key_id": number})):
+                verified(owner, row)
+        raise
     return strips
 
 

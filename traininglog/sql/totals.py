@@ -5,7 +5,7 @@ They hold as long as nothing more was assigned, which the run's high-water mark 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -19,28 +19,39 @@ from traininglog.values import MAX_TIME
 _COLUMNS = [column.name for column in summaries.columns]
 
 
-def total_up(connection: Connection, run_id: int) -> None:
-    """Note what a run has logged itself: how much, and of each key the last value and extremes."""
-    forget_totals(connection, run_id)
+class Totals(NamedTuple):
+    """How much a run has logged itself, as the columns of its totals and of its summaries."""
+
+    whole: dict[str, int | None]
+    by_key: list[tuple[Any, ...]]  #: from the number of the key on
+
+
+def totals_of(connection: Connection, run_id: int) -> Totals:
+    """Work out how much a run has logged itself, and of each key the last value and extremes."""
     chain = reading.Chain(connection, run_id)
     numbers = reading.read_run_keys(connection, run_id)
     columns = own_columns(connection, chain)
     times = all_times(columns)
-    connection.execute(
-        insert(totals).values(
-            run_id=run_id,
-            high_water=select(runs.c.high_water).where(runs.c.id == run_id).scalar_subquery(),
-            rows=len(times),
-            count=sum(map(len, columns)),
-            first=int(times[0]) if len(times) else None,
-            last=int(times[-1]) if len(times) else None,
-        )
-    )
+    whole = {
+        "rows": len(times),
+        "count": sum(map(len, columns)),
+        "first": int(times[0]) if len(times) else None,
+        "last": int(times[-1]) if len(times) else None,
+    }
+    return Totals(whole, [_summary(numbers[column.key], column) for column in columns])
+
+
+def total_up(connection: Connection, run_id: int) -> None:
+    """Note how much a run has logged itself."""
+    forget_totals(connection, run_id)
+    whole, by_key = totals_of(connection, run_id)
+    high_water = select(runs.c.high_water).where(runs.c.id == run_id).scalar_subquery()
+    connection.execute(insert(totals).values(run_id=run_id, high_water=high_water, **whole))
     insert_rows(
         connection,
         f"INSERT INTO {summaries.name} ({', '.join(_COLUMNS)}) VALUES",
         "",
-        [(run_id, *_summary(numbers[column.key], column)) for column in columns],
+        [(run_id, *row) for row in by_key],
     )
 
 

@@ -36,6 +36,23 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
     return (number - 2**64 if number >= 2**63 else number), at + 1
 
 
+def leading_values(payload: bytes) -> tuple[Stored, ...]:
+    """Return the first columns of a record whose end is missing: those that are whole."""
+    stop, at = varint(payload, 0)
+    begin, end = at, stop
+    heads = b""
+    while at < stop:
+        kind, at = varint(payload, at)
+        size = (kind - 12) // 2 if kind >= 12 else _INTEGER_BYTES.get(kind, 8 * (kind == 7))
+        if end + size > len(payload):
+            break
+        end += size
+        heads = payload[begin:at]
+    if len(heads) > 126:  # more columns than any table of ours has
+        raise Damage
+    return values_of(bytes((1 + len(heads),)) + heads + payload[stop:end])
+
+
 def values_of(payload: bytes) -> tuple[Stored, ...]:
     """Return the columns of a record."""
     stop, at = varint(payload, 0)

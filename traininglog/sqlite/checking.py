@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, func, or_, select
 
 from traininglog.encoding import Kind
 from traininglog.errors import CorruptLog
 from traininglog.sql import reading
-from traininglog.sql.tables import entries, runs
+from traininglog.sql.tables import entries, keys, runs, segments, summaries, totals
+from traininglog.sql.totals import totals_of
 from traininglog.sqlite import mounts
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.failures import distrustful
+from traininglog.sqlite.file import wal_path
 from traininglog.sqlite.journal import damaged_beside, journals_beside, read_journal
+from traininglog.sqlite.wal import Wal
 from traininglog.values import MAX_TIME
 
 
@@ -55,7 +59,8 @@ def check(database: Database, size: Size) -> Check:
     problems: list[str] = []
     warnings: list[str] = []
     count = 0
-    for look in (_damaged_pages, reading.unreadable, _impossible):
+    cut = functools.partial(_cut_short, path=database.path)
+    for look in (_damaged_pages, cut, reading.unreadable, _impossible, _misnoted):
         try:
             with distrustful(database.name), database.read() as connection:
                 problems += look(connection)
@@ -132,6 +137,26 @@ def _damaged_pages(connection: Connection) -> list[str]:
     ]
 
 
+def _cut_short(connection: Connection, path: Path | None) -> list[str]:
+    """Tell whether pages are missing at the end of a file, which SQLite may read as zeros."""
+    if path is None:
+        return []
+    # In this order: what is copied out of the WAL meanwhile is in the file by then.
+    count, size = (
+        int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+        for name in ("page_count", "page_size")
+    )
+    held = path.stat().st_size // size
+    if held >= count:
+        return []
+    with closing(Wal(wal_path(path))) as wal:
+        missing = sum(wal.read(number) is None for number in range(held + 1, count + 1))
+        missing = missing if path.stat().st_size // size < count else 0
+    if not missing:
+        return []
+    return [f"the file is cut: it should have {count} pages, and the last {missing} are missing"]
+
+
 def _impossible(connection: Connection) -> list[str]:
     """Return, for people, what can be read and yet cannot be what was written."""
     problems = []
@@ -162,6 +187,7 @@ def _impossible(connection: Connection) -> list[str]:
         f"run {uuid}: it has entries that its line in the table of runs denies"
         for uuid in connection.scalars(outside)
     ]
+    problems += _misplaced(connection)
     rows = connection.execute(select(runs.c.uuid, runs.c.resumed_from)).all()
     parents: dict[str, str | None] = {row.uuid: row.resumed_from for row in rows}
     sound: set[str] = set()
@@ -176,6 +202,80 @@ def _impossible(connection: Connection) -> list[str]:
         else:
             sound.update(path)
     return problems
+
+
+def _misplaced(connection: Connection) -> list[str]:
+    """Return, for people, what is wrong about where segments are, and about the keys of runs."""
+    outside = (
+        select(runs.c.uuid)
+        .join(segments, segments.c.run_id == runs.c.id)
+        .group_by(runs.c.id)
+        .having(
+            or_(
+                func.min(segments.c.first) < func.coalesce(runs.c.first_time, MAX_TIME),
+                func.max(segments.c.last) > func.coalesce(runs.c.last_time, -1),
+            )
+        )
+    )
+    problems = [
+        f"run {uuid}: it has segments that its line in the table of runs denies"
+        for uuid in connection.scalars(outside)
+    ]
+    later = segments.alias()
+    overlapping = (
+        select(runs.c.uuid, segments.c.key_id, later.c.first)
+        .select_from(segments)
+        .join(runs, runs.c.id == segments.c.run_id)
+        .join(
+            later,
+            (later.c.run_id == segments.c.run_id)
+            & (later.c.key_id == segments.c.key_id)
+            & (later.c.first > segments.c.first)
+            & (later.c.first <= segments.c.last),
+        )
+    )
+    problems += [
+        f"run {uuid}: two segments of its key {key} have time {time}"
+        for uuid, key, time in connection.execute(overlapping)
+    ]
+    apart = (
+        select(runs.c.uuid)
+        .join(keys, keys.c.run_id == runs.c.id)
+        .group_by(runs.c.id)
+        .having(or_(func.min(keys.c.id) != 1, func.max(keys.c.id) != func.count()))
+    )
+    problems += [
+        f"run {uuid}: the numbers of its keys are not 1, 2, 3, ..."
+        for uuid in connection.scalars(apart)
+    ]
+    return problems
+
+
+def _misnoted(connection: Connection) -> list[str]:
+    """Return, for people, where totals that should hold are not those of what a run holds."""
+    problems = []
+    for row in connection.execute(
+        select(runs.c.uuid, totals)
+        .join(totals, totals.c.run_id == runs.c.id)
+        .where(totals.c.high_water == runs.c.high_water)
+    ).all():
+        try:
+            whole, by_key = totals_of(connection, row.run_id)
+        except CorruptLog as error:
+            problems.append(str(error))
+            continue
+        noted = connection.execute(
+            select(summaries).where(summaries.c.run_id == row.run_id).order_by(summaries.c.key_id)
+        ).all()
+        if any(row._mapping[name] != number for name, number in whole.items()) or [
+            tuple(each)[1:] for each in noted
+        ] != sorted(map(_as_stored, by_key)):
+            problems.append(f"run {row.uuid}: what is noted of how much it logged is not so")
+    return problems
+
+
+def _as_stored(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(None if value != value else value for value in row)  # noqa: PLR0124 - a NaN
 
 
 def _orphans(connection: Connection) -> list[str]:

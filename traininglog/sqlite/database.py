@@ -275,6 +275,13 @@ class Database:
         if not stat.S_ISREG(found.st_mode):
             raise NotATrainingLog(f"{path} is not a regular file; name another one")
         if found.st_size == 0:
+            wal = stat_of(wal_path(path))
+            if wal is not None and wal.st_size:
+                raise CorruptLog(
+                    f"{path} is empty, and what was written is in the WAL beside it, which SQLite "
+                    "would delete; it was left as it is. What can be read of it: "
+                    f"traininglog check --repair --store {shlex.quote(str(path))}"
+                )
             if not create:
                 raise NotATrainingLog(f"{path} is empty: nothing has been logged to it yet")
             return True
@@ -288,7 +295,13 @@ class Database:
             )
         if self.readonly and undo_half_done(path):
             return self._inspect(path, create=create)
-        self._refuse_newer(*peek(path))
+        revision, readable = peek(path)
+        if revision is not None and not _is_revision(revision):
+            raise CorruptLog(
+                f"{path} is damaged: it has {revision!r} where its schema should be; it was left "
+                "as it is, see `traininglog check --repair`"
+            )
+        self._refuse_newer(revision, readable)
         return False
 
     def _refuse_newer(self, revision: str | None, readable: int) -> None:
@@ -616,12 +629,17 @@ def _revision(connection: Connection, name: str) -> str:
     found = (
         connection.exec_driver_sql(READ_REVISION).scalars().all() if VERSION_TABLE in tables else []
     )
-    if len(found) != 1:
+    if len(found) != 1 or not _is_revision(found[0]):
         raise CorruptLog(
             f"{name} is marked as a training log but does not tell its schema; it was left as it "
-            "is, restore a backup"
+            "is, see `traininglog check --repair`"
         )
     return str(found[0])
+
+
+def _is_revision(value: object) -> bool:
+    """Tell whether a value may be a revision, be it one of a newer version; else it is damaged."""
+    return isinstance(value, str) and len(value) == 4 and value.isdecimal() and value.isascii()
 
 
 def _pragma(connection: Connection, text: str) -> None:

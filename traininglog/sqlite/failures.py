@@ -76,6 +76,11 @@ _TRANSLATIONS: dict[int, tuple[type[TrainingLogError], str]] = {
 }  # fmt: skip
 
 
+# What our own statements never meet in a file whose schema is as we made it; Python gives the first
+# no code, and SQLite the others the code of any mistake.
+_SIGNS_OF_DAMAGE = ("Could not decode to UTF-8", "no such table: ", "no such column: ")
+
+
 @contextmanager
 def translated(name: str) -> Iterator[None]:
     """Turn the database errors that a user can do something about into ours; let bugs through."""
@@ -83,7 +88,7 @@ def translated(name: str) -> Iterator[None]:
         yield
     except (DBAPIError, sqlite3.DatabaseError) as error:
         kind, message = _TRANSLATIONS.get(code_of(error), (None, ""))
-        if "Could not decode to UTF-8" in str(error):  # which Python gives no code
+        if any(sign in str(error) for sign in _SIGNS_OF_DAMAGE):
             kind, message = _TRANSLATIONS[sqlite3.SQLITE_CORRUPT]
         if kind is None:
             raise

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from traininglog.sqlite.cells import Damage, values_of, varint
+from traininglog.sqlite.cells import Damage, leading_values, values_of, varint
 from traininglog.sqlite.wal import PAGE_SIZES, Wal
 
 #: What a page of a tree is, as its first byte tells.
@@ -44,6 +45,17 @@ class Record(NamedTuple):
     values: tuple[Any, ...]
     #: Its last page is nothing but zeros: as it was written, or because it has been zeroed since.
     doubtful: bool
+
+
+class Reading(NamedTuple):
+    """What a page holds if it is of some kind."""
+
+    kind: int  #: as the first byte of a page tells it
+    records: list[Record]
+    damaged: int  #: how many cells are
+    #: What is left of some of them: the first columns, where the page itself still has them; all,
+    #: where nothing tells whether it is this record or another that goes on where both do.
+    broken: list[Record]
 
 
 class Pages:
@@ -98,7 +110,7 @@ class Pages:
         self._usable = usable
         self._survey()
         return sum(
-            damaged for number in self.used()[:200] for _, _, damaged in self.readings(number)
+            reading.damaged for number in self.used()[:200] for reading in self.readings(number)
         )
 
     def read(self, number: int) -> bytes:
@@ -236,8 +248,8 @@ class Pages:
     def _most_cells(self) -> int:
         return (self._usable - 8) // 6
 
-    def readings(self, number: int) -> list[tuple[int, list[Record], int]]:
-        """Return what a page may hold: as (what it is, its records, how many cells are damaged).
+    def readings(self, number: int) -> list[Reading]:
+        """Return what a page may hold.
 
         One reading if all of it fits. Else the other ones, too, in which something does: it may be
         the very byte that tells what the page is that changed.
@@ -248,19 +260,19 @@ class Pages:
         stated = page[_FILE_HEADER if number == 1 else 0]
         readings = []
         if stated in (INDEX, TABLE, INNER_INDEX):
-            records, damaged = self._records(number, page, stated)
-            readings.append((stated, records, damaged))
-            if not damaged:
+            reading = self._records(number, page, stated)
+            readings.append(reading)
+            if not reading.damaged:
                 return readings
         elif stated != INNER_TABLE and not self.is_of_a_tree(number):
             return []
         for kind in {INDEX, TABLE, INNER_INDEX} - {stated}:
-            records, damaged = self._records(number, page, kind)
-            if records:
-                readings.append((kind, records, damaged))
+            reading = self._records(number, page, kind)
+            if reading.records:
+                readings.append(reading)
         return readings
 
-    def _records(self, number: int, page: bytes, kind: int) -> tuple[list[Record], int]:
+    def _records(self, number: int, page: bytes, kind: int) -> Reading:
         at = _FILE_HEADER if number == 1 else 0
         start = at + (12 if kind in _INNER else 8)
         count = int.from_bytes(page[at + 3 : at + 5], "big")
@@ -270,31 +282,36 @@ class Pages:
             damaged = 1
         stop = start + 2 * count
         records = []
+        broken: list[Record] = []
         chains = []
         for pointer in struct.unpack_from(f">{count}H", page, start):
             try:
                 if not stop <= pointer < self._usable:
                     raise Damage
                 record, chain = self._record(number, page, pointer, kind)
-            except Damage:
+            except Damage as damage:
                 damaged += 1
+                broken += damage.args
             else:
                 records.append(record)
                 chains.append(chain)
         if len(set(chains) - {0}) < len(chains) - chains.count(0):
             # Of two that go on in the same place, one is wrong, and nothing tells which.
             twice = {chain for chain, claims in Counter(chains).items() if chain and claims > 1}
-            kept = [
-                record for record, chain in zip(records, chains, strict=True) if chain not in twice
-            ]
-            damaged += len(records) - len(kept)
-            return kept, damaged
-        return records, damaged
+            pairs = list(zip(records, chains, strict=True))
+            records = [record for record, chain in pairs if chain not in twice]
+            broken += [record for record, chain in pairs if chain in twice]
+            damaged += len(pairs) - len(records)
+        return Reading(kind, records, damaged, broken)
 
     def _record(self, number: int, page: bytes, at: int, kind: int) -> tuple[Record, int]:
-        """Return the record of a cell, and the page on which it goes on, or 0."""
+        """Return the record of a cell, and the page on which it goes on, or 0.
+
+        Raises `Damage`, with what is left of the record if its own page has the beginning of it.
+        """
         rowid = None
         chain = zeros = 0
+        payload = b""
         try:
             if kind == INNER_INDEX:
                 at += 4
@@ -313,7 +330,10 @@ class Pages:
         except (Damage, IndexError, struct.error, UnicodeDecodeError) as error:
             if zeros:  # then they were not written
                 self.zeroed.add(zeros)
-            raise Damage from error
+            left = []
+            with suppress(Damage, IndexError, struct.error, UnicodeDecodeError):
+                left = [Record(rowid, leading_values(payload), zeros > 0)] if chain else []
+            raise Damage(*left) from error
 
     def _local(self, size: int, kind: int) -> int:
         """Return how much of a record of a size stands in its cell itself."""

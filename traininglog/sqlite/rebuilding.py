@@ -6,178 +6,47 @@ run says of its values is counted anew.
 
 from __future__ import annotations
 
-import functools
 import math
-from collections import Counter
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Float, case, func, insert, select, update
 
-from traininglog.encoding import Kind, encode, fits
-from traininglog.errors import InvalidKey
+from traininglog.encoding import Kind, encode
 from traininglog.lineage import BEFORE_ALL, new_uuid
 from traininglog.sql import writing
-from traininglog.sql.tables import entries, keys, marks, runs, status
-from traininglog.sqlite.pages import Record
-from traininglog.sqlite.rescue import (
-    KEYS_BY_NAME,
-    RUNS_BY_PARENT,
-    RUNS_BY_UUID,
-    STATUS_BY_KEY,
-    Part,
-)
-from traininglog.values import MAX_TIME, check_text
+from traininglog.sql.tables import entries, runs, status
+from traininglog.sqlite.found import Found, is_key, is_moment, is_uuid
+from traininglog.sqlite.resealing import Place, Segments
+from traininglog.values import MAX_TIME
 
 #: What keys are called whose names are lost, before their numbers.
 LOST_NAME = "_recovered"
 
-_LATEST = 2.0**33  # seconds: a moment past the year 2242 is none that anyone wrote
-_HEX = frozenset("0123456789abcdef")
-
-
-class Found:
-    """The rows of all tables but that of the values, which is too large to be held."""
-
-    def __init__(self) -> None:
-        self.runs: dict[int, dict[str, Any]] = {}
-        self.uuids: dict[int, str] = {}  # by run, as the index has it
-        self.parents: dict[int, str] = {}  # the same
-        self.keys: dict[tuple[int, int], str] = {}  # by run and number
-        self.keys_by_name: dict[tuple[int, int], str] = {}  # the same, as the index has it
-        self.status: dict[tuple[int, str], tuple[int, int, Any]] = {}  # (place, kind, stored)
-        self.marks: dict[tuple[int, int], float] = {}
-        self._status_by_key: set[tuple[int, str]] = set()
-        self._damaged_status = 0
-        self._doubtful: list[Record] = []  # of the status
-        self._adders: dict[str, Callable[[Record], None]] = {
-            runs.name: self._add_run,
-            keys.name: self._add_key,
-            status.name: self._add_status_for_now,
-            marks.name: self._add_mark,
-            KEYS_BY_NAME: self._add_key_by_name,
-            STATUS_BY_KEY: self._add_status_by_key,
-            RUNS_BY_UUID: self._add_uuid,
-            RUNS_BY_PARENT: self._add_parent,
-        }
-
-    def add(self, part: Part) -> None:
-        """Take what a page holds."""
-        if part.name == status.name:
-            self._damaged_status += part.damaged
-        add = self._adders.get(part.name)
-        if add is not None:
-            for record in part.records:
-                add(record)
-
-    def _add_run(self, record: Record) -> None:
-        row = dict(zip(runs.columns.keys(), record.values, strict=True)) | {"id": record.rowid}
-        if _is_uuid(row["uuid"]):
-            self.runs.setdefault(row["id"], row)
-
-    def _add_key(self, record: Record) -> None:
-        run, number, name = record.values
-        self.keys.setdefault((run, number), name)
-
-    def _add_key_by_name(self, record: Record) -> None:
-        run, name, number = record.values
-        self.keys_by_name.setdefault((run, number), name)
-
-    def settle(self, *, zeroed: bool) -> None:
-        """Decide on what is doubtful: whether pages of the file have been zeroed."""
-        for record in self._doubtful:
-            if zeroed:
-                self._damaged_status += 1
-            else:
-                self._add_status(record)
-
-    def _add_status_for_now(self, record: Record) -> None:
-        if record.doubtful:
-            self._doubtful.append(record)
-        else:
-            self._add_status(record)
-
-    def _add_status(self, record: Record) -> None:
-        _, run, key, kind, stored = record.values
-        if record.rowid is not None and run > 0 and _is_key(key) and fits(kind, stored):
-            self.status.setdefault((run, key), (record.rowid, kind, stored))
-        else:
-            self._damaged_status += 1
-
-    def _add_status_by_key(self, record: Record) -> None:
-        run, key, _ = record.values
-        self._status_by_key.add((run, key))
-
-    def _add_uuid(self, record: Record) -> None:
-        uuid, run = record.values
-        if _is_uuid(uuid):
-            self.uuids.setdefault(run, uuid)
-
-    def _add_parent(self, record: Record) -> None:
-        uuid, run = record.values
-        if _is_uuid(uuid):
-            self.parents.setdefault(run, uuid)
-
-    def _add_mark(self, record: Record) -> None:
-        run, time, wall = record.values
-        if time >= 0 and _is_moment(wall):
-            self.marks.setdefault((run, time), wall)
-
-    @functools.cached_property
-    def popularity(self) -> Counter[str]:
-        """How often a name is found to be that of a key."""
-        return Counter([*self.keys.values(), *self.keys_by_name.values()])
-
-    @property
-    def lost_names(self) -> set[tuple[int, str]]:
-        """The keys of a status, with their runs, of which the values are lost."""
-        return self._status_by_key - self.status.keys()
-
-    @property
-    def lost_status(self) -> int:
-        """How many values of a status are known to be lost, by their keys or by what is left."""
-        return max(len(self.lost_names), self._damaged_status)
-
-    def walls(self) -> dict[int, tuple[float, float]]:
-        """Return when runs were written first and last, by the marks that they made."""
-        walls: dict[int, tuple[float, float]] = {}
-        for (run, _), wall in self.marks.items():
-            first, last = walls.get(run, (wall, wall))
-            walls[run] = min(first, wall), max(last, wall)
-        return walls
-
-
-def _is_uuid(value: object) -> bool:
-    return isinstance(value, str) and len(value) == 32 and not set(value) - _HEX
-
-
-def _is_moment(value: object) -> bool:
-    return isinstance(value, (int, float)) and 0 <= value < _LATEST
-
-
-def _is_key(value: Any) -> bool:
-    try:
-        check_text(value)
-    except InvalidKey:
-        return False
-    return True
-
 
 class Span(NamedTuple):
-    """What the entries of a run, those that were rescued, say of it."""
+    """What the values of a run, those that were rescued, say of it."""
 
     first: int | None = None  #: time
     last: int | None = None  #: time
     deletions: int = 0
-    number: int = 0  #: of entries, deletions among them
+    number: int = 0  #: of values, deletions among them
+
+    def widened(self, first: int, last: int, number: int) -> Span:
+        """Return this with more values in it."""
+        low = first if self.first is None else min(first, self.first)
+        high = last if self.last is None else max(last, self.last)
+        return Span(low, high, self.deletions, self.number + number)
 
 
 class Build:
     """What the new file gets beside the values, made to agree with them."""
 
-    def __init__(self, connection: Connection, found: Found, now: float) -> None:
+    def __init__(
+        self, connection: Connection, found: Found, sealed: Segments, now: float
+    ) -> None:  # fmt: skip
         self._connection = connection
         self._found = found
+        self._sealed = sealed
         self._now = now  # what stands for moments that nothing tells
         self.notes: list[str] = []
         self.spans = {
@@ -192,6 +61,10 @@ class Build:
                 ).group_by(entries.c.run_id)
             )
         }
+        for run, first, last, number in sealed.spans():
+            self.spans[run] = self.spans.get(run, Span()).widened(first, last, number)
+        #: By their numbers before, the numbers and names of keys.
+        self.keys: dict[Place, tuple[int, str]] = {}
         #: The runs, by number.
         self.rows: dict[int, dict[str, Any]] = {}
         taken: set[str] = set()
@@ -201,7 +74,7 @@ class Build:
         known = {*found.runs, *found.uuids, *self.spans, *(run for run, _ in found.status)}
         for run in sorted(known):
             row = self._known(run) if run in found.runs else self._made_up(run)
-            if found.uuids.get(run, row["uuid"]) != row["uuid"]:
+            if found.uuids.get(run, row["uuid"]) != row["uuid"] and run not in sealed.uuids:
                 self.notes.append(
                     f"run {row['uuid']}: its UUID may rather be {found.uuids[run]}, by an index"
                 )
@@ -221,8 +94,13 @@ class Build:
             for run, names in lost.items() if run in self.rows
         ]  # fmt: skip
 
+    @property
+    def uuids(self) -> dict[int, str]:
+        """What the runs are called, by number."""
+        return {run: row["uuid"] for run, row in self.rows.items()}
+
     def write(self) -> None:
-        """Write runs, keys, status and marks."""
+        """Write runs, keys, status and marks, and give the entries the numbers of their keys."""
         self._connection.execute(insert(runs), list(self.rows.values()))
         self._write_keys()
         self._write_status()
@@ -234,17 +112,21 @@ class Build:
 
     def _known(self, run: int) -> dict[str, Any]:
         row = dict(self._found.runs[run])
+        uuid = self._sealed.uuids.get(run, row["uuid"])
+        if uuid != row["uuid"]:
+            self.notes.append(f"run {uuid}: its line has {row['uuid']}, which its segments deny")
+            row["uuid"] = uuid
         span = self.spans.get(run, Span())
         wrong = []
         sane: dict[str, tuple[bool, Any]] = {
-            "resumed_from": (row["resumed_from"] is None or _is_uuid(row["resumed_from"]), None),
+            "resumed_from": (row["resumed_from"] is None or is_uuid(row["resumed_from"]), None),
             "resumed_at": (BEFORE_ALL <= (row["resumed_at"] or 0) <= MAX_TIME, None),
             "outcome": (row["outcome"] in (None, "finished", "failed"), None),
             "epoch": (row["epoch"] >= 0, 1),
             "high_water": (row["high_water"] >= 0, span.number),
         }
         for name, instead in self._moments(run).items():
-            sane[name] = row[name] == instead or _is_moment(row[name]), instead
+            sane[name] = row[name] == instead or is_moment(row[name]), instead
         for name, (is_sane, instead) in sane.items():
             if not is_sane:
                 wrong.append(name)
@@ -256,11 +138,14 @@ class Build:
     def _made_up(self, run: int) -> dict[str, Any]:
         """Return a line for a run whose own is lost."""
         span = self.spans.get(run, Span())
-        uuid = self._found.uuids.get(run)
-        text = (
-            f"the line of run number {run} in the table of runs is lost; "
-            + ("its UUID was found in an index" if uuid else "its UUID is lost and is a new one")
-        )  # fmt: skip
+        listed = self._found.uuids.get(run)
+        uuid = self._sealed.uuids.get(run, listed)
+        text = f"the line of run number {run} in the table of runs is lost; "
+        if uuid is None:
+            text += "its UUID is lost and is a new one"
+        else:
+            where = "in an index" if uuid == listed else "by its segments"
+            text += f"its UUID was found {where}"
         if (run, LOST_NAME) not in self._found.status:
             self._remarks.append((run, text))
         row = dict.fromkeys(runs.columns.keys()) | {
@@ -323,6 +208,7 @@ class Build:
                 select(entries.c.run_id, entries.c.key_id).distinct()
             )
         }
+        used |= self._sealed.places
         named: dict[int, dict[str, int]] = {run: {} for run in self.rows}
         nameless: dict[int, list[int]] = {}
         for run, number in sorted(used | found.keys.keys() | found.keys_by_name.keys()):
@@ -348,9 +234,11 @@ class Build:
 
     def _name_of(self, run: int, number: int) -> str | None:
         """Return the name of a key, from the table or the index, or None if neither has one."""
+        if (run, number) in self._sealed.names:
+            return self._sealed.names[run, number]
         both = (self._found.keys, self._found.keys_by_name)
         names = [names.get((run, number)) for names in both]
-        likely = [name for name in dict.fromkeys(names) if name is not None and _is_key(name)]
+        likely = [name for name in dict.fromkeys(names) if name is not None and is_key(name)]
         # If they differ, one of them is damaged: hardly the one that other runs have, too.
         likely.sort(key=lambda name: -self._found.popularity[name])
         if len(likely) == 2:
@@ -363,7 +251,8 @@ class Build:
     def _write_keys_of(self, run: int, numbers: dict[str, int]) -> None:
         """Write the keys of a run, numbered anew where some are missing: who writes it counts."""
         ordered = sorted(numbers.items(), key=lambda item: item[1])
-        for new, (_, old) in enumerate(ordered, start=1):
+        for new, (name, old) in enumerate(ordered, start=1):
+            self.keys[run, old] = new, name
             if new != old:  # it is less, and free by now
                 self._connection.execute(
                     update(entries)

@@ -17,6 +17,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sqlalchemy import func, select
+
 from traininglog.config import setting
 from traininglog.encoding import Kind, fits
 from traininglog.errors import (
@@ -32,16 +34,19 @@ from traininglog.errors import (
     TrainingLogError,
 )
 from traininglog.sql import writing
-from traininglog.sql.tables import REVISION, REVISIONS, VERSION_TABLE, entries, metadata
+from traininglog.sql.tables import REVISION, REVISIONS, VERSION_TABLE, entries, metadata, totals
+from traininglog.sql.totals import total_up
 from traininglog.sqlite.checking import Size, check
 from traininglog.sqlite.database import Database, is_open_here
 from traininglog.sqlite.failures import translated
 from traininglog.sqlite.file import APPLICATION_ID, locate, peek, stat_of, wal_path
+from traininglog.sqlite.found import Found
 from traininglog.sqlite.journal import journals_beside
 from traininglog.sqlite.owners import Owners, writer_byte
 from traininglog.sqlite.pages import Pages
-from traininglog.sqlite.rebuilding import Build, Found
+from traininglog.sqlite.rebuilding import Build
 from traininglog.sqlite.rescue import Rescue
+from traininglog.sqlite.resealing import Segments
 from traininglog.values import MAX_TIME
 
 _BATCH = 50_000  # values a transaction
@@ -81,9 +86,11 @@ def repair(
     """Write a new file with everything that can still be read of a damaged one.
 
     The damaged file and its WAL stay as they are. Where nothing is damaged, nothing is written.
-    What the new file holds had been written to the old one, but for a number or text of which a few
-    bits changed: no checksum covers those. A run whose line is lost is kept, under its UUID if an
-    index has it, and so are values of a key whose name is lost, under ``_recovered/<number>``.
+    What the new file holds had been written to the old one, but for a number or text among the
+    entries of which a few bits changed: no checksum covers those. One covers each segment; of those
+    that are damaged nothing is kept. Where a value is lost that lay over another, that one shows
+    again. A run whose line is lost is kept, under its UUID if an index has it or a checksum fits
+    it, and so are values of a key whose name is lost, under ``_recovered/<number>``.
 
     Args:
         database: The file, as for `Store`; nobody may be writing to it.
@@ -247,10 +254,11 @@ def _repair(
     if foreign and VERSION_TABLE not in rescue.tables:
         raise NotATrainingLog(f"{path} is not a training log; it was left as it is")
     found = Found()
+    sealed = Segments(rescue)
     with closing(Database(part, readonly=False, create=True)) as database:
-        damaged_values = _carry_values(pages, rescue, database, found, progress)
+        damaged_values = _carry_entries(pages, rescue, database, found, sealed, progress)
         with database.write() as connection:
-            build = Build(connection, found, path.stat().st_mtime)
+            build = Build(connection, found, sealed, path.stat().st_mtime)
             if not build.rows:
                 raise CorruptLog(
                     f"nothing of {path} can be read any more; it was left as it is, restore a "
@@ -258,28 +266,32 @@ def _repair(
                 )
             _refuse_live(path, build.rows.values())
             build.write()
+            sealed.write_rest(connection, build.keys)
+        values = _carry_segments(database, sealed, build)
         result = check(database, Size(0, 0, 0))
         if not result.ok:  # not to be: what is written here has passed stricter tests
             raise CorruptLog(f"{path} cannot be repaired ({result.problems[0]}); restore a backup")
+    names = {place: name for place, (_, name) in build.keys.items()}
     others = set(rescue.tables) - set(metadata.tables) - {VERSION_TABLE, "sqlite_sequence"}
     return Repaired(
-        str(path), str(target), len(build.rows),
-        sum(span.number - span.deletions for span in build.spans.values()),
+        str(path), str(target), len(build.rows), values,
         sum(kind != Kind.HIDDEN for _, kind, _ in found.status.values()),
-        LeftOut(damaged_values, found.lost_status, len(rescue.damaged)),
-        [*build.notes, *(f"table {name!r} is not ours and was left out" for name in sorted(others)),
+        LeftOut(damaged_values + sealed.damaged, found.lost_status, len(rescue.damaged)),
+        [*build.notes, *sealed.remarks(build.uuids, names),
+         *(f"table {name!r} is not ours and was left out" for name in sorted(others)),
          *_note_journals(path)],
     )  # fmt: skip
 
 
-def _carry_values(
+def _carry_entries(
     pages: Pages,
     rescue: Rescue,
     database: Database,
     found: Found,
+    sealed: Segments,
     progress: Callable[[int, int], None] | None,
 ) -> int:
-    """Write the values that are found and return how many are damaged; note all other rows."""
+    """Write the entries that are found and return how many are damaged; note all other rows."""
     total = len(pages.used())
     damaged = 0
     zeroed = False
@@ -290,6 +302,7 @@ def _carry_values(
             progress(done, total)
         if part.name != entries.name:
             found.add(part)
+            sealed.add(part)
             continue
         damaged += part.damaged
         for record in part.records:
@@ -303,8 +316,9 @@ def _carry_values(
         if len(waiting) >= _BATCH:
             _save(database, waiting)
             waiting = []
+    sealed.settle(found.known())
     # Where pages have been zeroed, one that ends a value may well be among them.
-    zeroed = zeroed or bool(pages.zeroed)
+    zeroed = zeroed or sealed.zeroed or bool(pages.zeroed)
     if zeroed:
         damaged += len(doubtful)
     else:
@@ -314,6 +328,17 @@ def _carry_values(
     if progress is not None:
         progress(total, total)
     return damaged
+
+
+def _carry_segments(database: Database, sealed: Segments, build: Build) -> int:
+    """Write the segments that are sound, and the totals of all runs; return how many values."""
+    for heads in sealed.batches():
+        with database.write() as connection:
+            sealed.write(connection, heads, build.uuids, build.keys)
+    with database.write() as connection:
+        for run in build.rows:
+            total_up(connection, run)
+        return connection.scalar(select(func.sum(totals.c.count))) or 0
 
 
 def _is_entry(run: Any, time: Any, key: Any, kind: Any, stored: Any) -> bool:

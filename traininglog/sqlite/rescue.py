@@ -10,21 +10,31 @@ from __future__ import annotations
 import functools
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from types import NoneType
 from typing import NamedTuple
 
-from sqlalchemy import Float, Integer, String, Table
+from sqlalchemy import Float, Integer, LargeBinary, String, Table
 
-from traininglog.sql.tables import VERSION_TABLE, entries, keys, marks, metadata, runs, status
-from traininglog.sqlite.pages import TABLE, Pages, Record
+from traininglog.sql.tables import (
+    VERSION_TABLE,
+    entries,
+    keys,
+    marks,
+    metadata,
+    runs,
+    segments,
+    status,
+)
+from traininglog.sqlite.pages import TABLE, Pages, Reading, Record
 
 #: The indexes, each of which holds again what is in its table.
 KEYS_BY_NAME = "keys by name"  # run_id, name, id
 STATUS_BY_KEY = "status by key"  # run_id, key, id
 RUNS_BY_UUID = "runs by uuid"  # uuid, id
 RUNS_BY_PARENT = "runs by parent"  # resumed_from, id
+SEGMENTS_BY_TIME = "segments by time"  # run_id, key_id, first, id
 
 _SCHEMA = "sqlite_master"
 _FOREIGN = "another's"
@@ -35,7 +45,9 @@ class Part(NamedTuple):
 
     name: str  #: of a table, or one of the indexes above
     records: list[Record]
-    damaged: int  #: how many of its records cannot be read
+    damaged: int = 0  #: how many of its records cannot be read
+    broken: tuple[Record, ...] = ()  #: what is left of some of those: see `Reading`
+    page: int = 0
 
 
 class _Form(NamedTuple):
@@ -44,11 +56,12 @@ class _Form(NamedTuple):
     has_rowid: bool
     types: tuple[tuple[type, ...], ...]
 
-    def fits(self, found: tuple[type, ...], *, has_rowid: bool) -> bool:
+    def fits(self, found: tuple[type, ...], *, has_rowid: bool, whole: bool = True) -> bool:
+        """Tell whether a record with such types is one; with ``whole=False``, the start of one."""
         return (
             has_rowid == self.has_rowid
-            and len(found) == len(self.types)
-            and all(one in types for one, types in zip(found, self.types, strict=True))
+            and (len(found) == len(self.types) if whole else 0 < len(found) <= len(self.types))
+            and all(one in types for one, types in zip(found, self.types, strict=False))
         )
 
 
@@ -66,18 +79,29 @@ def _form_of(table: Table) -> _Form:
             some = (float, int)  # SQLite stores 2.0 as 2 where it knows that the column has floats
         elif isinstance(column.type, String):
             some = (str,)
+        elif isinstance(column.type, LargeBinary):
+            some = (bytes,)
         types.append((*some, NoneType) if column.nullable else some)
     return _Form(has_rowid, tuple(types))
 
 
 _FORMS = {
-    **{table.name: _form_of(table) for table in (runs, keys, entries, status, marks)},
+    **{table.name: _form_of(table) for table in metadata.sorted_tables},
     VERSION_TABLE: _Form(True, ((str,),)),
     _SCHEMA: _Form(True, ((str,), (str,), (str,), (int,), (str, NoneType))),
     KEYS_BY_NAME: _Form(False, ((int,), (str,), (int,))),
     STATUS_BY_KEY: _Form(False, ((int,), (str,), (int,))),
     RUNS_BY_UUID: _Form(False, ((str,), (int,))),
     RUNS_BY_PARENT: _Form(False, ((str, NoneType), (int,))),
+    SEGMENTS_BY_TIME: _Form(False, ((int,), (int,), (int,), (int,))),
+}
+
+#: The index that a table has, or the one of several that is not named below.
+_INDEXES = {
+    keys.name: KEYS_BY_NAME,
+    status.name: STATUS_BY_KEY,
+    runs.name: RUNS_BY_UUID,
+    segments.name: SEGMENTS_BY_TIME,
 }
 
 #: By how many of its first columns a page is in order; of the others, not needed or by rowid.
@@ -85,9 +109,16 @@ _ORDER = {table.name: len(table.primary_key) for table in (keys, entries, marks)
 
 
 @functools.cache
-def _names(found: tuple[type, ...], has_rowid: bool) -> tuple[str, ...]:
-    """Return the tables and indexes that have records of these types."""
-    return tuple(name for name, form in _FORMS.items() if form.fits(found, has_rowid=has_rowid))
+def _names(found: tuple[type, ...], has_rowid: bool, whole: bool = True) -> tuple[str, ...]:
+    """Return the tables and indexes that have records of these types, or that begin with them."""
+    return tuple(
+        name for name, form in _FORMS.items()
+        if form.fits(found, has_rowid=has_rowid, whole=whole)
+    )  # fmt: skip
+
+
+def _names_of(records: Sequence[Record], kind: int, *, whole: bool) -> list[tuple[str, ...]]:
+    return [_names(tuple(map(type, record.values)), kind == TABLE, whole) for record in records]
 
 
 class Rescue:
@@ -99,6 +130,7 @@ class Rescue:
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
         self._roots = {1: _SCHEMA}
+        self._last = Part("", [])
         #: The tables that the file lists, if it can still be read which.
         self.tables: list[str] = []
         #: The pages that are lost, as a whole or in part.
@@ -120,11 +152,9 @@ class Rescue:
             self.tables.append(str(name))
         if kind == "table" and name in _FORMS:
             self._roots[int(str(root))] = str(name)
-        elif kind == "index" and table in (keys.name, status.name):
-            self._roots[int(str(root))] = KEYS_BY_NAME if table == keys.name else STATUS_BY_KEY
-        elif kind == "index" and table == runs.name:
+        elif kind == "index" and table in _INDEXES:
             by_parent = name == "runs_by_parent"
-            self._roots[int(str(root))] = RUNS_BY_PARENT if by_parent else RUNS_BY_UUID
+            self._roots[int(str(root))] = RUNS_BY_PARENT if by_parent else _INDEXES[str(table)]
         else:
             self._roots[int(str(root))] = _FOREIGN
 
@@ -136,22 +166,37 @@ class Rescue:
                 self.damaged.add(number)
             yield part
 
+    def again(self, number: int) -> Part:
+        """Give once more what a page holds; of the last one, without reading it once more."""
+        if self._last.page != number:
+            self._last = self._part(number)
+        return self._last
+
     def _part(self, number: int) -> Part:
         owner = self._roots.get(self._pages.root(number), "")
         if owner == _FOREIGN:
-            return Part(owner, [], 0)
-        best = Part(owner, [], 0)
-        for kind, records, damaged in self._pages.readings(number):
-            found = [_names(tuple(map(type, record.values)), kind == TABLE) for record in records]
-            name = _most_likely(Counter(name for names in found for name in names), owner)
-            fitting = [
-                record for record, names in zip(records, found, strict=True) if name in names
-            ]
-            kept = _in_order(name, fitting)
-            lost = damaged + len(records) - len(kept)
-            if len(kept) > len(best.records) or (not best.records and lost > best.damaged):
-                best = Part(name, kept, lost)
+            return Part(owner, [], page=number)
+        best = Part(owner, [], page=number)
+        for reading in self._pages.readings(number):
+            part = _part_of(reading, owner, number)
+            if len(part.records) > len(best.records) or (
+                not best.records and part.damaged > best.damaged
+            ):
+                best = part
         return best
+
+
+def _part_of(reading: Reading, owner: str, page: int) -> Part:
+    """Return what a page holds, read so, of the table or index that it is likely to be of."""
+    kind, records, damaged, broken = reading
+    found = _names_of(records, kind, whole=True)
+    parts = _names_of(broken, kind, whole=False)
+    name = _most_likely(Counter(name for names in found or parts for name in names), owner)
+    kept = _in_order(
+        name, [record for record, names in zip(records, found, strict=True) if name in names]
+    )
+    left = tuple(record for record, names in zip(broken, parts, strict=True) if name in names)
+    return Part(name, kept, damaged + len(records) - len(kept), left, page)
 
 
 def _most_likely(counts: Counter[str], owner: str) -> str:
@@ -164,9 +209,10 @@ def _most_likely(counts: Counter[str], owner: str) -> str:
 
 
 def _in_order(name: str, records: list[Record]) -> list[Record]:
+    """Leave out what is out of order; not of segments, whose checksums know better."""
     if name in _ORDER:
         keys = [record.values[: _ORDER[name]] for record in records]
-    elif name in _FORMS and _FORMS[name].has_rowid:
+    elif name in _FORMS and _FORMS[name].has_rowid and name != segments.name:
         keys = [(record.rowid,) for record in records]
     else:
         return records
