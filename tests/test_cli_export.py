@@ -4,14 +4,16 @@ import csv
 import io
 import json
 import math
+import re
 import struct
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from command_line import run, uuids
 
-from traininglog import SQLiteLog
+import traininglog
+from traininglog import SQLiteLog, Store
 from traininglog.cli.curves import segments, smoothed, thinned
 
 NAN = float("nan")
@@ -147,10 +149,49 @@ def test_parquet_of_one_run_has_a_column_per_key(path):
     assert found["nan"].null_count == 19
 
 
+def test_parquet_holds_what_a_table_in_memory_does(path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    first, second, _ = uuids(path)
+    with Store(path) as store:
+        for words, log_of, arguments in (
+            ([first], first, {}),
+            ([second, "--start", 5, "--stop", 14, "-k", "l*"], second,
+             {"keys": "l*", "start": 5, "stop": 14}),
+            ([first, "--layout", "long"], first, {"layout": "long"}),
+        ):  # fmt: skip
+            run("export", *words, "-o", "x.parquet", "--force")
+            with store.log(log_of, readonly=True) as log:
+                expected = log.to_arrow(**arguments)
+            found = parquet.read_table("x.parquet")
+            assert found.schema.equals(expected.schema)
+            assert repr(found.to_pylist()) == repr(expected.to_pylist())
+        run("export", first, second, "--layout", "wide", "-o", "x.parquet", "--force")
+        found, expected = (
+            parquet.read_table("x.parquet"),
+            store.to_arrow([first, second], layout="wide"),
+        )
+        assert repr(found.to_pylist()) == repr(expected.to_pylist())
+
+
+def test_parquet_of_a_run_without_rows_and_of_keys_without_values(path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    SQLiteLog(path).close()
+    for layout, names in (
+        ("wide", ["time"]), ("long", ["time", "key", "value", "text", "type"]),
+    ):  # fmt: skip
+        run("export", "-o", "x.parquet", "--layout", layout, "--force")
+        found = parquet.read_table("x.parquet")
+        assert (found.column_names, len(found)) == (names, 0)
+    run("export", uuids(path)[0], "-k", "none", "-k", "loss", "--stop", 5, "-o", "y.parquet")
+    assert parquet.read_table("y.parquet").column_names == ["time", "loss"]
+
+
 def test_a_key_named_time_goes_into_a_long_export(path):
     with SQLiteLog(path) as log:
         log[1]["time"] = 5
     assert "--layout long" in run("export", status=1).stderr
+    assert "--layout long" in run("export", "-o", "x.parquet", status=1).stderr
+    assert not Path("x.parquet").exists()
     assert table(run("export", "--layout", "long").stdout)[1] == ["1", "time", "5", "int"]
 
 
@@ -191,6 +232,9 @@ def test_a_link_is_written_through_and_stays_a_link(path, tmp_path):
         ["--format", "xls"],
         ["--format", "parquet"],
         ["-k", "nope"],
+        ["-k", "nope", "-o", "x.parquet"],
+        ["--all", "-k", "nope", "-o", "x.parquet"],
+        ["--start", "-1", "-o", "x.parquet"],
         ["-k", "no such*"],
         ["--start", "-1"],
         ["--all", "0"],
@@ -204,6 +248,8 @@ def test_export_without_pyarrow_names_the_extra(path, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "traininglog.arrow", raising=False)
+    monkeypatch.delattr(traininglog, "arrow", raising=False)
     assert "traininglog[parquet]" in run("export", "-o", "x.parquet", status=1).stderr
 
 
@@ -239,6 +285,29 @@ def test_plot_over_another_key(path, tmp_path):
     pytest.importorskip("matplotlib")
     run("plot", uuids(path)[0], "-k", "loss", "--x", "step", "-o", "x.svg")
     assert "<!-- step -->" in (tmp_path / "x.svg").read_text()
+
+
+def test_plot_over_wall_time_and_over_what_has_elapsed(path, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("plotille")
+    monkeypatch.setenv("COLUMNS", "100")
+    second = uuids(path)[1]
+    year = str(datetime.now(UTC).year)
+    for x, label, shown in (
+        ("wall", "wall (UTC)", f"<!-- {year}-"), ("elapsed", "elapsed (s)", "<!-- 0."),
+        ("time", "time", "<!-- 14"),
+    ):  # fmt: skip
+        run("plot", second, "-k", "loss", "--x", x, "-o", f"{x}.svg")
+        text = (tmp_path / f"{x}.svg").read_text()
+        assert f"<!-- {label} -->" in text
+        assert shown in text
+        assert f"({label})" in run("plot", second, "-k", "loss", "--x", x).stdout
+    resumed = run("plot", second, "-k", "loss", "--x", "wall").stdout.splitlines()[-1]
+    assert re.search(r"resumed at wall \(UTC\) \d\d:\d\d:\d\d$", resumed)
+    with SQLiteLog(path) as log:
+        for time in range(3):
+            log[time].update(loss=1.0, elapsed=time * 100)
+    assert "(elapsed)" in run("plot", "-k", "loss", "--x", "elapsed").stdout
 
 
 def test_hostile_labels_do_no_harm_in_a_picture(path, tmp_path):

@@ -105,6 +105,28 @@ def test_runs_shows_last_values_and_tells_none_nan_and_absent_apart(path):
     assert lines[4].split()[-2:] == ["NaN", "-"]
 
 
+def test_runs_shows_the_best_number_as_it_is_seen_through_the_lineage(path):
+    first, second, third = parsed("runs", "--best", "loss", "--best", "step:max")
+    assert first["best_values"] == {"loss": 0.1, "step": 10}
+    assert second["best_values"] == {"loss": 0.125, "step": 5}
+    assert third["best_values"] == {}
+    assert "last_values" not in first
+    lines = run("runs", "-k", "loss", "--best", "loss:max").stdout.splitlines()
+    assert lines[0].split()[-2:] == ["loss", "best.loss"]
+    assert lines[1].split()[-2:] == ["0.1", "1"]
+    assert lines[3].split()[-2:] == ["-", "-"]
+    assert "nope" in run("runs", "--best", "nope", status=1).stderr
+    assert "twice" in run("runs", "--best", "loss", "--best", "loss:max", status=1).stderr
+
+
+def test_a_key_may_end_like_what_tells_which_number_is_the_best(path):
+    with SQLiteLog(path) as log:
+        log[1]["a:max"] = 1
+        log[2]["a:max"] = 2
+    assert parsed("runs", "--best", "a:max:min")[-1]["best_values"] == {"a:max": 1}
+    assert parsed("runs", "--best", "a:max:max")[-1]["best_values"] == {"a:max": 2}
+
+
 def test_a_key_named_like_a_column_of_runs_is_not_mixed_up_with_it(path):
     with SQLiteLog(path) as log:
         log[1].update(state="mine", uuid=float("nan"))

@@ -14,8 +14,8 @@ import pytest
 from traininglog import SQLiteLog, Store
 
 COMMANDS = [
-    "runs", "show", "tail", "plot", "export", "diff", "merge", "backup", "check", "delete",
-    "upgrade", "demo",
+    "runs", "show", "tail", "plot", "export", "diff", "merge", "backup", "check", "seal",
+    "delete", "upgrade", "demo",
 ]  # fmt: skip
 
 WRITER = """
@@ -290,7 +290,16 @@ def test_a_plot_fits_the_terminal_and_is_coloured(path):
     assert max(map(len, lines)) <= 80
 
 
-@pytest.mark.parametrize("arguments", [["merge", "{other}"], ["export", "--all", "-o", "{out}"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["merge", "{other}"],
+        ["export", "--all", "-o", "{out}"],
+        ["export", "--all", "--format", "parquet", "-o", "{out}"],
+        ["seal"],
+    ],
+    ids=" ".join,
+)
 def test_progress_is_shown_on_a_terminal_and_nowhere_else(path, tmp_path, arguments):
     with SQLiteLog(tmp_path / "other.db") as log:
         log[1]["x"] = 1

@@ -1,4 +1,4 @@
-"""`tail`, `merge`, `backup`, `check`, `delete`, `upgrade`, `demo`."""
+"""`tail`, `merge`, `backup`, `check`, `seal`, `delete`, `upgrade`, `demo`."""
 
 import json
 import sqlite3
@@ -137,6 +137,67 @@ def test_upgrade_tells_what_it_was_and_where_the_backup_is(path, monkeypatch, tm
     found = parsed("upgrade")
     assert (found["upgraded"], found["from"], found["to"]) == (True, "0000", REVISION)
     assert "b.db" in run("upgrade").stdout
+
+
+# -- seal -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def loose(path):
+    """The store, with two runs more that were not sealed."""
+    found = []
+    for number in (100, 200):
+        with SQLiteLog(path, seal=False) as log:
+            for time in range(number):
+                log[time].update(loss=time / 10, text="stays")
+            found.append(log.h_uuid)
+    return found
+
+
+def rows(path, uuid):
+    """Return how many values of a run are rows of their own."""
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute("SELECT count(*) FROM log WHERE run = ?", [uuid]).fetchone()[0]
+    finally:
+        connection.close()
+
+
+def test_seal_moves_numbers_and_tells_of_which_runs(path, loose):
+    one, other = loose
+    with Store(path) as store:
+        before = repr(store.to_dataframe([one, other]))
+    assert (rows(path, one), rows(path, other)) == (200, 400)
+    lines = run("seal").stdout.splitlines()
+    assert lines[:2] == [f"sealed: run {uuid[:8]}" for uuid in loose]
+    assert "300 values of 2 runs sealed; it took " in lines[2]
+    assert (rows(path, one), rows(path, other)) == (100, 200)
+    with Store(path) as store:
+        assert repr(store.to_dataframe([one, other])) == before
+    assert "nothing to seal" in run("seal").stdout
+
+
+def test_seal_of_chosen_runs_leaves_the_others(path, loose):
+    one, other = loose
+    assert "100 values of 1 run sealed" in run("seal", one[:10]).stdout
+    assert (rows(path, one), rows(path, other)) == (100, 400)
+    found = parsed("seal", one, other)
+    assert (found["sealed"], found["running"], found["values"]) == ([other], [], 200)
+    assert found["store"] == str(path)
+    assert found["before"] > 0 < found["after"]
+    assert "holds no run" in mistake("seal", "0" * 32)
+    assert "there is no" in mistake("seal", "-s", "missing.db")
+
+
+def test_seal_leaves_a_run_alone_that_is_being_written(path, loose):
+    with SQLiteLog(path, seal=False) as log:
+        for time in range(100):
+            log[time]["loss"] = time
+        log.flush()
+        lines = run("seal").stdout.splitlines()
+        assert f"left alone: run {log.h_uuid[:8]} is being written" in lines
+        assert rows(path, log.h_uuid) == 100
+        assert parsed("seal")["running"] == [log.h_uuid]
 
 
 # -- delete ---------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Frames: exact dtypes, and no confusion of what is absent, None and NaN."""
 
+import copy
 import math
+import sqlite3
 from datetime import UTC, datetime
 
 import numpy as np
@@ -325,6 +327,44 @@ def test_a_frame_is_the_callers_own(curves):
     series.iloc[:] = 0.0
     assert curves[1]["train/loss"] == 1.0
     assert curves.to_dataframe()["train/loss"].to_list() == [1 / t for t in range(1, 7)]
+
+
+# -- wall time ------------------------------------------------------------------------------
+
+
+def test_where_no_mark_was_kept_the_wall_time_is_missing(tmp_path):
+    with SQLiteLog(tmp_path / "runs.db") as log:
+        log[1]["x"] = 1
+        log.flush()
+        log[2]["x"] = 2
+        uuid = log.uuid
+    connection = sqlite3.connect(tmp_path / "runs.db")
+    connection.execute("DELETE FROM marks WHERE time = 2")
+    connection.commit()
+    with SQLiteLog(tmp_path / "runs.db", uuid, readonly=True) as log:
+        assert log.to_dataframe(index="wall").index.isna().tolist() == [False, True]
+    connection.execute("DELETE FROM marks")
+    connection.commit()
+    connection.close()
+    with SQLiteLog(tmp_path / "runs.db", uuid, readonly=True) as log:
+        frame = log.to_dataframe(wall=True)
+        assert frame["wall"].isna().all()
+        assert str(frame["wall"].dtype) == "datetime64[us, UTC]"
+        assert log.to_dataframe(index="elapsed").index.isna().all()
+        assert log.to_dataframe(layout="long", wall=True)["wall"].isna().all()
+        pytest.importorskip("pyarrow")
+        assert log.to_arrow(wall=True)["wall"].to_pylist() == [None, None]
+        assert log.to_arrow(index="elapsed")["elapsed"].to_pylist() == [None, None]
+
+
+def test_an_unpickled_log_that_is_not_in_the_file_yet_has_wall_times(tmp_path):
+    with SQLiteLog(tmp_path / "runs.db") as log:
+        log[1]["x"] = 1
+        log.flush()
+        walls = log.to_dataframe(index="wall").index
+        with copy.deepcopy(log) as other:
+            assert other.to_dataframe(index="wall").index.equals(walls)
+            assert other.to_dataframe(index="elapsed", lineage=False).empty
 
 
 # -- lineage and order ----------------------------------------------------------------------

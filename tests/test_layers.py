@@ -15,8 +15,9 @@ LAYERS = [
     ["traininglog"],  # the package itself, which imports only the errors when it is imported
     ["values"],
     ["encoding", "config"],
-    ["columns", "packing"],
-    ["rows", "frames", "lineage"],
+    ["columns", "packing", "clock", "texts"],
+    ["selection", "arrays"],
+    ["rows", "frames", "arrow", "lineage"],
     ["base"],
     ["memory", "sql"],  # stores; they do not know each other
     ["sqlite"],
@@ -38,10 +39,14 @@ FOREIGN = {
     "pandas": ["frames"],
     "numpy": [
         "frames",
+        "arrow",
+        "arrays",
         "packing",
+        "clock (in functions)",
         "encoding (in functions)",
         "columns (in functions)",
         "sql.sealing (in functions)",
+        "sql.streaming (in functions)",
         "sqlite.numbers (in functions)",
         "sqlite.sealing (in functions)",
         "demo",
@@ -52,6 +57,7 @@ FOREIGN = {
         ),
     ],
     "torch": [],  # who has a tensor has imported it
+    "pyarrow": ["arrow"],
     "alembic": ["sqlite.migrations"],
     "sqlalchemy": ["sql", "sqlite"],
     "typer": ["cli", "demo"],

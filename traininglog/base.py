@@ -14,15 +14,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 from uuid import UUID
 
+from traininglog.clock import Clock
 from traininglog.columns import Column, Point
 from traininglog.encoding import HIDDEN
 from traininglog.errors import InvalidState, RunNotFound
 from traininglog.lineage import BEFORE_ALL, Ancestor, cut_status
 from traininglog.rows import Row, RowSlice, Status
+from traininglog.selection import Selection
 from traininglog.values import MAX_VALUE_BYTES, check_key, check_time, check_uuid, plain, thaw
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 
 class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
@@ -207,8 +210,13 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         layout: Literal["wide", "long"] = "wide",
         lineage: bool = True,
         index: str = "time",
+        wall: bool = False,
     ) -> pd.DataFrame:
         """Return the log as a pandas DataFrame.
+
+        When a row was logged is known to within a quarter of a second or so: it is the wall time of
+        the first flush at or after the row's time, or now, if that is still to come. Where it is
+        not known it is missing. A row that a resumed run inherits was logged by its ancestor.
 
         Args:
             keys: Names or globs (``"train/*"``) of the keys to take; by default all.
@@ -219,8 +227,11 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
                 missing value is NaN. ``"long"`` has a row per value and the columns ``time``,
                 ``key`` and ``value``; it tells None, NaN and absent (no row) apart.
             lineage: Whether to include what the run sees of the runs it was resumed from.
-            index: What a wide frame is indexed by: ``"time"``, or a key. Rows without a value of
-                that key are then left out.
+            index: What a wide frame is indexed by: ``"time"``; a key (rows without a value of it
+                are then left out); ``"wall"``, when the row was logged (UTC); ``"elapsed"``, how
+                many seconds that was after the first run of the lineage was created, or without
+                `lineage`, this one. A key that is called "wall" or "elapsed" is meant before these.
+            wall: Whether to have a column ``wall``: when the row was logged (UTC).
 
         Raises:
             KeyError: A name in `keys`, or `index`, that this log does not have.
@@ -228,17 +239,71 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         """
         from traininglog import frames
 
+        asked = self._select(keys, start, stop, layout, lineage, index, wall)
+        if layout == "long":
+            return frames.long(asked.columns, asked.clock)
+        return frames.wide(asked)
+
+    def to_arrow(
+        self,
+        keys: str | Iterable[str] | None = None,
+        start: int | None = None,
+        stop: int | None = None,
+        layout: Literal["wide", "long"] = "wide",
+        lineage: bool = True,
+        index: str = "time",
+        wall: bool = False,
+    ) -> pa.Table:
+        """Return the log as an Arrow table, without pandas. Needs the extra ``parquet``.
+
+        The arguments are those of `to_dataframe`, and so are the rows. The index is the first
+        column; wall times are timestamps in microseconds, UTC.
+
+        In the wide layout a column has the type of its values: float64, int64, bool, string or
+        binary; float64 for floats among integers (unless one of these is past 2**53); for anything
+        else string, with values as JSON. Null is what is absent or None; a NaN is a NaN.
+
+        In the long layout the columns are always ``time``, ``key``, ``value`` (a number, as
+        float64), ``text`` (what is no number, and integers past 2**53) and ``type`` ("float",
+        "int", "bool", "none", "text", "bytes", "json", ...), so that None, NaN and absent (no row)
+        are three things, and whatever was logged has the same schema.
+
+        Raises:
+            KeyError: A name in `keys`, or `index`, that this log does not have.
+            MissingExtra: pyarrow is not installed.
+            ValueError: Two columns would have one name, as that of the times and a key "time".
+
+        """
+        from traininglog import arrow
+
+        asked = self._select(keys, start, stop, layout, lineage, index, wall)
+        if layout == "long":
+            return arrow.long(asked.columns, asked.clock)
+        return arrow.wide(asked)
+
+    def _select(
+        self,
+        keys: str | Iterable[str] | None,
+        start: int | None,
+        stop: int | None,
+        layout: str,
+        lineage: bool,
+        index: str,
+        wall: bool,
+    ) -> Selection:
+        """Return what the arguments of `to_dataframe` ask for."""
         if layout not in ("wide", "long"):
             raise ValueError(f"layout must be 'wide' or 'long', not {layout!r}")
         if layout == "long" and index != "time":
             raise ValueError(
                 "index applies to the wide layout only: a long frame has a time column"
             )
+        by = self._kind_of_index(index)
         chosen = (
             None if keys is None else self._match_keys([keys] if isinstance(keys, str) else keys)
         )
         wanted = chosen
-        if chosen is not None and index not in ("time", *chosen):
+        if chosen is not None and by == "key" and index not in chosen:
             wanted = [*chosen, index]
         columns = self._read_columns(
             wanted,
@@ -248,13 +313,26 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         )
         found = {column.key for column in columns}
         missing = set(wanted or ()) - found
-        if index != "time" and index not in found:
+        if by == "key" and index not in found:
             missing.add(index)
         if missing:
             self._require_keys(missing)
-        if layout == "long":
-            return frames.long(columns)
-        return frames.wide(columns, wanted, index)
+        # The clock comes after the columns: whatever they have that is not flushed, it knows of.
+        clock = self._read_clock(lineage=lineage) if wall or by in ("wall", "elapsed") else None
+        asked = Selection(columns, chosen, index, by, clock, wall)
+        if layout == "wide" and wall and "wall" in asked.shown():
+            raise ValueError(
+                "this log has a key 'wall', which is not the wall time that wall=True adds: leave "
+                "one of them out, or take the long layout"
+            )
+        return asked
+
+    def _kind_of_index(self, index: str) -> Literal["time", "wall", "elapsed", "key"]:
+        if index == "time":
+            return "time"
+        if index in ("wall", "elapsed") and index not in self._read_keys():
+            return "wall" if index == "wall" else "elapsed"
+        return "key"
 
     def last(self, key: str) -> Point:
         """Return the last value of a key and its time. Raises `KeyError` where there is none."""
@@ -475,6 +553,13 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         """Return what is seen of some keys (None: of all), by column, leaving out empty ones.
 
         Columns are in the log's order of keys.
+        """
+
+    @abstractmethod
+    def _read_clock(self, *, lineage: bool) -> Clock:
+        """Return when this run (and with `lineage` its ancestors) had got to which time.
+
+        Whatever was assigned before is at or before the last mark of the run.
         """
 
     @abstractmethod

@@ -49,6 +49,7 @@ def traininglog(
 
 for _command in (
     listing.runs, showing.show, tailing.tail, plotting.plot, exporting.export, comparing.diff,
-    upkeep.merge, upkeep.backup, upkeep.check, upkeep.delete, upkeep.upgrade, upkeep.demo,
+    upkeep.merge, upkeep.backup, upkeep.check, upkeep.seal, upkeep.delete, upkeep.upgrade,
+    upkeep.demo,
 ):  # fmt: skip
     app.command()(_command)

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from traininglog.cli.json_output import jsonable, print_json
+from traininglog.cli.json_output import print_json
 from traininglog.cli.matching import matches, require
 from traininglog.cli.options import JsonOption, KeysOption, StoreOption
 from traininglog.cli.stores import opened, reading, shortest
 from traininglog.cli.summaries import Summary, at, difference, summaries
 from traininglog.cli.terminal import Cell, Heading, busy, say, table
 from traininglog.cli.text import brief
+from traininglog.texts import jsonable
 
 _ABSENT = object()
 

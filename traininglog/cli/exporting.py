@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -17,7 +17,6 @@ from traininglog.cli.files import check_target, complete, stdout_is_wanted
 from traininglog.cli.formats import (
     Part,
     Parts,
-    require_pyarrow,
     write_csv,
     write_jsonl,
     write_parquet,
@@ -30,6 +29,7 @@ from traininglog.cli.terminal import note, progress
 from traininglog.cli.text import counted, visible
 
 if TYPE_CHECKING:
+    from traininglog.sql.streaming import Stream
     from traininglog.sqlite.store import Store
 
 _SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl",
@@ -78,8 +78,9 @@ def export(
     "key", "value", "type"}. NaN is the string "NaN", infinities "Infinity" and "-Infinity", None
     is null; the type ("float", "text", ...) tells the float NaN from the text "NaN".
 
-    Parquet: wide, a column per key, of numbers where all are, else of text, null where there is
-    none; long, time, key, value (a number or null), text (of what is not a number) and type.
+    Parquet: wide, a column per key, of numbers where all are, of bytes where all are, else of text,
+    null where there is none; long, time, key, value (a number or null), text (of what is not a
+    number) and type. It is written some at a time, however much there is.
 
     Example: traininglog export --all --keys 'val/*' --output val.parquet
     """
@@ -90,7 +91,7 @@ def export(
     if kind == "parquet":
         if to_stdout:
             raise Mistake("Parquet goes to a file: name one with --output")
-        require_pyarrow()
+        from traininglog import arrow  # noqa: F401 - which says so if pyarrow is missing
     if output is not None and not to_stdout:
         check_target(output, force=force)
     with opened(store) as file:
@@ -103,10 +104,11 @@ def export(
             return
         assert output is not None  # noqa: S101 - it does not go to stdout
         with complete(output, force=force) as part, progress("Exporting") as tell:
-            parts = _counted(_parts(file, chosen, keys, start, stop), len(chosen), tell)
             if kind == "parquet":
-                write_parquet(part, parts, long=long, with_run=with_run)
+                with _streaming(file, chosen, keys, start, stop) as found:
+                    write_parquet(part, found, tell, long=long, with_run=with_run)
             else:
+                parts = _counted(_parts(file, chosen, keys, start, stop), len(chosen), tell)
                 with part.open("w", encoding="utf-8", errors="backslashreplace") as stream:
                     _write(stream, kind, parts, long, with_run)
         note(f"exported {counted(len(chosen), 'run')} to {output}")
@@ -141,6 +143,22 @@ def _parts(
             else:
                 found = columns(store.to_dataframe([run], wanted, start, stop))
         yield Part(run.hex, found)
+
+
+@contextmanager
+def _streaming(
+    store: Store, runs: list[UUID], keys: list[str] | None, start: int | None, stop: int | None
+) -> Iterator[Stream]:
+    from traininglog.sqlite.streaming import streaming
+
+    wanted = patterns(keys)
+    with ExitStack() as stack:
+        with asking():
+            if wanted and len(runs) == 1:  # a key may be in the store, but not in this run
+                with reading(store, runs[0]) as log:
+                    require(wanted, log.keys_seen())
+            found = stack.enter_context(streaming(store, runs, wanted, start, stop))
+        yield found
 
 
 def _counted(parts: Parts, total: int, tell: Callable[[int, int], None]) -> Iterator[Part]:

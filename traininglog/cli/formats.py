@@ -1,4 +1,4 @@
-"""The formats of `traininglog export`. Each writer takes runs as plain columns.
+"""The formats of `traininglog export`. Each writer takes runs as columns.
 
 The wide layout has a line a row, the long one a line a value. None, NaN and absent stay apart in
 all of them; how, each writer says.
@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from traininglog.cli.json_output import cell, dumps, kind
+from traininglog.cli.json_output import dumps
 from traininglog.cli.mistakes import Mistake
 from traininglog.columns import Column
-from traininglog.errors import MissingExtra
+from traininglog.texts import cell, kind
+
+if TYPE_CHECKING:
+    from traininglog.sql.streaming import Stream
 
 _SPECIAL = re.compile('[,"\r\n]')
-_EXACT = 2**53  # integers up to here are exact as float64
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet run a cell
 
 
@@ -115,101 +117,38 @@ def write_jsonl(stream: TextIO, parts: Parts, *, long: bool, with_run: bool) -> 
             )
 
 
-def write_parquet(path: Path, parts: Parts, *, long: bool, with_run: bool) -> None:
-    """Write Parquet. Long: a number is in `value`, the text of anything else in `text`.
+def write_parquet(
+    path: Path,
+    stream: Stream,
+    tell: Callable[[int, int], None],
+    *,
+    long: bool,
+    with_run: bool,
+) -> None:
+    """Write Parquet, a row group at a time, in the layouts and types of `TrainingLogBase.to_arrow`.
 
-    Wide: a column per key, of numbers where they all are, else of text; null where a row has none.
+    Args:
+        path: The file to make.
+        stream: What to write.
+        tell: Told how much is done, and of how much.
+        long: Whether a row is a value; else it is a row.
+        with_run: Whether there is a column for the run.
+
     """
-    arrow, parquet = require_pyarrow()
+    from traininglog import arrow
+
+    def told() -> Iterator[tuple[str, list[Column]]]:
+        for done, part in enumerate(stream.parts()):
+            tell(done, len(stream))
+            yield part
+        tell(len(stream), len(stream))
+
     if long:
-        fields = [
-            ("time", arrow.int64()), ("key", arrow.dictionary(arrow.int32(), arrow.string())),
-            ("value", arrow.float64()), ("text", arrow.string()), ("type", arrow.string()),
-        ]  # fmt: skip
-        schema = arrow.schema([*([("run", arrow.string())] if with_run else []), *fields])
-        with parquet.ParquetWriter(path, schema) as writer:
-            for part in parts:
-                if part.columns:
-                    data = _long_data(part, with_run=with_run)
-                    writer.write_table(arrow.table(data, schema=schema))
+        arrow.write_parquet(path, told(), arrow.Long(with_run=with_run))
         return
-    parts = list(parts)
-    keys = _keys(parts)
-    _refuse_double(keys, with_run=with_run)
-    times, runs = [], []
-    values: dict[str, list[Any]] = {key: [] for key in keys}
-    for run, columns in parts:
-        for time, row in _rows(columns):
-            times.append(time)
-            runs.append(run)
-            for key in keys:
-                values[key].append(row.get(key, _ABSENT))
-    arrays = {"run": arrow.array(runs, arrow.string())} if with_run else {}
-    arrays["time"] = arrow.array(times, arrow.int64())
-    for key in keys:
-        arrays[key] = _arrow_column(arrow, values[key])
-    parquet.write_table(arrow.table(arrays), path)
-
-
-def require_pyarrow() -> tuple[Any, Any]:
-    """Return pyarrow and its Parquet module, or raise `MissingExtra`."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtra(
-            'Parquet needs pyarrow; install it with: pip install "traininglog[parquet]"'
-        ) from error
-    return pyarrow, pyarrow.parquet
-
-
-_ABSENT: Any = object()
-
-
-def _long_data(part: Part, *, with_run: bool) -> dict[str, list[Any]]:
-    values = [value for column in part.columns for value in column.values]
-    kinds = [kind(value) for value in values]
-    data: dict[str, list[Any]] = {"run": [part.run] * len(values)} if with_run else {}
-    return data | {
-        "time": [time for column in part.columns for time in column.times],
-        "key": [column.key for column in part.columns for _ in column.times],
-        "value": [
-            float(value) if name in ("float", "int", "bool") else None
-            for value, name in zip(values, kinds, strict=True)
-        ],
-        "text": [_parquet_text(value, name) for value, name in zip(values, kinds, strict=True)],
-        "type": kinds,
-    }
-
-
-def _parquet_text(value: Any, name: str) -> str | None:
-    if name == "int":  # past 2**53 the number alone is not exact
-        return None if -_EXACT <= value <= _EXACT else str(value)
-    return None if name in ("float", "bool", "none") else _storable(cell(value))
-
-
-def _arrow_column(arrow: Any, values: Sequence[Any]) -> Any:
-    kinds = {kind(value) for value in values if value is not _ABSENT and value is not None}
-    plain = [None if value is _ABSENT else value for value in values]
-    if kinds == {"float"} or not kinds:
-        return arrow.array(plain, arrow.float64())
-    if kinds == {"int"}:
-        return arrow.array(plain, arrow.int64())
-    if kinds == {"bool"}:
-        return arrow.array(plain, arrow.bool_())
-    if kinds == {"float", "int"} and all(
-        -_EXACT <= value <= _EXACT for value in plain if isinstance(value, int)
-    ):
-        numbers = [None if value is None else float(value) for value in plain]
-        return arrow.array(numbers, arrow.float64())
-    return arrow.array(
-        [None if value is None else _storable(cell(value)) for value in plain], arrow.string()
-    )
-
-
-def _storable(text: str) -> str:
-    """Return a text as UTF-8 can hold it: a lone surrogate is shown escaped."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    contents = stream.contents()
+    _refuse_double(list(contents), with_run=with_run)
+    arrow.write_parquet(path, told(), arrow.Wide(contents, with_run=with_run))
 
 
 def _rows(columns: Sequence[Column]) -> Iterator[tuple[int, dict[str, Any]]]:

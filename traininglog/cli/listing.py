@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
 import typer
 
-from traininglog.cli.json_output import jsonable, print_json
-from traininglog.cli.mistakes import asking
+from traininglog.cli.json_output import print_json
+from traininglog.cli.mistakes import Mistake, asking
 from traininglog.cli.options import JsonOption, StoreOption
 from traininglog.cli.stores import named, opened, reading, records, shortest
 from traininglog.cli.terminal import Cell, Heading, note, on_terminal, table
 from traininglog.cli.text import brief, moment, point
+from traininglog.texts import jsonable
 
 if TYPE_CHECKING:
     from traininglog.sqlite.store import Store
@@ -39,6 +40,12 @@ def runs(
         list[str] | None,
         typer.Option("--keys", "-k", metavar="GLOB", help="Show its last value. Repeatable."),
     ] = None,
+    best: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--best", metavar="KEY[:max]", help="Show its least, or greatest, number. Repeatable."
+        ),
+    ] = None,
     state: Annotated[State | None, typer.Option(help="Only runs in this state.")] = None,
     name: Annotated[
         str | None, typer.Option(metavar="GLOB", help="Only runs whose name fits.")
@@ -53,26 +60,35 @@ def runs(
     A run is named by as many digits of its UUID as tell it from the others. TIME is the last one
     that it logged, FROM the run that it was resumed from, and the last time that it sees of it.
 
-    Example: traininglog runs --keys loss --state running
+    Example: traininglog runs --keys loss --best accuracy:max --state running
     """
     with opened(store) as file:
         with asking():
+            modes = _modes(best or ())
             frame = file.runs(
-                keys, state=None if state is None else state.value, name=name, limit=limit
+                keys,
+                state=None if state is None else state.value,
+                name=name,
+                limit=limit,
+                best=modes,
             )
         lines = records(frame)
         columns = [str(column) for column in frame.columns]
-        shown = columns[len(file.runs(limit=0).columns) :] if keys else []
+        more = columns[len(file.runs(limit=0).columns) :]
+        shown = more[: len(more) - len(modes)]
+        bests = dict(zip(more[len(shown) :], modes, strict=True))
         last = [_last_values(file, line, shown) for line in lines]
+        for line, values in zip(lines, last, strict=True):
+            values.update({column: line[column] for column in bests if line[column] is not None})
         if json:
             print_json(
                 [
-                    _record({name: line[name] for name in line if name not in shown}, values, keys)
+                    _record(line, values, shown if keys else None, bests if best else None)
                     for line, values in zip(lines, last, strict=True)
                 ]
             )
         elif lines:
-            _print(file, lines, last, shown)
+            _print(file, lines, last, more)
         else:
             note(f"no runs{' like that' if state or name else ' yet'} in {file.path}")
 
@@ -110,11 +126,34 @@ def _print(
     table(headings, rows)
 
 
+def _modes(best: Sequence[str]) -> dict[str, Literal["min", "max"]]:
+    """Return the keys whose best number to show, and which that is: ``loss``, ``accuracy:max``."""
+    modes: dict[str, Literal["min", "max"]] = {}
+    for asked in best:
+        key, _, mode = asked.rpartition(":")
+        if not key or mode not in ("min", "max"):
+            key, mode = asked, "min"
+        if key in modes:
+            raise Mistake(f"--best names {key!r} twice: a list shows one best number of a key")
+        modes[key] = "max" if mode == "max" else "min"
+    return modes
+
+
 def _record(
-    line: dict[str, Any], last: dict[str, Any], keys: Sequence[str] | None
+    line: dict[str, Any],
+    values: dict[str, Any],
+    shown: Sequence[str] | None,
+    bests: Mapping[str, str] | None,
 ) -> dict[str, Any]:
-    record: dict[str, Any] = {key: jsonable(value) for key, value in line.items()}
-    return record | ({"last_values": jsonable(last)} if keys else {})
+    """Return a run for JSON; `bests` are the keys of the columns with the best numbers."""
+    more = {*(shown or ()), *(bests or ())}
+    record: dict[str, Any] = {key: jsonable(line[key]) for key in line if key not in more}
+    if shown is not None:
+        record["last_values"] = jsonable({key: values[key] for key in shown if key in values})
+    if bests is not None:
+        found = {key: values[column] for column, key in bests.items() if column in values}
+        record["best_values"] = jsonable(found)
+    return record
 
 
 def _last_values(store: Store, line: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:

@@ -29,10 +29,11 @@ def save(
     groups: Sequence[Sequence[Curve]],
     x: str,
     *,
+    dates: bool = False,
     log_y: bool,
     smooth: int,
 ) -> None:
-    """Draw a panel per group of curves into a file."""
+    """Draw a panel per group of curves into a file; `dates`: x is in unix seconds."""
     try:
         import matplotlib
     except ImportError as error:
@@ -59,7 +60,11 @@ def save(
         axes = figure.subplots(down, across, squeeze=False, sharex=True)
         flat = [axis for row in axes for axis in row]
         for axis, curves in zip(flat, groups, strict=False):
+            if dates:
+                curves = [_over_days(curve) for curve in curves]  # noqa: PLW2901
             _draw(axis, curves, log_y=log_y, smooth=smooth, legend=axis is flat[0])
+            if dates:
+                _label_dates(axis)
         for number, axis in enumerate(flat):
             if number >= len(groups):
                 axis.set_visible(False)
@@ -108,6 +113,21 @@ def _draw(axis: Axes, curves: Sequence[Curve], *, log_y: bool, smooth: int, lege
         handles, labels = handles[1:], labels[1:]
     if legend and handles:
         _legend(axis, handles, labels)
+
+
+def _over_days(curve: Curve) -> Curve:
+    """Return a curve over days, which is how matplotlib counts, that was over seconds."""
+    days = [second / 86400 for second in curve.xs]
+    return curve._replace(xs=days, resumed=[second / 86400 for second in curve.resumed])
+
+
+def _label_dates(axis: Axes) -> None:
+    from matplotlib import dates
+
+    library: Any = dates  # which has no types of its own
+    locator = library.AutoDateLocator(tz=dates.UTC)
+    axis.xaxis.set_major_locator(locator)
+    axis.xaxis.set_major_formatter(library.ConciseDateFormatter(locator, tz=dates.UTC))
 
 
 def _label_plainly(axis: Axes) -> None:

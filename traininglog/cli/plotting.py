@@ -18,7 +18,7 @@ from traininglog.cli.options import ForceOption, KeysOption, RunsArgument, Store
 from traininglog.cli.stores import columns, opened, patterns, reading, several, shortest
 from traininglog.cli.terminal import note, on_terminal, progress
 from traininglog.cli.text import visible
-from traininglog.columns import Column
+from traininglog.columns import Column, all_times
 
 if TYPE_CHECKING:
     from traininglog.sqlite.log import SQLiteLog
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _FORMATS = {".png": "png", ".svg": "svg"}
 _MOST_PANELS = 12
+_AXES = ("time", "wall", "elapsed")  # what a plot can be over that is no key
 
 
 def plot(
@@ -39,7 +40,10 @@ def plot(
         ),
     ] = None,
     x: Annotated[
-        str | None, typer.Option("--x", metavar="KEY", help="Plot over a key instead of time.")
+        str | None,
+        typer.Option(
+            "--x", metavar="KEY", help="Plot over a key instead of time, or over elapsed, or wall."
+        ),
     ] = None,
     log_y: Annotated[bool, typer.Option("--log-y", help="A logarithmic axis.")] = False,
     smooth: Annotated[
@@ -53,7 +57,9 @@ def plot(
     """Plot keys of one or several runs. Without --keys, every key that has numbers.
 
     A NaN is a gap, and the first one is mentioned. A resumed run is one curve with its ancestors;
-    a faint vertical line stands where it was resumed. Needs: pip install "traininglog[plot]"
+    a faint vertical line stands where it was resumed. --x elapsed is over the seconds since the
+    first of them was created, --x wall over when it was (UTC); a key of that name is meant before
+    it. Needs: pip install "traininglog[plot]"
 
     Example: traininglog plot 1f3a 99c0 --keys loss --output loss.png
     """
@@ -86,16 +92,19 @@ def plot(
     for curve in curves:
         if curve.first_nan is not None:
             note(f"{curve.key}: first NaN at time {curve.first_nan} ({curve.run})")
-    axis = visible(x or "time")
+    dates = x == "wall" and "wall" not in seen
+    units = {"wall": "wall (UTC)", "elapsed": "elapsed (s)"}
+    axis = units[x] if x in units and x not in seen else visible(x or "time")
     if output is None:
         from traininglog.cli.terminal_charts import draw
 
-        draw(groups, axis, log_y=log_y, smooth=smooth, colour=on_terminal())
+        draw(groups, axis, dates=dates, log_y=log_y, smooth=smooth, colour=on_terminal())
         return
     from traininglog.cli.pictures import save
 
     with complete(output, force=force) as part:
-        save(part, _FORMATS[output.suffix.lower()], groups, axis, log_y=log_y, smooth=smooth)
+        picture = _FORMATS[output.suffix.lower()]
+        save(part, picture, groups, axis, dates=dates, log_y=log_y, smooth=smooth)
     note(f"plotted {', '.join(shown)} to {output}")
 
 
@@ -106,14 +115,22 @@ def _called(store: Store, log: SQLiteLog, uuid: UUID) -> str:
 
 
 def _curves(log: SQLiteLog, run: str, wanted: list[str] | None, x: str | None) -> list[Curve]:
-    if x is not None:
-        require([x], log.keys_seen())
+    seen = log.keys_seen()
+    by_key = x is not None and (x in seen or x not in _AXES)
+    if by_key:
+        require([x or ""], seen)
     asked = None
     if wanted is not None:  # of several runs, one may well lack a key that the others have
-        seen = log.keys_seen()
         asked = [key for key in [*wanted, *([x] if x else [])] if is_glob(key) or key in seen]
     found = {c.key: c for c in columns(log.to_dataframe(asked, layout="long"))}
-    places = None if x is None else _places(found[x])
+    places = None
+    if x is not None and by_key:
+        places = _places(found[x])
+    elif x in ("wall", "elapsed"):
+        times = list(all_times(list(found.values())))
+        clock = log._read_clock(lineage=True)
+        seconds = clock.walls(times) if x == "wall" else clock.elapsed(times)
+        places = _places(Column(x, times, seconds))
     resumed = sorted(
         item.resumed_at
         for item in log.lineage()

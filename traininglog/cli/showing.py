@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from traininglog.cli.json_output import jsonable, print_json
+from traininglog.cli.json_output import print_json
 from traininglog.cli.listing import STYLES
 from traininglog.cli.options import JsonOption, RunArgument, StoreOption
 from traininglog.cli.stores import chosen, named, opened, reading, records, shortest
 from traininglog.cli.summaries import Summary, at, summaries
 from traininglog.cli.terminal import Cell, Heading, busy, line, note, on_terminal, say, table
 from traininglog.cli.text import brief, counted, moment, point, size, visible
+from traininglog.texts import jsonable
 
 if TYPE_CHECKING:
     from traininglog.lineage import Ancestor

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from traininglog.cli.curves import Curve, segments, smoothed, thinned
@@ -18,9 +19,15 @@ _MARGIN = 26  # what plotille puts beside the drawing
 
 
 def draw(
-    groups: Sequence[Sequence[Curve]], x: str, *, log_y: bool, smooth: int, colour: bool
+    groups: Sequence[Sequence[Curve]],
+    x: str,
+    *,
+    dates: bool = False,
+    log_y: bool,
+    smooth: int,
+    colour: bool,
 ) -> None:
-    """Print a chart per group of curves, as wide as the terminal."""
+    """Print a chart per group of curves, as wide as the terminal; `dates`: x is in unix seconds."""
     try:
         import plotille
     except ImportError as error:
@@ -34,7 +41,10 @@ def draw(
     for number, curves in enumerate(groups):
         if number:
             say("")
-        _chart(plotille, curves, x, width, height, log_y=log_y, smooth=smooth, colour=colour)
+        _chart(
+            plotille, curves, x, width, height,
+            dates=dates, log_y=log_y, smooth=smooth, colour=colour,
+        )  # fmt: skip
 
 
 def _chart(
@@ -44,6 +54,7 @@ def _chart(
     width: int,
     height: int,
     *,
+    dates: bool,
     log_y: bool,
     smooth: int,
     colour: bool,
@@ -57,7 +68,10 @@ def _chart(
     figure.x_label = shortened(x, 20)
     figure.y_label = shortened(keys[0] if len(keys) == 1 else "value", 20)
     span = max((curve.xs[-1] - curve.xs[0] for curve in curves if curve.xs), default=0.0)
-    figure.x_ticks_fkt = lambda value, _: f"{value:.0f}" if span >= 50 else f"{value:.4g}"
+    if dates:
+        figure.x_ticks_fkt = lambda value, _: _date(value, span)
+    else:
+        figure.x_ticks_fkt = lambda value, _: f"{value:.0f}" if span >= 50 else f"{value:.4g}"
     figure.y_ticks_fkt = lambda value, _: f"{10**value if log_y else value:.4g}"
     legend = []
     heights: list[float] = []
@@ -93,5 +107,11 @@ def _chart(
             say(f"  ⠤⠤ {text}", style)
     resumed = sorted({mark for curve in curves for mark in curve.resumed})
     if resumed:
-        shown = ", ".join(f"{mark:.6g}" for mark in resumed[:10])
+        shown = ", ".join(_date(mark, 0) if dates else f"{mark:.6g}" for mark in resumed[:10])
         say(f"  resumed at {x} {shown}" + (", …" if len(resumed) > 10 else ""), "dim")
+
+
+def _date(seconds: float, span: float) -> str:
+    """Return unix seconds as a time of day, or over more than a day as a date (UTC)."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.strftime("%m-%d %H:%M" if span > 86400 else "%H:%M:%S")

@@ -11,7 +11,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from traininglog.cli.json_output import jsonable
+from traininglog.texts import jsonable
 
 _LONGEST = 80
 

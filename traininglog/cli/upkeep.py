@@ -1,4 +1,4 @@
-"""`merge`, `backup`, `check`, `delete`, `upgrade`: looking after a store. And `demo`."""
+"""`merge`, `backup`, `check`, `seal`, `delete`, `upgrade`: looking after a store. And `demo`."""
 
 from __future__ import annotations
 
@@ -165,6 +165,48 @@ def _repair(store: str | None, target: Path | None, *, json: bool) -> None:
             f"{done.path} is as it was; before another file takes its name, move away with it what "
             f"is called {Path(done.path).name}-... beside it"
         )
+
+
+def seal(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RUN", help="UUIDs or their starts. Default: all runs."),
+    ] = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Pack the numbers of runs into segments, to save room.
+
+    Segments take a quarter of the room of rows, and are read much faster. A log seals its numbers
+    itself, as it grows and when it is closed; this is for runs whose process was killed, that
+    were written with seal=False, or by an older version. What a run returns stays the same. A run
+    that is being written is left alone.
+
+    Example: traininglog seal --store runs.db
+    """
+    with opened(store, readonly=False) as file:
+        with progress(f"Sealing {file.path.name}") as tell:
+            done = file.seal(runs or None, progress=tell)
+        path = file.path
+        if not json:
+            for uuid in done.runs:
+                say(f"sealed: run {shortest(file, uuid.hex)}")
+            for uuid in done.running:
+                say(f"left alone: run {shortest(file, uuid.hex)} is being written", "yellow")
+    if json:
+        print_json({
+            "store": str(path),
+            "sealed": [uuid.hex for uuid in done.runs],
+            "running": [uuid.hex for uuid in done.running],
+            "values": done.values, "before": done.before, "after": done.after,
+        })  # fmt: skip
+    elif done.runs:
+        say(
+            f"{path}: {counted(done.values, 'value')} of {counted(len(done.runs), 'run')} sealed; "
+            f"it took {size(done.before)} and now takes {size(done.after)}"
+        )
+    else:
+        say(f"{path} has nothing to seal; it takes {size(done.after)}")
 
 
 def delete(

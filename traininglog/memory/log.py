@@ -7,6 +7,7 @@ from typing import Any, Literal, NoReturn
 from uuid import UUID
 
 from traininglog.base import TrainingLogBase
+from traininglog.clock import Clock
 from traininglog.columns import Column
 from traininglog.encoding import HIDDEN
 from traininglog.lineage import BEFORE_ALL, Ancestor, new_status, new_uuid
@@ -111,6 +112,11 @@ class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
         self, keys: list[str] | None, start: int | None, stop: int | None, *, lineage: bool
     ) -> list[Column]:
         return self._open_run().columns(keys, start, stop, lineage=lineage)
+
+    def _read_clock(self, *, lineage: bool) -> Clock:
+        chain = self._open_run().chain
+        seen = chain if lineage else chain[:1]
+        return Clock(seen[-1][0].created, [run.marks(cut) for run, cut in reversed(seen)])
 
     def _read_keys(self) -> list[str]:
         return [column.key for column in self._read_columns(None, None, None, lineage=True)]

@@ -10,9 +10,11 @@ from __future__ import annotations
 import weakref
 from collections import defaultdict
 from collections.abc import Iterator
+from time import time as wall_now
 from typing import Any, NoReturn
 from uuid import UUID
 
+from traininglog.clock import Marks
 from traininglog.columns import Column, layer_of_rows, overlay
 from traininglog.encoding import HIDDEN
 from traininglog.errors import LogClosed, RunNotFound
@@ -25,10 +27,11 @@ _set = dict.__setitem__
 class MemoryRow(dict[str, Any]):
     """A row of a run: a dict that checks what it is given, and joins its run when first written."""
 
-    __slots__ = ("__weakref__", "_run", "_time")
+    __slots__ = ("__weakref__", "_run", "_time", "_wall")
+    _wall: float  #: when it was first written, in unix seconds
 
     def __init__(self, run: Run, time: int) -> None:
-        super().__init__()
+        # dict has nothing to do for an empty one, and a loop makes many: it is not called.
         self._run = run
         self._time = time
 
@@ -40,9 +43,7 @@ class MemoryRow(dict[str, Any]):
             value = plain(value, run.limit)
         if type(key) is not str or key not in run.keys:
             key = run.add_key(key)
-        if not self:
-            run.attach(self._time, self)
-        _set(self, key, value)
+        _set(self or run.attach(self._time, self), key, value)
 
     def __delitem__(self, key: str) -> None:
         if key not in self:
@@ -205,13 +206,14 @@ class Run:
     """The data of one run, shared by all logs that are open on it."""
 
     __slots__ = (
-        "__weakref__", "_order", "_order_count", "chain", "closed", "cut", "family", "keys",
-        "limit", "open_logs", "overlays", "place", "resumed_at", "rows", "status", "unborn",
-        "unborn_limit", "uuid",
+        "__weakref__", "_order", "_order_count", "chain", "closed", "created", "cut", "family",
+        "keys", "limit", "open_logs", "overlay_walls", "overlays", "place", "resumed_at", "rows",
+        "status", "unborn", "unborn_limit", "uuid",
     )  # fmt: skip
 
     def __init__(self, uuid: UUID, status: dict[str, Any], parent: Run | None, at: int) -> None:
         self.uuid = uuid
+        self.created = wall_now()
         self.status = status
         self.resumed_at = None if parent is None else at
         self.limit = 0
@@ -221,6 +223,7 @@ class Run:
         self.rows.run = self
         #: What this run wrote at times that it inherits; HIDDEN where it deleted something.
         self.overlays: dict[int, dict[str, Any]] = {}
+        self.overlay_walls: dict[int, float] = {}
         self.keys: dict[str, None] = {}
         self._order: list[str] = []
         self._order_count = 0
@@ -262,11 +265,18 @@ class Run:
             self.unborn_limit = max(1000, 2 * len(self.unborn))
         self.unborn[time] = weakref.ref(row)
 
-    def attach(self, time: int, row: MemoryRow) -> None:
-        """Take in a row that is about to get its first value."""
-        self.rows[time] = row
-        self.unborn.pop(time, None)
-        self._hold(time)
+    def attach(self, time: int, row: MemoryRow) -> MemoryRow:
+        """Take in a row that is about to get its first value; return the one that gets it.
+
+        That is another one if a second thread, which had asked for it at once, was quicker.
+        """
+        row._wall = wall_now()
+        first = self.rows.setdefault(time, row)
+        if first is row:
+            self.unborn.pop(time, None)
+            if self.family.holders is not None:
+                self._hold(time)
+        return first
 
     def _hold(self, time: int) -> None:
         holders = self.family.holders
@@ -303,6 +313,7 @@ class Run:
             if time <= self.cut:
                 if time not in self.overlays:
                     self._hold(time)
+                    self.overlay_walls[time] = wall_now()
                 self.overlays.setdefault(time, {}).update(changes)
                 continue
             row = self.rows[time]
@@ -311,7 +322,7 @@ class Run:
                     dict.pop(row, key, None)
                     continue
                 if not dict.__len__(row):
-                    self.attach(time, row)
+                    row = self.attach(time, row)
                 _set(row, key, value)
             if not dict.__len__(row) and self.rows.pop(time, None) is not None:
                 self._keep_unborn(time, row)
@@ -352,6 +363,12 @@ class Run:
         found -= doubtful
         found.update(time for time in doubtful if self.visible(time))
         return sorted(found)
+
+    def marks(self, cut: int) -> Marks:
+        """Return when this run wrote each of its rows: here every one has a mark."""
+        walls = {time: row._wall for time, row in self.rows.items()} | self.overlay_walls
+        times = sorted(walls)
+        return Marks(cut, times, [walls[time] for time in times])
 
     def columns(
         self, keys: list[str] | None, start: int | None, stop: int | None, *, lineage: bool

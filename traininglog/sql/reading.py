@@ -15,13 +15,14 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Select, exists, literal, literal_column, select
 
+from traininglog.clock import Clock, Marks
 from traininglog.columns import Column, Layer, overlay
 from traininglog.encoding import HIDDEN, Kind, decode, fits
 from traininglog.errors import CorruptLog
 from traininglog.sql import segments
 from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.segments import Cache, Owner
-from traininglog.sql.tables import entries, keys, runs, status
+from traininglog.sql.tables import entries, keys, marks, runs, status
 from traininglog.sql.tables import segments as sealed
 from traininglog.values import MAX_TIME
 
@@ -91,6 +92,12 @@ _STATUS = Prepared(
     .where(status.c.run_id == bind("run_id"))
     .order_by(status.c.id)
 )
+_MARKS = Prepared(
+    select(marks.c.time, marks.c.wall)
+    .where(marks.c.run_id == bind("run_id"))
+    .order_by(marks.c.time)
+)
+_CREATED = Prepared(select(runs.c.created).where(runs.c.id == bind("run_id")))
 
 
 _LINK = (
@@ -301,6 +308,17 @@ def _layer(
             stored = decode(kind, stored)  # noqa: PLW2901 - the loop is hot
         column[1].append(stored)
     return {names[number]: column for number, column in columns.items() if column[0]}
+
+
+def read_clock(connection: Connection, chain: Chain, *, lineage: bool) -> Clock:
+    """Return when the runs of a chain, or its nearest one only, had got to which time."""
+    links = chain.links if lineage else chain.links[:1]
+    ((created,),) = _CREATED.run(connection, run_id=links[-1].run_id)
+    stretches = []
+    for link in reversed(links):
+        found = _MARKS.run(connection, run_id=link.run_id)
+        stretches.append(Marks(link.cut, [time for time, _ in found], [wall for _, wall in found]))
+    return Clock(created, stretches)
 
 
 def read_keys(connection: Connection, chain: Chain) -> tuple[list[str], set[str]]:

@@ -53,6 +53,18 @@ _ALL = Prepared(
     select(*_BLOCK).where(_overlapping).order_by(segments.c.key_id, segments.c.first)
 )  # fmt: skip
 _OF_KEY = Prepared(select(*_BLOCK).where(_overlapping, _of_key).order_by(segments.c.first))
+_meeting = (segments.c.first <= bind("high")) & (segments.c.last >= bind("low"))
+_OF_RUNS = Prepared(
+    select(segments.c.run_id, *_BLOCK)
+    .where(_meeting)
+    .order_by(segments.c.run_id, segments.c.key_id, segments.c.first)
+)
+_OF_RUNS_AND_KEY = Prepared(
+    select(segments.c.run_id, *_BLOCK)
+    .join(keys, (keys.c.run_id == segments.c.run_id) & (keys.c.id == segments.c.key_id))
+    .where(_meeting, keys.c.name == bind("name"))
+    .order_by(segments.c.run_id, segments.c.first)
+)
 _HEAD = (
     segments.c.key_id, segments.c.first, segments.c.last, segments.c.step, segments.c.size,
     segments.c.times, segments.c.kind,
@@ -200,6 +212,27 @@ def read_strips(
                 verified(owner, row)
         raise
     return strips
+
+
+def strips_of(owner: Owner, rows: Iterable[Any], low: int, high: int) -> dict[int, Strip]:
+    """Return what is in segments of a run at ``low <= time <= high``, by key: of a few."""
+    from traininglog.packing import joined
+
+    parts: dict[int, list[Points]] = {}
+    for row in rows:
+        if row[1] in owner.names:
+            parts.setdefault(row[1], []).append(decoded(owner, row).between(low, high))
+    found = {number: joined(points) for number, points in parts.items()}
+    return {number: (points.times, points.values()) for number, points in found.items()}
+
+
+def each_of_runs(
+    connection: Connection, low: int, high: int, name: str | None = None
+) -> Iterator[Any]:
+    """Give the segments of all runs, perhaps of one key, each after the id of its run."""
+    if name is None:
+        return _OF_RUNS.each(connection, low=low, high=high)
+    return _OF_RUNS_AND_KEY.each(connection, low=low, high=high, name=name)
 
 
 def read_at(

@@ -6,12 +6,14 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import time as wall_now
 from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from traininglog.base import TrainingLogBase
+from traininglog.clock import Clock, Marks
 from traininglog.columns import Column, layer_of_rows
 from traininglog.config import setting
 from traininglog.encoding import HIDDEN
@@ -336,6 +338,19 @@ class SQLiteLog(TrainingLogBase):
             return reading.read_columns(
                 connection, chain, keys, low, high, top, order, lineage=not own_only
             )
+
+    def _read_clock(self, *, lineage: bool) -> Clock:
+        pending = self._writer.pending_rows(0, MAX_TIME)
+        with self._reading() as (connection, chain):
+            unborn = self._writer.parent is not None
+            if unborn and not lineage:
+                return Clock(None, [])  # a run that is not in the file yet has nothing there
+            clock = reading.read_clock(connection, chain, lineage=lineage)
+        own = clock.runs[-1]
+        last = max(pending, default=-1)
+        if not unborn and last > max(own.times, default=-1):
+            clock.runs[-1] = Marks(own.cut, [*own.times, last], [*own.walls, wall_now()])
+        return clock
 
     def _read_keys(self) -> list[str]:
         pending = layer_of_rows(self._writer.pending_rows(0, MAX_TIME).items())

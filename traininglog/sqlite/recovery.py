@@ -34,7 +34,7 @@ from traininglog.sql import reading, writing
 from traininglog.sql.tables import REVISION, runs
 from traininglog.sqlite import failures
 from traininglog.sqlite.database import Database
-from traininglog.sqlite.file import free_name
+from traininglog.sqlite.file import free_name, stat_of
 from traininglog.sqlite.journal import (
     Contents,
     Gap,
@@ -146,7 +146,7 @@ def _recover_journal(database: Database, run_id: int, left: Left) -> None:
                 notice = _put_aside(connection, row, left, tail)
             else:
                 tail = _read_tail(contents, row.high_water)
-                _replay(connection, run_id, tail)
+                _replay(connection, run_id, tail, left.path)
             damage = damage or (tail.damage and f"{left.path} {tail.damage}")
     if damage is None:
         left.path.unlink(missing_ok=True)
@@ -202,12 +202,17 @@ def _read_tail(contents: Contents, start: int | None) -> _Tail:
     return _Tail(batch, position, gap, None)
 
 
-def _replay(connection: Connection, run_id: int, tail: _Tail) -> None:
+def _replay(connection: Connection, run_id: int, tail: _Tail, journal: Path) -> None:
     batch = tail.batch
+    times = batch.times()
     known = reading.read_run_keys(connection, run_id)
     fresh = {name: number for number, name in batch.names.items() if name not in known}
     writing.save_keys(connection, run_id, fresh)
-    save_batch(connection, run_id, batch, batch.times())
+    save_batch(connection, run_id, batch, times)
+    if times is not None:
+        found = stat_of(journal)
+        wall = time.time() if found is None else min(found.st_mtime, time.time())
+        writing.save_mark(connection, run_id, times[1], wall)
     status = dict(batch.status)
     if tail.gap is not None:
         before = status.get(DROPPED) or reading.read_status(connection, run_id).get(DROPPED)
@@ -263,7 +268,7 @@ def displace(
         return None
     # Its writer goes on meanwhile: that the end may seem damaged says nothing.
     tail = _read_tail(contents, mark)
-    _replay(connection, run_id, tail)
+    _replay(connection, run_id, tail, journal)
     return journal, tail.end
 
 

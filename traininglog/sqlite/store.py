@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
-from traininglog.columns import Column
 from traininglog.config import setting
 from traininglog.errors import (
     AmbiguousRun,
@@ -22,6 +21,7 @@ from traininglog.errors import (
     RunNotFound,
 )
 from traininglog.sql import listing, reading, writing
+from traininglog.sql.many import columns_of_runs
 from traininglog.sql.merging import is_part_of, merge_run
 from traininglog.sql.tables import runs
 from traininglog.sqlite.checking import Check, Size, check
@@ -32,10 +32,12 @@ from traininglog.sqlite.owners import Owners, writer_byte
 from traininglog.sqlite.recovery import recover
 from traininglog.sqlite.repairing import repair
 from traininglog.sqlite.sealing import seal_run
+from traininglog.sqlite.streaming import streaming
 from traininglog.values import MAX_TIME, check_time
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 #: What a run tells of the process that wrote it last.
 ORIGIN = ("host", "pid", "boot_id", "command", "versions")
@@ -60,8 +62,8 @@ class Sealed(NamedTuple):
     runs: list[UUID]  #: of which something was moved
     running: list[UUID]  #: which are being written, and were left alone
     values: int  #: how many were moved
-    before: int  #: what the store took on disk, in bytes
-    after: int  #: what it takes now
+    before: int  #: the size of the file, in bytes
+    after: int  #: what it is now
 
 
 class Store:
@@ -314,32 +316,37 @@ class Store:
                 chosen = None
             else:
                 chosen = listing.match(connection, [keys] if isinstance(keys, str) else list(keys))
-            parts = list(self._columns(connection, wanted, chosen, low, high, lineage=lineage))
+            parts = list(columns_of_runs(connection, wanted, chosen, low, high, lineage=lineage))
         return frames.long_of_runs(parts) if layout == "long" else frames.wide_of_runs(parts)
 
-    def _columns(
+    def to_arrow(
         self,
-        connection: Connection,
-        wanted: list[str] | None,
-        chosen: list[str] | None,
-        low: int,
-        high: int,
-        *,
-        lineage: bool,
-    ) -> Iterator[tuple[str, list[Column]]]:
-        rows = connection.execute(
-            select(runs.c.id, runs.c.uuid).order_by(runs.c.created, runs.c.id)
-        ).all()
-        known = {uuid: number for number, uuid in rows}
-        for uuid in known if wanted is None else dict.fromkeys(wanted):
-            chain = reading.Chain(connection, known[uuid])
-            order = chain.order(connection)
-            yield (
-                uuid,
-                reading.read_columns(
-                    connection, chain, chosen, low, high, {}, order, lineage=lineage
-                ),
-            )
+        runs: Iterable[UUID | str] | None = None,
+        keys: str | Iterable[str] | None = None,
+        start: int | None = None,
+        stop: int | None = None,
+        layout: Literal["long", "wide"] = "long",
+        lineage: bool = True,
+    ) -> pa.Table:
+        """Return many runs as one Arrow table, without pandas. Needs the extra ``parquet``.
+
+        The arguments and the rows are those of `to_dataframe`, the columns those of
+        `SQLiteLog.to_arrow` after a column ``run`` (32 hex digits).
+
+        Raises:
+            KeyError: A name in `keys` that no run has.
+            MissingExtra: pyarrow is not installed.
+            ValueError: Two columns would have one name, as that of the times and a key "time".
+
+        """
+        from traininglog import arrow
+
+        if layout not in ("wide", "long"):
+            raise ValueError(f"layout must be 'long' or 'wide', not {layout!r}")
+        whole = MAX_TIME  # of each run at once: all of it is wanted anyway
+        with streaming(self, runs, keys, start, stop, lineage=lineage, most=whole) as stream:
+            parts = stream.parts()
+            return arrow.long_of_runs(parts) if layout == "long" else arrow.wide_of_runs(parts)
 
     # -- changing ---------------------------------------------------------------------------
 
@@ -465,7 +472,8 @@ class Store:
             lines = [
                 line for line in listing.lines(connection) if wanted is None or line.uuid in wanted
             ]
-        before = self.size().total
+        self._database.checkpoint()
+        before = self.size().file
         sealed, busy, values = [], [], 0
         for done, line in enumerate(lines):
             if progress is not None:
@@ -484,7 +492,7 @@ class Store:
         if progress is not None:
             progress(len(lines), len(lines))
         self._database.shrink()
-        return Sealed(sealed, busy, values, before, self.size().total)
+        return Sealed(sealed, busy, values, before, self.size().file)
 
     def size(self) -> Size:
         """Return what the store takes on disk."""

@@ -7,6 +7,7 @@ import json
 import math
 import pickle
 import threading
+import time as clock
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 from uuid import UUID, uuid4
@@ -492,6 +493,147 @@ class LogConformance:
         with pytest.raises(KeyError):
             log.to_dataframe(index="epoch")
 
+    def test_an_arrow_table(self, log: TrainingLogBase) -> None:
+        pyarrow = pytest.importorskip("pyarrow")
+        for time in range(1, 4):
+            log[time].update(loss=1 / time, n=time, good=time > 1)
+        log[2].update(rare=7, nan=math.nan, raw=b"\0", none=None)
+        log[3].update(note="best", nan=1.0, mixed=[1, None], none=2.5)
+        for _ in range(2):
+            table = log.to_arrow()
+            assert table.to_pydict() | {"nan": None} == {
+                "time": [1, 2, 3], "loss": [1.0, 0.5, 1 / 3], "n": [1, 2, 3],
+                "good": [False, True, True], "rare": [None, 7, None], "nan": None,
+                "raw": [None, b"\0", None], "none": [None, None, 2.5],
+                "note": [None, None, "best"], "mixed": [None, None, "[1, null]"],
+            }  # fmt: skip
+            assert table["nan"].null_count == 1
+            assert math.isnan(table["nan"][1].as_py())
+            assert [str(type_) for type_ in table.schema.types] == [
+                "int64", "double", "int64", "bool", "int64", "double", "binary", "double",
+                "string", "string",
+            ]  # fmt: skip
+            long = log.to_arrow(["none", "note", "n"], layout="long").to_pylist()
+            assert [tuple(line.values()) for line in long] == [
+                (1, "n", 1.0, None, "int"), (2, "n", 2.0, None, "int"), (3, "n", 3.0, None, "int"),
+                (2, "none", None, None, "none"), (3, "none", 2.5, None, "float"),
+                (3, "note", None, "best", "text"),
+            ]  # fmt: skip
+            assert isinstance(log.to_arrow("n", start=2, index="loss"), pyarrow.Table)
+            assert log.to_arrow("n", start=2, index="loss").to_pydict() == {
+                "loss": [0.5, 1 / 3], "n": [2, 3],
+            }  # fmt: skip
+            log.flush()
+
+    def test_when_a_row_was_logged(self, log: TrainingLogBase, open_log: OpenLog) -> None:
+        """To within a flush, whatever reads it later."""
+        moments = [clock.time()]
+        for time in (1, 2, 7):
+            log[time].update(loss=1.0, n=time)
+            log.flush()
+            moments.append(_later())
+        log[8]["loss"] = 0.5  # not flushed yet
+        moments.append(_later())
+        for _ in range(2):
+            frame = log.to_dataframe(index="wall")
+            assert frame.index.name == "wall"
+            assert str(frame.index.dtype) == "datetime64[us, UTC]"
+            assert list(frame.columns) == ["loss", "n"]
+            walls = [moment.timestamp() for moment in frame.index]
+            assert len(walls) == 4
+            for number, wall in enumerate(walls[:3]):
+                assert moments[number] - 1e-5 <= wall <= moments[number + 1]
+            assert moments[3] - 1e-5 <= walls[3] <= clock.time()
+            log.flush()
+        before = frame.index[:3].to_list()
+        uuid = log.uuid
+        log.close()
+        again = open_log(uuid)
+        assert again.to_dataframe(index="wall").index[:3].to_list() == before
+        assert again.to_dataframe("n", start=2, stop=8, index="wall").index.to_list() == before[1:]
+
+    def test_how_long_after_the_start_a_row_was_logged(self, log: TrainingLogBase) -> None:
+        log[1]["loss"] = 1.0
+        log.flush()
+        _later(0.1)
+        log.resume()
+        log[2]["loss"] = 0.5
+        log.flush()
+        frame = log.to_dataframe(index="elapsed", wall=True)
+        assert frame.index.name == "elapsed"
+        assert list(frame.columns) == ["wall", "loss"]
+        one, two = frame.index
+        assert one >= 0
+        assert two - one >= 0.1
+        assert two - one == pytest.approx(
+            (frame["wall"].iloc[1] - frame["wall"].iloc[0]).total_seconds(), abs=1e-5
+        )
+        own = log.to_dataframe(index="elapsed", lineage=False)
+        assert len(own) == 1
+        assert 0 <= own.index[0] <= two - 0.1
+
+    def test_a_row_that_is_inherited_was_logged_by_the_ancestor(
+        self, log: TrainingLogBase, open_log: OpenLog
+    ) -> None:
+        log[1]["loss"] = 1.0
+        log.flush()
+        log[4]["loss"] = 0.5
+        log.flush()
+        walls = log.to_dataframe(index="wall").index
+        fork = _later()
+        log.resume(at=2)
+        log[3]["loss"] = 0.25
+        log[1]["more"] = 1
+        log.flush()
+        found = log.to_dataframe("loss", index="wall").index
+        assert found[0] == walls[0]
+        assert fork - 1e-5 <= found[1].timestamp() <= clock.time()
+        own = log.to_dataframe(index="wall", lineage=False).index
+        assert min(own).timestamp() >= fork - 1e-5
+
+    def test_wall_times_are_a_column_of_every_layout(self, log: TrainingLogBase) -> None:
+        log[1].update(a=1, b=2)
+        log[2]["a"] = 3
+        log.flush()
+        frame = log.to_dataframe(wall=True)
+        assert list(frame.columns) == ["wall", "a", "b"]
+        assert frame.index.to_list() == [1, 2]
+        by_key = log.to_dataframe(index="b", wall=True)
+        assert by_key["wall"].to_list() == frame["wall"].to_list()[:1]
+        long = log.to_dataframe(layout="long", wall=True)
+        assert list(long.columns) == ["time", "wall", "key", "value"]
+        assert long["wall"].to_list() == [frame["wall"][time] for time in long["time"]]
+        assert str(long["wall"].dtype) == "datetime64[us, UTC]"
+        pytest.importorskip("pyarrow")
+        walls = frame["wall"].to_list()
+        table = log.to_arrow(wall=True)
+        assert table.column_names == ["time", "wall", "a", "b"]
+        assert table["wall"].to_pylist() == walls
+        assert str(table.schema.field("wall").type) == "timestamp[us, tz=UTC]"
+        assert log.to_arrow(index="wall").column_names == ["wall", "a", "b"]
+        elapsed = log.to_arrow("a", index="elapsed")
+        assert elapsed.column_names == ["elapsed", "a"]
+        assert elapsed["elapsed"].to_pylist() == log.to_dataframe(index="elapsed").index.to_list()
+        table = log.to_arrow(layout="long", wall=True)
+        assert table.column_names == ["time", "wall", "key", "value", "text", "type"]
+        assert table["wall"].to_pylist() == long["wall"].to_list()
+
+    def test_a_key_called_wall_is_meant_before_the_wall_time(self, log: TrainingLogBase) -> None:
+        log[1].update(wall=5, elapsed=0.5, x=1)
+        assert log.to_dataframe(index="wall").index.to_list() == [5]
+        assert log.to_dataframe(index="elapsed").index.to_list() == [0.5]
+        with pytest.raises(ValueError, match="key 'wall'"):
+            log.to_dataframe(wall=True)
+        assert list(log.to_dataframe("x", wall=True).columns) == ["wall", "x"]
+        assert list(log.to_dataframe(layout="long", wall=True)["key"]) == ["wall", "elapsed", "x"]
+        log[2]["x"] = 2  # also where the key has no value
+        assert log.to_dataframe("x", start=2, index="wall").empty
+
+    def test_an_empty_log_has_empty_wall_times(self, log: TrainingLogBase) -> None:
+        assert str(log.to_dataframe(index="wall").index.dtype) == "datetime64[us, UTC]"
+        assert log.to_dataframe(index="elapsed").index.dtype == np.float64
+        assert log.to_dataframe(layout="long", wall=True).shape == (0, 4)
+
     def test_last_and_best(self, log: TrainingLogBase) -> None:
         for time, loss in enumerate([3.0, math.nan, 1.0, None, 2, "text", 1.0]):
             log[time]["loss"] = loss
@@ -810,6 +952,7 @@ class LogConformance:
             lambda: list(log),
             lambda: log.to_dict(),
             lambda: log.to_dataframe(),
+            lambda: log.to_dataframe(index="wall"),
             lambda: view["x"],
             lambda: len(view),
             lambda: log.keys_seen(),
@@ -892,6 +1035,14 @@ def _changes(found: Any) -> list[Callable[[], object]]:
         lambda: found[1].pop("a"),
         lambda: found[1]["a"].pop(),
     ]
+
+
+def _later(seconds: float = 0.02) -> float:
+    """Let some time pass, and return a moment in the midst of it."""
+    clock.sleep(seconds / 2)
+    moment = clock.time()
+    clock.sleep(seconds / 2)
+    return moment
 
 
 def _use(result: object) -> object:

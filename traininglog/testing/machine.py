@@ -6,6 +6,7 @@ The model is what the contract says in the plainest code: dicts, and a walk up t
 from __future__ import annotations
 
 import copy
+import importlib.util
 import math
 import shutil
 import tempfile
@@ -85,6 +86,30 @@ class _ModelRun:
 
 def _same_rows(found: Mapping[int, Mapping[str, Any]], expected: Mapping[int, Any]) -> bool:
     return same({time: dict(row) for time, row in found.items()}, dict(expected))
+
+
+def look_at_tables(
+    log: TrainingLogBase, rows: Mapping[int, Mapping[str, Any]], cells: Mapping[Any, Any]
+) -> None:
+    """Compare a log's Arrow tables with its rows, and with its values by time and key."""
+    table = log.to_arrow(layout="long").to_pydict()
+    places = zip(table["time"], table["key"], strict=True)
+    numbers = zip(table["value"], table["type"], strict=True)
+    found = dict(zip(places, numbers, strict=True))
+    assert found.keys() == cells.keys()
+    for place, value in cells.items():
+        number, kind = found[place]
+        assert (kind == "none") == (value is None)
+        if isinstance(value, float):
+            assert kind == "float"
+            assert same(number, value)
+        else:
+            assert (number is None) == (not isinstance(value, (int, bool)))
+    wide = log.to_arrow()
+    assert wide["time"].to_pylist() == list(rows)
+    for key in wide.column_names[1:]:
+        there = [row.get(key) is not None for row in rows.values()]
+        assert wide[key].is_valid().to_pylist() == there, key
 
 
 def log_machine(
@@ -314,6 +339,11 @@ def log_machine(
                 found = {(at, k): v for at, k, v in long.itertuples(index=False)}
                 assert found.keys() == cells.keys()
                 assert log.to_dataframe().index.to_list() == list(rows)
+                walls = log.to_dataframe(index="wall").index
+                assert len(walls) == len(rows)
+                assert not walls.isna().any()
+                if importlib.util.find_spec("pyarrow") is not None:
+                    look_at_tables(log, rows, cells)
                 assert log.to_dataframe(lineage=False).index.to_list() == sorted(own)
 
         # -- what must hold -----------------------------------------------------------------

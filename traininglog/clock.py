@@ -1,0 +1,66 @@
+"""When rows were logged: the marks that a store keeps, and from them the wall time of every row.
+
+A store notes now and then to which time a run has got, and when that was: every so often, not for
+every row. The wall time of a row is that of the first such mark at its time or after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Marks(NamedTuple):
+    """When one run had got to which time."""
+
+    cut: int  #: the last time that is seen of the run
+    times: Sequence[int]  #: ascending
+    walls: Sequence[float]  #: of each of them, in unix seconds
+
+
+class Clock(NamedTuple):
+    """Tells when the rows of a log were logged."""
+
+    created: float | None  #: when the first of the runs was made, in unix seconds, if that is known
+    runs: list[Marks]  #: from the root to the nearest
+
+    def walls(self, times: Any) -> NDArray[np.float64]:
+        """Return the wall time of rows at ascending times, in unix seconds; NaN: not known.
+
+        A row that a resumed run inherits has the wall time that it has in its ancestor.
+        """
+        import numpy as np
+
+        times = np.asarray(times, np.int64)
+        walls = np.full(len(times), np.nan)
+        start = 0
+        for run in self.runs:
+            if not len(run.times):
+                continue
+            known = np.asarray(run.times, np.int64)
+            stop = int(np.searchsorted(times, min(run.cut, int(known[-1])), side="right"))
+            if stop > start:
+                places = np.searchsorted(known, times[start:stop])
+                walls[start:stop] = np.asarray(run.walls, np.float64)[places]
+                start = stop
+        return walls
+
+    def elapsed(self, times: Any) -> NDArray[np.float64]:
+        """Return how many seconds after `created` the rows at ascending times were logged."""
+        import numpy as np
+
+        return self.walls(times) - (np.nan if self.created is None else self.created)
+
+
+def moments(walls: NDArray[np.float64]) -> NDArray[np.datetime64]:
+    """Return unix seconds as datetimes of whole microseconds; NaT for NaN."""
+    import numpy as np
+
+    known = np.isfinite(walls)
+    found = np.full(len(walls), np.datetime64("NaT"), "datetime64[us]")
+    found[known] = np.round(walls[known] * 1e6).astype(np.int64).view("datetime64[us]")
+    return found
