@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from traininglog import ForkedLog, SQLiteLog, Store, TrainingLogWarning
 from traininglog.encoding import HIDDEN, from_cell
 from traininglog.sqlite import journal as journals
+from traininglog.sqlite import numbers as many_numbers
 from traininglog.sqlite.journal import (
     HEADER,
     REGION,
@@ -254,7 +255,7 @@ operations = st.lists(
     | st.tuples(
         st.just("entries"), st.lists(st.tuples(times, keys, values), min_size=1, max_size=4)
     )
-    | st.tuples(st.just("row"), times, st.dictionaries(keys, st.floats(), min_size=1, max_size=4))
+    | st.tuples(st.just("row"), times, st.dictionaries(keys, numbers, min_size=1, max_size=4))
     | st.tuples(st.just("status"), st.dictionaries(names, values, min_size=1, max_size=3))
     | st.tuples(st.just("key"), keys, names)
     | st.tuples(st.just("count"), names, st.integers(-(2**63), 2**63 - 1))
@@ -280,8 +281,11 @@ def put(journal, operation, model, status, known):
         model.update({(t, k): v for t, k, v in entries})
     elif what == "row":
         time, row = rest
-        flat = [item for key, value in row.items() for item in (key + FLOAT_HEAD, value)]
-        tail.write(pack_row(time, flat, tail.tag))
+        flat = []
+        for key, value in row.items():
+            flat += (key + (INT_HEAD if type(value) is int else FLOAT_HEAD), value)
+        ints = any(type(value) is int for value in row.values())
+        tail.write(pack_row(time, flat, tail.tag, ints=ints))
         model.update({(time, key): value for key, value in row.items()})
     elif what == "status":
         changes = {k: v if v is HIDDEN else plain(v) for k, v in rest[0].items()}
@@ -309,10 +313,16 @@ def assert_same(found, wanted):
         assert same(found[place], value)
 
 
+@pytest.mark.parametrize("many", [1, 10**9], ids=["as arrays", "one by one"])
 @given(operations=operations)
-def test_what_was_put_down_is_read_back(tmp_path_factory, operations):
-    """By its own process as it grows, and by recovery."""
-    journal = open_journal(tmp_path_factory)
+def test_what_was_put_down_is_read_back(tmp_path_factory, many, operations):
+    """By its own process as it grows, and by recovery; few records or many at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(many_numbers, "_MANY", many)
+        read_back(open_journal(tmp_path_factory), operations)
+
+
+def read_back(journal, operations):
     model, status, known = {}, {}, {}
     for operation in operations:
         put(journal, operation, model, status, known)

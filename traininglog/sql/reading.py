@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Select, exists, literal, literal_column, select
 
 from traininglog.clock import Clock, Marks
-from traininglog.columns import Column, Layer, overlay
+from traininglog.columns import Column, Layer, Point, overlay
 from traininglog.encoding import HIDDEN, Kind, decode, fits
 from traininglog.errors import CorruptLog
 from traininglog.sql import segments
@@ -362,6 +362,12 @@ def read_run_keys(connection: Connection, run_id: int) -> dict[str, int]:
 
 def read_last(connection: Connection, chain: Chain, key: str) -> Any:
     """Return the last value of a key that is seen through a lineage, or None."""
+    point = read_last_point(connection, chain, key)
+    return None if point is None else point.value
+
+
+def read_last_point(connection: Connection, chain: Chain, key: str) -> Point | None:
+    """Return the last value of a key that is seen through a lineage, with its time, or None."""
     last = -1
     for link in chain.covering(0, MAX_TIME):
         for number, name in chain.keys(connection, link).items():
@@ -371,14 +377,16 @@ def read_last(connection: Connection, chain: Chain, key: str) -> Any:
                     last = max(last, time)
                 if link.sealed:
                     owner, cut = chain.owner(connection, link), link.cut
-                    point = segments.read_last(connection, owner, number, 0, cut, chain.cache)
-                    last = last if point is None else max(last, point[0])
+                    found = segments.read_last(connection, owner, number, 0, cut, chain.cache)
+                    last = last if found is None else max(last, found[0])
     value = HIDDEN if last < 0 else read_value(connection, chain, last, key)
-    if last >= 0 and value is HIDDEN:  # a nearer run deleted it: look at all that is left
-        order = chain.order(connection)
-        columns = read_columns(connection, chain, [key], 0, MAX_TIME, {}, order, lineage=True)
-        value = columns[0].last.value if columns else HIDDEN
-    return None if value is HIDDEN else value
+    if value is not HIDDEN:
+        return Point(last, value)
+    if last < 0:
+        return None
+    # A nearer run deleted it: look at all that is left.
+    columns = read_columns(connection, chain, [key], 0, MAX_TIME, {}, [key], lineage=True)
+    return columns[0].last if columns else None
 
 
 def entry_batches(connection: Connection, run_id: int) -> Iterator[list[Any]]:

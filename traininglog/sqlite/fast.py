@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from traininglog.rows import Row, Status
 from traininglog.sqlite.journal import Tail
-from traininglog.sqlite.records import pack_float, pack_int, pack_row
+from traininglog.sqlite.records import FLOAT_HEAD, INT_HEAD, pack_float, pack_int, pack_row
 from traininglog.values import check_key, plain
 
 if TYPE_CHECKING:
     from traininglog.sqlite.log import SQLiteLog
+
+
+_TO_INT = INT_HEAD - FLOAT_HEAD
 
 
 class FastRow(Row):
@@ -56,15 +59,20 @@ class FastRow(Row):
         try:
             numbers = tail.numbers
             flat: list[Any] = []
+            ints = False
             for key, value in values.items():
-                if type(value) is not float:
+                if type(value) is float:
+                    flat += (numbers[key], value)
+                elif type(value) is int:
+                    flat += (numbers[key] + _TO_INT, value)
+                    ints = True
+                else:
                     break
-                flat += (numbers[key], value)
             else:
                 if values:
-                    tail.write(pack_row(self._time, flat, tail.tag))
+                    tail.write(pack_row(self._time, flat, tail.tag, ints=ints))
                 return
-        except (KeyError, ValueError, TypeError):
+        except (KeyError, ValueError, TypeError, OutOfRange):
             pass  # as above
         log = self._log
         log._writer.write_row(self._time, log._checked(values))

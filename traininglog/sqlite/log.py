@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from traininglog.base import TrainingLogBase
 from traininglog.clock import Clock, Marks
-from traininglog.columns import Column, layer_of_rows
+from traininglog.columns import Column, Point, layer_of_rows
 from traininglog.config import setting
 from traininglog.encoding import HIDDEN
 from traininglog.errors import InvalidKey, RunNotFound
@@ -363,6 +363,16 @@ class SQLiteLog(TrainingLogBase):
             columns = self._read_columns(list(doubtful), None, None, lineage=True)
             sure.update(column.key for column in columns)
         return [key for key in order if key in sure]
+
+    def last(self, key: str) -> Point:
+        """Return the last value of a key and its time. Raises `KeyError` where there is none."""
+        pending = self._writer.pending_rows(0, MAX_TIME)
+        if not any(key in row for row in pending.values()):
+            with self._reading() as (connection, chain):
+                found = reading.read_last_point(connection, chain, key)
+            if found is not None:
+                return found
+        return super().last(key)
 
     def _last_time(self) -> int | None:
         pending = self._writer.pending_rows(0, MAX_TIME)

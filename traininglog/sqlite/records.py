@@ -51,16 +51,25 @@ pack_float = _FLOAT.pack
 pack_int = _INT.pack
 
 
-def pack_row(time: int, flat: list[Any], tag: int) -> bytes:
-    """Pack floats of one time, given as head, value, head, value, ...; one record, all or none."""
-    form = _ROWS.get(len(flat))
+def pack_row(time: int, flat: list[Any], tag: int, *, ints: bool = False) -> bytes:
+    """Pack numbers of one time, given as head, value, head, value, ...; one record, all or none.
+
+    Raises `struct.error` for an int that does not fit. `ints` tells that there may be some.
+    """
+    kinds: Any = len(flat)  # which says it all if there are only floats
+    if ints:
+        kinds = "".join("Iq" if type(value) is int else "Id" for value in flat[1::2])
+    form = _ROWS.get(kinds)
     if form is None:
-        form = _ROWS[len(flat)] = Struct(f"<IIQ{'Id' * (len(flat) // 2)}")
+        form = Struct(f"<IIQ{kinds if ints else 'Id' * (len(flat) // 2)}")
+        if len(_ROWS) < _MOST_FORMS:
+            _ROWS[kinds] = form
     body = form.pack(ROW << 24, form.size - 8, time, *flat)
     return body + _FRAME.pack(crc32(body, tag), tag)
 
 
-_ROWS: dict[int, Struct] = {}
+_ROWS: dict[int | str, Struct] = {}
+_MOST_FORMS = 1000
 
 
 def pack_entries(entries: Iterable[tuple[int, int, Any]], tag: int) -> bytes:
@@ -254,7 +263,9 @@ class Batch:
         if kind == ROW:
             (time,) = _ROW_TIME.unpack_from(data, start)
             numbers: list[Any] = []
-            for code, value in _CELL.iter_unpack(data[start + 8 : end]):
+            for place, (code, value) in enumerate(_CELL.iter_unpack(data[start + 8 : end])):
+                if code >> 24 == INT:
+                    (value,) = _LONG.unpack_from(data, start + 12 + place * _CELL.size)  # noqa: PLW2901
                 numbers += (code, time, value)
             self._add_numbers(numbers)
         elif kind == ENTRIES:
