@@ -53,14 +53,13 @@ def main() -> None:
     partly = options.quick or options.no_peers or options.peers
     if options.update and (partly or not options.names):
         parser.error("--update wants names, and neither --quick, --no-peers nor --peers")
-    if options.update and not RESULTS.exists():
-        parser.error(f"there is nothing to update: {RESULTS.name} comes of a run of everything")
     if options.go_on and (partly or options.names):
         parser.error("--continue is for a run of everything")
     whole = not (options.names or partly)
     # What is kept while it goes: of a whole run apart, so that the page is of one run.
     kept = RESULTS if options.update else PARTIAL if whole else None
-    reports = load(kept) if options.update or options.go_on else {}
+    known = options.go_on or (options.update and RESULTS.exists())
+    reports = load(kept) if known else {}
     failed = []
     for name in options.names or NAMES:
         if options.go_on and name in reports:

@@ -19,7 +19,7 @@ import shlex
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -61,6 +61,7 @@ from traininglog.sqlite.file import (
     uri_of,
     wal_path,
 )
+from traininglog.sqlite.forks import busy
 from traininglog.sqlite.mounts import refuse_network
 
 _CHECKPOINT_BYTES = 4 * 2**20
@@ -483,113 +484,14 @@ class Database:
             yield
 
 
-class _Thread(threading.local):
-    """How deep in work of ours this thread is, and what it is to do when it is out of it."""
-
-    def __init__(self) -> None:
-        self.depth = 0
-        self.later: list[Callable[[], None]] = []
-
-
-_THREAD = _Thread()
-
-# How long a fork waits for the transactions of other threads.
-_FORK_PATIENCE = 5.0
-
-
-class _Gate:
-    """Lets threads do what must not be cut in two by a fork, and a fork in between.
-
-    A child that inherits a connection in the midst of a transaction inherits SQLite's belief that
-    this process has the lock, and can never have it.
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._inside = 0
-        self._forking = False
-
-    def enter(self) -> None:
-        with self._changed:
-            while self._forking:
-                self._changed.wait()
-            self._inside += 1
-
-    def leave(self) -> None:
-        with self._changed:
-            self._inside -= 1
-            if self._forking:
-                self._changed.notify_all()
-
-    def close(self) -> None:
-        """Wait until no other thread is inside."""
-        mine = int(_THREAD.depth > 0)
-        with self._changed:
-            self._forking = True
-            self._changed.wait_for(lambda: self._inside <= mine, _FORK_PATIENCE)
-
-    def open(self) -> None:
-        with self._changed:
-            self._forking = False
-            self._changed.notify_all()
-
-    def forget(self) -> None:
-        """Begin anew, in a child that has only the thread that forked it."""
-        self._changed = threading.Condition()
-        self._inside = int(_THREAD.depth > 0)
-        self._forking = False
-
-
-_GATE = _Gate()
-
-
-class _Busy:
-    """See `busy`."""
-
-    def __enter__(self) -> None:
-        if not _THREAD.depth:
-            _GATE.enter()
-        _THREAD.depth += 1
-
-    def __exit__(self, *_: object) -> None:
-        _THREAD.depth -= 1
-        if not _THREAD.depth:
-            _GATE.leave()
-            while _THREAD.later and not _THREAD.depth:
-                _THREAD.later.pop()()
-
-
-_BUSY = _Busy()
-
-
-def busy() -> _Busy:
-    """Put off what `when_idle` is to do in this thread, and forks: it holds what they wait for."""
-    return _BUSY
-
-
 def _after_fork_in_child() -> None:
-    _GATE.forget()
     # While these are open, SQLite believes this process to have the locks that stayed with its
     # parent, and would take none for what is opened here. The parent's keep this harmless.
     for database in list(_OPEN.values()):
         database._dispose()
 
 
-os.register_at_fork(
-    before=_GATE.close, after_in_parent=_GATE.open, after_in_child=_after_fork_in_child
-)
-
-
-def when_idle(act: Callable[[], None]) -> None:
-    """Do something now, or as soon as this thread is no longer `busy`.
-
-    For what the garbage collector sets off, at any point: a log that it closes may need the very
-    lock that this thread holds, and would wait for it in vain.
-    """
-    if _THREAD.depth:
-        _THREAD.later.append(act)
-    else:
-        act()
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def is_open_here(path: Path) -> bool:

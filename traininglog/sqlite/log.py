@@ -23,9 +23,10 @@ from traininglog.rows import RowSlice, Status
 from traininglog.sql import reading
 from traininglog.sql.reading import Chain
 from traininglog.sql.segments import Cache
-from traininglog.sqlite.database import Database, when_idle
+from traininglog.sqlite.database import Database
 from traininglog.sqlite.fast import FastRow, FastStatus
 from traininglog.sqlite.file import MEMORY, locate
+from traininglog.sqlite.forks import when_idle
 from traininglog.sqlite.journal import ASLEEP
 from traininglog.sqlite.recovery import recover
 from traininglog.sqlite.writer import Writer

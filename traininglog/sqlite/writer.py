@@ -42,8 +42,9 @@ from traininglog.errors import (
 )
 from traininglog.sql import reading, writing
 from traininglog.sql.segments import Owner
-from traininglog.sqlite.database import Database, busy
+from traininglog.sqlite.database import Database
 from traininglog.sqlite.flusher import Flusher
+from traininglog.sqlite.forks import busy
 from traininglog.sqlite.journal import (
     ASLEEP,
     Gap,
