@@ -43,12 +43,12 @@ WORK = """
 import sys
 from traininglog import SQLiteLog, Store
 log = SQLiteLog(sys.argv[1])
-for t in range(10):
+for t in range(100):  # too few for sealing to be worth an import
     log[t]["loss"] = 0.5
     log[t].update(n=t, text="x", none=None, items=[1, {"a": 2}])
 log.flush()
-assert log[3]["loss"] == 0.5 and log.last("loss").time == 9 and log.best("n").value == 0
-assert len(log.to_dict()) == 10
+assert log[3]["loss"] == 0.5 and log.last("loss").time == 99 and log.best("n").value == 0
+assert len(log.to_dict()) == 100
 log.resume(at=5)
 log.commit()
 log.close()

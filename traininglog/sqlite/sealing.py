@@ -40,6 +40,14 @@ def seal_run(connection: Connection, row: Any) -> int:
     return moved
 
 
+def seal_in_the_end(connection: Connection, row: Any) -> None:
+    """Seal a run whose writer leaves it, unless there is so little that it is not worth NumPy."""
+    if "numpy" in sys.modules or sealing.has_numbers(connection, row.id, _WORTH_IMPORTING_LAST):
+        seal_run(connection, row)
+    elif not segments.spans(connection, row.id):
+        total_up(connection, row.id)
+
+
 class Sealer:
     """Decides which numbers of a run become entries as they are flushed, and which segments.
 

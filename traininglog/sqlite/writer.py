@@ -83,7 +83,7 @@ from traininglog.sqlite.recovery import (
     save_numbers,
     save_others,
 )
-from traininglog.sqlite.sealing import Sealer, seal_run
+from traininglog.sqlite.sealing import Sealer, seal_in_the_end, seal_run
 
 #: A power cut costs what was assigned in the last so many seconds, at the most.
 SYNC_SECONDS = 2.0
@@ -197,8 +197,9 @@ class Writer:
             regions = self._take()
             with self.database.write(durable=self._durable) as connection:
                 gap = self._gap
-                if regions or gap is not None:
-                    self._save(connection, regions, {}, gap)
+                final = self._seal and left is not None
+                if regions or gap is not None or final:
+                    self._save(connection, regions, {}, gap, final=final)
                 if self.parent is not None and parent == self.uuid:
                     passed = self._birth(connection)
                     writing.update_run(connection, passed, {"outcome": "finished"})
@@ -207,6 +208,8 @@ class Writer:
                     _delete_untouched(connection, left)  # made for nothing, by opening this log
                 if left is not None:
                     writing.update_run(connection, left, {"outcome": "finished"})
+                if final and (row := writing.find_run(connection, self.uuid.hex)) is not None:
+                    seal_in_the_end(connection, row)
                 number = self._insert_run(connection, uuid, status, (parent, at))
             self._note_saved(regions, gap)
             if left is not None:
@@ -904,12 +907,14 @@ class Writer:
             self._save_all(patience=None, final=self._seal)
             self._seal_rest(None)
 
-    def _seal_rest(self, patience: float | None) -> None:
+    def _seal_rest(
+        self, patience: float | None, how: Callable[[Connection, Any], object] = seal_run
+    ) -> None:
         """Seal what could not be sealed as it came, and note the totals of the run."""
         with self.database.write(patience=patience) as connection:
             row = _require_run(connection, self.database, self.uuid)
             if row.epoch == self._epoch:
-                seal_run(connection, row)
+                how(connection, row)
                 if self._sealer is not None:
                     last = -1 if row.last_time is None else row.last_time
                     self._sealer = Sealer(last)
@@ -918,7 +923,7 @@ class Writer:
     def _seal_in_the_end(self, patience: float | None) -> None:
         """Seal what is left, unless that would be a burden; it loses nothing if it is not."""
         with suppress(StoreLocked, StoreFailed, StoreUnwritable, CorruptLog):
-            self._seal_rest(_SOON if patience is None else patience)
+            self._seal_rest(_SOON if patience is None else patience, seal_in_the_end)
 
     # -- the end ----------------------------------------------------------------------------
 
