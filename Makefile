@@ -37,7 +37,7 @@ torch: .venv/installed-torch
 
 # The tests run a few dozen trials of these each time; here are very many, for hours.
 faults: .venv/installed-test
-	TRAININGLOG_TRIALS=2000 TRAININGLOG_IMAGES=1000 TRAININGLOG_FLIPS=500 TRAININGLOG_LONG=1 \
+	TESTS_TRIALS=2000 TESTS_IMAGES=1000 TESTS_FLIPS=500 TESTS_LONG=1 \
 		$(BIN)/python -m pytest tests/faults
 
 lint: .venv/installed-test .venv/installed-lint

@@ -1,6 +1,6 @@
 """A crowd at one file: nobody loses a value, nobody is told to try again, nobody sees half of it.
 
-`TRAININGLOG_CROWD` says how many processes write at once; 32 unless it is set.
+`TESTS_CROWD` says how many processes write at once; 32 unless it is set.
 """
 
 import inspect
@@ -17,7 +17,7 @@ from traininglog import Store
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 # Read here, as settings from outside are kept out of the tests themselves.
-CROWD = int(os.environ.get("TRAININGLOG_CROWD", "32"))
+CROWD = int(os.environ.get("TESTS_CROWD", "32"))
 
 #: Rows of ten values that each process logs.
 ROWS = 500

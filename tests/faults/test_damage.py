@@ -1,6 +1,6 @@
 """Of damaged files nothing wrong is read: what was assigned, or nothing, or it is said.
 
-`TRAININGLOG_FLIPS` says how many bits are flipped or files cut; 150 unless it is set.
+`TESTS_FLIPS` says how many bits are flipped or files cut; 150 unless it is set.
 """
 
 import os
@@ -15,7 +15,7 @@ from faults import damage
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs signals of POSIX")
 
 # Read here, as settings from outside are kept out of the tests themselves.
-FLIPS = int(os.environ.get("TRAININGLOG_FLIPS", "150"))
+FLIPS = int(os.environ.get("TESTS_FLIPS", "150"))
 
 
 def in_processes(act, *arguments):

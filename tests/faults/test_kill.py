@@ -1,6 +1,6 @@
 """However a process ends, what it had assigned is in the file for whoever opens it next.
 
-`TRAININGLOG_TRIALS` says how many processes are killed at random moments; 40 unless it is set.
+`TESTS_TRIALS` says how many processes are killed at random moments; 40 unless it is set.
 """
 
 import itertools
@@ -21,7 +21,7 @@ from traininglog import SQLiteLog, Store
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs signals of POSIX")
 
 # Read here, as settings from outside are kept out of the tests themselves.
-TRIALS = int(os.environ.get("TRAININGLOG_TRIALS", "40"))
+TRIALS = int(os.environ.get("TESTS_TRIALS", "40"))
 
 
 @pytest.fixture

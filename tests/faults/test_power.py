@@ -1,6 +1,6 @@
 """Whatever a power cut leaves of a file can be used, is a prefix, and has all that was committed.
 
-The power is cut in a simulation: see power.py, images.py and workloads.py. `TRAININGLOG_IMAGES`
+The power is cut in a simulation: see power.py, images.py and workloads.py. `TESTS_IMAGES`
 says how many images are looked at for each level of durability; 100 unless it is set.
 """
 
@@ -20,7 +20,7 @@ pytestmark = [
 ]
 
 # Read here, as settings from outside are kept out of the tests themselves.
-IMAGES = int(os.environ.get("TRAININGLOG_IMAGES", "100"))
+IMAGES = int(os.environ.get("TESTS_IMAGES", "100"))
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Whatever happens to the file, the loop goes on at its speed, and everything is there afterwards.
 
 Also if the process is killed in the midst of it, and the file is opened once it has passed.
-`TRAININGLOG_LONG=1` makes each of these faults last ten times as long.
+`TESTS_LONG=1` makes each of these faults last ten times as long.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 # Read here, as settings from outside are kept out of the tests themselves.
-LONG = os.environ.get("TRAININGLOG_LONG") == "1"
+LONG = os.environ.get("TESTS_LONG") == "1"
 
 #: How long a fault lasts, in seconds.
 LASTS = 8.0 if LONG else 0.8

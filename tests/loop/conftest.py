@@ -33,7 +33,7 @@ def log(open_log):
 
 #: Whether a test without torch is to fail, and not to be skipped. Read before the settings of
 #: whoever runs the tests are kept out of them.
-NEED_TORCH = bool(os.environ.get("TRAININGLOG_NEED_TORCH"))
+NEED_TORCH = bool(os.environ.get("TESTS_NEED_TORCH"))
 
 
 @pytest.fixture
