@@ -26,6 +26,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy  # noqa: F401 - without which so few numbers would not be sealed
+
 from traininglog import SQLiteLog, Store, TrainingLogError, TrainingLogWarning
 from traininglog.encoding import HIDDEN
 from traininglog.values import thaw
