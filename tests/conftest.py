@@ -14,8 +14,9 @@ settings.register_profile(
 settings.load_profile("default")
 
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, which some of them send.
+# Tests that are started in the background, or by nohup, ignore signals that some of them send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
