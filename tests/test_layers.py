@@ -15,8 +15,10 @@ LAYERS = [
     ["traininglog"],  # the package itself, which imports only the errors when it is imported
     ["values"],
     ["encoding", "config"],
-    ["columns", "packing", "clock", "texts"],
-    ["selection", "arrays"],
+    ["texts"],
+    ["arrays"],
+    ["columns", "packing", "clock"],
+    ["selection"],
     ["rows", "frames", "arrow", "lineage"],
     ["base"],
     ["memory", "sql"],  # stores; they do not know each other

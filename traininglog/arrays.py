@@ -1,14 +1,16 @@
-"""Columns as NumPy arrays: what frames and tables have in common."""
+"""NumPy arrays of times and values: what columns, blocks, frames and tables have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from traininglog.columns import Column
 from traininglog.texts import kind
+
+if TYPE_CHECKING:
+    from traininglog.columns import Column
 
 #: Integers up to here are exact as float64.
 EXACT = 2**53
@@ -76,6 +78,18 @@ def objects(values: Sequence[Any]) -> Any:
 def fits_float(values: Any) -> bool:
     """Tell whether all integers of an array are exact as float64."""
     return not len(values) or (int(values.min()) >= -EXACT and int(values.max()) <= EXACT)
+
+
+def newest(times: Any) -> Any:
+    """Return which of some times to take, and in what order, to have each once, ascending.
+
+    Of equal ones the last is taken. None if they are as they should be, as they mostly are.
+    """
+    if (times[1:] > times[:-1]).all():
+        return None
+    order = np.argsort(times, kind="stable")
+    ascending = times[order]
+    return order[np.append(ascending[1:] != ascending[:-1], True)]
 
 
 def positions(times: Any, column: Column) -> Any:

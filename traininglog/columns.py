@@ -162,34 +162,17 @@ def _stacked(strips: list[Strip]) -> Strip:
 def _stacked_arrays(strips: list[Strip]) -> Strip:
     import numpy as np
 
+    from traininglog.arrays import newest, objects, uniform
+
     times: Any = np.concatenate([np.asarray(times, np.int64) for times, _ in strips])
-    values: Any = [_as_array(np, values) for _, values in strips]
-    if len({part.dtype for part in values}) > 1:
-        values = [_objects(np, part) for part in values]
-    values = np.concatenate(values)
-    if not (times[1:] > times[:-1]).all():
-        places = np.argsort(times, kind="stable")  # of one time, the last one given stays last
-        times = times[places]
-        last = np.append(times[1:] != times[:-1], True)
-        times, values = times[last], values[places[last]]
+    parts = [uniform(values) for _, values in strips]
+    if len({getattr(part, "dtype", None) for part in parts}) > 1 or isinstance(parts[0], list):
+        parts = [objects(_listed(part)) for part in parts]
+    values = np.concatenate(parts)
+    chosen = newest(times)
+    if chosen is not None:
+        times, values = times[chosen], values[chosen]
     return times, (values.tolist() if values.dtype == object else values)
-
-
-def _as_array(np: Any, values: Any) -> Any:
-    if hasattr(values, "dtype"):
-        return values
-    types = set(map(type, values))
-    for kind, dtype in ((float, np.float64), (int, np.int64), (bool, np.bool_)):
-        if types == {kind}:
-            return np.array(values, dtype)
-    return _objects(np, values)
-
-
-def _objects(np: Any, values: Any) -> Any:
-    array = np.empty(len(values), object)
-    for place, value in enumerate(_listed(values)):  # array[:] = values would unpack lists
-        array[place] = value
-    return array
 
 
 def _shown(times: Any, values: Any) -> Strip:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from traininglog.arrays import concatenate, fits_float, objects, positions, run_on, typed
+from traininglog.arrays import concatenate, fits_float, objects, positions, run_on, typed, uniform
 from traininglog.clock import Clock, moments
 from traininglog.columns import Column, all_times
 from traininglog.selection import Selection
@@ -173,11 +173,10 @@ def _fill(given: Sequence[Any], places: Any, size: int) -> Any:
 def _exact(parts: Sequence[Any]) -> Any:
     """Return values as a column that tells every one of them from every other."""
     values = run_on(parts)
+    if len(values):
+        values = uniform(values)
     if hasattr(values, "dtype"):
         return values
-    types = set(map(type, values))
-    if len(types) == 1 and types <= {float, int, bool}:
-        return typed(values)
     # The dtype is said, or pandas would make texts and dates of its own out of them, and NaN or
     # NaT of a None among them.
     return pd.Series(objects(values), dtype=object)

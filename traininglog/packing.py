@@ -38,6 +38,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from traininglog.arrays import newest
 from traininglog.encoding import Kind
 from traininglog.errors import CorruptLog
 
@@ -166,13 +167,9 @@ def joined(parts: list[Points]) -> Points:
         times, kinds, words = parts[0]
     else:
         times, kinds, words = (np.concatenate(part) for part in zip(*parts, strict=True))
-    if (times[1:] > times[:-1]).all():
-        return Points(times, kinds, words)
-    order = np.argsort(times, kind="stable")
-    times = times[order]
-    last = np.append(times[1:] != times[:-1], True)
-    order = order[last]
-    return Points(times[last], kinds[order], words[order])
+    whole = Points(times, kinds, words)
+    chosen = newest(times)
+    return whole if chosen is None else whole.part(chosen)
 
 
 def pack(points: Points, size: int = BLOCK) -> Iterator[Block]:

@@ -104,7 +104,7 @@ def _merge_segments(
     covered = {(new_numbers[key], first) for key, first in covered}
     covered |= segments.covered(target, number)
     kept: set[int] = set()
-    owner = segments.Owner(theirs.id, theirs.uuid, reading.read_key_names(source, theirs.id))
+    owner = reading.owner_of(source, theirs.id, theirs.uuid)
     apart: list[Any] = []
     for row in segments.each(source, theirs.id):
         _, key, checksum, first, last, *_ = row
@@ -119,7 +119,7 @@ def _merge_segments(
             segments.copy(target, number, new_numbers[row[1]], row)
         return False
     doomed = [segment for segment, _ in mine.values() if segment not in kept]
-    ours = segments.Owner(number, theirs.uuid, reading.read_key_names(target, number))
+    ours = reading.owner_of(target, number, theirs.uuid)
     sealing.unseal(target, ours, doomed)
     for row in apart:
         found = sealing.as_entries(number, new_numbers[row[1]], segments.decoded(owner, row))
@@ -150,7 +150,7 @@ def _count(connection: Connection, run_id: int) -> int:
         for table in (entries, status)
     )
     uuid = connection.scalar(select(runs.c.uuid).where(runs.c.id == run_id))
-    owner = segments.Owner(run_id, str(uuid), reading.read_key_names(connection, run_id))
+    owner = reading.owner_of(connection, run_id, str(uuid))
     return stored + segments.count_uncovered(connection, owner)
 
 

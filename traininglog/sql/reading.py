@@ -174,7 +174,7 @@ class Chain:
     def keys(self, connection: Connection, link: Link) -> dict[int, str]:
         """Return the names of a run's keys."""
         if link.run_id not in self._keys:
-            self._keys[link.run_id] = dict(_KEYS.run(connection, run_id=link.run_id))
+            self._keys[link.run_id] = read_key_names(connection, link.run_id)
         return self._keys[link.run_id]
 
     def owner(self, connection: Connection, link: Link) -> Owner:
@@ -355,6 +355,11 @@ def read_key_names(connection: Connection, run_id: int) -> dict[int, str]:
     return dict(_KEYS.run(connection, run_id=run_id))
 
 
+def owner_of(connection: Connection, run_id: int, uuid: str) -> Owner:
+    """Return whose segments those of a run are."""
+    return Owner(run_id, uuid, read_key_names(connection, run_id))
+
+
 def read_run_keys(connection: Connection, run_id: int) -> dict[str, int]:
     """Return the keys that a run itself has written, with their numbers."""
     return {name: number for number, name in _KEYS.run(connection, run_id=run_id)}
@@ -398,7 +403,7 @@ def unreadable(connection: Connection) -> list[str]:
     """Look at every stored value; return, for people, which cannot be read."""
     problems = []
     for run_id, uuid in connection.execute(select(runs.c.id, runs.c.uuid)).all():
-        names = {number: name for name, number in read_run_keys(connection, run_id).items()}
+        names = read_key_names(connection, run_id)
         for batch in entry_batches(connection, run_id):
             for time, number, kind, stored in batch:
                 problem = _problem(kind, stored)

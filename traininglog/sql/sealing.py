@@ -53,7 +53,7 @@ class Piece(NamedTuple):
 
 def seal(connection: Connection, run_id: int, uuid: str) -> int:
     """Move the numbers of a run to segments; return how many were moved."""
-    owner = Owner(run_id, uuid, reading.read_key_names(connection, run_id))
+    owner = reading.owner_of(connection, run_id, uuid)
     moved = 0
     for low, high, found in _windows(connection, run_id):
         moved += _seal_window(connection, owner, low, high, found)

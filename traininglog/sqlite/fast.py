@@ -12,14 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from traininglog.rows import Row, Status
 from traininglog.sqlite.journal import Tail
-from traininglog.sqlite.records import FLOAT_HEAD, INT_HEAD, pack_float, pack_int, pack_row
+from traininglog.sqlite.records import pack_float, pack_int
 from traininglog.values import check_key, plain
 
 if TYPE_CHECKING:
     from traininglog.sqlite.log import SQLiteLog
-
-
-_TO_INT = INT_HEAD - FLOAT_HEAD
 
 
 class FastRow(Row):
@@ -55,22 +52,8 @@ class FastRow(Row):
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Set several keys: all of them, or, if one is refused, none."""
         values = dict(*args, **kwargs)
-        tail = self._tail
         try:
-            numbers = tail.numbers
-            flat: list[Any] = []
-            ints = False
-            for key, value in values.items():
-                if type(value) is float:
-                    flat += (numbers[key], value)
-                elif type(value) is int:
-                    flat += (numbers[key] + _TO_INT, value)
-                    ints = True
-                else:
-                    break
-            else:
-                if values:
-                    tail.write(pack_row(self._time, flat, tail.tag, ints=ints))
+            if self._tail.write_row(self._time, values):
                 return
         except (KeyError, ValueError, TypeError, OutOfRange):
             pass  # as above

@@ -24,7 +24,7 @@ import errno
 import mmap
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from struct import Struct
@@ -34,7 +34,7 @@ from zlib import crc32
 
 from traininglog.errors import StoreFailed
 from traininglog.sqlite.file import stat_of
-from traininglog.sqlite.records import Batch
+from traininglog.sqlite.records import FLOAT_HEAD, INT_HEAD, Batch, pack_row
 
 SUFFIX = "-tail-"
 DISPLACED = "-displaced-"
@@ -51,6 +51,8 @@ _GAP = Struct("<QQQ")
 
 # A fresh file has room for one region to be written while another is flushed.
 _FIRST_REGIONS = 2
+
+_TO_INT = INT_HEAD - FLOAT_HEAD
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -90,6 +92,27 @@ class Tail:
         self.numbers = numbers  #: key -> head of a float's record
         self.counters: dict[str, int] = {}  #: key of the status -> head of a count's record
         self.row: Any = NO_ROW  #: the last one asked for; see `SQLiteLog.__getitem__`
+
+    def write_row(self, time: int, row: Mapping[str, Any]) -> bool:
+        """Write floats and ints of one time as one record; return False if something else is there.
+
+        Raises `KeyError` for a key that the run has not seen, `ValueError` as `write` does, and
+        `struct.error` for an int that does not fit; nothing is written then.
+        """
+        numbers = self.numbers
+        flat: list[Any] = []
+        ints = False
+        for key, value in row.items():
+            if type(value) is float:
+                flat += (numbers[key], value)
+            elif type(value) is int:
+                flat += (numbers[key] + _TO_INT, value)
+                ints = True
+            else:
+                return False
+        if flat:
+            self.write(pack_row(time, flat, self.tag, ints=ints))
+        return True
 
 
 def _refuse(_: bytes) -> int:

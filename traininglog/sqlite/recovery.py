@@ -290,8 +290,7 @@ def _put_aside(connection: Connection, row: Any, left: Left, tail: _Tail) -> str
     status = {key: value for key, value in status.items() if value is not HIDDEN}
     parent = UUID(row.uuid), BEFORE_ALL if at is None else at
     number = writing.add_run(connection, uuid, status, parent, origin())
-    names = {old: name for name, old in reading.read_run_keys(connection, row.id).items()}
-    names |= batch.names
+    names = reading.read_key_names(connection, row.id) | batch.names
     mine: dict[str, int] = {}
 
     def renumbered(code: int) -> int:

@@ -69,7 +69,6 @@ from traininglog.sqlite.records import (
     pack_float,
     pack_int,
     pack_key,
-    pack_row,
     pack_status,
 )
 from traininglog.sqlite.recovery import (
@@ -406,16 +405,8 @@ class Writer:
         """Take the values of one time, as one step: what `write` does, in a hurry."""
         if not row:
             return
-        tail = self.tail
-        numbers = tail.numbers
-        flat: list[Any] = []
-        for key, value in row.items():
-            if type(value) is not float or key not in numbers:
-                break
-            flat += (numbers[key], value)
-        else:
-            with suppress(ValueError):
-                tail.write(pack_row(at, flat, tail.tag))
+        with suppress(KeyError, ValueError):
+            if self.tail.write_row(at, row):
                 return
         self.write({at: row})
 
