@@ -6,9 +6,10 @@ every number as a 64-bit word and does, where it helps:
 1. floats that are float32 values, as ``loss.item()`` gives them, become 32-bit words;
 2. words become the differences between neighbours;
 3. the least word is subtracted from all (a "frame of reference");
-4. the lowest bytes, those that are noise, are stored as they are, at no cost;
+4. the lowest bytes of each, those that are noise, are stored as they are, at no cost;
 5. of the others, the lowest bytes of all words are put together, then the second lowest, ...: the
-   *planes*. The uppermost ones, all zero, are left out; the others are deflated.
+   *planes*. The uppermost ones, all zero, are left out; of one that uses few bits of a byte only
+   those are kept; and what is smaller by a quarter if deflated is deflated.
 
 So any reader with an inflate function can undo it: plane by plane back into words, plus the base.
 Numbers come back to the bit: -0.0, infinities, denormals and the payload of a NaN. After
@@ -20,8 +21,9 @@ A stream of words in bytes, little-endian::
     form (1): 1 if differences + 2 if float32 words
     how many bytes of a word are used (1), how many of those are noise (1)
     base (8)    the first word, if differences (8)
-    for each plane, from the lowest: its size (4); 0: all is 0; top bit set: it is not deflated
-    the noise, bytes of all words: the lowest 8, or 4, if there are so many; the next 2; the next 1
+    for each plane, from the lowest: its size (4), and in the two top bits how it is stored; 1x: as
+    it is; 01: in bits, the lowest of all bytes, the second lowest, ...; 00: deflated, or all 0
+    the noise: of each word its lowest bytes; and zeros, as many as make the last word whole
     the planes
 
 A block of numbers of several kinds has a stream of their kinds before that of the numbers.
@@ -44,7 +46,7 @@ from traininglog.errors import CorruptLog
 
 #: How many numbers a block holds at the most. Larger ones are little smaller for each number, and
 #: cost more to read one number of.
-BLOCK = 8_192
+BLOCK = 16_384
 
 # More are not read: it would rather be damage, and take all memory there is.
 _MOST = 2**24
@@ -61,9 +63,10 @@ MIXED = 0
 _HEAD = Struct("<BBBQQ")
 _SIZE = Struct("<I")
 _DIFFERENCES, _SINGLE = 1, 2
-_PLAIN = 1 << 31
+_PLAIN, _BITS = 1 << 31, 1 << 30
+_BODY = _BITS - 1
 _ENTROPY_ROWS = 512  # below, to try is quicker than to estimate
-_NOISE = 0.97  # a plane whose entropy is above this part of its size is not worth deflating
+_WORTH = 0.75  # of its size, deflated, or it is not worth the time that it takes to come back
 _WORDS = 2**64
 
 Times = NDArray[np.int64]
@@ -342,13 +345,16 @@ def _stream(words: Words, *, floats: bool = False) -> bytes:
             words = np.concatenate([np.array([base], np.uint64), differences])
     cells = (words - np.uint64(base)).view(np.uint8).reshape(-1, 8)
     used = (spread.bit_length() + 7) // 8
-    packed = [_plane(np.ascontiguousarray(cells[:, place])) for place in range(used)]
-    plain = next((place for place, body in enumerate(packed) if body is not None), used)
-    bodies = [np.ascontiguousarray(cell).tobytes() for cell in _groups(cells, plain)]
+    packed: list[tuple[int, bytes]] = []
+    for place in range(used):
+        noise = bool(packed) and packed[0][0] == _PLAIN  # or it repeats itself, as a cycle does
+        packed.append(_plane(np.ascontiguousarray(cells[:, place]), noise=noise))
+    plain = next((place for place, (how, _) in enumerate(packed) if how != _PLAIN), used)
+    bodies = [cells[:, :plain].tobytes(), bytes(8 - plain)] if plain else []
     sizes = []
-    for place, body in enumerate(packed[plain:], plain):
-        sizes.append(_SIZE.pack(len(words) | _PLAIN if body is None else len(body)))
-        bodies.append(cells[:, place].tobytes() if body is None else body)
+    for how, body in packed[plain:]:
+        sizes.append(_SIZE.pack(len(body) | how))
+        bodies.append(body)
     return b"".join([_HEAD.pack(form, used, plain, base, first), *sizes, *bodies])
 
 
@@ -365,27 +371,23 @@ def _range(words: Words) -> tuple[int, int]:
     return low, high - low
 
 
-def _groups(cells: NDArray[np.uint8], plain: int) -> Iterator[Any]:
-    """Give the lowest bytes of words, which `cells` holds a row each, in groups of 8, 4, 2, 1."""
-    at = 0
-    for width in (8, 4, 2, 1):
-        if plain & width:
-            yield cells.view(f"<u{width}")[:, at // width]
-            at += width
-
-
-def _plane(plane: NDArray[np.uint8]) -> bytes | None:
-    """Return a plane deflated, nothing of one that is all zero, None if it is noise."""
+def _plane(plane: NDArray[np.uint8], *, noise: bool) -> tuple[int, bytes]:
+    """Return how a plane is stored, and as what; by its entropy alone, if there is noise below."""
     raw = plane.tobytes()
-    if len(raw) >= _ENTROPY_ROWS:
-        shares = np.bincount(plane, minlength=256) / len(raw)
+    width = int(plane.max()).bit_length()
+    if not width:
+        return 0, b""
+    how, body = _PLAIN, raw
+    if width < 8:
+        bits = plane >> np.arange(width, dtype=np.uint8)[:, np.newaxis] & 1
+        how, body = _BITS, np.packbits(bits, axis=1, bitorder="little").tobytes()
+    if noise and len(raw) >= _ENTROPY_ROWS:
+        shares = np.bincount(plane) / len(raw)
         shares = shares[shares > 0]
-        if -(shares * np.log2(shares)).sum() / 8 > _NOISE:
-            return None
-    if not any(raw):
-        return b""
+        if -(shares * np.log2(shares)).sum() / 8 * len(raw) > _WORTH * len(body):
+            return how, body
     deflated = zlib.compress(raw, 1, -zlib.MAX_WBITS)
-    return deflated if len(deflated) < _NOISE * len(raw) else None
+    return (0, deflated) if len(deflated) < _WORTH * len(body) else (how, body)
 
 
 def _words(data: memoryview, out: Words) -> memoryview:
@@ -394,17 +396,21 @@ def _words(data: memoryview, out: Words) -> memoryview:
     if not plain <= used <= 8 or form > (_DIFFERENCES | _SINGLE):
         raise ValueError("it has no head")
     count = len(out)
-    out[:] = 0
     cells = out.view(np.uint8).reshape(-1, 8)
     at = _HEAD.size + (used - plain) * _SIZE.size
-    for cell in _groups(cells, plain):
-        cell[:] = np.frombuffer(data, cell.dtype, count, at)
-        at += cell.itemsize * count
+    if plain:  # as words that overlap, less what each has of the next
+        out[:] = np.ndarray(count, "<u8", data, at, (plain,))
+        out &= np.uint64(_WORDS - 1 >> 8 * (8 - plain))
+        at += plain * count + 8 - plain
+    else:
+        out[:] = 0
     for place in range(plain, used):
         (size,) = _SIZE.unpack_from(data, _HEAD.size + (place - plain) * _SIZE.size)
-        body = data[at : at + (size & ~_PLAIN)]
+        body = data[at : at + (size & _BODY)]
         at += len(body)
-        if size:
+        if size & _BITS:
+            cells[:, place] = _bytes(body, count)
+        elif size:
             found = body if size & _PLAIN else _inflate(body, count)
             cells[:, place] = np.frombuffer(found, np.uint8, count)
     if form & _DIFFERENCES:
@@ -417,6 +423,17 @@ def _words(data: memoryview, out: Words) -> memoryview:
         with np.errstate(invalid="ignore"):
             out.view(np.float64)[:] = out.astype(np.uint32).view(np.float32)
     return data[at:]
+
+
+def _bytes(body: memoryview, count: int) -> NDArray[np.uint8]:
+    """Return the bytes of which there are bits: the lowest of all, the second lowest, ..."""
+    packed = np.frombuffer(body, np.uint8).reshape(-1, -(-count // 8))
+    bits: NDArray[np.uint8]
+    found: NDArray[np.uint8]
+    found, *higher = np.unpackbits(packed, axis=1, count=count, bitorder="little")
+    for place, bits in enumerate(higher, 1):
+        found |= np.left_shift(bits, place, out=bits)
+    return found
 
 
 def _inflate(body: memoryview, count: int) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -28,7 +28,7 @@ class Prepared:
         cursor.close()
         return rows
 
-    def each(self, connection: Connection, **values: Any) -> Iterator[Any]:
+    def each(self, connection: Connection, **values: Any) -> Generator[Any]:
         """Execute the statement and give its rows one by one, for what is too much to hold."""
         with closing(self._execute(connection, values)) as cursor:
             yield from cursor

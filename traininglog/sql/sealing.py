@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Connection, select
 
 from traininglog.encoding import decode, encode
+from traininglog.errors import CorruptLog
 from traininglog.sql import reading, segments, writing
 from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.segments import IS_NUMBER, Owner
@@ -57,6 +58,7 @@ def seal(connection: Connection, run_id: int, uuid: str) -> int:
     moved = 0
     for low, high, found in _windows(connection, run_id):
         moved += _seal_window(connection, owner, low, high, found)
+    gather(connection, owner)
     return moved
 
 
@@ -153,6 +155,51 @@ def lay(
     for group in sorted({*groups.tolist(), *old}):
         new = joined([*old.get(group, []), points.part(groups == group)])
         segments.save_points(connection, owner, [(key_id, new)])
+
+
+def gather(connection: Connection, owner: Owner) -> None:
+    """Make one segment each of small ones that follow each other, as a slow run leaves them."""
+    from traininglog.packing import joined
+
+    for key_id, pieces in outline(connection, owner.run_id).items():
+        for group in _small(pieces):
+            for found in _sound(connection, owner, group):
+                if len(found) > 1:
+                    segments.delete_segments(connection, list(found))
+                    points = joined(list(found.values()))
+                    segments.save_points(connection, owner, [(key_id, points)])
+
+
+def _sound(
+    connection: Connection, owner: Owner, pieces: list[Piece]
+) -> Iterator[dict[int, Points]]:
+    """Give what is in neighbours, by their numbers; a damaged one stays between them as it is."""
+    found: dict[int, Points] = {}
+    for piece in pieces:
+        try:
+            found[piece.number] = segments.read_one(connection, owner, piece.number)[1]
+        except CorruptLog:
+            yield found
+            found = {}
+    yield found
+
+
+def _small(pieces: list[Piece]) -> Iterator[list[Piece]]:
+    """Give groups of neighbours, none much larger than the others: each is packed a few times."""
+    from traininglog.packing import BLOCK
+
+    group: list[Piece] = []
+    size = 0
+    for piece in [*pieces, None]:
+        if piece is None or piece.size > BLOCK // 4 or size + piece.size > BLOCK:
+            while len(group) > 1 and group[0].size > size - group[0].size:
+                size -= group.pop(0).size
+            if len(group) > 1:
+                yield group
+            group, size = [], 0
+        if piece is not None and piece.size <= BLOCK // 4:
+            group.append(piece)
+            size += piece.size
 
 
 def unseal(connection: Connection, owner: Owner, numbers: Sequence[int]) -> None:

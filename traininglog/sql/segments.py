@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
@@ -201,11 +202,12 @@ def read_strips(
     try:
         words = room_for(head for found in heads_by_key.values() for head in found)
         at = 0
-        for number, found in heads_by_key.items():
-            room = words[at : at + sum(head.size for head in found)]
-            at += len(room)
-            blocks = (verified(owner, row) for row in islice(rows, len(found)))
-            strips[number] = run_on(found, blocks, low, high, room, shared)
+        with closing(rows):
+            for number, found in heads_by_key.items():
+                room = words[at : at + sum(head.size for head in found)]
+                at += len(room)
+                blocks = (verified(owner, row) for row in islice(rows, len(found)))
+                strips[number] = run_on(found, blocks, low, high, room, shared)
     except CorruptLog:
         for number in heads_by_key:  # first say which it is, if a checksum knows
             for row in _OF_KEY.each(connection, **(bounds | {"key_id": number})):

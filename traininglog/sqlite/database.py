@@ -19,11 +19,13 @@ import shlex
 import sqlite3
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import URL, Connection, create_engine, event, pool
+from sqlalchemy import URL, Connection, event, pool
+from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine import Engine
 
 from traininglog.config import setting
@@ -68,6 +70,14 @@ _CHECKPOINT_BYTES = 4 * 2**20
 
 # What may lie idle in a file, and will be used again, before it is given back.
 _FREE_BYTES = 2**20
+
+# Every file has the same dialect and the same compiled statements: with those that `create_engine`
+# makes, each log that is opened would compile its statements anew, which takes longer than all that
+# a short run asks of the database.
+_DIALECT = pysqlite.dialect(dbapi=sqlite3)
+_DIALECT.server_version_info = sqlite3.sqlite_version_info  # which it would ask the first engine
+_DIALECT.default_schema_name = "main"
+_COMPILED: dict[Any, Any] = {}
 
 # The open databases, for what must happen after a fork.
 _OPEN: dict[int, Database] = {}
@@ -320,11 +330,10 @@ class Database:
             )
 
     def _make_engine(self, timeout: float) -> Engine:
-        engine = create_engine(
-            URL.create("sqlite"),
-            creator=lambda: self._connect(timeout),
-            poolclass=pool.StaticPool if self.path is None else pool.QueuePool,
-        )
+        kind = pool.StaticPool if self.path is None else pool.QueuePool
+        connect: Callable[[], Any] = lambda: self._connect(timeout)  # noqa: E731 - for its type
+        engine = Engine(kind(connect, dialect=_DIALECT), _DIALECT, URL.create("sqlite"))
+        engine.update_execution_options(compiled_cache=_COMPILED)
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:

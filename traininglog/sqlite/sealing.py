@@ -29,6 +29,9 @@ _WORTH_IMPORTING = 50_000
 # In a run that is closed, for good perhaps, fewer are.
 _WORTH_IMPORTING_LAST = 5_000
 
+# After sealing so many times, small segments are gathered.
+_MANY = 16
+
 # A key with fewer numbers than this waits: later it will have more.
 _LEAST = 128
 
@@ -65,7 +68,8 @@ class Sealer:
         self._floor = last  # up to here, anything may be anywhere
         self._held = Numbers()  # after it: the numbers that are entries
         self._others = -1  # after it: the last time of an entry that is no number
-        self._next: tuple[int, Numbers, int] | None = None
+        self._sealed = 0  # times, since small segments were gathered
+        self._next: tuple[int, Numbers, int, int] | None = None
 
     def save(
         self, connection: Connection, owner: Owner, batch: Batch, *, final: bool = False
@@ -82,15 +86,19 @@ class Sealer:
             held.extend(self._held)
             held.extend(numbers)
             writing.save_numbers(connection, owner.run_id, numbers.flat())
-            self._next = (self._floor, held, others)
+            self._next = (self._floor, held, others, self._sealed)
         else:
             floor = self._seal(connection, owner, numbers, over=others >= 0, final=final)
-            self._next = (max(floor, others), Numbers(), -1)
+            sealed = self._sealed + 1
+            if sealed == _MANY:
+                sealing.gather(connection, owner)
+                sealed = 0
+            self._next = (max(floor, others), Numbers(), -1, sealed)
 
     def committed(self) -> None:
         """Take what `save` did last for done."""
         if self._next is not None:
-            self._floor, self._held, self._others = self._next
+            self._floor, self._held, self._others, self._sealed = self._next
             self._next = None
 
     def _enough(self, keys: int, *, final: bool) -> int:

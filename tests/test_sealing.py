@@ -1,0 +1,126 @@
+"""What becomes of the numbers of a run in its file: few segments, whatever way it was written."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from traininglog import CorruptLog, SQLiteLog, Store
+from traininglog.packing import BLOCK
+
+KEYS = ("loss", "accuracy")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "runs.db"
+
+
+@pytest.fixture
+def seals_early(monkeypatch):
+    """Have logs seal every few hundred steps, where others wait for a thousand."""
+    import numpy as np  # noqa: F401 - without, a small run waits
+
+    monkeypatch.setattr("traininglog.sqlite.sealing.ENOUGH", 256)
+    monkeypatch.setattr("traininglog.sqlite.sealing.FEWEST", 512)
+
+
+def sizes(path, key="loss"):
+    """Return how many numbers each segment of a key holds, by time."""
+    query = (
+        "SELECT size FROM segments JOIN keys ON keys.run_id = segments.run_id"
+        " AND keys.id = segments.key_id WHERE keys.name = ? ORDER BY first"
+    )
+    with closing(sqlite3.connect(path)) as connection:
+        return [size for (size,) in connection.execute(query, [key])]
+
+
+def rows(path):
+    """Return id, first time and size of all segments."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT id, first, size FROM segments").fetchall()
+
+
+def write(log, start, stop):
+    for time in range(start, stop):
+        log[time] = {key: time / (place + 3) for place, key in enumerate(KEYS)}
+
+
+def check(path, uuid, stop):
+    with SQLiteLog(path, uuid, readonly=True) as log:
+        frame = log.to_dataframe()
+    assert frame.index.tolist() == list(range(stop))
+    for place, key in enumerate(KEYS):
+        assert frame[key].tolist() == [time / (place + 3) for time in range(stop)]
+
+
+def write_slowly(path, steps=6_000, flush=300):
+    """Write a run that is sealed bit by bit, as one is that takes days."""
+    with SQLiteLog(path) as log:
+        for start in range(0, steps, flush):
+            write(log, start, start + flush)
+            log.seal()
+        return log.uuid
+
+
+def test_a_slow_run_is_gathered_as_it_goes(path, seals_early):
+    with SQLiteLog(path) as log:
+        for start in range(0, 40 * 300, 300):
+            write(log, start, start + 300)
+            log.flush()
+        assert len(sizes(path)) < 20
+        assert max(sizes(path)) > 4_000
+        assert sum(sizes(path)) > 11_000
+    check(path, log.uuid, 12_000)
+
+
+def test_one_that_is_closed_has_few_segments(path):
+    uuid = write_slowly(path)
+    assert len(sizes(path)) <= 4
+    assert sum(sizes(path)) == 6_000
+    check(path, uuid, 6_000)
+
+
+def test_one_that_is_opened_and_closed_again_and_again_has_few_segments(path):
+    with SQLiteLog(path) as log:
+        uuid = log.uuid
+    for start in range(0, 6_000, 60):
+        with SQLiteLog(path, uuid) as log:
+            write(log, start, start + 60)
+    assert len(sizes(path)) <= 8
+    check(path, uuid, 6_000)
+
+
+def test_large_ones_are_left_alone(path):
+    with SQLiteLog(path) as log:
+        write(log, 0, 6_000)
+        log.seal()
+        before = rows(path)
+        write(log, 6_000, 6_100)
+        log.seal()
+    large = {row for row in before if row[2] > BLOCK // 4}
+    assert large
+    assert large < set(rows(path))
+
+
+def test_a_damaged_one_is_no_reason_to_stop(path, seals_early):
+    uuid = write_slowly(path, 600)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE segments SET data = CAST(data || x'00' AS BLOB)")
+    with SQLiteLog(path, uuid) as log:
+        for start in range(600, 40 * 300, 300):
+            write(log, start, start + 300)
+            log.flush()
+        assert len(sizes(path)) < 20
+        frame = log.to_dataframe(start=600)
+        assert frame.index.tolist() == list(range(600, 12_000))
+    with SQLiteLog(path, uuid, readonly=True) as log, pytest.raises(CorruptLog, match="damaged"):
+        log.to_dataframe()
+
+
+def test_sealing_twice_moves_nothing_more(path):
+    uuid = write_slowly(path)
+    before = sizes(path)
+    with Store(path) as store:
+        assert store.seal(uuid).values == 0
+    assert sizes(path) == before
