@@ -30,6 +30,9 @@ from typing import Any
 from contenders import Contenders
 from environments import PEERS
 
+# What they start has its modules compiled, as installed packages have.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 KEYS = tuple(f"metric_{number}" for number in range(10))
 
 _PACKAGES = ("traininglog", "SQLAlchemy", "numpy", "pandas", "pyarrow")

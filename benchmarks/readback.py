@@ -3,7 +3,7 @@
     python benchmarks/readback.py [--quick] [--no-peers]
 
 One run of noisy float64, closed; 100,000 rows x 10 keys, and 1,000 x 1,000. It is read in a fresh
-process each time, pandas imported beforehand, opening the file included: everything as a wide
+process each time, opening the file included, imports done beforehand: everything as a wide
 DataFrame, one key, and one row. Everyone's values are compared with what was written, outside of
 the time. Who would take minutes has fewer values; "ns a value" is what compares.
 """

@@ -24,6 +24,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
+from importlib import import_module
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import mean, median, quantiles
@@ -45,6 +46,9 @@ class Peer:
 
     #: How far a value that is read may be from what was written, relative to it.
     keeps = 0.0
+
+    #: Modules that reading needs and that are not imported with the peer.
+    reads_with: tuple[str, ...] = ()
 
     #: Whether all is in memory until the run ends, and lost with the process.
     volatile = False
@@ -244,8 +248,7 @@ def write(
 def read(peer: Peer, what: str, run: str, data: str, steps: int) -> dict[str, float]:
     """Read one run, time it, and compare it with the data: `what` is frame, series, or row."""
     expected = Data(data)
-    with suppress(ImportError):
-        import pandas  # noqa: F401 - that is nobody's own time
+    _get_ready(peer)
     key, step = expected.keys[3], max(1, steps // 2)
     before = _fresh_peak()
     start = time.perf_counter()
@@ -289,8 +292,7 @@ def write_many(peer: Peer, data: str, runs: int, steps: int) -> dict[str, object
 def read_many(peer: Peer, what: str, runs: list[str], data: str, steps: int) -> dict[str, float]:
     """Read something of every run, time it, and compare it: `what` is lasts, bests, or long."""
     expected = Data(data)
-    with suppress(ImportError):
-        import pandas  # noqa: F401
+    _get_ready(peer)
     key = expected.keys[0]
     gc.collect()
     start = time.perf_counter()
@@ -317,6 +319,16 @@ WORKS: dict[str, Callable[..., object]] = {
 
 
 # -- what they need -----------------------------------------------------------------------------
+
+
+def _get_ready(peer: Peer) -> None:
+    """Import what reading would wait for: that is measured by itself, and once a process."""
+    for name in peer.reads_with:
+        import_module(name)
+    with suppress(ImportError):
+        import pandas as pd
+
+        pd.DataFrame({"name": [0.0]})  # the first frame with names imports more
 
 
 def _same(found: Iterable[float], expected: Iterable[float], keeps: float = 0.0) -> None:

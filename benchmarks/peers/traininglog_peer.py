@@ -15,6 +15,7 @@ class Ours(Peer):
     """log[step][key] = value; to_dataframe()"""
 
     options: ClassVar[dict[str, Any]] = {}
+    reads_with = ("traininglog.frames", "traininglog.packing")
 
     def prepare(self) -> None:
         SQLiteLog(self.folder / "runs.db", **self.options).close()
