@@ -14,7 +14,7 @@ LAYERS = [
     ["errors"],
     ["traininglog"],  # the package itself, which imports only the errors when it is imported
     ["values"],
-    ["encoding", "config"],
+    ["encoding", "config", "event_files"],
     ["texts"],
     ["arrays"],
     ["columns", "packing", "clock"],
@@ -66,7 +66,7 @@ FOREIGN = {
     "rich": ["cli", "demo", "monitors.progress (in functions)", "loop.display (in functions)"],
     "matplotlib": ["cli", "demo", "monitors.pictures"],
     "IPython": ["monitors.progress (in functions)"],
-    "tensorboardX": ["monitors.tensorboard (in functions)"],
+    "tensorboardX": ["event_files (in functions)"],
     "losswise": ["monitors.losswise (in functions)"],
     "sklearn": ["demo"],
     "pytest": ["testing"],

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 
 import numpy as np
 import pytest
+from event_files import scalars
 
-from traininglog import TrainingLog, TrainingLogError, TrainingLogWarning, open_log
+from traininglog import (
+    MissingExtra,
+    TrainingLog,
+    TrainingLogError,
+    TrainingLogWarning,
+    open_log,
+)
 from traininglog.loop import LoopMisuse, MetricFormatter, NoBatches, TrainLoop
 from traininglog.values import thaw
 
@@ -499,6 +507,29 @@ def test_summaries_have_a_prefix_frequencies_and_exceptions(make):
     ]  # fmt: skip
     assert added == [{"own/tag": 2.0}]
     assert loop.summary_writer is writer
+
+
+def test_summaries_go_to_event_files_of_their_own(make, tmp_path):
+    pytest.importorskip("tensorboardX")
+    loop = make(log=TrainingLog(), max_epoch=2, summary_dir=tmp_path / "events")
+    train(loop)
+    found = scalars(tmp_path / "events")
+    assert found
+    assert {step for _, _, step in found} == set(range(1, loop.step + 1))
+    assert all(tag.startswith("metrics/") for tag, _, _ in found)
+
+
+def test_a_summary_writer_counts_before_a_folder(make, tmp_path):
+    writer = Writer()
+    train(make(max_epoch=1, summary_writer=writer, summary_dir=tmp_path / "events"))
+    assert writer.written
+    assert not (tmp_path / "events").exists()
+
+
+def test_a_missing_tensorboardx_is_named(make, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(MissingExtra, match=r'pip install "traininglog\[tensorboard\]"'):
+        make(summary_dir=tmp_path)
 
 
 def test_times_go_to_the_writer_only_if_asked_for(make):

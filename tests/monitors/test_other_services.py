@@ -3,7 +3,6 @@
 import gc
 import json
 import math
-import struct
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
+from event_files import scalars
 
 from traininglog import MissingExtra
 from traininglog.monitors import LosswiseMonitor, TensorBoardMonitor
@@ -24,20 +24,6 @@ class Writer:
 
     def add_scalar(self, tag, value, step):
         self.scalars.append((tag, value, step))
-
-
-def scalars(folder):
-    """Read the scalars in the event files of a folder, as TensorBoard does."""
-    event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
-    found = []
-    for path in sorted(folder.glob("events.out.tfevents.*")):
-        data = path.read_bytes()
-        while data:  # length, its checksum, the event, its checksum
-            (size,) = struct.unpack("<Q", data[:8])
-            event = event_pb2.Event.FromString(data[12 : 12 + size])
-            data = data[16 + size :]
-            found += [(v.tag, v.simple_value, event.step) for v in event.summary.value]
-    return found
 
 
 # -- TensorBoard --------------------------------------------------------------------------------

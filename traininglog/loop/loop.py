@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
 from traininglog.base import TrainingLogBase
+from traininglog.event_files import EventFile
 from traininglog.loop import overview
 from traininglog.loop.best import Best, smaller_is_better
 from traininglog.loop.errors import LoopMisuse
@@ -85,6 +87,8 @@ class TrainLoop:
             on, all of it. It also takes up again a training that was stopped, by early stopping or
             `request_stop`, which otherwise stays stopped.
         serializer: ``(dump, load)``, to bytes and back, for what is not plain data.
+        summary_dir: A folder for TensorBoard's event files (the extra ``tensorboard``); of no
+            account where there is a `summary_writer`.
         summary_writer: Anything with ``add_scalar(tag, value, step)``; it is not closed.
         summary_metric_prefix: Stands before metric names in tags.
         summary_skip_pattern: Metrics whose whole name matches do not go to the writer; by default
@@ -126,6 +130,7 @@ class TrainLoop:
         restore_checkpoint: bool | str | Path = True,
         resume_from: Literal["last", "best"] | None = None,
         serializer: tuple[Callable[[Any], bytes], Callable[[bytes], Any]] | None = None,
+        summary_dir: str | os.PathLike[str] | None = None,
         summary_writer: Any = None,
         summary_metric_prefix: str = "metrics/",
         summary_skip_pattern: str | re.Pattern[str] | None = TIME_METRIC,
@@ -168,6 +173,9 @@ class TrainLoop:
         self._wants_progress = progress
         self._handle_signals = handle_signals
         self._state: Literal["new", "open", "closed"] = "new"
+        self._event_file: EventFile | None = None
+        if summary_writer is None and summary_dir is not None:
+            summary_writer = self._event_file = EventFile(summary_dir)
         self._summaries = (
             None
             if summary_writer is None
@@ -361,7 +369,11 @@ class TrainLoop:
         self._state = "closed"
         self._reporter.close()
         self._interrupts.stop()
-        self._session.release(error)
+        try:
+            if self._event_file is not None:
+                self._event_file.close()
+        finally:
+            self._session.release(error)
 
     # -- epochs and steps -------------------------------------------------------------------
 
@@ -469,7 +481,9 @@ class TrainLoop:
         """
         self._require("add_summary()")
         if self._summaries is None:
-            raise LoopMisuse("there is no summary writer: pass summary_writer to the loop")
+            raise LoopMisuse(
+                "there is no summary writer: pass summary_writer or summary_dir to the loop"
+            )
         values = {tag: number(tag, value) for tag, value in summary.items()}
         for tag, value in values.items():
             self._summaries.write(tag, value, self.step)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
-import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from traininglog.errors import MissingExtra
+from traininglog.event_files import EventFile
 from traininglog.monitors.base import Monitor
 from traininglog.monitors.flattening import BLACKLIST, Blacklist, Flattener, number_in
 from traininglog.monitors.steps import Steps
@@ -40,15 +38,13 @@ class TensorBoardMonitor(Monitor):
         name: str = "tensorboard_monitor",
     ) -> None:
         super().__init__(name)
-        self._folder = os.fspath(where) if isinstance(where, (str, os.PathLike)) else None
-        if self._folder is None and not callable(getattr(where, "add_scalar", None)):
+        self._own = EventFile(where) if isinstance(where, (str, os.PathLike)) else None
+        if self._own is None and not callable(getattr(where, "add_scalar", None)):
             raise TypeError(
                 "a TensorBoardMonitor takes a folder, or a writer with add_scalar(), "
                 f"not a {type(where).__name__}"
             )
-        self._writer: Any = where if self._folder is None else None
-        self._kind: Any = None if self._folder is None else _import()
-        self._release: Any = None
+        self._writer: Any = self._own or where
         self._flatten = Flattener(blacklist)
         self._steps = Steps()
 
@@ -58,8 +54,6 @@ class TensorBoardMonitor(Monitor):
 
     def write(self, data: Mapping[str, Any], step: float, **kwargs: Any) -> None:
         """Write every number in the data."""
-        if self._writer is None:
-            self._open()
         at = math.ceil(self._steps.take(step))
         for key, value in self._flatten(data).items():
             number = number_in(value)
@@ -68,36 +62,12 @@ class TensorBoardMonitor(Monitor):
 
     def end_session(self, **kwargs: Any) -> None:
         """Close the event file, which is complete then; a writer that was handed in is flushed."""
-        if self._folder is not None:
+        if self._own is not None:
             self.close()
         elif callable(flush := getattr(self._writer, "flush", None)):
             flush()
 
     def close(self) -> None:
         """Close the event file; the next write begins another. A handed in writer is left open."""
-        if self._folder is not None and self._writer is not None:
-            self._writer = None
-            self._release()
-
-    def _open(self) -> None:
-        # Its flush() does not wait for what is in its queue, only its close() does. So each session
-        # has a file of its own. Of the names that it gives, two of one second would be the same.
-        self._writer = self._kind(
-            self._folder, flush_secs=5, filename_suffix=f".{os.getpid()}.{next(_NUMBERS)}"
-        )
-        # Should nobody end the session, what is in the queue is written all the same.
-        self._release = weakref.finalize(self, self._writer.close)
-
-
-_NUMBERS = itertools.count()
-
-
-def _import() -> Any:
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError as error:
-        raise MissingExtra(
-            "event files are written by tensorboardX; install it with: "
-            'pip install "traininglog[tensorboard]", or hand in a writer with add_scalar()'
-        ) from error
-    return SummaryWriter
+        if self._own is not None:
+            self._own.close()
