@@ -11,7 +11,7 @@ from sqlalchemy import Connection, exists, func, literal, select
 from traininglog.columns import all_times
 from traininglog.encoding import Kind, decode
 from traininglog.sql import reading
-from traininglog.sql.prepared import Prepared
+from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.tables import entries, keys, runs, segments, status, summaries, totals
 from traininglog.sql.totals import own_columns
 from traininglog.values import MAX_TIME
@@ -55,6 +55,14 @@ class Line(NamedTuple):
     last: int | None
     rows: int | None
     values: int | None
+
+
+_summaries = select(
+    summaries.c.run_id, keys.c.name, summaries.c.last, summaries.c.kind, summaries.c.value,
+    summaries.c.least, summaries.c.greatest,
+).join(keys, (keys.c.run_id == summaries.c.run_id) & (keys.c.id == summaries.c.key_id))  # fmt: skip
+_SUMMARIES = Prepared(_summaries)
+_SUMMARIES_OF_KEY = Prepared(_summaries.where(keys.c.name == bind("name")))
 
 
 class Counts(NamedTuple):
@@ -153,17 +161,14 @@ class Ends:
     def __init__(self, connection: Connection, wanted: Iterable[str]) -> None:
         self._connection = connection
         self._chains: dict[int, reading.Chain] = {}
-        chosen = list(wanted)
-        rows = connection.execute(
-            select(
-                summaries.c.run_id, keys.c.name, summaries.c.last, summaries.c.kind,
-                summaries.c.value, summaries.c.least, summaries.c.greatest,
-            )
-            .join(keys, (keys.c.run_id == summaries.c.run_id) & (keys.c.id == summaries.c.key_id))
-            .where(keys.c.name.in_(chosen))
-        ) if chosen else ()  # fmt: skip
+        chosen = set(wanted)
+        rows: Iterable[Any] = ()
+        if len(chosen) == 1:
+            rows = _SUMMARIES_OF_KEY.run(connection, name=next(iter(chosen)))
+        elif chosen:
+            rows = (row for row in _SUMMARIES.run(connection) if row[1] in chosen)
         #: by run and key: the time of the last value, its kind and stored form, and the extremes
-        self._noted = {(run_id, name): tuple(rest) for run_id, name, *rest in rows}
+        self._noted = {row[:2]: row[2:] for row in rows}
 
     def last(self, line: Line, key: str) -> Any:
         """Return the last value of a key, or None."""
