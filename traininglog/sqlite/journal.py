@@ -34,6 +34,7 @@ from zlib import crc32
 
 from traininglog.errors import StoreFailed
 from traininglog.sqlite.file import stat_of
+from traininglog.sqlite.gaps import Gap
 from traininglog.sqlite.records import FLOAT_HEAD, INT_HEAD, Batch, pack_row
 
 SUFFIX = "-tail-"
@@ -55,8 +56,6 @@ _FIRST_REGIONS = 2
 _TO_INT = INT_HEAD - FLOAT_HEAD
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-Gap = tuple[int, int, int]
 
 
 class JournalFull(StoreFailed):

@@ -35,9 +35,9 @@ from traininglog.sql.tables import REVISION, runs
 from traininglog.sqlite import failures
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.file import free_name, stat_of
+from traininglog.sqlite.gaps import DROPPED, Gap, described
 from traininglog.sqlite.journal import (
     Contents,
-    Gap,
     Left,
     damaged_path,
     displaced_path,
@@ -48,9 +48,6 @@ from traininglog.sqlite.numbers import MOST_KEYS
 from traininglog.sqlite.origin import origin
 from traininglog.sqlite.owners import Handover, Owners, changing_byte, writer_byte
 from traininglog.sqlite.records import Batch, DamagedRecord
-
-#: Where the status tells what had to be left out because nothing could hold it.
-DROPPED = "_dropped"
 
 
 def recover(database: Database) -> None:
@@ -244,12 +241,6 @@ def save_others(connection: Connection, run_id: int, batch: Batch, times: tuple[
         connection,
         [(run_id, time, number, *cell) for (time, number), cell in batch.others.items()],
     )
-
-
-def described(gap: Gap) -> dict[str, int]:
-    """Return what the status says of assignments that had to be left out."""
-    count, first, last = gap
-    return {"count": count, "first": first, "last": last}
 
 
 # -- taking a run from a writer that is alive ---------------------------------------------------

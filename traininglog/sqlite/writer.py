@@ -45,9 +45,9 @@ from traininglog.sql.segments import Owner
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.flusher import Flusher
 from traininglog.sqlite.forks import busy
+from traininglog.sqlite.gaps import DROPPED, Gap, Gaps
 from traininglog.sqlite.journal import (
     ASLEEP,
-    Gap,
     Journal,
     JournalFull,
     Region,
@@ -57,6 +57,7 @@ from traininglog.sqlite.journal import (
 from traininglog.sqlite.numbers import MOST_KEYS
 from traininglog.sqlite.origin import origin
 from traininglog.sqlite.owners import Handover, Owners, writer_byte
+from traininglog.sqlite.processes import close_with_worker, remember
 from traininglog.sqlite.records import (
     COUNT_HEAD,
     FLOAT_HEAD,
@@ -72,9 +73,7 @@ from traininglog.sqlite.records import (
     pack_status,
 )
 from traininglog.sqlite.recovery import (
-    DROPPED,
     changing,
-    described,
     displace,
     mark_displaced,
     recover,
@@ -83,6 +82,7 @@ from traininglog.sqlite.recovery import (
     save_others,
 )
 from traininglog.sqlite.sealing import Sealer, seal_in_the_end, seal_run
+from traininglog.sqlite.troubles import Troubles
 
 #: A power cut costs what was assigned in the last so many seconds, at the most.
 SYNC_SECONDS = 2.0
@@ -97,11 +97,6 @@ _BACK_PRESSURE = 0.1
 # How long a flush in the background waits for others who write, and when it is tried again.
 _SOON = 0.5
 _RETRY_SECONDS = 0.5
-
-# That others write is no trouble before it has lasted for so long, in seconds.
-_LOCKED_SECONDS = 2.0
-
-_WARN_SECONDS = 60.0
 
 # How long a log that is closed by the end of the interpreter waits for others who write.
 _LAST_PATIENCE = 5.0
@@ -142,15 +137,8 @@ class Writer:
         self._status: dict[str, Any] | None = None  # known only while we are the one who writes it
         self._journal: Journal | None = None  # made with the first assignment
         self._kept = False  # something names the run: if we made it, it must not vanish again
-        self._gap: Gap | None = None  # what had to be left out since there was room last
-        self._gaps: list[Gap] = []  # and before, as the status tells
-        # What went wrong in the flusher, for those who assign: until it is over, and for good.
-        self._trouble: Exception | None = None
-        self._trouble_since = 0.0
-        self._fatal: Exception | None = None
-        self._told = False  # of what is fatal
-        self._notice: str | None = None
-        self._warn_at = 0.0
+        self._gaps = Gaps()
+        self._troubles = Troubles()
         self._unsynced_since: float | None = None
         self._flushing = threading.RLock()
         self._saver: int | None = None  # the thread that is in a flush
@@ -163,7 +151,7 @@ class Writer:
         self._inside = False
         self._later: list[Callable[[], None]] = []
         self._flusher = Flusher(self._flush_in_background, f"traininglog {uuid.hex[:8]}")
-        _WRITERS[id(self)] = self
+        remember(self)
 
     # -- whose run it is --------------------------------------------------------------------
 
@@ -195,7 +183,7 @@ class Writer:
             left = self.run_id if self._claimed else None
             regions = self._take()
             with self.database.write(durable=self._durable) as connection:
-                gap = self._gap
+                gap = self._gaps.current
                 final = self._seal and left is not None
                 if regions or gap is not None or final:
                     self._save(connection, regions, {}, gap, final=final)
@@ -251,7 +239,7 @@ class Writer:
             self._last_number = max(self._names, default=0)
             self.numbers = {name: number + FLOAT_HEAD for number, name in self._names.items()}
             self._status = dict(status)
-            self._gap, self._gaps = None, [(*gap.values(),) for gap in status.get(DROPPED) or ()]
+            self._gaps = Gaps(status)
             self._epoch, self._high_water = epoch, high_water
             self._sealer = Sealer(last) if self._seal else None
             self._claimed = True
@@ -379,8 +367,8 @@ class Writer:
 
     def assign(self, at: int, key: str, value: Any) -> None:
         """Take one value."""
-        if self._notice is not None:
-            self._tell()
+        if self._troubles.notice is not None:
+            self._troubles.tell(self.uuid)
         tail = self.tail
         head = tail.numbers.get(key)
         if head is not None:
@@ -412,8 +400,8 @@ class Writer:
 
     def write_status(self, values: dict[str, Any]) -> None:
         """Take values of the status; `HIDDEN` removes one."""
-        if self._notice is not None:
-            self._tell()
+        if self._troubles.notice is not None:
+            self._troubles.tell(self.uuid)
         tail = self.tail
         if tail is not ASLEEP:
             with suppress(ValueError):
@@ -450,13 +438,13 @@ class Writer:
         `act` may raise `JournalFull`, having done nothing; `span` says what it wants to assign: how
         much, from which to which time.
         """
-        self._tell()
+        self._troubles.tell(self.uuid)
         for last in (False, True):  # the flusher may only have fallen behind
             try:
                 self._try(act)
                 break
             except JournalFull:
-                if not last and (self._trouble is None or self._on_full == "raise"):
+                if not last and (self._troubles.current is None or self._on_full == "raise"):
                     self._relieve()
                 elif self._on_full == "drop":
                     self._drop(*span())
@@ -464,7 +452,8 @@ class Writer:
                 else:
                     raise
         journal = self._journal
-        if journal is not None and len(journal.waiting) > _BACKLOG and self._trouble is None:
+        behind = journal is not None and len(journal.waiting) > _BACKLOG
+        if behind and self._troubles.current is None:
             with self._progress:
                 self._progress.wait(_BACK_PRESSURE)
         elif self._flusher.impossible:
@@ -549,17 +538,14 @@ class Writer:
         self.tail = ASLEEP
         journal.begin(need)
         self.tail = journal.tail
-        if self._gap is not None:
-            self._gaps.append(self._gap)
-            self._gap = None
-            self.tail.write(
-                pack_status({DROPPED: [described(gap) for gap in self._gaps]}, self.tail.tag)
-            )
+        if self._gaps.current is not None:
+            self._gaps.end()
+            self.tail.write(pack_status({DROPPED: self._gaps.described()}, self.tail.tag))
         self._kept = True
         self._flusher.wake(now=bool(journal.waiting))
 
     def _make_journal(self) -> Journal:
-        _close_with_worker()
+        close_with_worker()
         path, mode = None, 0
         if self._durability != "buffered" and self.database.path is not None:
             path = journal_path(self.database.path, self.uuid, self._epoch)
@@ -586,21 +572,18 @@ class Writer:
     def _drop(self, count: int, first: int | None, last: int | None) -> None:
         """Leave assignments out, and see to it that this can be seen."""
         with self._memory():
-            gap = self._gap
-            times = [at for at in (first, last, *(gap[1:] if gap else ())) if at is not None]
-            total = count + (gap[0] if gap else 0)
-            self._gap = (total, min(times, default=0), max(times, default=0))
+            begins = self._gaps.current is None
+            gap = self._gaps.add(count, first, last)
             journal = self._journal
             if journal is not None and journal.waiting:
-                journal.waiting[-1].note_gap(self._gap)
-            if gap is None:
-                self._warn_at = monotonic() + _WARN_SECONDS
-                self._notice = (
+                journal.waiting[-1].note_gap(gap)
+            if begins:
+                self._troubles.warn_of(
                     f"{self.database.name} cannot be written and the journal is full: values are "
-                    f"left out from time {self._gap[1]} on (on_full='drop'); status['{DROPPED}'] "
-                    "will tell which"
+                    f"left out from time {gap[1]} on (on_full='drop'); status['{DROPPED}'] will "
+                    "tell which"
                 )
-        self._tell()
+        self._troubles.tell(self.uuid)
 
     # -- reading what is not in the file ----------------------------------------------------
 
@@ -693,7 +676,7 @@ class Writer:
                 return
         if self.run_id is None or self._why_readonly:
             return  # nothing of ours can be in the file
-        self._raise_fatal()
+        self._troubles.raise_fatal(self.uuid)
         with self._saving():
             if self._claimed:
                 self._save_all(patience=None)
@@ -723,8 +706,7 @@ class Writer:
                 self._note_trouble(error)
                 return _RETRY_SECONDS
             except Exception as error:  # noqa: BLE001 - nobody sees it here; see `_raise_fatal`
-                self._fatal = self._fatal or error
-                self._told = False
+                self._troubles.end(error)
                 self._sleep()
                 return None
 
@@ -739,20 +721,16 @@ class Writer:
         return None
 
     def _note_trouble(self, error: Exception) -> None:
-        now = monotonic()
-        if self._trouble is None:
-            self._trouble_since = now
-        self._trouble = error
-        usual = isinstance(error, StoreLocked) and now < self._trouble_since + _LOCKED_SECONDS
-        if usual or now < self._warn_at:
+        if not self._troubles.note(error):
             return
-        self._warn_at = now + _WARN_SECONDS
         with self._memory():
             journal = self._journal
             where = "in the journal"
             if journal is not None and (journal.path is None or journal.volatile):
                 where = "in memory, where a kill would lose them,"
-        self._notice = f"{error}; what is assigned waits {where} and will be written when it can be"
+        self._troubles.warn_of(
+            f"{error}; what is assigned waits {where} and will be written when it can be"
+        )
         self._sleep()  # so that the next assignment tells
 
     def _sleep(self) -> None:
@@ -761,25 +739,6 @@ class Writer:
             if self._journal is not None:
                 self._journal.rest()
             self.tail = ASLEEP
-
-    def _tell(self) -> None:
-        """Raise or warn of what went wrong in the background."""
-        self._raise_fatal()
-        notice, self._notice = self._notice, None
-        if notice is not None:
-            warnings.warn(notice, TrainingLogWarning, stacklevel=_outside())
-
-    def _raise_fatal(self) -> None:
-        error = self._fatal
-        if error is None:
-            return
-        self._told = True
-        if isinstance(error, RunTakenOver):
-            raise RunTakenOver(str(error)) from None
-        raise StoreFailed(
-            f"run {self.uuid.hex} cannot be written any more: {error}; what was assigned is in its "
-            "journal and will be put back when the file is next opened"
-        ) from error
 
     def _take(self) -> list[Region]:
         """Let what was assigned rest, and return all that is to be flushed."""
@@ -795,7 +754,7 @@ class Writer:
         self, *, patience: float | None, changes: dict[str, Any] | None = None, final: bool = False
     ) -> None:
         """Write what is pending and forget it; if that fails, everything is still pending."""
-        if self._trouble is not None and self._journal is not None:
+        if self._troubles.current is not None and self._journal is not None:
             # First what waits already: else each vain try would use up a region.
             self._save_regions(self._journal.waiting[:], patience, None)
         self._save_regions(self._take(), patience, changes, final=final)
@@ -805,18 +764,18 @@ class Writer:
         *, final: bool = False,
     ) -> None:  # fmt: skip
         groups = [regions[at : at + _TOGETHER] for at in range(0, len(regions), _TOGETHER)]
-        if not groups and (changes is not None or self._gap is not None or final):
+        if not groups and (changes is not None or self._gaps.current is not None or final):
             groups = [[]]
         for group in groups:
             with self.database.write(durable=self._durable, patience=patience) as connection:
-                gap, last = self._gap, group is groups[-1]
+                gap, last = self._gaps.current, group is groups[-1]
                 more = changes if last and changes else {}
                 self._save(connection, group, more, gap, final=final and last)
             self._note_saved(group, gap)
 
     def _note_saved(self, regions: list[Region], gap: Gap | None) -> None:
         """Forget what was committed."""
-        self._trouble, self._warn_at = None, 0.0
+        self._troubles.are_over()
         if self._sealer is not None:
             self._sealer.committed()
         if self._unsynced_since is None and not self._durable:
@@ -832,12 +791,8 @@ class Writer:
                 if self._journal.vanished and self._journal.idle:
                     self._journal.remove()
                     self._journal = None
-            if gap is not None and self._gap is not None:
-                self._gaps.append(gap)
-                if self._status is not None:
-                    self._status[DROPPED] = [described(each) for each in self._gaps]
-                more = self._gap[0] - gap[0]
-                self._gap = (more, gap[2], self._gap[2]) if more else None
+            if self._gaps.saved(gap) and self._status is not None:
+                self._status[DROPPED] = self._gaps.described()
         with self._progress:
             self._progress.notify_all()
 
@@ -868,18 +823,19 @@ class Writer:
             save_others(connection, run_id, batch, times)
             writing.save_mark(connection, run_id, times[1], now)
         if gap is not None:
-            batch.status[DROPPED] = [described(each) for each in (*self._gaps, gap)]
+            batch.status[DROPPED] = self._gaps.described(gap)
         if batch.status:
             writing.save_status(connection, run_id, batch.status, batch.renewed)
         if not writing.update_run(connection, run_id, values, epoch=self._epoch):
             row = _require_run(connection, self.database, self.uuid)
-            self._fatal = RunTakenOver(
+            taken = RunTakenOver(
                 f"run {self.uuid.hex} was taken over by process {row.pid} on {row.host} at "
                 f"{_moment(row.opened)}: what this log had assigned and not flushed becomes a run "
                 "of its own when it is closed; open the run anew, or resume it, to go on"
             )
+            self._troubles.fatal = taken
             self._sleep()
-            self._raise_fatal()
+            self._troubles.raise_fatal(self.uuid)
 
     def _sync(self) -> None:
         """Have the disk take what was committed."""
@@ -933,29 +889,29 @@ class Writer:
         with self._saving():
             if self.closed:
                 return  # type: ignore[unreachable]  # another thread was first
-            if self._claimed and self._fatal is None:
-                told = self._told
+            if self._claimed and self._troubles.fatal is None:
+                told = self._troubles.told
                 try:
                     self._save_all(
                         patience=patience, changes={"outcome": outcome}, final=self._seal
                     )
                 except RunTakenOver:
-                    self._told = told  # it is raised below, once the rest is done
-                if self._seal and self._fatal is None:
+                    self._troubles.told = told  # it is raised below, once the rest is done
+                if self._seal and self._troubles.fatal is None:
                     self._seal_in_the_end(patience)
-            if self._claimed and self._fatal is None:
+            if self._claimed and self._troubles.fatal is None:
                 self._release(patience)
             elif self._claimed:
                 self._leave()
             self.closed = True
-        if isinstance(self._fatal, RunTakenOver):
+        if isinstance(self._troubles.fatal, RunTakenOver):
             recover(self.database)
         self.database.close()
-        if not self._told:
-            self._raise_fatal()
+        if not self._troubles.told:
+            self._troubles.raise_fatal(self.uuid)
 
     def _leave(self) -> None:
-        """Be the writer no longer, and leave the journal to"""
+        """Be the writer no longer, and leave the journal to whoever opens the file next."""
         with self._memory():
             if self._journal is not None:
                 self._journal.leave()
@@ -994,7 +950,7 @@ class Writer:
         self.check_open()
         if self._why_readonly:
             raise ReadOnlyLog(self._why_readonly)
-        self._raise_fatal()
+        self._troubles.raise_fatal(self.uuid)
 
     # -- around a fork ----------------------------------------------------------------------
 
@@ -1021,63 +977,12 @@ class Writer:
             self._journal = None
         self.tail = ASLEEP
         self._claimed = False  # so that the next assignment looks, and finds where it is
-
-
-# For what must happen around a fork.
-_WRITERS: weakref.WeakValueDictionary[int, Writer] = weakref.WeakValueDictionary()
+        _CLAIMED.clear()
 
 
 # Who writes which run in this process.
 _CLAIMED: weakref.WeakValueDictionary[tuple[Owners | None, int | None], Writer] = (
     weakref.WeakValueDictionary()
-)
-
-
-def _close_with_worker() -> None:
-    """See to it that the end of a `multiprocessing` worker closes its logs.
-
-    It leaves by `os._exit`, so that what Python does for others at their end is not done.
-    """
-    util = sys.modules.get("multiprocessing.util")
-    if util is None or _CLOSING_WITH_WORKER.get(os.getpid()):
-        return
-    from multiprocessing import parent_process
-
-    if parent_process() is not None:
-        _CLOSING_WITH_WORKER.clear()
-        _CLOSING_WITH_WORKER[os.getpid()] = True
-        util.Finalize(None, _abandon_all, exitpriority=10)
-
-
-_CLOSING_WITH_WORKER: dict[int, bool] = {}
-
-
-def _abandon_all() -> None:
-    for writer in list(_WRITERS.values()):
-        if not writer.closed:
-            writer.abandon()
-
-
-def _before_fork() -> None:
-    for writer in list(_WRITERS.values()):
-        writer.before_fork()
-
-
-def _after_fork_in_parent() -> None:
-    for writer in list(_WRITERS.values()):
-        writer.after_fork_in_parent()
-
-
-def _after_fork_in_child() -> None:
-    _CLAIMED.clear()
-    for writer in list(_WRITERS.values()):
-        writer.after_fork_in_child()
-
-
-os.register_at_fork(
-    before=_before_fork,
-    after_in_parent=_after_fork_in_parent,
-    after_in_child=_after_fork_in_child,
 )
 
 
@@ -1096,15 +1001,6 @@ def _span(rows: Rows) -> tuple[int, int, int]:
 
 def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(" ", "seconds")
-
-
-def _outside() -> int:
-    """Return the `stacklevel` of the first caller outside of this package."""
-    level, frame = 1, sys._getframe(1)
-    package = __name__.partition(".")[0] + "."
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(package):
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 def _require_run(connection: Connection, database: Database, uuid: UUID) -> Any:
