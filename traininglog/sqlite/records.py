@@ -117,11 +117,7 @@ class DamagedRecord(Exception):
     def __init__(self, data: bytes, at: int, tag: int) -> None:
         super().__init__(f"no record at byte {at}")
         self.at = at
-        rest = data[at:].rstrip(b"\0")
-        size = _SIZE
-        if len(rest) >= 8 and rest[3] not in _FIXED:
-            size = 16 + _FRAME.unpack_from(rest)[1]
-        self.torn = len(rest) < size and _KEY.pack(tag) not in rest
+        self.torn = _is_torn(data[at:].rstrip(b"\0"), tag)
 
 
 class Batch:
@@ -295,6 +291,34 @@ class Batch:
 
     def _note(self, key: str, value: Any) -> None:
         note_status(self.status, self.renewed, {key: value})
+
+
+def _is_torn(rest: bytes, tag: int) -> bool:
+    """Tell whether a region ends with what the copying of one record may have left.
+
+    Bytes are copied in ascending order, but for the first few, which a processor may store last.
+    """
+    mark = _KEY.pack(tag)
+    if len(rest) >= 4 and not rest[3]:  # without its head
+        found = rest.count(mark)
+        return not found or (found == 1 and rest.endswith(mark) and not _ends_in_record(rest, tag))
+    size = _SIZE
+    if len(rest) >= 8 and rest[3] not in _FIXED:
+        size = 16 + _FRAME.unpack_from(rest)[1]
+    return len(rest) < size and mark not in rest
+
+
+def _ends_in_record(data: bytes, tag: int) -> bool:
+    """Tell whether the last bytes are a whole record, wherever that may begin."""
+    if len(data) >= _SIZE and data[-_SIZE + 3] in _FIXED and _is_sound(data[-_SIZE:], 1, tag):
+        return True
+    end = len(data) - 8
+    for at in range(end - 7):
+        if _FRAME.unpack_from(data, at)[1] == end - at - 8:
+            checksum, _ = _FRAME.unpack_from(data, end)
+            if crc32(data[at:end], tag) == checksum:
+                return True
+    return False
 
 
 def _one(block: bytes, number: int) -> bytes:
