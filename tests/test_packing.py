@@ -18,6 +18,7 @@ from traininglog.packing import (
     joined,
     pack,
     points_of,
+    room_for,
     run_on,
     unpack,
     unpack_times,
@@ -176,3 +177,9 @@ def test_a_codec_of_a_later_version_is_refused_with_a_remedy():
     (block,) = pack(points_of([1], [1.0]))
     with pytest.raises(CorruptLog, match="install a newer"):
         unpack(block._replace(codec=9))
+
+
+@pytest.mark.parametrize("size", [0, -1, 2**40, None, "many", b"", 1.5])
+def test_there_is_no_room_for_a_block_of_no_possible_size(size):
+    with pytest.raises(CorruptLog, match="size"):
+        room_for([Head(0, 1, 1, size, None, 2)])

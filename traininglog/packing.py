@@ -242,7 +242,7 @@ class Head(NamedTuple):
 def room_for(heads: Iterable[Head]) -> Words:
     """Return room for the numbers of some blocks. Raises `CorruptLog` for what cannot be one."""
     sizes = [head.size for head in heads]
-    if not all(0 < size <= _MOST for size in sizes):
+    if not all(isinstance(size, int) and 0 < size <= _MOST for size in sizes):
         raise CorruptLog("a segment has no possible size; see `traininglog check`")
     return np.empty(sum(sizes), np.uint64)
 
