@@ -21,17 +21,18 @@ LAYERS = [
     ["selection"],
     ["rows", "frames", "arrow", "lineage"],
     ["base"],
+    ["wrapping"],
     ["memory", "sql"],  # stores; they do not know each other
-    ["sqlite"],
-    ["opening"],  # the one place that knows every store
-    ["monitors", "loop"],  # instruments; they do not know each other, nor a store
+    ["sqlite", "jsonfile"],
+    ["opening", "trial_stores"],  # the places that know every store
+    ["monitors", "loop", "trials"],  # instruments; they do not know each other, nor a store
     ["testing", "demo"],
     ["cli"],
     ["__main__"],
 ]
 
-STORES = {"memory", "sql", "sqlite"}
-INSTRUMENTS = {"monitors", "loop"}
+STORES = {"memory", "sql", "sqlite", "jsonfile"}
+INSTRUMENTS = {"monitors", "loop", "trials"}
 
 #: Imports that go up all the same, each with its reason.
 EXCEPTIONS: dict[tuple[str, str], str] = {}
@@ -69,6 +70,7 @@ FOREIGN = {
     "tensorboardX": ["monitors.tensorboard (in functions)"],
     "losswise": ["monitors.losswise (in functions)"],
     "sklearn": ["demo"],
+    "torch": ["trials.environments (in functions)"],
     "pytest": ["testing"],
     "hypothesis": ["testing"],
     "pickle": ["testing"],  # which tests that logs can be pickled; nothing stored is
