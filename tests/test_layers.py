@@ -59,7 +59,8 @@ FOREIGN = {
             for name in ("checkpoints", "metrics", "randomness", "statistics", "trees")
         ),
     ],
-    "torch": [],  # who has a tensor has imported it
+    # Who has a tensor has imported it; the other asks for a device.
+    "torch": ["trials.environments (in functions)"],
     "pyarrow": ["arrow"],
     "alembic": ["sqlite.migrations"],
     "sqlalchemy": ["sql", "sqlite"],
@@ -70,7 +71,6 @@ FOREIGN = {
     "tensorboardX": ["monitors.tensorboard (in functions)"],
     "losswise": ["monitors.losswise (in functions)"],
     "sklearn": ["demo"],
-    "torch": ["trials.environments (in functions)"],
     "pytest": ["testing"],
     "hypothesis": ["testing"],
     "pickle": ["testing"],  # which tests that logs can be pickled; nothing stored is

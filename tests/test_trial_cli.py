@@ -104,3 +104,14 @@ def test_looking_makes_no_store(tmp_path):
     run("trials", "-s", tmp_path / "none.db", status=1)
     run("trials", "-s", f"file:{tmp_path}/none.json", status=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_command_about_trials_has_help_with_an_example():
+    for group, names in (
+        ("trial", ["show", "report", "diff", "files", "restore"]), ("project", ["ls"]),
+    ):  # fmt: skip
+        overview = run(group, "--help").stdout
+        assert "..." not in overview.split("Commands:")[1]
+        for name in names:
+            assert f"\n  {name} " in overview
+            assert f"Example: traininglog {group} {name}" in run(group, name, "--help").stdout

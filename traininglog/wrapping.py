@@ -10,6 +10,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from traininglog.base import TrainingLogBase
+from traininglog.clock import Clock
 from traininglog.columns import Column
 from traininglog.lineage import Ancestor
 
@@ -71,6 +72,9 @@ class LogAround(TrainingLogBase):
         self, keys: list[str] | None, start: int | None, stop: int | None, *, lineage: bool
     ) -> list[Column]:
         return self._inner._read_columns(keys, start, stop, lineage=lineage)
+
+    def _read_clock(self, *, lineage: bool) -> Clock:
+        return self._inner._read_clock(lineage=lineage)
 
     def _read_keys(self) -> list[str]:
         return self._inner._read_keys()

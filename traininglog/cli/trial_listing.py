@@ -37,7 +37,9 @@ def trials(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """List the trials of a store, the latest last, with their parameters and last metrics.
+    """List the trials of a store, the latest last.
+
+    Each with its parameters and last metrics.
 
     Example: traininglog trials --project paper --status Completed --keys lr --keys 'val*'
     """

@@ -20,7 +20,9 @@ _ABSENT = object()
 
 
 def show(trial: TrialArgument, store: StoreOption = None, json: JsonOption = False) -> None:
-    """Show a trial: what it is, its parameters, metrics, times, errors and files.
+    """Show one trial: what it is and what became of it.
+
+    Its parameters, last metrics, times, errors, files and environment.
 
     Example: traininglog trial show 1f3a99c0
     """
@@ -65,9 +67,9 @@ def diff(
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Compare two trials: parameters, version, environment and last metrics.
+    """Compare two trials.
 
-    Exit status 0, also if they differ.
+    By their parameters, version, environment and last metrics. Exit status 0, also if they differ.
 
     Example: traininglog trial diff 1f3a99c0_0 1f3a99c0_1
     """

@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from time import time as wall_now
 from typing import Any, Literal
 from uuid import UUID
 
@@ -63,7 +64,10 @@ class FileLog(LogAround):
             chain = _chain(contents, run.hex, self._location())
             for uuid in chain:
                 _apply(contents["logs"][uuid], _tail_lines(self._document.path, uuid))
-        LogAround.__init__(self, log_of([_layer(uuid, contents["logs"][uuid]) for uuid in chain]))
+        layers = [_layer(uuid, contents["logs"][uuid]) for uuid in chain]
+        self._memory = log_of(layers)
+        LogAround.__init__(self, self._memory)
+        self._walls = dict(layers[-1].walls)
 
     def _append(self, change: Mapping[str, Any]) -> None:
         if self._tail is not None and not os.fstat(self._tail).st_nlink:
@@ -87,10 +91,12 @@ class FileLog(LogAround):
     def _write(self, rows: Rows) -> None:
         self._check_writable()
         with self._lock:
-            self._append(
-                {"rows": {t: {k: to_json(v) for k, v in row.items()} for t, row in rows.items()}}
-            )
+            now = wall_now()
+            cells = {t: {k: to_json(v) for k, v in row.items()} for t, row in rows.items()}
+            self._append({"wall": now, "rows": cells})
             self._inner._write(rows)
+            walls = {time: self._walls.setdefault(time, now) for time in rows}
+            self._memory._run.set_walls(walls)
 
     def _write_status(self, values: dict[str, Any]) -> None:
         self._check_writable()
@@ -156,7 +162,9 @@ def _new_run(parent: str | None, at: int | None, status: Mapping[str, Any]) -> d
         "resumed_from": parent,
         "resumed_at": at,
         "status": {key: to_json(value) for key, value in status.items()},
+        "created": wall_now(),
         "columns": {},
+        "walls": {},
     }
 
 
@@ -187,10 +195,11 @@ def _tail_lines(document: Path, uuid: str) -> list[dict[str, Any]]:
 
 
 def _apply(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
-    columns, status = run["columns"], run["status"]
+    columns, status, walls = run["columns"], run["status"], run["walls"]
     root = run["resumed_from"] is None
     for line in lines:
         for time, row in line.get("rows", {}).items():
+            walls.setdefault(time, line["wall"])
             for key, cell in row.items():
                 if root and _hides(cell):
                     columns.get(key, {}).pop(time, None)
@@ -225,4 +234,7 @@ def _layer(uuid: str, run: dict[str, Any]) -> Layer:
         for time, cell in column.items():
             rows.setdefault(int(time), {})[key] = HIDDEN if _hides(cell) else from_json(cell)
     status = {key: from_json(cell) for key, cell in run["status"].items()}
-    return Layer(UUID(uuid), run["resumed_at"], list(run["columns"]), rows, status)
+    walls = {int(time): wall for time, wall in run["walls"].items()}
+    return Layer(
+        UUID(uuid), run["resumed_at"], list(run["columns"]), rows, status, run["created"], walls
+    )

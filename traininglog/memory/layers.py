@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -21,6 +21,8 @@ class Layer(NamedTuple):
     keys: Sequence[str]  #: in the order in which it first saw them
     rows: Rows
     status: dict[str, Any]
+    created: float  #: unix seconds
+    walls: Mapping[int, float]  #: when its rows were first written, in unix seconds
 
 
 def log_of(layers: Sequence[Layer]) -> TrainingLog:
@@ -41,6 +43,8 @@ def log_of(layers: Sequence[Layer]) -> TrainingLog:
         for key in layer.keys:
             run.add_key(key)
         run.write(layer.rows)
+        run.created = layer.created
+        run.set_walls(layer.walls)
         run.opened(-1)
     assert run is not None  # noqa: S101 - there is at least the run itself
     log = TrainingLog()
