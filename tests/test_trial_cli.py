@@ -62,14 +62,33 @@ def test_trials_are_chosen(where, trials):
 
 def test_a_trial_is_shown_and_reported(where, trials):
     shown = run("trial", "show", trials[0][:8], "-s", where).stdout
-    assert "loss        0.2 at 5" in " ".join(shown.split("\n")) or "0.2 at 5" in shown
-    assert "error        ValueError: no luck" in run("trial", "show", trials[2], "-s", where).stdout
+    lines = [line.split() for line in shown.splitlines()]
+    for line in (
+        ["trial", trials[0]], ["status", "Completed"], ["project", "paper"], ["group", "idea"],
+        ["PARAMETER", "VALUE"], ["lr", "0"], ["loss", "5", "0.2", "@", "5"],
+    ):  # fmt: skip
+        assert line in lines
+    failed = run("trial", "show", trials[2], "-s", where).stdout
+    assert ["error", "ValueError:", "no", "luck"] in [line.split() for line in failed.splitlines()]
     report = json.loads(run("trial", "report", trials[0], "-s", where).stdout)
     assert report["metrics"]["loss"]["5"] == 0.2
     assert report["status"] == {"value": 302, "name": "Completed"}
     found = json.loads(run("trial", "show", trials[0], "-s", where, "--json").stdout)
     assert found["environment"]["python"].startswith("3.")
     assert "no trial" in run("trial", "show", "0000", "-s", where, status=1).stderr
+
+
+def test_a_trial_that_is_not_named_is_the_latest(where, trials):
+    found = json.loads(run("trial", "show", "-s", where, "--json").stdout)
+    assert found["uid"] == trials[2]
+    assert json.loads(run("trial", "report", "-s", where).stdout)["name"] == "failed"
+    assert json.loads(run("trial", "files", "-s", where, "--json").stdout) == []
+
+
+def test_of_a_store_without_trials_there_is_no_latest(tmp_path):
+    TrialClient(tmp_path / "runs.db").close()
+    for command in ("show", "report", "files"):
+        assert "no trial" in run("trial", command, "-s", tmp_path / "runs.db", status=1).stderr
 
 
 def test_two_trials_are_compared(where, trials):

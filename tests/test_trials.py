@@ -289,6 +289,7 @@ def test_output_is_shown_and_its_last_lines_are_kept(client, capsys):
 
 
 def test_files_are_kept_once_and_restored(where, tmp_path):
+    from traininglog.kept import path_of
     from traininglog.trials import artifacts
 
     folder = tmp_path / "code"
@@ -308,7 +309,7 @@ def test_files_are_kept_once_and_restored(where, tmp_path):
     assert len([path for path in store.rglob("*") if path.is_file()]) == 2
     artifacts.restore(store, kept, tmp_path / "new")
     assert (tmp_path / "new" / "code" / "deep" / "b.py").read_text() == "b"
-    artifacts.path_of(store, kept[0]["sha256"]).write_text("changed")
+    path_of(store, kept[0]["sha256"]).write_text("changed")
     with pytest.raises(CorruptLog, match="not what was kept"):
         artifacts.restore(store, kept, tmp_path / "other")
     with pytest.raises(InvalidName):

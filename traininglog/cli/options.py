@@ -25,6 +25,13 @@ RunArgument = Annotated[
     str | None,
     typer.Argument(metavar="RUN", help="A UUID or the start of one. Default: the latest run."),
 ]
+TrialArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="TRIAL",
+        help="A UID, or the start of its hash, perhaps with _N. Default: the latest trial.",
+    ),
+]
 RunsArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="RUN", help="UUIDs or their starts. Default: the latest run."),

@@ -8,19 +8,19 @@ from typing import Annotated
 import typer
 
 from traininglog.cli.json_output import print_json
-from traininglog.cli.options import JsonOption, StoreOption
+from traininglog.cli.options import JsonOption, StoreOption, TrialArgument
 from traininglog.cli.terminal import Cell, Heading, note, say, table
 from traininglog.cli.text import counted, size
-from traininglog.cli.trial_stores import TrialArgument, opened_trials
+from traininglog.cli.trial_stores import chosen, opened_trials
 
 
-def files(trial: TrialArgument, store: StoreOption = None, json: JsonOption = False) -> None:
+def files(trial: TrialArgument = None, store: StoreOption = None, json: JsonOption = False) -> None:
     """List the files that were kept with a trial.
 
     Example: traininglog trial files 1f3a99c0
     """
     with opened_trials(store) as opened:
-        kept = opened.find(trial).artifacts
+        kept = chosen(opened, trial).artifacts
     if json:
         print_json(kept)
     elif not kept:
@@ -37,8 +37,8 @@ def files(trial: TrialArgument, store: StoreOption = None, json: JsonOption = Fa
 
 
 def restore(
-    trial: TrialArgument,
     to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where to put the files.")],
+    trial: TrialArgument = None,
     store: StoreOption = None,
 ) -> None:
     """Copy the files that were kept with a trial into a folder. None is overwritten.
@@ -48,6 +48,6 @@ def restore(
     from traininglog.trials import artifacts
 
     with opened_trials(store) as opened:
-        kept = opened.find(trial).artifacts
+        kept = chosen(opened, trial).artifacts
         made = artifacts.restore(opened.records.artifacts, kept, to)
     say(f"{to}: {counted(len(made), 'file')}")

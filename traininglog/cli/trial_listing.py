@@ -98,7 +98,9 @@ def _shown(values: dict[str, Any], name: str) -> str:
 
 
 def ls(store: StoreOption = None, json: JsonOption = False) -> None:
-    """List the projects of a store, with their groups and how many trials they have.
+    """List the projects of a store.
+
+    With their groups, and how many trials they have.
 
     Example: traininglog project ls
     """

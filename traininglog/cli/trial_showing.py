@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from traininglog.cli.json_output import print_json
-from traininglog.cli.options import JsonOption, StoreOption
-from traininglog.cli.terminal import Cell, Heading, say, table
-from traininglog.cli.text import brief
-from traininglog.cli.trial_stores import TrialArgument, opened_trials, short
+from traininglog.cli.options import JsonOption, StoreOption, TrialArgument
+from traininglog.cli.terminal import Cell, Heading, facts, on_terminal, say, table
+from traininglog.cli.text import brief, moment
+from traininglog.cli.trial_listing import STYLES
+from traininglog.cli.trial_stores import chosen, opened_trials, short
 
 if TYPE_CHECKING:
     from traininglog.trials.entities import Trial
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 _ABSENT = object()
 
 
-def show(trial: TrialArgument, store: StoreOption = None, json: JsonOption = False) -> None:
+def show(trial: TrialArgument = None, store: StoreOption = None, json: JsonOption = False) -> None:
     """Show one trial: what it is and what became of it.
 
     Its parameters, last metrics, times, errors, files and environment.
@@ -27,26 +30,26 @@ def show(trial: TrialArgument, store: StoreOption = None, json: JsonOption = Fal
     Example: traininglog trial show 1f3a99c0
     """
     with opened_trials(store) as opened:
-        found = opened.find(trial)
-        everything = _everything(opened, found)
+        found = chosen(opened, trial)
+        environment = opened.environment(found)
+        group = None if found.group_id is None else opened.get_trial_group(found.group_id)
     if json:
-        print_json(everything)
+        from traininglog.trials.report import report as as_report
+
+        print_json(as_report(found, short=False) | {"environment": environment})
         return
-    for section, values in everything.items():
-        if not isinstance(values, dict):
-            if values not in (None, []):
-                _say(section, values)
-            continue
-        if values:
-            say("")
-            table(
-                [Heading(section.upper(), cut=True), Heading("VALUE", cut=True)],
-                [[Cell(str(name), "bold"), _last(value)] for name, value in values.items()],
-            )
+    _print_identity(found, None if group is None else group.name)
+    _print_values("PARAMETER", found.parameters)
+    _print_metrics(found.metrics)
+    _print_chronos(found.chronos)
+    packages = environment.pop("packages", {})
+    _print_values("ENVIRONMENT", environment | ({"packages": len(packages)} if packages else {}))
+    for name in ("tags", "metadata"):
+        _print_values(name.upper(), getattr(found, name))
 
 
 def report(
-    trial: TrialArgument,
+    trial: TrialArgument = None,
     store: StoreOption = None,
     full: Annotated[bool, typer.Option("--full", help="Also what only programs need.")] = False,
 ) -> None:
@@ -57,7 +60,7 @@ def report(
     from traininglog.trials import report as reports
 
     with opened_trials(store) as opened:
-        text = reports.as_json(reports.report(opened.find(trial), short=not full))
+        text = reports.as_json(reports.report(chosen(opened, trial), short=not full))
     print(text)  # noqa: T201 - output is what a command is for
 
 
@@ -101,32 +104,78 @@ def diff(
         )
 
 
-def _everything(store: TrialStore, trial: Trial) -> dict[str, Any]:
-    from traininglog.trials.report import report as as_report
+def _print_identity(trial: Trial, group: str | None) -> None:
+    now = datetime.now(UTC) if on_terminal() else None
+    moments = {
+        name: None if at is None else moment(datetime.fromtimestamp(at, UTC), now)
+        for name, at in (
+            ("created", trial.created), ("started", trial.started), ("finished", trial.finished),
+        )
+    }  # fmt: skip
+    known = [
+        ("trial", Cell(trial.uid, "bold")),
+        ("name", trial.name),
+        ("description", trial.description),
+        ("status", Cell(str(trial.status), STYLES.get(str(trial.status), ""))),
+        *(("error", Cell(_told(error), "bold red")) for error in trial.errors),
+        ("project", trial.project_id),
+        ("group", group),
+        ("version", trial.version),
+        *moments.items(),
+        ("ran for", None if trial.runtime is None else f"{trial.runtime:.3g} s"),
+        ("run", trial.log),
+        ("files", f"{len(trial.artifacts)}, see trial files" if trial.artifacts else None),
+    ]
+    facts([(name, value) for name, value in known if value])
 
-    full = as_report(trial, short=False)
-    return full | {"environment": store.environment(trial)}
+
+def _told(error: Any) -> str:
+    if isinstance(error, dict) and "type" in error:
+        return f"{error['type']}: {error.get('message')}"
+    return brief(error)
 
 
-def _say(section: str, value: Any) -> None:
-    if section == "errors":
-        for error in value:
-            shown = error
-            if isinstance(error, dict):
-                shown = f"{error.get('type')}: {error.get('message')}"
-            say(f"error        {shown}", "bold red")
-    elif section == "artifacts":
-        say(f"files        {len(value)}: traininglog trial files {value[0]['name']!r:.40}, ...")
-    else:
-        say(f"{section:<12} {brief(value)}")
+def _print_values(heading: str, values: Mapping[str, Any]) -> None:
+    if values:
+        say("")
+        table(
+            [Heading(heading, cut=True), Heading("VALUE", cut=True)],
+            [[Cell(str(name), "bold"), brief(value)] for name, value in values.items()],
+        )
 
 
-def _last(value: Any) -> str:
-    """Return a metric by its last value, and all else as it is."""
-    if isinstance(value, dict) and value and all(isinstance(step, int) for step in value):
-        step = max(value)
-        return f"{brief(value[step])} at {step}"
-    return brief(value)
+def _print_metrics(metrics: Mapping[str, Any]) -> None:
+    """Print of each metric how many values it has, and the last one; or what an aggregator kept."""
+    if not metrics:
+        return
+    rows: list[list[Cell | str]] = []
+    for name, kept in metrics.items():
+        count, last = "-", brief(kept)
+        if isinstance(kept, list) and kept:
+            count, last = str(len(kept)), brief(kept[-1])
+        elif kept and isinstance(kept, dict) and all(isinstance(step, int) for step in kept):
+            step = max(kept)
+            count, last = str(len(kept)), f"{brief(kept[step])} @ {step}"
+        rows.append([Cell(name, "bold"), count, last])
+    say("")
+    table([Heading("METRIC", cut=True), Heading("VALUES", right=True),
+           Heading("LAST", cut=True)], rows)  # fmt: skip
+
+
+def _print_chronos(chronos: Mapping[str, Any]) -> None:
+    """Print how long blocks took, in seconds."""
+    measured = {name: kept for name, kept in chronos.items() if isinstance(kept, dict)}
+    if not measured:
+        return
+    columns = ("count", "avg", "min", "max", "sd")
+    say("")
+    table(
+        [Heading("BLOCK, s", cut=True), *(Heading(name.upper(), right=True) for name in columns)],
+        [
+            [Cell(name, "bold"), *(brief(kept.get(column)) for column in columns)]
+            for name, kept in measured.items()
+        ],
+    )
 
 
 def _compared(store: TrialStore, trial: Trial) -> dict[str, Any]:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from traininglog.cli.mistakes import asking
+from traininglog.cli.terminal import note
 
 if TYPE_CHECKING:
     from traininglog.trials.entities import Trial
     from traininglog.trials.store import TrialStore
-
-TrialArgument = Annotated[
-    str, typer.Argument(metavar="TRIAL", help="A UID, or the start of its hash, perhaps with _N.")
-]
 
 _SHORTEST = 8
 
@@ -31,6 +27,16 @@ def opened_trials(where: str | None) -> Iterator[TrialStore]:
         store = TrialStore(open_records(where, readonly=True))
     with store:
         yield store
+
+
+def chosen(store: TrialStore, trial: str | None) -> Trial:
+    """Return the trial that a UID or the start of one names, or the latest."""
+    if trial is not None:
+        return store.find(trial)
+    latest = store.latest()
+    if sys.stderr.isatty():
+        note(f"trial {short(latest)}, the latest")
+    return latest
 
 
 def short(trial: Trial) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from traininglog.jsonfile.document import Document
 from traininglog.jsonfile.log import FileLog
+from traininglog.kept import folder_of
 
 Record = dict[str, Any]
 
@@ -29,7 +30,7 @@ class FileTrials:
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
         self._document = Document(path, readonly=readonly)
         self.location = f"file:{self._document.path}"
-        self.artifacts = path.absolute().with_name(f"{path.name}-artifacts")
+        self.artifacts = folder_of(path.absolute())
 
     def close(self) -> None:
         """Do nothing: nothing is held between two calls."""

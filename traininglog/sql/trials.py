@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import Connection, Table, insert, select, update
 
@@ -27,6 +28,9 @@ from traininglog.sql.tables import (
 
 Record = dict[str, Any]
 
+#: The kinds of records, each after those that it names.
+KINDS = ("project", "group", "environment", "trial")
+
 #: The table of each kind of record.
 TABLES: dict[str, Table] = {
     "project": projects,
@@ -44,8 +48,8 @@ def insert_record(connection: Connection, kind: str, record: Record) -> bool:
     table = TABLES[kind]
     found = connection.scalar(select(table.c.record).where(table.c.uid == record["uid"]))
     if found is not None:
-        return bool(_load(found)["token"] == record["token"])  # said twice, it is done once
-    connection.execute(insert(table).values(**_columns(table, record)))
+        return bool(loaded(found)["token"] == record["token"])  # said twice, it is done once
+    connection.execute(insert(table).values(**columns_of(table, record)))
     return True
 
 
@@ -58,18 +62,37 @@ def replace_record(connection: Connection, kind: str, record: Record, edit: int)
     if row is None:
         return False
     if row.edit != edit:
-        return bool(_load(row.record)["token"] == record["token"])
+        return bool(loaded(row.record)["token"] == record["token"])
     connection.execute(
-        update(table).where(table.c.uid == record["uid"]).values(**_columns(table, record))
+        update(table).where(table.c.uid == record["uid"]).values(**columns_of(table, record))
     )
     return True
+
+
+def put_record(connection: Connection, kind: str, record: Record) -> None:
+    """Add a record, or put it in the place of the one with its UID."""
+    table = TABLES[kind]
+    there = connection.scalar(select(table.c.id).where(table.c.uid == record["uid"]))
+    values = columns_of(table, record)
+    connection.execute(
+        insert(table).values(**values) if there is None
+        else update(table).where(table.c.id == there).values(**values)
+    )  # fmt: skip
+
+
+def move_logs(connection: Connection, instead: Mapping[str, str | None]) -> None:
+    """Give trials another log, as theirs is deleted: by UUID the one to take, or None."""
+    for record in list(select_records(connection, "trial", {"log": list(instead)})):
+        if record["log"] in instead:
+            new = {"log": instead[record["log"]], "edit": record["edit"] + 1, "token": uuid4().hex}
+            put_record(connection, "trial", record | new)
 
 
 def get_record(connection: Connection, kind: str, uid: str) -> Record | None:
     """Return the record with a UID, or None."""
     table = TABLES[kind]
     found = connection.scalar(select(table.c.record).where(table.c.uid == uid))
-    return None if found is None else _load(found)
+    return None if found is None else loaded(found)
 
 
 def select_records(
@@ -88,7 +111,7 @@ def select_records(
         wanted = column.in_([value for value in values if value is not None])
         statement = statement.where(wanted | column.is_(None) if None in values else wanted)
     # Each is given in turn, so that who wants only the first reads no more.
-    return map(_load, connection.execute(statement).scalars())
+    return map(loaded, connection.execute(statement).scalars())
 
 
 def ends_of_runs(
@@ -132,7 +155,8 @@ _NOTED = str(
 )  # fmt: skip
 
 
-def _columns(table: Table, record: Record) -> dict[str, Any]:
+def columns_of(table: Table, record: Record) -> dict[str, Any]:
+    """Return the row of a record, but for its number."""
     values = {
         column.name: record.get(column.name)
         for column in table.columns
@@ -145,7 +169,8 @@ def _columns(table: Table, record: Record) -> dict[str, Any]:
     }
 
 
-def _load(text: str) -> Record:
+def loaded(text: str) -> Record:
+    """Return the record that a row has as text. Raises `CorruptLog`."""
     try:
         record = json.loads(text)
     except ValueError as error:

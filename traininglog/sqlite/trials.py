@@ -10,6 +10,7 @@ from uuid import UUID
 
 from traininglog.config import setting
 from traininglog.errors import StoreNotFound
+from traininglog.kept import folder_of
 from traininglog.sql import trials
 from traininglog.sql.trials import Record
 from traininglog.sqlite.database import Database
@@ -38,7 +39,7 @@ class SQLiteTrials:
             raise StoreNotFound("a database in memory holds one log: use memory: for trials")
         self.path = path.absolute()
         self.location = f"sqlite:///{self.path}"
-        self.artifacts = self.path.with_name(f"{self.path.name}-artifacts")
+        self.artifacts = folder_of(self.path)
         self._options = options
         self._database = Database(
             self.path,

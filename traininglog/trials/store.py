@@ -215,6 +215,14 @@ class TrialStore:
             )
         return self._fetched(max(found, key=lambda record: int(record["revision"])))
 
+    def latest(self) -> Trial:
+        """Return the trial that was made last. Raises `TrialNotFound` where there is none."""
+        with going_through(self.records.select("trial", {})) as records:
+            last = max(records, key=lambda record: float(record["created"]), default=None)
+        if last is None:
+            raise TrialNotFound(f"there is no trial in {self.records.location} yet")
+        return self._fetched(last)
+
     def fetch_trials(
         self,
         query: Query = None,
