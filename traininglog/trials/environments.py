@@ -8,7 +8,6 @@ import platform
 import shlex
 import socket
 import sys
-from importlib import metadata
 from typing import Any
 
 
@@ -19,11 +18,6 @@ def environment() -> dict[str, Any]:
 
 @functools.cache
 def _lasting() -> dict[str, Any]:
-    packages = {}
-    for distribution in metadata.distributions():
-        name = distribution.metadata["Name"]
-        if name:
-            packages[str(name)] = str(distribution.version)
     return {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
@@ -31,8 +25,30 @@ def _lasting() -> dict[str, Any]:
         "host": socket.gethostname(),
         "cpus": os.cpu_count(),
         "folder": _folder(),
-        "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
+        "packages": packages(),
     }
+
+
+def packages() -> dict[str, str]:
+    """Return the versions of the installed packages by their normalised names.
+
+    By the names of the folders that describe them, as the standard library's `importlib.metadata`
+    reads every one of these descriptions: a hundred times as long, with the interpreter held.
+    """
+    found: dict[str, str] = {}
+    for place in sys.path:
+        try:
+            names = os.listdir(place or os.curdir)  # noqa: PTH208 - a third of the time
+        except OSError:
+            continue
+        for name in names:
+            stem, ending = os.path.splitext(name)  # noqa: PTH122 - the same
+            if ending in (".dist-info", ".egg-info"):
+                package, _, version = stem.partition("-")
+                version = version.split("-")[0]  # an egg's goes on with that of Python
+                if version:
+                    found.setdefault(package.replace("_", "-").lower(), version)
+    return dict(sorted(found.items()))
 
 
 def gpus() -> list[str]:

@@ -57,15 +57,11 @@ class Recorder:
         if step is None or aggregator is not None:
             self._log_stepless(step, aggregator, metrics)
             return
-        stepped = self._stepped
-        for name, value in metrics.items():
-            if type(value) is not float or name not in stepped:
-                check_time(step)
-                metrics = self._checked_stepped(metrics)
-                break
-        row = self.log[step]
-        for name, value in metrics.items():
-            row[name] = value
+        # Here a training loop spends its time: floats under names that were logged so before.
+        if not metrics.keys() <= self._stepped or set(map(type, metrics.values())) != {float}:
+            check_time(step)
+            metrics = self._checked_stepped(metrics)
+        self.log[step].update(metrics)
 
     def _checked_stepped(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         checked = {check_key(name): _number(name, value) for name, value in metrics.items()}
