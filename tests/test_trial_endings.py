@@ -22,7 +22,8 @@ trial = client.new_trial(name="t", version="1", parameters={{"a": 1}})
 
 def ready():
     print("ready", flush=True)
-    time.sleep(60)
+    for _ in range(600):  # a signal that comes just before a sleep begins is seen after it
+        time.sleep(0.1)
 
 {body}
 """
@@ -230,23 +231,39 @@ def test_a_reader_tells_a_process_from_another_that_got_its_number(where):
 
 # -- many processes -------------------------------------------------------------------------
 
-WORKER = """
-import sys, time
+CROWD = """
+import os, sys
+import traininglog.jsonfile.trials, traininglog.sqlite.trials  # here, once for all of them
 from traininglog.trials import Status, TrialClient
-client = TrialClient(sys.argv[1])
-print("ready", flush=True)
-sys.stdin.readline()
-taken = client.fetch_and_update_trial(
-    {"status": "CreatedGroup"}, "set_trial_status", Status.Running
-)
-if taken is not None:
-    logger = client.set_trial(uid=taken.uid)
-    with logger:
-        for step in range(20):
-            logger.log_metrics(step=step, worker=taken.parameters["n"])
-print(None if taken is None else taken.parameters["n"], flush=True)
-sys.stdin.readline()
+
+{work}
+
+where, count = sys.argv[1], int(sys.argv[2])
+ready, start = os.pipe(), os.pipe()
+for number in range(count):
+    if os.fork() == 0:
+        os.close(start[1])
+        client = TrialClient(where)
+        os.write(ready[1], b".")
+        os.read(start[0], 1)  # until all of them are ready
+        work(client)
+        sys.exit()
+for _ in range(count):
+    os.read(ready[0], 1)
+os.close(start[1])
+sys.exit(sum(os.wait()[1] != 0 for _ in range(count)))
 """
+
+
+def crowd(where, count, work):
+    """Have so many processes do some work at once; return the lines that they print."""
+    text = CROWD.format(work=textwrap.dedent(work))
+    done = subprocess.run(
+        [sys.executable, "-c", text, where, str(count)],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
 
 
 def test_twelve_workers_reserve_nine_trials(where):
@@ -254,21 +271,22 @@ def test_twelve_workers_reserve_nine_trials(where):
         client.set_project(name="p")
         for n in range(9):
             client.new_trial(parameters={"n": n}, force=True, version="1")
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, where],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for _ in range(12)
-    ]  # fmt: skip
-    for worker in workers:
-        assert worker.stdout.readline() == "ready\n", worker.stderr.read()
-    for worker in workers:
-        worker.stdin.write("\n")
-        worker.stdin.flush()
-    got = [worker.stdout.readline().strip() for worker in workers]
-    errors = [worker.communicate("\n", timeout=60)[1] for worker in workers]
-    assert [text for text in errors if "Traceback" in text] == []
+    got = crowd(
+        where,
+        12,
+        """
+        def work(client):
+            taken = client.fetch_and_update_trial(
+                {"status": "CreatedGroup"}, "set_trial_status", Status.Running
+            )
+            if taken is not None:
+                logger = client.set_trial(uid=taken.uid)
+                with logger:
+                    for step in range(20):
+                        logger.log_metrics(step=step, worker=taken.parameters["n"])
+            os.write(1, f"{None if taken is None else taken.parameters['n']}\\n".encode())
+        """,
+    )
     assert sorted(got) == sorted([*map(str, range(9)), "None", "None", "None"])
     with TrialClient(where) as client:
         for trial in client.fetch_trials():
@@ -277,22 +295,17 @@ def test_twelve_workers_reserve_nine_trials(where):
 
 
 def test_processes_that_make_the_same_trial_get_revisions_of_it(where):
-    script = """
-import sys
-from traininglog.trials import TrialClient
-client = TrialClient(sys.argv[1])
-client.set_project(name="p")
-for _ in range(3):
-    with client.new_trial(parameters={"a": 1}, version="1") as trial:
-        trial.log_metrics(step=1, loss=1.0)
-"""
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", script, where], stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(4)
-    ]  # fmt: skip
-    assert [worker.communicate(timeout=90)[1] for worker in workers] == [""] * 4
+    crowd(
+        where,
+        4,
+        """
+        def work(client):
+            client.set_project(name="p")
+            for _ in range(3):
+                with client.new_trial(parameters={"a": 1}, version="1") as trial:
+                    trial.log_metrics(step=1, loss=1.0)
+        """,
+    )
     with TrialClient(where) as client:
         trials = client.fetch_trials(sort="revision")
     assert [trial.revision for trial in trials] == list(range(12))

@@ -140,11 +140,11 @@ STEPS = st.lists(
         st.sampled_from("abc"),
         st.sampled_from(["tag", "status", "trial", "merge a", "merge b", "merge c"]),
     ),
-    max_size=14,
+    max_size=12,
 )
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(STEPS)
 def test_merges_in_any_order_lose_nothing_and_come_to_one_end(tmp_path_factory, steps):
     folder = tmp_path_factory.mktemp("merges")
@@ -312,17 +312,28 @@ def zero(path, *numbers):
             file.write(bytes(PAGE))
 
 
-@pytest.fixture
-def many(tmp_path, code):
+@pytest.fixture(scope="module")
+def three_hundred(tmp_path_factory):
     """A file with a few hundred trials, one of which has run."""
-    path = tmp_path / "many.db"
-    make(path, code, [0])
+    folder = tmp_path_factory.mktemp("three_hundred")
+    path = folder / "many.db"
+    (folder / "train.py").write_text("print('train')\n", encoding="utf-8")
+    make(path, folder / "train.py", [0])
     with TrialClient(path) as client:
         group = TrialGroup("idea", "paper")
         for n in range(1, 300):
             client.store.new_trial(
                 Trial("t", "é" * 50, parameters={"n": n}, project_id="paper", group_id=group.uid)
             )
+    return path
+
+
+@pytest.fixture
+def many(three_hundred, tmp_path):
+    """A copy of it, to be damaged."""
+    path = tmp_path / "many.db"
+    shutil.copy(three_hundred, path)
+    shutil.copytree(f"{three_hundred}-artifacts", f"{path}-artifacts")
     return path
 
 
