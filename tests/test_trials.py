@@ -19,12 +19,14 @@ from traininglog import (
     LogClosed,
     NotATrainingLog,
     SchemaTooNew,
+    SQLiteLog,
     StoreFailed,
     TrainingLogError,
     TrainingLogWarning,
     UnknownScheme,
 )
 from traininglog.jsonfile import FileTrials
+from traininglog.kept import path_of
 from traininglog.memory.trials import MemoryTrials
 from traininglog.trials import (
     AlreadySet,
@@ -44,6 +46,7 @@ from traininglog.trials import (
     TrialNotFound,
     TrialStore,
     UnknownStatus,
+    artifacts,
     compute_version,
     default_version,
     git_version,
@@ -289,9 +292,6 @@ def test_output_is_shown_and_its_last_lines_are_kept(client, capsys):
 
 
 def test_files_are_kept_once_and_restored(where, tmp_path):
-    from traininglog.kept import path_of
-    from traininglog.trials import artifacts
-
     folder = tmp_path / "code"
     (folder / "deep").mkdir(parents=True)
     (folder / "a.py").write_text("a")
@@ -319,6 +319,20 @@ def test_files_are_kept_once_and_restored(where, tmp_path):
     with pytest.raises(InvalidName):
         artifacts.restore(store, [kept[0] | {"name": "../evil"}], tmp_path / "new")
     assert not (tmp_path / "evil").exists()
+
+
+def test_a_folder_is_kept_without_the_store_that_is_in_it(where, tmp_path):
+    """To open and close a database as a plain file would drop the locks that this process has."""
+    (tmp_path / "train.py").write_text("code")
+    client = TrialClient(where)
+    with client.new_trial(parameters={}, version="1") as trial, SQLiteLog(tmp_path / "other.db"):
+        trial.log_metrics(step=1, loss=0.5)
+        for _ in range(2):
+            trial.log_directory(tmp_path, name="all")
+        if where != "memory:":
+            with pytest.raises(InvalidName, match="backup"):
+                trial.log_file(where.removeprefix("file:"))
+    assert [one["name"] for one in trial.trial.artifacts] == ["all/train.py"]
 
 
 def test_the_environment_is_looked_up_beside_the_program(client):
@@ -410,11 +424,16 @@ def test_a_multiplexer_writes_to_all_and_reads_the_first(tmp_path):
     again = client.set_trial(trial.uid)
     with again:
         again.log_metrics(step=5, loss=2.5)
+        again.log_file(__file__)
     for where in (tmp_path / "a.db", f"file:{tmp_path}/b.json"):
         (found,) = TrialClient(where).fetch_trials()
         assert found.uid == trial.uid
         assert found.status is Status.Completed
         assert found.metrics == {"loss": {n: n / 2 for n in range(6)}, "accuracy": [0.5]}
+        artifacts.restore(
+            TrialClient(where).store.records.artifacts, found.artifacts,
+            tmp_path / f"restored{len(str(where))}",
+        )  # fmt: skip
 
 
 class _Full(MemoryTrials):

@@ -77,6 +77,23 @@ def damage(folder: Path, sha256: str) -> str | None:
     return None if found == sha256 else "is not what was kept"
 
 
+def is_of_a_store(file: Path, folder: Path) -> bool:
+    """Tell whether a file is the store's that has this folder, or of a database that is in use.
+
+    Those are not to be kept, nor even opened: a process that opens and closes a SQLite database as
+    a plain file lets go of the locks that it holds on it.
+    """
+    place, own = file.resolve(), folder.resolve()
+    store = own.name.removesuffix("-artifacts")
+    beside = place.parent == own.parent and (
+        place.name == store or place.name.startswith((f"{store}-", f".{store}."))
+    )
+    parts = place.name.split("-")
+    names = ("-".join(parts[:count]) for count in range(1, len(parts) + 1))
+    in_use = any(place.with_name(f"{name}-shm").exists() for name in names)
+    return beside or in_use or own in place.parents
+
+
 def copy_over(source: Path, target: Path, sha256: str) -> str | None:
     """Copy what one folder has under a hash into another one, if it is not there.
 

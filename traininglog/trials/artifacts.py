@@ -17,6 +17,8 @@ Kind = Literal["code", "file", "directory"]
 
 def keep(folder: Path, file: Path, name: str, kind: Kind) -> dict[str, Any]:
     """Copy a file into the folder of a store; return what the trial's record says of it."""
+    if kept.is_of_a_store(file, folder):
+        raise InvalidName(f"{file} is of a store: copy it by traininglog backup")
     copy = kept.keep(folder, file)
     return {
         "name": check_relative(name),
@@ -27,13 +29,18 @@ def keep(folder: Path, file: Path, name: str, kind: Kind) -> dict[str, Any]:
     }
 
 
-def files_below(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Give the regular files of a folder, by their paths in it; links are not followed."""
+def files_below(folder: Path, store: Path) -> Iterator[tuple[str, Path]]:
+    """Give the regular files of a folder, by their paths in it; links are not followed.
+
+    What is of a store is left out: that of which `store` is the folder of kept files, among others.
+    """
     for place, folders, files in os.walk(folder):
         folders.sort()
         for name in sorted(files):
             path = Path(place, name)
-            if path.is_file() and not path.is_symlink():
+            if path.is_symlink() or kept.is_of_a_store(path, store):
+                continue
+            if path.is_file():
                 yield path.relative_to(folder).as_posix(), path
 
 

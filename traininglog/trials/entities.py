@@ -177,7 +177,7 @@ class Trial(_Entity):
         self.created: float | None = None
         self.started: float | None = None
         self.finished: float | None = None
-        #: Seconds that it ran, in all its processes; None before its end.
+        #: Seconds that it ran, in all its processes that were not killed; None before its end.
         self.runtime: float | None = None
         #: The UID of the record of the environment.
         self.environment: str | None = None

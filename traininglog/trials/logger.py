@@ -333,12 +333,15 @@ class TrialLogger:
         self._keep(path, path.name if name is None else name, "file")
 
     def log_directory(self, folder: str | Path, name: str | None = None) -> None:
-        """Keep copies of the files of a folder and of those below; links are left out."""
+        """Keep copies of the files of a folder and of those below.
+
+        Links are left out, and what is of a store, such as the one that the trial is in.
+        """
         path = Path(folder)
         if not path.is_dir():
             raise NotADirectoryError(f"{path} is not a folder")
         below = artifacts.check_relative(path.absolute().name if name is None else name)
-        for inner, file in artifacts.files_below(path):
+        for inner, file in artifacts.files_below(path, self.store.records.artifacts):
             self._keep(file, f"{below}/{inner}", "directory")
 
     def _keep(self, file: Path, name: str, kind: artifacts.Kind) -> None:

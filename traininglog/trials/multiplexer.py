@@ -15,6 +15,7 @@ from uuid import UUID
 
 from traininglog.base import TrainingLogBase
 from traininglog.errors import RunNotFound, TrainingLogError, TrainingLogWarning
+from traininglog.kept import copy_over
 from traininglog.trial_stores import open_records
 from traininglog.trials.records import Record, Records
 from traininglog.trials.store import TrialStore
@@ -120,7 +121,12 @@ class MultiplexedRecords:
             own = dict(record)
             if own.get("log") is not None:
                 own["log"] = follower.twins.get(own["log"], own["log"])
-            follower.does(lambda records, own=own: _put(records, kind, own))  # type: ignore[misc]
+            follower.does(lambda records, own=own: self._pass_on(records, kind, own))  # type: ignore[misc]
+
+    def _pass_on(self, records: Records, kind: str, record: Record) -> None:
+        for artifact in record.get("artifacts", ()):
+            copy_over(self.artifacts, records.artifacts, artifact["sha256"])
+        _put(records, kind, record)
 
     def get(self, kind: str, uid: str) -> Record | None:
         """Return the leader's record."""
