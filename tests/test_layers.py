@@ -14,7 +14,7 @@ LAYERS = [
     ["errors"],
     ["traininglog"],  # the package itself, which imports only the errors when it is imported
     ["values"],
-    ["encoding", "config", "kept"],
+    ["encoding", "config", "kept", "schemes", "machine"],
     ["texts"],
     ["arrays"],
     ["columns", "packing", "clock"],

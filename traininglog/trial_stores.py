@@ -12,6 +12,7 @@ from typing import Any
 
 from traininglog.config import setting
 from traininglog.errors import UnknownScheme
+from traininglog.schemes import check_scheme, scheme_of
 
 #: Makes the records of a store: called as ``factory(where, **options)``, `where` the whole URL.
 Factory = Callable[..., Any]
@@ -23,7 +24,7 @@ def open_records(where: str | Path | None = None, **options: Any) -> Any:
     Raises `UnknownScheme`.
     """
     target = where if isinstance(where, Path) else setting("store", where)
-    scheme = _scheme(target)
+    scheme = scheme_of(target, _FACTORIES)
     if scheme not in _FACTORIES:
         known = ", ".join(sorted(f"{name}:" for name in _FACTORIES if name))
         raise UnknownScheme(f"no store for trials is {scheme}:; known are a path and {known}")
@@ -35,22 +36,10 @@ def register(scheme: str, factory: Factory) -> None:
 
     It returns what `traininglog.trials.records.Records` says; `traininglog.testing` tests it.
     """
-    if not isinstance(scheme, str) or len(scheme) < 2:
-        raise ValueError(f"a scheme is a word of two letters or more, not {scheme!r}")
-    if not scheme.replace("+", "").replace("-", "").replace(".", "").isalnum():
-        raise ValueError(f"a scheme is made of letters, digits, '+', '-' and '.', not {scheme!r}")
+    name = check_scheme(scheme)
     if not callable(factory):
         raise TypeError(f"a factory is called with a URL; {factory!r} cannot be called")
-    _FACTORIES[scheme.lower()] = factory
-
-
-def _scheme(where: str | Path) -> str:
-    head, colon, rest = str(where).partition(":")
-    if isinstance(where, Path) or not colon or len(head) < 2:
-        return ""
-    if rest.startswith("//") or head.lower() in _FACTORIES:
-        return head.lower()
-    return ""
+    _FACTORIES[name] = factory
 
 
 def _open_memory(where: str, **options: Any) -> Any:

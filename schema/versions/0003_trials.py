@@ -13,42 +13,36 @@ branch_labels = None
 depends_on = None
 
 
-def upgrade():
+def create_records(name, uid, *columns, record="JSON", comment):
     op.create_table(
-        "projects",
+        name,
         sa.Column(
             "id", sa.Integer, primary_key=True, comment="in the order in which they were made"
         ),
-        sa.Column("uid", sa.Text, nullable=False, unique=True, comment="its name"),
+        sa.Column("uid", sa.Text, nullable=False, unique=True, comment=uid),
+        *columns,
         sa.Column(
             "edit", sa.BigInteger, nullable=False, comment="counts the changes of the record"
         ),
         sa.Column("created", sa.Float, nullable=False, comment="unix seconds"),
-        sa.Column("record", sa.Text, nullable=False, comment="JSON"),
-        comment="what groups and trials belong to",
+        sa.Column("record", sa.Text, nullable=False, comment=record),
+        comment=comment,
     )
-    op.create_table(
+
+
+def upgrade():
+    create_records("projects", "its name", comment="what groups and trials belong to")
+    create_records(
         "trial_groups",
-        sa.Column(
-            "id", sa.Integer, primary_key=True, comment="in the order in which they were made"
-        ),
-        sa.Column("uid", sa.Text, nullable=False, unique=True, comment="hash of name and project"),
+        "hash of name and project",
         sa.Column("project_id", sa.Text, nullable=False, comment="projects.uid"),
         sa.Column("name", sa.Text, nullable=False),
-        sa.Column(
-            "edit", sa.BigInteger, nullable=False, comment="counts the changes of the record"
-        ),
-        sa.Column("created", sa.Float, nullable=False, comment="unix seconds"),
-        sa.Column("record", sa.Text, nullable=False, comment="JSON"),
         comment="sets of trials of one project",
     )
     op.create_index("trial_groups_by_project", "trial_groups", ["project_id"])
-    op.create_table(
+    create_records(
         "trials",
-        sa.Column(
-            "id", sa.Integer, primary_key=True, comment="in the order in which they were made"
-        ),
-        sa.Column("uid", sa.Text, nullable=False, unique=True, comment="hash and revision"),
+        "hash and revision",
         sa.Column(
             "hash", sa.Text, nullable=False, comment="of project, name, version and parameters"
         ),
@@ -60,13 +54,7 @@ def upgrade():
         sa.Column("name", sa.Text),
         sa.Column("status", sa.Integer, nullable=False, comment="the number of the status"),
         sa.Column("log", sa.String(32), comment="uuid of the run that it writes, or wrote last"),
-        sa.Column(
-            "edit", sa.BigInteger, nullable=False, comment="counts the changes of the record"
-        ),
-        sa.Column("created", sa.Float, nullable=False, comment="unix seconds"),
-        sa.Column(
-            "record", sa.Text, nullable=False, comment="JSON; the columns before are taken from it"
-        ),
+        record="JSON; the columns before are taken from it",
         comment="experiments, each the description of a run",
     )
     op.create_index("trials_by_hash", "trials", ["hash"])
@@ -74,17 +62,9 @@ def upgrade():
     op.create_index("trials_by_group", "trials", ["group_id"])
     op.create_index("trials_by_name", "trials", ["name"])
     op.create_index("trials_by_status", "trials", ["status"])
-    op.create_table(
+    create_records(
         "environments",
-        sa.Column(
-            "id", sa.Integer, primary_key=True, comment="in the order in which they were made"
-        ),
-        sa.Column("uid", sa.Text, nullable=False, unique=True, comment="hash of the record"),
-        sa.Column(
-            "edit", sa.BigInteger, nullable=False, comment="counts the changes of the record"
-        ),
-        sa.Column("created", sa.Float, nullable=False, comment="unix seconds"),
-        sa.Column("record", sa.Text, nullable=False, comment="JSON"),
+        "hash of the record",
         comment="in which trials ran: software, machine; each once, however many share it",
     )
 

@@ -47,6 +47,7 @@ CREATE TABLE environments ( -- in which trials ran: software, machine; each once
 	PRIMARY KEY (id), 
 	UNIQUE (uid)
 );
+INSERT INTO "environments" VALUES(1,'8964da9ce54544c706436a29fc4d2c08d510f2b3fe84f8374dfba67f94d8f7f1',0,1.79529744046655488015e+09,'{"uid":"8964da9ce54544c706436a29fc4d2c08d510f2b3fe84f8374dfba67f94d8f7f1","environment":{"python":"3.11","host":"host"},"edit":0,"token":"6831b96a6138423d88e7882033c5139d","created":1795297440.4665549}');
 CREATE TABLE keys ( -- the keys of a run
 	run_id INTEGER NOT NULL, 
 	-- counts a run's keys in first-written order
@@ -84,9 +85,9 @@ CREATE TABLE marks ( -- when a run had got to a time: one a flush
 	FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
 )
  WITHOUT ROWID;
-INSERT INTO "marks" VALUES(1,49,1.79528655093798875813e+09);
-INSERT INTO "marks" VALUES(2,3,1.79528655099938654893e+09);
-INSERT INTO "marks" VALUES(3,3,1.79528655121961569791e+09);
+INSERT INTO "marks" VALUES(1,49,1.79529744005019831652e+09);
+INSERT INTO "marks" VALUES(2,3,1.79529744023248648645e+09);
+INSERT INTO "marks" VALUES(3,3,1.79529744048992061615e+09);
 CREATE TABLE projects ( -- what groups and trials belong to
 	-- in the order in which they were made
 	id INTEGER NOT NULL, 
@@ -101,7 +102,7 @@ CREATE TABLE projects ( -- what groups and trials belong to
 	PRIMARY KEY (id), 
 	UNIQUE (uid)
 );
-INSERT INTO "projects" VALUES(1,'dumped',0,1.79528655102879786489e+09,'{"uid":"dumped","name":"dumped","description":"na\u00efve","tags":{},"metadata":{},"edit":0,"token":"e5defa277d554ebaa538bd19588c9c78","created":1795286551.0287979}');
+INSERT INTO "projects" VALUES(1,'dumped',0,1.79529744032675790785e+09,'{"uid":"dumped","name":"dumped","description":"na\u00efve","tags":{},"metadata":{},"edit":0,"token":"1849d595ce6c4e289efff6e6c12e26e9","created":1795297440.326758}');
 CREATE TABLE runs ( -- one training run each; a resumed run is a child of the run that it continues
 	-- short name of the run within this file
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
@@ -141,9 +142,9 @@ CREATE TABLE runs ( -- one training run each; a resumed run is a child of the ru
 	deletions BIGINT NOT NULL, 
 	UNIQUE (uuid)
 );
-INSERT INTO "runs" VALUES(1,'00000000000040008000000000000001',NULL,NULL,1.79528655092436337475e+09,1.79528655093798875813e+09,1.79528655092436337475e+09,'finished','host',1,NULL,'train','python 3.11.7, traininglog 0.1.0, Linux x86_64',1,2007,1,49,0);
-INSERT INTO "runs" VALUES(2,'b724ac15546c4fc7a554e3224c5a0a60','00000000000040008000000000000001',1,1.79528655096543622018e+09,1.79528655099938654893e+09,1.79528655096543622018e+09,'finished','host',1,NULL,'train','python 3.11.7, traininglog 0.1.0, Linux x86_64',1,1004,1,3,1);
-INSERT INTO "runs" VALUES(3,'78b16ccbe2fc43a79ec8f3af6d296572',NULL,NULL,0.0,1.79528655122730922697e+09,1.79528655105622506138e+09,'finished','host',1,NULL,'train','python 3.11.7, traininglog 0.1.0, Linux x86_64',1,394,0,3,0);
+INSERT INTO "runs" VALUES(1,'00000000000040008000000000000001',NULL,NULL,1.79529744000792694088e+09,1.79529744005019831652e+09,1.79529744000792694088e+09,'finished','host',1,NULL,'train','python 3.11.7, traininglog 0.1.0, Linux x86_64',1,2007,1,49,0);
+INSERT INTO "runs" VALUES(2,'c7c55d8df21143209620baf099f01820','00000000000040008000000000000001',1,1.79529744012566614148e+09,1.79529744023248648645e+09,1.79529744012566614148e+09,'finished','host',1,NULL,'train','python 3.11.7, traininglog 0.1.0, Linux x86_64',1,1004,1,3,1);
+INSERT INTO "runs" VALUES(3,'30a86ddbe10d4e819995490b964f37af',NULL,NULL,0.0,1.79529744051244187358e+09,1.79529744042161965369e+09,'finished','host',1,NULL,'train','python 3.11.7, traininglog 0.1.0, Linux x86_64',1,474,0,3,0);
 CREATE TABLE segments ( -- numbers of one key that were sealed; those of a key do not overlap in time
 	-- never used again
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
@@ -200,7 +201,7 @@ INSERT INTO "status" VALUES(13,3,'resumed_from',1,NULL);
 INSERT INTO "status" VALUES(14,3,'name',5,'trial');
 INSERT INTO "status" VALUES(15,3,'_trial',5,'dc2c25ccb62d157965bcdb594bf3d9da22fa45d619c18c67a22b583d170cff18_0');
 INSERT INTO "status" VALUES(16,3,'_series',7,'["accuracy"]');
-INSERT INTO "status" VALUES(17,3,'_chrono.runtime',7,'{"type":"value","val":0.008335698999871965}');
+INSERT INTO "status" VALUES(17,3,'_chrono.runtime',7,'{"type":"value","val":0.02344475800055079}');
 CREATE TABLE summaries ( -- what a run logged of each key, as old as its totals
 	run_id INTEGER NOT NULL, 
 	-- keys.id of the same run
@@ -256,7 +257,7 @@ CREATE TABLE totals ( -- how much a run logged itself, as it was when it was sea
 );
 INSERT INTO "totals" VALUES(1,2007,42,44,1,49);
 INSERT INTO "totals" VALUES(2,1004,2,11,2,3);
-INSERT INTO "totals" VALUES(3,394,2,2,0,3);
+INSERT INTO "totals" VALUES(3,474,2,2,0,3);
 CREATE TABLE traininglog_schema (
 	version_num VARCHAR(32) NOT NULL,
 	CONSTRAINT traininglog_schema_pkc PRIMARY KEY (version_num)
@@ -279,7 +280,7 @@ CREATE TABLE trial_groups ( -- sets of trials of one project
 	PRIMARY KEY (id), 
 	UNIQUE (uid)
 );
-INSERT INTO "trial_groups" VALUES(1,'8aa17cc7b1f4ece26ddd335e5006b61a4be58f71080955b634d60e25c0c21882','dumped','group',0,1.79528655103657341007e+09,'{"uid":"8aa17cc7b1f4ece26ddd335e5006b61a4be58f71080955b634d60e25c0c21882","name":"group","project_id":"dumped","description":null,"tags":{},"metadata":{},"edit":0,"token":"fdba947a52b041a08c2b6c00179932ba","created":1795286551.0365734}');
+INSERT INTO "trial_groups" VALUES(1,'8aa17cc7b1f4ece26ddd335e5006b61a4be58f71080955b634d60e25c0c21882','dumped','group',0,1.79529744038325595857e+09,'{"uid":"8aa17cc7b1f4ece26ddd335e5006b61a4be58f71080955b634d60e25c0c21882","name":"group","project_id":"dumped","description":null,"tags":{},"metadata":{},"edit":0,"token":"5c2174fdf276466da8becec8f6b1d813","created":1795297440.383256}');
 CREATE TABLE trials ( -- experiments, each the description of a run
 	-- in the order in which they were made
 	id INTEGER NOT NULL, 
@@ -307,14 +308,14 @@ CREATE TABLE trials ( -- experiments, each the description of a run
 	PRIMARY KEY (id), 
 	UNIQUE (uid)
 );
-INSERT INTO "trials" VALUES(1,'dc2c25ccb62d157965bcdb594bf3d9da22fa45d619c18c67a22b583d170cff18_0','dc2c25ccb62d157965bcdb594bf3d9da22fa45d619c18c67a22b583d170cff18',0,'dumped','8aa17cc7b1f4ece26ddd335e5006b61a4be58f71080955b634d60e25c0c21882','trial',302,'78b16ccbe2fc43a79ec8f3af6d296572',4,1.79528655104168915752e+09,'{"uid":"dc2c25ccb62d157965bcdb594bf3d9da22fa45d619c18c67a22b583d170cff18_0","hash":"dc2c25ccb62d157965bcdb594bf3d9da22fa45d619c18c67a22b583d170cff18","revision":0,"name":"trial","description":null,"version":"1","tags":{"tag":1},"metadata":{},"parameters":{"lr":0.1,"nested":{"a":[1,true,null]},"big":1180591620717411303424},"project_id":"dumped","group_id":"8aa17cc7b1f4ece26ddd335e5006b61a4be58f71080955b634d60e25c0c21882","status":{"value":302,"name":"Completed"},"errors":[],"log":"78b16ccbe2fc43a79ec8f3af6d296572","started":1795286551.0646174,"finished":1795286551.2255137,"environment":"6565d73d67dc02305cf0911c25ca82113e7012f1b2c13ffa83f2f593bb9c7370","artifacts":[],"chronos":{"runtime":0.008335698999871965},"owner":null,"edit":4,"token":"9a72a61b6d814afc9806e2b048f151a6","created":1795286551.0416892}');
+INSERT INTO "trials" VALUES(1,'dc2c25ccb62d157965bcdb594bf3d9da22fa45d619c18c67a22b583d170cff18_0','dc2c25ccb62d157965bcdb594bf3d9da22fa45d619c18c67a22b583d170cff18',0,'dumped','8aa17cc7b1f4ece26ddd335e5006b61a4be58f71080955b634d60e25c0c21882','trial',302,'30a86ddbe10d4e819995490b964f37af',4,1.79529744039376258852e+09,'{"uid":"dc2c25ccb62d157965bcdb594bf3d9da22fa45d619c18c67a22b583d170cff18_0","hash":"dc2c25ccb62d157965bcdb594bf3d9da22fa45d619c18c67a22b583d170cff18","revision":0,"name":"trial","description":null,"version":"1","tags":{"tag":1},"metadata":{},"parameters":{"lr":0.1,"nested":{"a":[1,true,null]},"big":1180591620717411303424},"project_id":"dumped","group_id":"8aa17cc7b1f4ece26ddd335e5006b61a4be58f71080955b634d60e25c0c21882","status":{"value":302,"name":"Completed"},"errors":[],"log":"30a86ddbe10d4e819995490b964f37af","started":1795297440.4382997,"finished":1795297440.5045683,"environment":"8964da9ce54544c706436a29fc4d2c08d510f2b3fe84f8374dfba67f94d8f7f1","artifacts":[],"chronos":{"runtime":0.02344475800055079},"owner":null,"edit":4,"token":"2ffc69dcb70f414cbc0454e06622b3ab","created":1795297440.3937626}');
 CREATE INDEX runs_by_parent ON runs (resumed_from);
 CREATE INDEX trial_groups_by_project ON trial_groups (project_id);
-CREATE INDEX trials_by_status ON trials (status);
-CREATE INDEX trials_by_hash ON trials (hash);
 CREATE INDEX trials_by_project ON trials (project_id);
+CREATE INDEX trials_by_hash ON trials (hash);
 CREATE INDEX trials_by_group ON trials (group_id);
 CREATE INDEX trials_by_name ON trials (name);
+CREATE INDEX trials_by_status ON trials (status);
 CREATE VIEW log AS -- what each run itself logged, for people who use SQL
 SELECT runs.uuid AS run, entries.time AS time, keys.name AS key,
   CASE WHEN entries.kind = 4 AND entries.value IS NULL THEN 'NaN' ELSE entries.value END AS value,

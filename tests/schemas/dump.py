@@ -8,6 +8,7 @@ Run it once for every new revision, and never again for that one::
 it, so that what an older version wrote stays readable.
 """
 
+import json
 import sqlite3
 import tempfile
 from datetime import UTC, datetime
@@ -84,7 +85,10 @@ def write(path: Path) -> None:
     # Last in the file, the runs above are what every dump has.
     connection.execute("UPDATE runs SET created = 0, command = 'train' WHERE id > 2")
     connection.execute("UPDATE runs SET host = 'host', pid = 1, boot_id = NULL WHERE id > 2")
-    connection.execute("DELETE FROM environments")
+    connection.execute(
+        "UPDATE environments SET record = json_set(record, '$.environment', json(?))",
+        (json.dumps({"python": "3.11", "host": "host"}),),
+    )
     connection.commit()
     connection.close()
     with Store(path) as store:

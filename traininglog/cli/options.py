@@ -40,6 +40,9 @@ KeysOption = Annotated[
     list[str] | None,
     typer.Option("--keys", "-k", metavar="GLOB", help="A key, or a glob of keys. Repeatable."),
 ]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", "-n", min=1, help="Only so many, the latest.")
+]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Overwrite the output file if it exists.")
 ]

@@ -11,7 +11,7 @@ import typer
 
 from traininglog.cli.json_output import print_json
 from traininglog.cli.mistakes import asking
-from traininglog.cli.options import JsonOption, StoreOption
+from traininglog.cli.options import JsonOption, LimitOption, StoreOption
 from traininglog.cli.terminal import Cell, Heading, note, on_terminal, table
 from traininglog.cli.text import brief, moment
 from traininglog.cli.trial_stores import opened_trials
@@ -32,9 +32,7 @@ def trials(
         list[str] | None,
         typer.Option("--keys", "-k", metavar="GLOB", help="Parameters and metrics. Repeatable."),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="Only so many, the latest.")
-    ] = None,
+    limit: LimitOption = None,
     json: JsonOption = False,
 ) -> None:
     """List the trials of a store, the latest last.

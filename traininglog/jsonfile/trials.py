@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from traininglog.jsonfile.document import Document
 from traininglog.jsonfile.log import FileLog
 from traininglog.kept import folder_of
+from traininglog.selection import Mode
 
 Record = dict[str, Any]
 
@@ -79,7 +80,7 @@ class FileTrials:
         return log
 
     def ends(
-        self, uuids: Sequence[str], best: Mapping[str, Literal["min", "max"]]
+        self, uuids: Sequence[str], best: Mapping[str, Mode]
     ) -> dict[str, dict[str, tuple[Any, Any]]]:
         """Return of runs, by UUID, the last value of every key and the best of some."""
         from traininglog.memory.trials import ends_of

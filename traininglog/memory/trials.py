@@ -10,11 +10,12 @@ import weakref
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from traininglog.base import TrainingLogBase
 from traininglog.memory.log import TrainingLog
+from traininglog.selection import Mode
 
 Record = dict[str, Any]
 
@@ -104,7 +105,7 @@ class MemoryTrials:
                 self._logs[log.uuid] = TrainingLog(log.uuid)
 
     def ends(
-        self, uuids: Sequence[str], best: Mapping[str, Literal["min", "max"]]
+        self, uuids: Sequence[str], best: Mapping[str, Mode]
     ) -> dict[str, dict[str, tuple[Any, Any]]]:
         """Return of runs, by UUID, the last value of every key and the best of some."""
         found: dict[str, dict[str, tuple[Any, Any]]] = {}
@@ -115,9 +116,7 @@ class MemoryTrials:
         return found
 
 
-def ends_of(
-    log: TrainingLogBase, best: Mapping[str, Literal["min", "max"]]
-) -> dict[str, tuple[Any, Any]]:
+def ends_of(log: TrainingLogBase, best: Mapping[str, Mode]) -> dict[str, tuple[Any, Any]]:
     """Return the last value of every key of a log, and the best of some."""
     ends = {}
     for column in log._read_columns(None, None, None, lineage=True):

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Table, insert, select, update
 
 from traininglog.encoding import decode
 from traininglog.errors import CorruptLog
+from traininglog.selection import Mode
 from traininglog.sql import listing
 from traininglog.sql.tables import (
     environments,
@@ -115,7 +116,7 @@ def select_records(
 
 
 def ends_of_runs(
-    connection: Connection, uuids: Sequence[str], best: Mapping[str, listing.Mode]
+    connection: Connection, uuids: Sequence[str], best: Mapping[str, Mode]
 ) -> dict[str, dict[str, tuple[Any, Any]]]:
     """Return of runs, by UUID, the last value of every key, and the best of the keys in `best`."""
     wanted = set(uuids)

@@ -23,6 +23,7 @@ from traininglog.errors import (
     TrainingLogWarning,
 )
 from traininglog.kept import copy_all, copy_over, folder_of
+from traininglog.selection import Mode, modes
 from traininglog.sql import listing, reading, writing
 from traininglog.sql.many import columns_of_runs
 from traininglog.sql.merging import is_part_of, merge_run
@@ -222,7 +223,7 @@ class Store:
         state: State | None = None,
         name: str | None = None,
         limit: int | None = None,
-        best: Mapping[str, listing.Mode] | Iterable[str] | str | None = None,
+        best: Mapping[str, Mode] | Iterable[str] | str | None = None,
     ) -> pd.DataFrame:
         """Return a DataFrame with a line per run, in the order in which they were created.
 
@@ -251,7 +252,7 @@ class Store:
         from traininglog import frames
 
         patterns = [keys] if isinstance(keys, str) else list(keys or ())
-        modes = listing.modes(best)
+        asked = modes(best)
         owned = self._owned()
         with self._database.read() as connection:
             known = listing.names(connection)
@@ -265,8 +266,8 @@ class Store:
                 chosen = chosen[-limit:] if limit > 0 else []
             counts = listing.counts(connection, [line for line, _ in chosen])
             shown = listing.match(connection, patterns)
-            listing.match(connection, modes)
-            ends = listing.Ends(connection, {*shown, *modes})
+            listing.match(connection, asked)
+            ends = listing.Ends(connection, {*shown, *asked})
             records, values = [], []
             for line, now in chosen:
                 counted = counts.get(line.id, listing.Counts())
@@ -279,10 +280,10 @@ class Store:
                 records.append(record)
                 values.append([
                     *(ends.last(line, key) for key in shown),
-                    *(ends.best(line, key, mode) for key, mode in modes.items()),
+                    *(ends.best(line, key, mode) for key, mode in asked.items()),
                 ])  # fmt: skip
         headings = [f"log.{key}" if key in _COLUMNS else key for key in shown]
-        headings += [f"best.{key}" for key in modes]
+        headings += [f"best.{key}" for key in asked]
         return frames.table_of_runs(records, _COLUMNS, headings, values)
 
     def to_dataframe(

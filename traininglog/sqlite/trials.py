@@ -5,12 +5,13 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from traininglog.config import setting
 from traininglog.errors import StoreNotFound
 from traininglog.kept import folder_of
+from traininglog.selection import Mode
 from traininglog.sql import trials
 from traininglog.sql.trials import Record
 from traininglog.sqlite.database import Database
@@ -97,7 +98,7 @@ class SQLiteTrials:
         return SQLiteLog(self.path, uuid, resume=True, at=at, **self._options)
 
     def ends(
-        self, uuids: Sequence[str], best: Mapping[str, Literal["min", "max"]]
+        self, uuids: Sequence[str], best: Mapping[str, Mode]
     ) -> dict[str, dict[str, tuple[Any, Any]]]:
         """Return of runs, by UUID, the last value of every key and the best of some."""
         if not uuids:

@@ -86,13 +86,10 @@ class ValueAggregator(Aggregator):
         return cls(state["val"])
 
 
-class TimeSeriesAggregator(Aggregator):
-    """Keeps all values. In short it shows the last twenty."""
+class _ValuesAggregator(Aggregator):
+    """Keeps values."""
 
-    kind = "series"
-
-    def __init__(self) -> None:
-        self.values: list[Number] = []
+    values: list[Number] | deque[Number]
 
     def append(self, value: Number) -> None:
         """Take in a value."""
@@ -102,6 +99,19 @@ class TimeSeriesAggregator(Aggregator):
     def val(self) -> Number | None:
         """The last value, or None."""
         return self.values[-1] if self.values else None
+
+    def to_json(self, short: bool = False) -> Any:
+        """Return the values, the oldest first."""
+        return list(self.values)
+
+
+class TimeSeriesAggregator(_ValuesAggregator):
+    """Keeps all values. In short it shows the last twenty."""
+
+    kind = "series"
+
+    def __init__(self) -> None:
+        self.values: list[Number] = []
 
     def to_json(self, short: bool = False) -> Any:
         """Return the values, the oldest first."""
@@ -119,7 +129,7 @@ class TimeSeriesAggregator(Aggregator):
         return made
 
 
-class RingAggregator(Aggregator):
+class RingAggregator(_ValuesAggregator):
     """Keeps the last `n` values, exactly as they were given, the oldest first."""
 
     kind = "ring"
@@ -128,19 +138,6 @@ class RingAggregator(Aggregator):
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise ValueError(f"a ring holds at least one value, not {n!r}")
         self.values: deque[Number] = deque(maxlen=n)
-
-    def append(self, value: Number) -> None:
-        """Take in a value."""
-        self.values.append(value)
-
-    @property
-    def val(self) -> Number | None:
-        """The last value, or None."""
-        return self.values[-1] if self.values else None
-
-    def to_json(self, short: bool = False) -> Any:
-        """Return the values, the oldest first."""
-        return list(self.values)
 
     def state(self) -> dict[str, Any]:
         """Return all that `from_json` needs to go on."""

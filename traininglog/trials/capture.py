@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from types import TracebackType
 from typing import Any, Self, TextIO
 
 _LONGEST = 2000  # characters of a line that are kept
@@ -91,12 +90,7 @@ class CapturedOutput:
         sys.stdout, sys.stderr = out, error
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._before is not None:
             sys.stdout, sys.stderr = self._before
             self._before = None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from traininglog.config import setting
 from traininglog.errors import StoreUnwritable
+from traininglog.selection import Mode, modes
 from traininglog.trial_stores import open_records
 from traininglog.trials import environments, listing
 from traininglog.trials.arguments import arguments_of
@@ -83,12 +83,7 @@ class TrialClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -435,7 +430,7 @@ class TrialClient:
         self,
         query: Query = None,
         *,
-        best: Mapping[str, listing.Mode] | Iterable[str] | str | None = None,
+        best: Mapping[str, Mode] | Iterable[str] | str | None = None,
         sort: str | Sequence[str] | None = None,
         limit: int | None = None,
     ) -> pd.DataFrame:
@@ -454,4 +449,4 @@ class TrialClient:
 
         """
         trials = self.fetch_trials(query, sort=sort, limit=limit)
-        return listing.frame(listing.lines(self.store, trials, listing.modes(best)))
+        return listing.frame(listing.lines(self.store, trials, modes(best)))

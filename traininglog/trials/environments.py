@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import os
 import platform
-import shlex
 import socket
 import sys
 from typing import Any
 
+from traininglog.machine import command
+
 
 def environment() -> dict[str, Any]:
     """Return the environment of this process, as plain data."""
-    return _lasting() | {"command": shlex.join(getattr(sys, "orig_argv", sys.argv)), "gpu": gpus()}
+    return _lasting() | {"command": command(), "gpu": gpus()}
 
 
 @functools.cache

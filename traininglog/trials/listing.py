@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from traininglog.selection import Mode
 from traininglog.trials.entities import Trial
 from traininglog.trials.store import TrialStore
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Mode = Literal["min", "max"]
 
 _COLUMNS = {
     "uid": "object", "project": "object", "group": "object", "name": "object",
@@ -37,18 +36,6 @@ def lines(
             "best": {key: extreme for key, (_, extreme) in ends.items() if key in (best or {})},
         })  # fmt: skip
     return found
-
-
-def modes(best: Mapping[str, Mode] | Iterable[str] | str | None) -> dict[str, Mode]:
-    """Return metrics and how each is best; what is not said is ``"min"``."""
-    if isinstance(best, Mapping):
-        asked = dict(best)
-    else:
-        asked = dict.fromkeys([best] if isinstance(best, str) else best or (), "min")
-    for name, mode in asked.items():
-        if mode not in ("min", "max"):
-            raise ValueError(f"the best of {name!r} is its 'min' or 'max', not {mode!r}")
-    return asked
 
 
 def frame(found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from uuid import UUID
 from traininglog.base import TrainingLogBase
 from traininglog.errors import RunNotFound, TrainingLogError, TrainingLogWarning
 from traininglog.kept import copy_over
+from traininglog.selection import Mode
 from traininglog.trial_stores import open_records
 from traininglog.trials.records import Record, Records
 from traininglog.trials.store import TrialStore
@@ -175,7 +176,7 @@ class MultiplexedRecords:
         return None
 
     def ends(
-        self, uuids: Sequence[str], best: Mapping[str, Literal["min", "max"]]
+        self, uuids: Sequence[str], best: Mapping[str, Mode]
     ) -> dict[str, dict[str, tuple[Any, Any]]]:
         """Return what the leader says."""
         return self._leader.ends(uuids, best)

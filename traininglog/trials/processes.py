@@ -13,6 +13,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from traininglog.machine import boot_id
+
 
 def this_process() -> dict[str, Any]:
     """Return what tells this process from all others."""
@@ -42,14 +44,12 @@ def is_gone(owner: dict[str, Any] | None) -> bool:
 
 @functools.cache
 def _machine() -> dict[str, Any]:
-    boot: str | None
     space: str | None
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - it is no path
     except OSError:
-        boot = space = None
-    return {"host": socket.gethostname(), "boot": boot, "space": space}
+        space = None
+    return {"host": socket.gethostname(), "boot": boot_id(), "space": space}
 
 
 def _started(pid: int) -> int | None:

@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from traininglog.base import TrainingLogBase
+from traininglog.selection import Mode
 
 Record = dict[str, Any]
 
@@ -76,7 +77,7 @@ class Records(Protocol):
         """Return a new log that continues a run at a time. Raises `RunNotFound`."""
 
     def ends(
-        self, uuids: Sequence[str], best: Mapping[str, Literal["min", "max"]]
+        self, uuids: Sequence[str], best: Mapping[str, Mode]
     ) -> dict[str, dict[str, tuple[Any, Any]]]:
         """Return of runs, by UUID and key, the last value, and the best where `best` says how."""
 

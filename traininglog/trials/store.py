@@ -11,11 +11,11 @@ import random
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 from uuid import uuid4
 
 from traininglog.errors import RunBusy, RunNotFound, StoreLocked
+from traininglog.selection import Mode
 from traininglog.trials import endings
 from traininglog.trials.changes import (
     GROUP_CHANGES,
@@ -73,12 +73,7 @@ class TrialStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -463,7 +458,7 @@ class TrialStore:
         return done
 
     def ends(
-        self, trials: Sequence[Trial], best: Mapping[str, Literal["min", "max"]] | None = None
+        self, trials: Sequence[Trial], best: Mapping[str, Mode] | None = None
     ) -> list[dict[str, tuple[Any, Any]]]:
         """Return of trials, by metric, the last value, and the best where `best` says how."""
         uuids = [trial.log for trial in trials if trial.log is not None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any
 
 from traininglog.trials.aggregators import Aggregator, Number, StatAggregator
@@ -50,12 +49,7 @@ class Chrono:
         self._starts.append(time.perf_counter())
         return self.aggregator
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             if self._end_callback is not None:
                 self._end_callback()
