@@ -15,7 +15,7 @@ from traininglog import SQLiteLog, Store
 
 COMMANDS = [
     "runs", "show", "tail", "plot", "export", "diff", "merge", "backup", "check", "seal",
-    "delete", "upgrade", "demo",
+    "delete", "upgrade", "demo", "trials",
 ]  # fmt: skip
 
 WRITER = """

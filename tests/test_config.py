@@ -38,6 +38,9 @@ SETTINGS = {
     "on_full": ("raise", ('"drop"', "drop"), ("drop", "drop"), ("drop", "drop")),
     "allow_network": (False, ("true", True), ("0", False), (True, True)),
     "seal": (True, ("false", False), ("1", True), (False, False)),
+    "project": (None, ('"p"', "p"), ("q", "q"), ("r", "r")),
+    "group": (None, ('"p"', "p"), ("q", "q"), ("r", "r")),
+    "trial": (None, ('"p"', "p"), ("q", "q"), ("r", "r")),
 }
 
 
@@ -50,7 +53,7 @@ def test_the_first_place_that_has_a_setting_counts(name, monkeypatch):
     monkeypatch.setenv(f"TRAININGLOG_{name.upper()}", in_environment[0])
     assert setting(name) == in_environment[1]
     assert setting(name, argument[0]) == argument[1]
-    assert type(setting(name)) is type(default)
+    assert default is None or type(setting(name)) is type(default)
 
 
 def test_every_setting_is_tested_here():

@@ -14,24 +14,25 @@ LAYERS = [
     ["errors"],
     ["traininglog"],  # the package itself, which imports only the errors when it is imported
     ["values"],
-    ["encoding", "config", "event_files"],
+    ["encoding", "config", "event_files", "kept", "schemes", "machine"],
     ["texts"],
     ["arrays"],
     ["columns", "packing", "clock"],
     ["selection"],
     ["rows", "frames", "arrow", "lineage"],
     ["base"],
+    ["wrapping"],
     ["memory", "sql"],  # stores; they do not know each other
-    ["sqlite"],
-    ["opening"],  # the one place that knows every store
-    ["monitors", "loop"],  # instruments; they do not know each other, nor a store
+    ["sqlite", "jsonfile"],
+    ["opening", "trial_stores"],  # the places that know every store
+    ["monitors", "loop", "trials"],  # instruments; they do not know each other, nor a store
     ["testing", "demo"],
     ["cli"],
     ["__main__"],
 ]
 
-STORES = {"memory", "sql", "sqlite"}
-INSTRUMENTS = {"monitors", "loop"}
+STORES = {"memory", "sql", "sqlite", "jsonfile"}
+INSTRUMENTS = {"monitors", "loop", "trials"}
 
 #: Imports that go up all the same, each with its reason.
 EXCEPTIONS: dict[tuple[str, str], str] = {}
@@ -58,7 +59,8 @@ FOREIGN = {
             for name in ("checkpoints", "metrics", "randomness", "statistics", "trees")
         ),
     ],
-    "torch": [],  # who has a tensor has imported it
+    # Who has a tensor has imported it; the other asks for a device.
+    "torch": ["trials.environments (in functions)"],
     "pyarrow": ["arrow"],
     "alembic": ["sqlite.migrations"],
     "sqlalchemy": ["sql", "sqlite"],

@@ -19,6 +19,7 @@ import traininglog
 from traininglog import CorruptLog, SchemaTooNew, SchemaTooOld, SQLiteLog, Store
 from traininglog.sql.tables import READER_VERSION, REVISION, REVISIONS, VERSION_TABLE, metadata
 from traininglog.sqlite import database, migrations
+from traininglog.trials import Trial, TrialClient
 
 SCHEMAS = Path(__file__).with_name("schemas")
 FOLDER = migrations.schema_folder()
@@ -118,8 +119,8 @@ def test_the_schema_reads_well_in_the_shell_of_sqlite(tmp_path):
         *metadata.tables,
         VERSION_TABLE,
         "log",
-        "runs_by_parent",
         "sqlite_sequence",
+        *(index.name for table in metadata.tables.values() for index in table.indexes),
     }
     for name in metadata.tables:
         assert re.match(rf"CREATE TABLE {name} \( -- \w+", tables[name])
@@ -201,6 +202,14 @@ def test_a_file_of_each_revision_opens_reads_and_can_be_written(tmp_path, revisi
         assert parent[9] == {"loss": 9.0}
         if revision > "0001":
             assert parent[:]["curve"].to_dict() == dump.CURVE
+    if revision > "0002":
+        with TrialClient(path) as client:
+            (trial,) = client.fetch_trials({"project_id": "dumped", "tags.tag": 1})
+            assert trial.parameters == dump.PARAMETERS
+            assert trial.metrics == {"loss": {3: 0.5}, "accuracy": [0.75]}
+            assert (
+                trial.hash == Trial("trial", None, None, None, dump.PARAMETERS, "1", "dumped").hash
+            )
     expected = tmp_path / "today.db"
     SQLiteLog(expected).close()
     assert described(path) == described(expected)

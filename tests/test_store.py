@@ -643,7 +643,7 @@ def test_check_finds_stored_data_that_cannot_be_what_was_written(path, statement
 
 def test_check_finds_a_flipped_page_and_reading_it_raises(path):
     with SQLiteLog(path, seal=False) as log:
-        for t in range(2000):
+        for t in range(5000):
             log[t]["x"] = float(t)
         uuid = log.uuid
     size = path.stat().st_size

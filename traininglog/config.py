@@ -46,6 +46,12 @@ def _store(value: object) -> str:
     return value
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("a text")
+    return value
+
+
 def _one_of(names: tuple[str, ...]) -> Callable[[object], str]:
     def check(value: object) -> str:
         if value not in names:
@@ -84,6 +90,10 @@ _SETTINGS: dict[str, tuple[Any, Callable[[object], Any]]] = {
     "on_full": ("raise", _one_of(ON_FULL)),
     "allow_network": (False, _flag),
     "seal": (True, _flag),
+    # To what a `TrialClient` attaches itself; by default to nothing.
+    "project": (None, _text),
+    "group": (None, _text),
+    "trial": (None, _text),
 }
 
 

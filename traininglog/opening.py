@@ -11,6 +11,7 @@ from uuid import UUID
 from traininglog.base import TrainingLogBase
 from traininglog.config import setting
 from traininglog.errors import UnknownScheme
+from traininglog.schemes import check_scheme, scheme_of
 
 if TYPE_CHECKING:
     from traininglog.sqlite.store import Store
@@ -40,7 +41,7 @@ def open_log(
     <TrainingLog ... in memory:>
     """
     target = setting("store", where) if not isinstance(where, Path) else where
-    scheme = _scheme(target)
+    scheme = scheme_of(target, _FACTORIES)
     return _factory(scheme)(target if scheme == "" else str(target), uuid, **options)
 
 
@@ -50,10 +51,9 @@ def open_store(where: str | Path | None = None, **options: Any) -> Store:
     Raises `UnknownScheme` for a store that is not one file of many runs.
     """
     target = setting("store", where) if not isinstance(where, Path) else where
-    if _scheme(target) not in ("", "sqlite"):
-        raise UnknownScheme(
-            f"{_scheme(target)}: is not a store of many runs; name a path or sqlite:///path"
-        )
+    scheme = scheme_of(target, _FACTORIES)
+    if scheme not in ("", "sqlite"):
+        raise UnknownScheme(f"{scheme}: is not a store of many runs; name a path or sqlite:///path")
     from traininglog.sqlite.store import Store
 
     return Store(target, **options)
@@ -65,11 +65,7 @@ def register(scheme: str, factory: Factory) -> None:
     An installed package can do it without being imported, with an entry point in the group
     ``traininglog.stores`` that is named for its scheme.
     """
-    if not scheme or not scheme.replace("+", "").replace("-", "").replace(".", "").isalnum():
-        raise ValueError(f"a scheme is made of letters, digits, '+', '-' and '.', not {scheme!r}")
-    if len(scheme) == 1:
-        raise ValueError("a scheme of one letter would be taken for a Windows drive")
-    _FACTORIES[scheme.lower()] = factory
+    _FACTORIES[check_scheme(scheme)] = factory
 
 
 def _open_memory(where: str, uuid: UUID | str | None = None, **options: Any) -> TrainingLogBase:
@@ -88,17 +84,6 @@ def _open_sqlite(
 
     path = where if isinstance(where, Path) else locate(where)
     return SQLiteLog(MEMORY if path is None else path, uuid, **options)
-
-
-def _scheme(where: str | Path) -> str:
-    """Return the scheme of a URL, or "" for a path. Memory needs no slashes."""
-    text = str(where)
-    head, colon, rest = text.partition(":")
-    if isinstance(where, Path) or not colon or len(head) < 2:
-        return ""
-    if rest.startswith("//") or head.lower() in {"memory", *_FACTORIES}:
-        return head.lower()
-    return ""
 
 
 def _factory(scheme: str) -> Factory:

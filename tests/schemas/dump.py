@@ -8,6 +8,7 @@ Run it once for every new revision, and never again for that one::
 it, so that what an older version wrote stays readable.
 """
 
+import json
 import sqlite3
 import tempfile
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from uuid import UUID
 
 from traininglog import SQLiteLog, Store
 from traininglog.sql.tables import REVISION
+from traininglog.trials import TrialClient
 
 PARENT = UUID("00000000-0000-4000-8000-000000000001")
 
@@ -46,8 +48,12 @@ STATUS = {
 }
 
 
+# Of the trial in dumps since revision 0003.
+PARAMETERS = {"lr": 0.1, "nested": {"a": [1, True, None]}, "big": 2**70}
+
+
 def write(path: Path) -> None:
-    """Make a store of two runs, a parent and its child."""
+    """Make a store of two runs, a parent and its child, and of a trial with a run of its own."""
     import numpy as np
 
     with SQLiteLog(path, seal=False) as log:
@@ -66,6 +72,23 @@ def write(path: Path) -> None:
     connection.execute("UPDATE runs SET uuid = ? WHERE uuid = ?", (PARENT.hex, parent.hex))
     connection.execute("UPDATE runs SET resumed_from = ? WHERE id = 2", (PARENT.hex,))
     connection.execute("UPDATE runs SET host = 'host', pid = 1, boot_id = NULL, command = 'train'")
+    connection.commit()
+    connection.close()
+    with TrialClient(path) as client:
+        client.set_project(name="dumped", description="naïve")
+        client.set_group(name="group")
+        with client.new_trial(name="trial", version="1", parameters=PARAMETERS) as trial:
+            trial.log_metrics(step=3, loss=0.5)
+            trial.log_metrics(accuracy=0.75)
+            trial.add_tags(tag=1)
+    connection = sqlite3.connect(path)
+    # Last in the file, the runs above are what every dump has.
+    connection.execute("UPDATE runs SET created = 0, command = 'train' WHERE id > 2")
+    connection.execute("UPDATE runs SET host = 'host', pid = 1, boot_id = NULL WHERE id > 2")
+    connection.execute(
+        "UPDATE environments SET record = json_set(record, '$.environment', json(?))",
+        (json.dumps({"python": "3.11", "host": "host"}),),
+    )
     connection.commit()
     connection.close()
     with Store(path) as store:

@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from traininglog import __version__
-from traininglog.cli import comparing, exporting, listing, plotting, showing, tailing, upkeep
+from traininglog.cli import (
+    comparing,
+    exporting,
+    listing,
+    plotting,
+    showing,
+    tailing,
+    trial_files,
+    trial_listing,
+    trial_showing,
+    upkeep,
+)
 from traininglog.cli.mistakes import Manners
 
 app = typer.Typer(
@@ -53,3 +64,13 @@ for _command in (
     upkeep.demo,
 ):  # fmt: skip
     app.command()(_command)
+
+app.command()(trial_listing.trials)
+_trial = typer.Typer(no_args_is_help=True, help="Look at one trial.")
+for _look in (trial_showing.show, trial_showing.report, trial_showing.diff, trial_files.files):
+    _trial.command()(_look)
+_trial.command()(trial_files.restore)
+_project = typer.Typer(no_args_is_help=True, help="Look at projects.")
+_project.command()(trial_listing.ls)
+app.add_typer(_trial, name="trial")
+app.add_typer(_project, name="project")

@@ -12,7 +12,7 @@ import typer
 
 from traininglog.cli.json_output import print_json
 from traininglog.cli.mistakes import Mistake, asking
-from traininglog.cli.options import JsonOption, StoreOption
+from traininglog.cli.options import JsonOption, LimitOption, StoreOption
 from traininglog.cli.stores import named, opened, reading, records, shortest
 from traininglog.cli.terminal import Cell, Heading, note, on_terminal, table
 from traininglog.cli.text import brief, moment, point
@@ -50,9 +50,7 @@ def runs(
     name: Annotated[
         str | None, typer.Option(metavar="GLOB", help="Only runs whose name fits.")
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="Only so many, the latest.")
-    ] = None,
+    limit: LimitOption = None,
     json: JsonOption = False,
 ) -> None:
     """List the runs of a store, the latest last.

@@ -11,7 +11,7 @@ from traininglog.cli.listing import STYLES
 from traininglog.cli.options import JsonOption, RunArgument, StoreOption
 from traininglog.cli.stores import chosen, named, opened, reading, records, shortest
 from traininglog.cli.summaries import Summary, at, summaries
-from traininglog.cli.terminal import Cell, Heading, busy, line, note, on_terminal, say, table
+from traininglog.cli.terminal import Cell, Heading, busy, facts, note, on_terminal, say, table
 from traininglog.cli.text import brief, counted, moment, point, size, visible
 from traininglog.texts import jsonable
 
@@ -56,7 +56,7 @@ def _print_identity(store: Store, record: dict[str, Any]) -> None:
     if record["rows"]:
         rows, values = counted(record["rows"], "row"), counted(record["values"], "value")
         span = f"{rows} at {record['first']} to {record['last']}, {values}"
-    facts = [
+    known = [
         ("run", Cell(record["uuid"], "bold")),
         ("name", named(record)),
         ("state", Cell(record["state"], STYLES.get(record["state"], ""))),
@@ -68,15 +68,7 @@ def _print_identity(store: Store, record: dict[str, Any]) -> None:
         ("logged", span),
         ("store", f"{store.path}, {size(store.size().total)}"),
     ]
-    _print_facts([(name, value) for name, value in facts if value])
-
-
-def _print_facts(facts: list[tuple[str, Any]]) -> None:
-    """Print names and what is to be said of each, a line each."""
-    width = max(len(name) for name, _ in facts)
-    for name, value in facts:
-        shown = value if isinstance(value, Cell) else Cell(str(value))
-        line([Cell(name.ljust(width), "dim"), Cell(visible(shown.text), shown.style)])
+    facts([(name, value) for name, value in known if value])
 
 
 def _print_lineage(
@@ -133,7 +125,7 @@ def _print_status(status: dict[str, Any]) -> None:
     if not status:
         say("  (none)")
         return
-    _print_facts([(f"  {visible(key)}", brief(value)) for key, value in status.items()])
+    facts([(f"  {visible(key)}", brief(value)) for key, value in status.items()])
 
 
 def _print_keys(found: list[Summary]) -> None:

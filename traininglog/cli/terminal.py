@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from traininglog.cli.text import shortened, visible
 
@@ -82,6 +82,14 @@ def table(
                 for cell, width, heading in zip(row, widths, headings, strict=True)
             ]
         )
+
+
+def facts(known: Sequence[tuple[str, Any]]) -> None:
+    """Print names and what is to be said of each, a line each."""
+    width = max(len(name) for name, _ in known)
+    for name, value in known:
+        shown = value if isinstance(value, Cell) else Cell(str(value))
+        line([Cell(name.ljust(width), "dim"), Cell(visible(shown.text), shown.style)])
 
 
 def line(cells: Sequence[Cell]) -> None:

@@ -41,6 +41,7 @@ def merge(
     added: list[UUID] = []
     updated: list[UUID] = []
     unchanged: list[UUID] = []
+    trials: list[str] = []
     with opened(store, readonly=False, create=True) as file:
         for other in others:
             if other.exists() and other.samefile(file.path):
@@ -50,6 +51,7 @@ def merge(
             added += merged.added
             updated += merged.updated
             unchanged += merged.unchanged
+            trials += merged.trials
         path = file.path
     if json:
         print_json({
@@ -57,11 +59,13 @@ def merge(
             "added": [uuid.hex for uuid in added],
             "updated": [uuid.hex for uuid in updated],
             "unchanged": [uuid.hex for uuid in unchanged],
+            "trials": trials,
         })  # fmt: skip
         return
     say(
         f"{path}: {counted(len(added), 'run')} added, {len(updated)} updated, "
         f"{len(unchanged)} unchanged"
+        + (f"; {counted(len(trials), 'trial')} added or updated" if trials else "")
     )
 
 
@@ -151,19 +155,25 @@ def _repair(store: str | None, target: Path | None, *, json: bool) -> None:
         say(
             f"{done.target}: {counted(done.runs, 'run')}, {counted(done.values, 'value')}, "
             f"{done.status} of the status"
+            + (f", {counted(done.trials, 'trial')}" if done.trials else "")
         )
+        lost = counted(left_out.records, "record")
+        described = f" {lost} of trials and the like," if left_out.records else ""
         if any(left_out):
             say(
                 f"left out: {counted(left_out.values, 'damaged value')}, {left_out.status} of the "
-                f"status, and what is gone from {counted(left_out.pages, 'damaged page')}",
+                f"status,{described} and what is gone from "
+                f"{counted(left_out.pages, 'damaged page')}",
                 "yellow",
             )
     for line in done.notes:
         say(f"note: {line}", "yellow")
     if done.target is not None:
+        name = Path(done.path).name
         say(
             f"{done.path} is as it was; before another file takes its name, move away with it what "
-            f"is called {Path(done.path).name}-... beside it"
+            f"is called {name}-... beside it"
+            + (f", but for {name}-artifacts" if done.trials else "")
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from time import time as wall_now
 from typing import Any, NoReturn
 from uuid import UUID
@@ -363,6 +363,15 @@ class Run:
         found -= doubtful
         found.update(time for time in doubtful if self.visible(time))
         return sorted(found)
+
+    def set_walls(self, walls: Mapping[int, float]) -> None:
+        """Say when rows were first written, where that is known better than from this object."""
+        for time, wall in walls.items():
+            row = self.rows.get(time)
+            if row is not None:
+                row._wall = wall
+            elif time in self.overlays:
+                self.overlay_walls[time] = wall
 
     def marks(self, cut: int) -> Marks:
         """Return when this run wrote each of its rows: here every one has a mark."""

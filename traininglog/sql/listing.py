@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, exists, func, literal, select
 
 from traininglog.columns import all_times
 from traininglog.encoding import Kind, decode
+from traininglog.selection import Mode
 from traininglog.sql import reading
 from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.tables import entries, keys, runs, segments, status, summaries, totals
 from traininglog.sql.totals import own_columns
 from traininglog.values import MAX_TIME
-
-Mode = Literal["min", "max"]
 
 # Up to so many runs are asked for by number; of more, all are counted.
 _FEW = 200
@@ -197,15 +196,3 @@ class Ends:
         if line.id not in self._chains:
             self._chains = {line.id: reading.Chain(self._connection, line.id)}
         return self._chains[line.id]
-
-
-def modes(best: Mapping[str, Mode] | Iterable[str] | str | None) -> dict[str, Mode]:
-    """Return keys and modes of the best values that are asked for; what is not said is "min"."""
-    if isinstance(best, Mapping):
-        asked = dict(best)
-    else:
-        asked = dict.fromkeys([best] if isinstance(best, str) else best or (), "min")
-    for key, mode in asked.items():
-        if mode not in ("min", "max"):
-            raise ValueError(f"the best of {key!r} must be its 'min' or 'max', not {mode!r}")
-    return asked

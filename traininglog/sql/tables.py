@@ -32,7 +32,7 @@ from sqlalchemy.types import UserDefinedType
 
 #: The Alembic revisions, oldest first; `metadata` describes the last. Listed here so that opening
 #: an up-to-date file need not import Alembic.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 REVISION = REVISIONS[-1]
 
 #: Where Alembic keeps a file's revision. A name of our own: the database may have other users.
@@ -197,6 +197,62 @@ marks = Table(
     Column("wall", Float, nullable=False, comment="unix seconds"),
     sqlite_with_rowid=False,
     comment="when a run had got to a time: one a flush",
+)
+
+
+def _records(
+    name: str, uid: str, *more: Column[Any] | Index, record: str = "JSON", comment: str
+) -> Table:
+    """Return a table of records: what they are found by stands in columns, too."""
+    columns = [one for one in more if isinstance(one, Column)]
+    return Table(
+        name,
+        metadata,
+        Column("id", Integer, primary_key=True, comment="in the order in which they were made"),
+        Column("uid", Text, nullable=False, unique=True, comment=uid),
+        *columns,
+        Column("edit", BigInteger, nullable=False, comment="counts the changes of the record"),
+        Column("created", Float, nullable=False, comment="unix seconds"),
+        Column("record", Text, nullable=False, comment=record),
+        *(one for one in more if isinstance(one, Index)),
+        comment=comment,
+    )
+
+
+projects = _records("projects", "its name", comment="what groups and trials belong to")
+
+trial_groups = _records(
+    "trial_groups",
+    "hash of name and project",
+    Column("project_id", Text, nullable=False, comment="projects.uid"),
+    Column("name", Text, nullable=False),
+    Index("trial_groups_by_project", "project_id"),
+    comment="sets of trials of one project",
+)
+
+trials = _records(
+    "trials",
+    "hash and revision",
+    Column("hash", Text, nullable=False, comment="of project, name, version and parameters"),
+    Column("revision", Integer, nullable=False, comment="counts trials of the same hash from 0"),
+    Column("project_id", Text, nullable=False, comment="projects.uid"),
+    Column("group_id", Text, comment="trial_groups.uid"),
+    Column("name", Text),
+    Column("status", Integer, nullable=False, comment="the number of the status"),
+    Column("log", String(32), comment="uuid of the run that it writes, or wrote last"),
+    Index("trials_by_hash", "hash"),
+    Index("trials_by_project", "project_id"),
+    Index("trials_by_group", "group_id"),
+    Index("trials_by_name", "name"),
+    Index("trials_by_status", "status"),
+    record="JSON; the columns before are taken from it",
+    comment="experiments, each the description of a run",
+)
+
+environments = _records(
+    "environments",
+    "hash of the record",
+    comment="in which trials ran: software, machine; each once, however many share it",
 )
 
 LOG_VIEW = """\

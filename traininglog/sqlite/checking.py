@@ -13,7 +13,7 @@ from sqlalchemy import Connection, and_, func, or_, select
 
 from traininglog.encoding import Kind
 from traininglog.errors import CorruptLog
-from traininglog.sql import reading
+from traininglog.sql import reading, trial_checks
 from traininglog.sql.tables import entries, keys, runs, segments, summaries, totals
 from traininglog.sql.totals import totals_of
 from traininglog.sqlite import mounts
@@ -54,13 +54,27 @@ class Check(NamedTuple):
     journals: list[str]  #: the journals beside it: of runs being written, left behind, or damaged
 
 
-def check(database: Database, size: Size) -> Check:
-    """Examine a database: every page and index, every stored value, and what runs say of others."""
+def check(database: Database, size: Size, kept: Path | None = None) -> Check:
+    """Examine a database: every page and index, every stored value, and what runs say of others.
+
+    Args:
+        database: The database.
+        size: What it takes on disk.
+        kept: Where the files are that are kept with trials, if these are to be examined, too.
+
+    """
     problems: list[str] = []
     warnings: list[str] = []
     count = 0
     cut = functools.partial(_cut_short, path=database.path)
-    for look in (_damaged_pages, cut, reading.unreadable, _impossible, _misnoted):
+    for look in (
+        _damaged_pages,
+        cut,
+        reading.unreadable,
+        _impossible,
+        _misnoted,
+        trial_checks.problems,
+    ):
         try:
             with distrustful(database.name), database.read() as connection:
                 problems += look(connection)
@@ -70,6 +84,7 @@ def check(database: Database, size: Size) -> Check:
         with distrustful(database.name), database.read() as connection:
             count = connection.scalar(select(func.count()).select_from(runs)) or 0
             warnings += _orphans(connection)
+            warnings += trial_checks.notes(connection, kept)
     except CorruptLog as error:
         problems.append(str(error))
     affected = _has_wal_reset_bug(sqlite3.sqlite_version_info)

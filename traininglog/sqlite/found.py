@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 from traininglog.encoding import fits
 from traininglog.errors import InvalidKey
-from traininglog.sql.tables import keys, marks, runs, status
+from traininglog.sql.tables import keys, marks, projects, runs, status, trial_groups, trials
+from traininglog.sql.trial_checks import examine
+from traininglog.sql.trials import TABLES
 from traininglog.sqlite.pages import Record
 from traininglog.sqlite.rescue import (
     KEYS_BY_NAME,
@@ -43,6 +45,9 @@ class Found:
         self.keys_by_name: dict[tuple[int, int], str] = {}  # the same, as the index has it
         self.status: dict[tuple[int, str], tuple[int, int, Any]] = {}  # (place, kind, stored)
         self.marks: dict[tuple[int, int], float] = {}
+        #: Projects, groups, environments and trials, by kind and UID.
+        self.records: dict[tuple[str, str], dict[str, Any]] = {}
+        self.lost_records = 0  #: how many of those are known to be lost
         self._status_by_key: set[tuple[int, str]] = set()
         self._damaged_status = 0
         self._doubtful: list[Record] = []  # of the status
@@ -51,6 +56,9 @@ class Found:
             keys.name: self._add_key,
             status.name: self._add_status_for_now,
             marks.name: self._add_mark,
+            projects.name: functools.partial(self._add_described, ("project", "environment")),
+            trial_groups.name: functools.partial(self._add_described, ("group",)),
+            trials.name: functools.partial(self._add_described, ("trial",)),
             KEYS_BY_NAME: self._add_key_by_name,
             STATUS_BY_KEY: self._add_status_by_key,
             RUNS_BY_UUID: self._add_uuid,
@@ -61,6 +69,8 @@ class Found:
         """Take what a page holds."""
         if part.name == status.name:
             self._damaged_status += part.damaged
+        elif part.name in (projects.name, trial_groups.name, trials.name):
+            self.lost_records += part.damaged
         add = self._adders.get(part.name)
         if add is not None:
             for record in part.records:
@@ -118,6 +128,17 @@ class Found:
         run, time, wall = record.values
         if time >= 0 and is_moment(wall):
             self.marks.setdefault((run, time), wall)
+
+    def _add_described(self, kinds: tuple[str, ...], record: Record) -> None:
+        for kind in kinds:
+            row = dict(zip(TABLES[kind].columns.keys(), record.values, strict=True))
+            found = examine(kind, row).record
+            if found is not None:
+                place = kind, found["uid"]
+                if self.records.get(place, {"edit": -1})["edit"] < found["edit"]:
+                    self.records[place] = found
+                return
+        self.lost_records += 1
 
     @functools.cached_property
     def popularity(self) -> Counter[str]:

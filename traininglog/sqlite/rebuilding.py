@@ -101,7 +101,8 @@ class Build:
 
     def write(self) -> None:
         """Write runs, keys, status and marks, and give the entries the numbers of their keys."""
-        self._connection.execute(insert(runs), list(self.rows.values()))
+        if self.rows:
+            self._connection.execute(insert(runs), list(self.rows.values()))
         self._write_keys()
         self._write_status()
         for (run, time), wall in self._found.marks.items():

@@ -33,6 +33,7 @@ from traininglog.errors import (
     StoreUnwritable,
     TrainingLogError,
 )
+from traininglog.kept import folder_of
 from traininglog.sql import writing
 from traininglog.sql.tables import REVISION, REVISIONS, VERSION_TABLE, entries, metadata, totals
 from traininglog.sql.totals import total_up
@@ -45,6 +46,7 @@ from traininglog.sqlite.journal import journals_beside
 from traininglog.sqlite.owners import Owners, writer_byte
 from traininglog.sqlite.pages import Pages
 from traininglog.sqlite.rebuilding import Build
+from traininglog.sqlite.redescribing import write_records
 from traininglog.sqlite.rescue import Rescue
 from traininglog.sqlite.resealing import Segments
 from traininglog.values import MAX_TIME
@@ -58,6 +60,7 @@ class LeftOut(NamedTuple):
     values: int  #: that were found and cannot be what was written
     status: int  #: values of a status of which at least the key, or a remnant, was found
     pages: int  #: of the file that are damaged; nobody can tell how much was on one that is gone
+    records: int = 0  #: of projects, groups, trials and environments
 
 
 class Repaired(NamedTuple):
@@ -70,6 +73,7 @@ class Repaired(NamedTuple):
     status: int  #: values of the status of all runs
     left_out: LeftOut
     notes: list[str]  #: what was made up for what is lost, and what else to know; for people
+    trials: int = 0
 
     @property
     def sound(self) -> bool:
@@ -259,7 +263,7 @@ def _repair(
         damaged_values = _carry_entries(pages, rescue, database, found, sealed, progress)
         with database.write() as connection:
             build = Build(connection, found, sealed, path.stat().st_mtime)
-            if not build.rows:
+            if not (build.rows or found.records):
                 raise CorruptLog(
                     f"nothing of {path} can be read any more; it was left as it is, restore a "
                     "backup"
@@ -267,6 +271,7 @@ def _repair(
             _refuse_live(path, build.rows.values())
             build.write()
             sealed.write_rest(connection, build.keys)
+            described = write_records(connection, found)
         values = _carry_segments(database, sealed, build)
         result = check(database, Size(0, 0, 0))
         if not result.ok:  # not to be: what is written here has passed stricter tests
@@ -276,10 +281,14 @@ def _repair(
     return Repaired(
         str(path), str(target), len(build.rows), values,
         sum(kind != Kind.HIDDEN for _, kind, _ in found.status.values()),
-        LeftOut(damaged_values + sealed.damaged, found.lost_status, len(rescue.damaged)),
-        [*build.notes, *sealed.remarks(build.uuids, names),
+        LeftOut(
+            damaged_values + sealed.damaged, found.lost_status, len(rescue.damaged),
+            found.lost_records,
+        ),
+        [*build.notes, *described, *sealed.remarks(build.uuids, names),
          *(f"table {name!r} is not ours and was left out" for name in sorted(others)),
-         *_note_journals(path)],
+         *_note_kept(path), *_note_journals(path)],
+        sum(kind == "trial" for kind, _ in found.records),
     )  # fmt: skip
 
 
@@ -359,7 +368,18 @@ def _refuse_live(path: Path, rows: Iterable[dict[str, Any]]) -> None:
             raise RunBusy(f"run {row['uuid']} of {path} is being written: end it first")
 
 
-# -- journals -------------------------------------------------------------------------------
+# -- what lies beside it -------------------------------------------------------------------
+
+
+def _note_kept(path: Path) -> list[str]:
+    """Say where the files are that were kept with trials.
+
+    They are found again as soon as the new file has the name of the old one.
+    """
+    folder = folder_of(path)
+    if not folder.is_dir():
+        return []
+    return [f"the files that were kept with trials are in {folder}, which was left as it is"]
 
 
 def _note_journals(path: Path) -> list[str]:

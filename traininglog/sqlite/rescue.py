@@ -1,8 +1,9 @@
 """Which rows of our tables the pages of a damaged file still hold.
 
 What a page is of is told by what it holds: each table and index has records of a form of its own,
-but for two pairs of indexes. So it matters little whether the list of tables, or what leads from it
-to a page, is still there. Where it is, it tells those pairs apart, and other people's tables.
+but for some indexes, and for projects and environments, which their contents tell apart. So it
+matters little whether the list of tables, or what leads from it to a page, is still there. Where it
+is, it tells those indexes apart, and other people's tables.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from sqlalchemy import Float, Integer, LargeBinary, String, Table
 from traininglog.sql.tables import (
     VERSION_TABLE,
     entries,
+    environments,
     keys,
     marks,
     metadata,
+    projects,
     runs,
     segments,
     status,
@@ -35,6 +38,9 @@ STATUS_BY_KEY = "status by key"  # run_id, key, id
 RUNS_BY_UUID = "runs by uuid"  # uuid, id
 RUNS_BY_PARENT = "runs by parent"  # resumed_from, id
 SEGMENTS_BY_TIME = "segments by time"  # run_id, key_id, first, id
+
+#: A table whose records have the form of another's, under whose name they are found.
+_ALIKE = {environments.name: projects.name}
 
 _SCHEMA = "sqlite_master"
 _FOREIGN = "another's"
@@ -86,7 +92,7 @@ def _form_of(table: Table) -> _Form:
 
 
 _FORMS = {
-    **{table.name: _form_of(table) for table in metadata.sorted_tables},
+    **{table.name: _form_of(table) for table in metadata.sorted_tables if table.name not in _ALIKE},
     VERSION_TABLE: _Form(True, ((str,),)),
     _SCHEMA: _Form(True, ((str,), (str,), (str,), (int,), (str, NoneType))),
     KEYS_BY_NAME: _Form(False, ((int,), (str,), (int,))),
@@ -150,6 +156,7 @@ class Rescue:
         kind, name, table, root, _ = record.values
         if kind == "table":
             self.tables.append(str(name))
+        name = _ALIKE.get(str(name), name)
         if kind == "table" and name in _FORMS:
             self._roots[int(str(root))] = str(name)
         elif kind == "index" and table in _INDEXES:

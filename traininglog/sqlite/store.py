@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from traininglog.config import setting
 from traininglog.errors import (
@@ -19,11 +20,16 @@ from traininglog.errors import (
     RunBusy,
     RunHasChildren,
     RunNotFound,
+    TrainingLogWarning,
 )
+from traininglog.kept import copy_all, copy_over, folder_of
+from traininglog.selection import Mode, modes
 from traininglog.sql import listing, reading, writing
 from traininglog.sql.many import columns_of_runs
 from traininglog.sql.merging import is_part_of, merge_run
+from traininglog.sql.merging_trials import merge_trials
 from traininglog.sql.tables import runs
+from traininglog.sql.trials import move_logs
 from traininglog.sqlite.checking import Check, Size, check
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.file import locate, wal_path
@@ -54,6 +60,7 @@ class Merged(NamedTuple):
     added: list[UUID]  #: runs that were not here before
     updated: list[UUID]  #: runs of which the other store knew more
     unchanged: list[UUID]
+    trials: list[str]  #: the UIDs of the trials that are new here, or of which more is known
 
 
 class Sealed(NamedTuple):
@@ -216,7 +223,7 @@ class Store:
         state: State | None = None,
         name: str | None = None,
         limit: int | None = None,
-        best: Mapping[str, listing.Mode] | Iterable[str] | str | None = None,
+        best: Mapping[str, Mode] | Iterable[str] | str | None = None,
     ) -> pd.DataFrame:
         """Return a DataFrame with a line per run, in the order in which they were created.
 
@@ -245,7 +252,7 @@ class Store:
         from traininglog import frames
 
         patterns = [keys] if isinstance(keys, str) else list(keys or ())
-        modes = listing.modes(best)
+        asked = modes(best)
         owned = self._owned()
         with self._database.read() as connection:
             known = listing.names(connection)
@@ -259,8 +266,8 @@ class Store:
                 chosen = chosen[-limit:] if limit > 0 else []
             counts = listing.counts(connection, [line for line, _ in chosen])
             shown = listing.match(connection, patterns)
-            listing.match(connection, modes)
-            ends = listing.Ends(connection, {*shown, *modes})
+            listing.match(connection, asked)
+            ends = listing.Ends(connection, {*shown, *asked})
             records, values = [], []
             for line, now in chosen:
                 counted = counts.get(line.id, listing.Counts())
@@ -273,10 +280,10 @@ class Store:
                 records.append(record)
                 values.append([
                     *(ends.last(line, key) for key in shown),
-                    *(ends.best(line, key, mode) for key, mode in modes.items()),
+                    *(ends.best(line, key, mode) for key, mode in asked.items()),
                 ])  # fmt: skip
         headings = [f"log.{key}" if key in _COLUMNS else key for key in shown]
-        headings += [f"best.{key}" for key in modes]
+        headings += [f"best.{key}" for key in asked]
         return frames.table_of_runs(records, _COLUMNS, headings, values)
 
     def to_dataframe(
@@ -353,6 +360,9 @@ class Store:
     def delete(self, uuid: UUID | str, *, descendants: bool = False) -> list[UUID]:
         """Delete a run for good, give its space back to the file system, and return what went.
 
+        A trial that wrote the run stays. Its metrics are then those of the run that this one was
+        resumed from, or it has none.
+
         Args:
             uuid: The run, or a prefix of its UUID.
             descendants: Delete the runs that were resumed from it, too.
@@ -379,6 +389,7 @@ class Store:
                 )
             for row in doomed:
                 self._refuse_live(row)
+            move_logs(connection, _instead_of(connection, doomed))
             writing.delete_runs(connection, [row.id for row in doomed])
         self._database.shrink()
         return [reading.stored_uuid(row.uuid) for row in doomed]
@@ -398,6 +409,10 @@ class Store:
         counts that has been assigned to more often, and it tells how the run ended. Nothing is
         removed, here or there; what a run deleted stays deleted.
 
+        Projects, groups and trials come along, and the files that were kept with them. Of two
+        copies of a trial the one counts that was changed more often; tags, metadata, errors and
+        files of either are kept. A trial whose UID is another one's here becomes its next revision.
+
         Raises:
             RunBusy: A run that is being written here, and of which the other store may know more.
                 Nothing was merged.
@@ -406,7 +421,7 @@ class Store:
         if not isinstance(other, Store):
             with Store(other, readonly=True) as opened:
                 return self.merge(opened, progress=progress)
-        merged = Merged([], [], [])
+        merged = Merged([], [], [], [])
         with other._database.read() as source:
             theirs = source.execute(select(runs).order_by(runs.c.id)).all()
             with self._database.read() as target:
@@ -430,10 +445,28 @@ class Store:
                     else merged.unchanged
                 )  # fmt: skip
                 group.append(reading.stored_uuid(row.uuid))
+            with self._database.write() as target:
+                merged.trials.extend(merge_trials(source, target, self._bring_from(other)))
             if progress is not None:
                 progress(len(theirs), len(theirs))
         self._database.checkpoint()
         return merged
+
+    def _bring_from(self, other: Store) -> Callable[[str, dict[str, Any]], None]:
+        """Return what copies a file that the other store has kept with a trial."""
+        source, target = folder_of(other.path), folder_of(self.path)
+
+        def bring(uid: str, artifact: dict[str, Any]) -> None:
+            wrong = copy_over(source, target, artifact["sha256"])
+            if wrong is not None:
+                warnings.warn(
+                    f"trial {uid}: the copy of {artifact['name']!r} in {source} {wrong}; the trial "
+                    "was merged without it",
+                    TrainingLogWarning,
+                    stacklevel=4,
+                )
+
+        return bring
 
     def _refuse_live_merge(self, theirs: Any, ours: Any) -> None:
         # Its writer numbers keys and counts assignments by what it knows to be in the file.
@@ -443,9 +476,14 @@ class Store:
     def backup(self, path: str | Path) -> None:
         """Copy the store, as it is now, to a new file; runs may go on being written meanwhile.
 
+        Files that were kept with trials are copied, too, into the folder beside the new file.
+
         Raises `StoreUnwritable` where a file of that name exists.
         """
-        self._database.backup(Path(path).absolute())
+        target = Path(path).absolute()
+        self._database.backup(target)
+        # Afterwards: what the copy names is there by now, and nothing is ever taken away.
+        copy_all(folder_of(self.path), folder_of(target))
 
     # -- looking after ----------------------------------------------------------------------
 
@@ -506,11 +544,25 @@ class Store:
 
     def check(self) -> Check:
         """Examine the file: every page and index, and every stored value."""
-        return check(self._database, self.size())
+        return check(self._database, self.size(), folder_of(self.path))
 
     #: Write what can be read of a damaged file to a new one. For a file that nobody has open, which
     #: is why this is no method; see `traininglog.sqlite.repairing.repair`.
     repair = staticmethod(repair)
+
+
+def _instead_of(connection: Connection, doomed: Sequence[Any]) -> dict[str, str | None]:
+    """Return of runs that are to be deleted the nearest ancestor that stays."""
+    parents = {row.uuid: row.resumed_from for row in doomed}
+    found = {}
+    for uuid in parents:
+        at, passed = uuid, set()
+        while at in parents and at not in passed:  # whatever a file may say of lineages
+            passed.add(at)
+            at = parents[at]
+        there = at is not None and at not in parents and writing.find_run(connection, at)
+        found[uuid] = at if there else None
+    return found
 
 
 # The columns of `Store.runs` and their dtypes; a moment is a number of seconds.

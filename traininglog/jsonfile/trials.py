@@ -1,0 +1,94 @@
+"""The records of projects, groups and trials in the JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from traininglog.jsonfile.document import Document
+from traininglog.jsonfile.log import FileLog
+from traininglog.kept import folder_of
+from traininglog.selection import Mode
+
+Record = dict[str, Any]
+
+
+class FileTrials:
+    """Records in one JSON document; see `traininglog.trials.records.Records`.
+
+    The whole document is written at every change of a record and every flush, but not at every
+    metric: it is for experiments of some thousand values, to be read with any editor.
+
+    Args:
+        path: The document; made when it is first written.
+        readonly: Never write.
+
+    Raises what `Document` raises.
+
+    """
+
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        self._document = Document(path, readonly=readonly)
+        self.location = f"file:{self._document.path}"
+        self.artifacts = folder_of(path.absolute())
+
+    def close(self) -> None:
+        """Do nothing: nothing is held between two calls."""
+
+    def insert(self, kind: str, record: Record) -> bool:
+        """Add a record; False if another one has its UID."""
+        known = self._document.read()[kind].get(record["uid"])
+        if known is not None:
+            return bool(known["token"] == record["token"])
+        with self._document.changing() as contents:
+            found = contents[kind].setdefault(record["uid"], record)
+            return bool(found["token"] == record["token"])
+
+    def replace(self, kind: str, record: Record, edit: int) -> bool:
+        """Replace a record if it is still at `edit`."""
+        with self._document.changing() as contents:
+            found = contents[kind].get(record["uid"])
+            if found is None:
+                return False
+            if found["edit"] != edit:
+                return bool(found["token"] == record["token"])
+            contents[kind][record["uid"]] = record
+            return True
+
+    def get(self, kind: str, uid: str) -> Record | None:
+        """Return the record with a UID, or None."""
+        record: Record | None = self._document.read()[kind].get(uid)
+        return record
+
+    def select(self, kind: str, where: Mapping[str, Sequence[Any]]) -> Iterator[Record]:
+        """Give all records, the oldest first."""
+        yield from self._document.read()[kind].values()
+
+    def new_log(self) -> FileLog:
+        """Return a new log."""
+        return FileLog(self._document)
+
+    def open_log(self, uuid: str, *, readonly: bool = False) -> FileLog:
+        """Return the log of a run. Raises `RunNotFound`."""
+        return FileLog(self._document, uuid, readonly=readonly)
+
+    def resume_log(self, uuid: str, at: int | None = None) -> FileLog:
+        """Return a new log that continues a run. Raises `RunNotFound`."""
+        log = FileLog(self._document, uuid)
+        log.resume(at)
+        return log
+
+    def ends(
+        self, uuids: Sequence[str], best: Mapping[str, Mode]
+    ) -> dict[str, dict[str, tuple[Any, Any]]]:
+        """Return of runs, by UUID, the last value of every key and the best of some."""
+        from traininglog.memory.trials import ends_of
+
+        known = self._document.read()["logs"]
+        found = {}
+        for uuid in uuids:
+            if uuid in known:
+                with FileLog(self._document, uuid, readonly=True) as log:
+                    found[uuid] = ends_of(log, best)
+        return found

@@ -1,0 +1,114 @@
+"""Files kept beside a store: copies that are named by what is in them.
+
+A copy is made under another name first and then renamed, so that under a hash there is a whole file
+or none; one that is there already is not copied again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+from traininglog.errors import CorruptLog
+
+_BLOCK = 2**20
+_HEX = frozenset("0123456789abcdef")
+
+
+class Kept(NamedTuple):
+    """A file that was kept."""
+
+    sha256: str
+    size: int  #: bytes
+
+
+def folder_of(store: Path) -> Path:
+    """Return the folder that holds the files kept beside a store; it need not be there."""
+    return store.with_name(f"{store.name}-artifacts")
+
+
+def is_hash(value: object) -> bool:
+    """Tell whether a value may be the hash of a kept file."""
+    return isinstance(value, str) and len(value) == 64 and not set(value) - _HEX
+
+
+def path_of(folder: Path, sha256: str) -> Path:
+    """Return where the copy with this hash is. Raises `CorruptLog` for what is no hash."""
+    if not is_hash(sha256):
+        raise CorruptLog(f"{sha256[:80]!r} is no sha256")
+    return folder / sha256[:2] / sha256
+
+
+def keep(folder: Path, file: Path) -> Kept:
+    """Copy a file into a folder, which is made if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f".part-{uuid4().hex}"
+    digest = hashlib.sha256()
+    try:
+        with file.open("rb") as source, part.open("xb") as target:
+            # Hashed as it is copied: a file that is being written may change in between.
+            while block := source.read(_BLOCK):
+                digest.update(block)
+                target.write(block)
+            target.flush()
+            os.fsync(target.fileno())
+        found = Kept(digest.hexdigest(), part.stat().st_size)
+        place = path_of(folder, found.sha256)
+        if not (place.exists() and place.stat().st_size == found.size):
+            place.parent.mkdir(exist_ok=True)
+            part.replace(place)
+    finally:
+        part.unlink(missing_ok=True)
+    return found
+
+
+def damage(folder: Path, sha256: str) -> str | None:
+    """Return what is wrong with a copy, for people; None: it is what was kept."""
+    try:
+        with path_of(folder, sha256).open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return None if found == sha256 else "is not what was kept"
+
+
+def is_of_a_store(file: Path, folder: Path) -> bool:
+    """Tell whether a file is the store's that has this folder, or of a database that is in use.
+
+    Those are not to be kept, nor even opened: a process that opens and closes a SQLite database as
+    a plain file lets go of the locks that it holds on it.
+    """
+    place, own = file.resolve(), folder.resolve()
+    store = own.name.removesuffix("-artifacts")
+    beside = place.parent == own.parent and (
+        place.name == store or place.name.startswith((f"{store}-", f".{store}."))
+    )
+    parts = place.name.split("-")
+    names = ("-".join(parts[:count]) for count in range(1, len(parts) + 1))
+    in_use = any(place.with_name(f"{name}-shm").exists() for name in names)
+    return beside or in_use or own in place.parents
+
+
+def copy_over(source: Path, target: Path, sha256: str) -> str | None:
+    """Copy what one folder has under a hash into another one, if it is not there.
+
+    Returns what is wrong with the copy in the first, for people; then nothing is copied.
+    """
+    if path_of(target, sha256).exists():
+        return None
+    wrong = damage(source, sha256)
+    if wrong is None:
+        keep(target, path_of(source, sha256))
+    return wrong
+
+
+def copy_all(source: Path, target: Path) -> None:
+    """Copy all that is kept in one folder into another one, but for what is damaged."""
+    for path in sorted(source.glob("??/*")):
+        if is_hash(path.name):
+            copy_over(source, target, path.name)

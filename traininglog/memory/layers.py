@@ -1,0 +1,53 @@
+"""A log in memory made of what runs wrote, each for itself, as a store on a disk keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from traininglog.lineage import BEFORE_ALL
+from traininglog.memory.log import TrainingLog
+from traininglog.memory.runs import RUNS, Run
+
+Rows = dict[int, dict[str, Any]]
+
+
+class Layer(NamedTuple):
+    """What one run wrote itself; `HIDDEN` is where it deleted what it inherited."""
+
+    uuid: UUID
+    resumed_at: int | None  #: None at the root
+    keys: Sequence[str]  #: in the order in which it first saw them
+    rows: Rows
+    status: dict[str, Any]
+    created: float  #: unix seconds
+    walls: Mapping[int, float]  #: when its rows were first written, in unix seconds
+
+
+def log_of(layers: Sequence[Layer]) -> TrainingLog:
+    """Return a log of its own on the last of some runs; those before it are its ancestors.
+
+    Nobody else sees these runs, not even a log in memory that asks for one of their UUIDs.
+    """
+    run: Run | None = None
+    for layer in layers:
+        known = RUNS.get(layer.uuid)
+        at = BEFORE_ALL if layer.resumed_at is None else layer.resumed_at
+        run = Run(layer.uuid, dict(layer.status), run, at)
+        if known is None:
+            del RUNS[layer.uuid]
+        else:
+            RUNS[layer.uuid] = known
+        run.opened(+1)
+        for key in layer.keys:
+            run.add_key(key)
+        run.write(layer.rows)
+        run.created = layer.created
+        run.set_walls(layer.walls)
+        run.opened(-1)
+    assert run is not None  # noqa: S101 - there is at least the run itself
+    log = TrainingLog()
+    log._run.opened(-1)
+    log._take(run)
+    return log

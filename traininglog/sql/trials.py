@@ -1,0 +1,180 @@
+"""Records of projects, groups and trials in tables: what any SQL database can do.
+
+A record is a dict that JSON can hold. It is stored whole; what it is found by stands in columns,
+too, which are taken from it whenever it is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, Table, insert, select, update
+
+from traininglog.encoding import decode
+from traininglog.errors import CorruptLog
+from traininglog.selection import Mode
+from traininglog.sql import listing
+from traininglog.sql.tables import (
+    environments,
+    keys,
+    projects,
+    runs,
+    summaries,
+    trial_groups,
+    trials,
+)
+
+Record = dict[str, Any]
+
+#: The kinds of records, each after those that it names.
+KINDS = ("project", "group", "environment", "trial")
+
+#: The table of each kind of record.
+TABLES: dict[str, Table] = {
+    "project": projects,
+    "group": trial_groups,
+    "trial": trials,
+    "environment": environments,
+}
+
+#: More values than a statement takes as parameters are left to whoever asked.
+_MANY = 500
+
+
+def insert_record(connection: Connection, kind: str, record: Record) -> bool:
+    """Add a record. Returns whether it is there: False if another one has its UID."""
+    table = TABLES[kind]
+    found = connection.scalar(select(table.c.record).where(table.c.uid == record["uid"]))
+    if found is not None:
+        return bool(loaded(found)["token"] == record["token"])  # said twice, it is done once
+    connection.execute(insert(table).values(**columns_of(table, record)))
+    return True
+
+
+def replace_record(connection: Connection, kind: str, record: Record, edit: int) -> bool:
+    """Replace the record with this UID if it is still at `edit`. Returns whether it was."""
+    table = TABLES[kind]
+    row = connection.execute(
+        select(table.c.edit, table.c.record).where(table.c.uid == record["uid"])
+    ).one_or_none()
+    if row is None:
+        return False
+    if row.edit != edit:
+        return bool(loaded(row.record)["token"] == record["token"])
+    connection.execute(
+        update(table).where(table.c.uid == record["uid"]).values(**columns_of(table, record))
+    )
+    return True
+
+
+def put_record(connection: Connection, kind: str, record: Record) -> None:
+    """Add a record, or put it in the place of the one with its UID."""
+    table = TABLES[kind]
+    there = connection.scalar(select(table.c.id).where(table.c.uid == record["uid"]))
+    values = columns_of(table, record)
+    connection.execute(
+        insert(table).values(**values) if there is None
+        else update(table).where(table.c.id == there).values(**values)
+    )  # fmt: skip
+
+
+def move_logs(connection: Connection, instead: Mapping[str, str | None]) -> None:
+    """Give trials another log, as theirs is deleted: by UUID the one to take, or None."""
+    for record in list(select_records(connection, "trial", {"log": list(instead)})):
+        if record["log"] in instead:
+            new = {"log": instead[record["log"]], "edit": record["edit"] + 1, "token": uuid4().hex}
+            put_record(connection, "trial", record | new)
+
+
+def get_record(connection: Connection, kind: str, uid: str) -> Record | None:
+    """Return the record with a UID, or None."""
+    table = TABLES[kind]
+    found = connection.scalar(select(table.c.record).where(table.c.uid == uid))
+    return None if found is None else loaded(found)
+
+
+def select_records(
+    connection: Connection, kind: str, where: Mapping[str, Sequence[Any]]
+) -> Iterator[Record]:
+    """Give records, the oldest first: all those that `where` allows, and perhaps others.
+
+    `where` maps a field to the values that are wanted of it.
+    """
+    table = TABLES[kind]
+    statement = select(table.c.record).order_by(table.c.id)
+    for field, values in where.items():
+        column = table.c.get(field)
+        if column is None or len(values) > _MANY:
+            continue
+        wanted = column.in_([value for value in values if value is not None])
+        statement = statement.where(wanted | column.is_(None) if None in values else wanted)
+    # Each is given in turn, so that who wants only the first reads no more.
+    return map(loaded, connection.execute(statement).scalars())
+
+
+def ends_of_runs(
+    connection: Connection, uuids: Sequence[str], best: Mapping[str, Mode]
+) -> dict[str, dict[str, tuple[Any, Any]]]:
+    """Return of runs, by UUID, the last value of every key, and the best of the keys in `best`."""
+    wanted = set(uuids)
+    lines = [line for line in listing.lines(connection) if line.uuid in wanted]
+    simple = {line.id: line for line in lines if line.noted and line.resumed_from is None}
+    found: dict[str, dict[str, tuple[Any, Any]]] = {line.uuid: {} for line in lines}
+    rows = connection.exec_driver_sql(_NOTED)
+    for run_id, name, kind, value, least, greatest in rows:
+        line = simple.get(run_id)
+        if line is not None:
+            mode = best.get(name)
+            found[line.uuid][name] = (
+                value if kind in (3, 4) and value is not None else decode(kind, value),
+                least if mode == "min" else greatest if mode == "max" else None,
+            )
+    others = [line for line in lines if line.id not in simple]
+    if others:
+        chosen = connection.scalars(select(keys.c.name).distinct()).all()
+        ends = listing.Ends(connection, chosen)
+        for line in others:
+            for key in chosen:
+                last = ends.last(line, key)
+                if last is not None:
+                    mode = best.get(key)
+                    extreme = None if mode is None else ends.best(line, key, mode)
+                    found[line.uuid][key] = (last, extreme)
+    return found
+
+
+_NOTED = str(
+    select(
+        summaries.c.run_id, keys.c.name, summaries.c.kind, summaries.c.value,
+        summaries.c.least, summaries.c.greatest,
+    ).join(keys, (keys.c.run_id == summaries.c.run_id) & (keys.c.id == summaries.c.key_id))
+    .join(trials, trials.c.log == select(runs.c.uuid).where(runs.c.id == summaries.c.run_id)
+          .scalar_subquery())
+)  # fmt: skip
+
+
+def columns_of(table: Table, record: Record) -> dict[str, Any]:
+    """Return the row of a record, but for its number."""
+    values = {
+        column.name: record.get(column.name)
+        for column in table.columns
+        if column.name not in ("id", "record")
+    }
+    if "status" in values:
+        values["status"] = record["status"]["value"]
+    return values | {
+        "record": json.dumps(record, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    }
+
+
+def loaded(text: str) -> Record:
+    """Return the record that a row has as text. Raises `CorruptLog`."""
+    try:
+        record = json.loads(text)
+    except ValueError as error:
+        raise CorruptLog(f"the record of a trial or project is no JSON: {error}") from error
+    assert isinstance(record, dict)  # noqa: S101 - only such are written
+    return record

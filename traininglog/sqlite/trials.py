@@ -1,0 +1,108 @@
+"""Projects, groups and trials in a SQLite file, beside the runs that the trials write."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from traininglog.config import setting
+from traininglog.errors import StoreNotFound
+from traininglog.kept import folder_of
+from traininglog.selection import Mode
+from traininglog.sql import trials
+from traininglog.sql.trials import Record
+from traininglog.sqlite.database import Database
+from traininglog.sqlite.file import locate
+from traininglog.sqlite.log import SQLiteLog
+from traininglog.sqlite.recovery import recover
+
+
+class SQLiteTrials:
+    """The records of one file; see `traininglog.trials.records.Records` for what each call does.
+
+    Args:
+        database: The path of the file, or ``sqlite:///path``; by default the configured store.
+        readonly: Never write.
+        options: Of the logs that are opened here; see `SQLiteLog`.
+
+    Raises what `Store` raises for a file that cannot be used.
+
+    """
+
+    def __init__(
+        self, database: str | Path | None = None, *, readonly: bool = False, **options: Any
+    ) -> None:
+        path = database if isinstance(database, Path) else locate(setting("store", database))
+        if path is None:
+            raise StoreNotFound("a database in memory holds one log: use memory: for trials")
+        self.path = path.absolute()
+        self.location = f"sqlite:///{self.path}"
+        self.artifacts = folder_of(self.path)
+        self._options = options
+        self._database = Database(
+            self.path,
+            readonly=readonly,
+            create=not readonly,
+            allow_network=options.get("allow_network"),
+        )
+        try:
+            recover(self._database)
+        except BaseException:
+            self._database.close()
+            raise
+        self._finalizer = weakref.finalize(self, self._database.close)
+
+    def close(self) -> None:
+        """Let go of the file. Closing it twice does nothing."""
+        self._finalizer()
+
+    # -- records ----------------------------------------------------------------------------
+
+    def insert(self, kind: str, record: Record) -> bool:
+        """Add a record; False if another one has its UID."""
+        with self._database.write() as connection:
+            return trials.insert_record(connection, kind, record)
+
+    def replace(self, kind: str, record: Record, edit: int) -> bool:
+        """Replace a record if it is still at `edit`."""
+        with self._database.write() as connection:
+            return trials.replace_record(connection, kind, record, edit)
+
+    def get(self, kind: str, uid: str) -> Record | None:
+        """Return the record with a UID, or None."""
+        with self._database.read() as connection:
+            return trials.get_record(connection, kind, uid)
+
+    def select(self, kind: str, where: Mapping[str, Sequence[Any]]) -> Iterator[Record]:
+        """Give the records that `where` allows, and perhaps others, the oldest first."""
+        with self._database.read() as connection:
+            yield from trials.select_records(connection, kind, where)
+
+    # -- logs -------------------------------------------------------------------------------
+
+    def new_log(self) -> SQLiteLog:
+        """Return a new log."""
+        return SQLiteLog(self.path, **self._options)
+
+    def open_log(self, uuid: UUID | str, *, readonly: bool = False) -> SQLiteLog:
+        """Return the log of a run. Raises `RunNotFound`."""
+        if readonly:
+            return SQLiteLog(self.path, uuid, readonly=True)
+        return SQLiteLog(self.path, uuid, **self._options)
+
+    def resume_log(self, uuid: UUID | str, at: int | None = None) -> SQLiteLog:
+        """Return a new log that continues a run. Raises `RunNotFound`."""
+        return SQLiteLog(self.path, uuid, resume=True, at=at, **self._options)
+
+    def ends(
+        self, uuids: Sequence[str], best: Mapping[str, Mode]
+    ) -> dict[str, dict[str, tuple[Any, Any]]]:
+        """Return of runs, by UUID, the last value of every key and the best of some."""
+        if not uuids:
+            return {}
+        recover(self._database)
+        with self._database.read() as connection:
+            return trials.ends_of_runs(connection, uuids, best)

@@ -1,0 +1,92 @@
+"""Trials: describe an experiment, run it, find it again.
+
+>>> from traininglog.trials import TrialClient
+>>> client = TrialClient("memory:")
+>>> project = client.set_project(name="paper")
+>>> trial = client.new_trial(name="first", version="a8c3", parameters={"lr": 0.1})
+>>> with trial:
+...     for step in range(3):
+...         trial.log_metrics(step=step, loss=1 / (step + 1))
+...     trial.log_metrics(accuracy=0.98)
+>>> (found,) = client.fetch_trials({"parameters.lr": {"$lt": 0.5}})
+>>> str(found.status), found.metrics["accuracy"], found.metrics["loss"][1]
+('Completed', [0.98], 0.5)
+
+A trial owns a training log (`trial.log`): its metrics are that log's entries, so all that a log
+promises holds for them. The records are kept beside the logs: in the same SQLite file, in memory,
+in one JSON document, or in a store of one's own.
+"""
+
+from __future__ import annotations
+
+from traininglog.trial_stores import register
+from traininglog.trials.aggregators import (
+    Aggregator,
+    RingAggregator,
+    StatAggregator,
+    TimeSeriesAggregator,
+    ValueAggregator,
+)
+from traininglog.trials.client import TrialClient
+from traininglog.trials.entities import Project, Trial, TrialGroup
+from traininglog.trials.errors import (
+    AlreadySet,
+    GroupNotFound,
+    InvalidMetric,
+    InvalidName,
+    InvalidParameter,
+    InvalidQuery,
+    ParametersFixed,
+    ProjectNotFound,
+    TrialExists,
+    TrialNeedsParameters,
+    TrialNotFound,
+    UnknownAttribute,
+    UnknownStatus,
+)
+from traininglog.trials.logger import TrialLogger
+from traininglog.trials.multiplexer import Multiplexer
+from traininglog.trials.statuses import CustomStatus, Status, status_of
+from traininglog.trials.store import TrialStore
+from traininglog.trials.throttles import throttle_repeated, throttled
+from traininglog.trials.timing import Chrono, EstimatedTime
+from traininglog.trials.versions import compute_version, default_version, git_version
+
+__all__ = [
+    "Aggregator",
+    "AlreadySet",
+    "Chrono",
+    "CustomStatus",
+    "EstimatedTime",
+    "GroupNotFound",
+    "InvalidMetric",
+    "InvalidName",
+    "InvalidParameter",
+    "InvalidQuery",
+    "Multiplexer",
+    "ParametersFixed",
+    "Project",
+    "ProjectNotFound",
+    "RingAggregator",
+    "StatAggregator",
+    "Status",
+    "TimeSeriesAggregator",
+    "Trial",
+    "TrialClient",
+    "TrialExists",
+    "TrialGroup",
+    "TrialLogger",
+    "TrialNeedsParameters",
+    "TrialNotFound",
+    "TrialStore",
+    "UnknownAttribute",
+    "UnknownStatus",
+    "ValueAggregator",
+    "compute_version",
+    "default_version",
+    "git_version",
+    "register",
+    "status_of",
+    "throttle_repeated",
+    "throttled",
+]

@@ -1,0 +1,265 @@
+"""Aggregators: what is kept of many values that are logged under one name.
+
+Each takes values by ``append``, tells what it kept by ``to_json``, and goes on where another one
+ended with ``from_json``. A factory, to be given where one is to be made later, is ``lazy(...)``::
+
+    trial.log_metrics(aggregator=StatAggregator.lazy(skip_obs=1), step_time=0.1)
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+Number = int | float
+
+
+class Aggregator(ABC):
+    """What is kept of many values."""
+
+    kind: ClassVar[str]
+
+    @classmethod
+    def lazy(cls, *args: Any, **kwargs: Any) -> Callable[[], Self]:
+        """Return a function that makes such an aggregator."""
+        cls(*args, **kwargs)  # what cannot be made is refused here
+        return lambda: cls(*args, **kwargs)
+
+    @abstractmethod
+    def append(self, value: Number) -> None:
+        """Take in a value."""
+
+    def __iadd__(self, value: Number) -> Self:
+        self.append(value)
+        return self
+
+    @property
+    @abstractmethod
+    def val(self) -> Number | None:
+        """The last value, or None."""
+
+    @abstractmethod
+    def to_json(self, short: bool = False) -> Any:
+        """Return what was kept as plain data; in short, for people."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Return all that `from_json` needs to go on."""
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, state: dict[str, Any]) -> Self:
+        """Return an aggregator that goes on where another one was."""
+
+
+class ValueAggregator(Aggregator):
+    """Keeps the latest value."""
+
+    kind = "value"
+
+    def __init__(self, val: Number | None = None) -> None:
+        self._val = val
+
+    def append(self, value: Number) -> None:
+        """Take in a value."""
+        self._val = value
+
+    @property
+    def val(self) -> Number | None:
+        """The last value, or None."""
+        return self._val
+
+    def to_json(self, short: bool = False) -> Any:
+        """Return the value."""
+        return self._val
+
+    def state(self) -> dict[str, Any]:
+        """Return all that `from_json` needs to go on."""
+        return {"type": self.kind, "val": self._val}
+
+    @classmethod
+    def from_json(cls, state: dict[str, Any]) -> Self:
+        """Return an aggregator that goes on where another one was."""
+        return cls(state["val"])
+
+
+class _ValuesAggregator(Aggregator):
+    """Keeps values."""
+
+    values: list[Number] | deque[Number]
+
+    def append(self, value: Number) -> None:
+        """Take in a value."""
+        self.values.append(value)
+
+    @property
+    def val(self) -> Number | None:
+        """The last value, or None."""
+        return self.values[-1] if self.values else None
+
+    def to_json(self, short: bool = False) -> Any:
+        """Return the values, the oldest first."""
+        return list(self.values)
+
+
+class TimeSeriesAggregator(_ValuesAggregator):
+    """Keeps all values. In short it shows the last twenty."""
+
+    kind = "series"
+
+    def __init__(self) -> None:
+        self.values: list[Number] = []
+
+    def to_json(self, short: bool = False) -> Any:
+        """Return the values, the oldest first."""
+        return self.values[-20:] if short else list(self.values)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that `from_json` needs to go on."""
+        return {"type": self.kind, "values": list(self.values)}
+
+    @classmethod
+    def from_json(cls, state: dict[str, Any]) -> Self:
+        """Return an aggregator that goes on where another one was."""
+        made = cls()
+        made.values = list(state["values"])
+        return made
+
+
+class RingAggregator(_ValuesAggregator):
+    """Keeps the last `n` values, exactly as they were given, the oldest first."""
+
+    kind = "ring"
+
+    def __init__(self, n: int) -> None:
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise ValueError(f"a ring holds at least one value, not {n!r}")
+        self.values: deque[Number] = deque(maxlen=n)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that `from_json` needs to go on."""
+        return {"type": self.kind, "n": self.values.maxlen, "values": list(self.values)}
+
+    @classmethod
+    def from_json(cls, state: dict[str, Any]) -> Self:
+        """Return an aggregator that goes on where another one was."""
+        made = cls(state["n"])
+        made.values.extend(state["values"])
+        return made
+
+
+class StatAggregator(Aggregator):
+    """Keeps count, mean, standard deviation, least and greatest, and not the values.
+
+    The variance is that of the population, by Welford's recurrence (Technometrics 4, 1962), which
+    does not cancel where the values are large and lie close together.
+
+    Args:
+        skip_obs: So many values at the start leave no trace: they are warm-up.
+
+    >>> stat = StatAggregator(skip_obs=1)
+    >>> for seconds in (60.0, 1.0, 3.0):
+    ...     stat += seconds
+    >>> stat.count, stat.avg, stat.sd, stat.max
+    (2, 2.0, 1.0, 3.0)
+    """
+
+    kind = "stat"
+
+    def __init__(self, skip_obs: int = 10) -> None:
+        if isinstance(skip_obs, bool) or not isinstance(skip_obs, int) or skip_obs < 0:
+            raise ValueError(f"the number of values to skip is 0 or more, not {skip_obs!r}")
+        self.skip_obs = skip_obs
+        self.skipped = 0
+        self.count = 0
+        self.avg: float | None = None
+        self.min: Number | None = None
+        self.max: Number | None = None
+        self._squares = 0.0  # of the distances to the mean
+        self._val: Number | None = None
+
+    def append(self, value: Number) -> None:
+        """Take in a value."""
+        if self.skipped < self.skip_obs:
+            self.skipped += 1
+            return
+        self._val = value
+        self.count += 1
+        if self.avg is None or self.min is None or self.max is None:
+            self.avg, self.min, self.max = float(value), value, value
+            return
+        distance = value - self.avg
+        self.avg += distance / self.count
+        self._squares += distance * (value - self.avg)
+        self.min = min(self.min, value)
+        self.max = max(self.max, value)
+
+    @property
+    def val(self) -> Number | None:
+        """The last value that was not skipped, or None."""
+        return self._val
+
+    @property
+    def sd(self) -> float | None:
+        """The standard deviation of the population; None without values."""
+        if not self.count:
+            return None
+        return math.sqrt(self._squares / self.count) if self._squares >= 0 else math.nan
+
+    @property
+    def total(self) -> float:
+        """The sum of the values."""
+        return 0.0 if self.avg is None else self.avg * self.count
+
+    @property
+    def sum(self) -> float:
+        """The sum of the values, too."""
+        return self.total
+
+    def to_json(self, short: bool = False) -> Any:
+        """Return the statistics."""
+        found = {
+            "avg": self.avg, "min": self.min, "max": self.max, "sd": self.sd, "count": self.count,
+        }  # fmt: skip
+        return found if short else found | {"sum": self.total, "val": self.val}
+
+    def state(self) -> dict[str, Any]:
+        """Return all that `from_json` needs to go on."""
+        return {
+            "type": self.kind, "skip_obs": self.skip_obs, "skipped": self.skipped,
+            "count": self.count, "avg": self.avg, "min": self.min, "max": self.max,
+            "squares": self._squares, "val": self._val,
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, state: dict[str, Any]) -> Self:
+        """Return an aggregator that goes on where another one was."""
+        made = cls(state["skip_obs"])
+        made.skipped, made.count, made.avg = state["skipped"], state["count"], state["avg"]
+        made.min, made.max = state["min"], state["max"]
+        made._squares, made._val = state["squares"], state["val"]
+        return made
+
+
+_KINDS: dict[str, type[Aggregator]] = {
+    kind.kind: kind
+    for kind in (ValueAggregator, TimeSeriesAggregator, RingAggregator, StatAggregator)
+}
+
+
+def restored(state: dict[str, Any]) -> Aggregator:
+    """Return the aggregator of a state."""
+    return _KINDS[state["type"]].from_json(dict(state))
+
+
+def made(aggregator: Callable[[], Aggregator] | Aggregator) -> Aggregator:
+    """Return an aggregator from a factory. Raises `TypeError` for anything else."""
+    found = aggregator() if callable(aggregator) else aggregator
+    if not isinstance(found, Aggregator):
+        raise TypeError(
+            f"an aggregator comes from a factory, as StatAggregator.lazy(10), not from {found!r}"
+        )
+    return found

@@ -1,0 +1,41 @@
+"""Arguments: the parameters of a trial, from whatever a program has them in."""
+
+from __future__ import annotations
+
+import dataclasses
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from typing import Any
+
+from traininglog.trials.errors import InvalidParameter
+
+
+def arguments_of(arguments: Any, more: Mapping[str, Any], *, show: bool = False) -> Namespace:
+    """Return arguments and `more`, over which they go, as a new Namespace.
+
+    Raises `InvalidParameter` for what is no ArgumentParser, Namespace, mapping or dataclass.
+    """
+    found: dict[str, Any]
+    if arguments is None:
+        found = {}
+    elif isinstance(arguments, ArgumentParser):
+        found = vars(arguments.parse_args())
+    elif isinstance(arguments, Namespace):
+        found = vars(arguments)
+    elif isinstance(arguments, Mapping):
+        found = dict(arguments)
+    elif dataclasses.is_dataclass(arguments) and not isinstance(arguments, type):
+        found = dataclasses.asdict(arguments)
+    else:
+        raise InvalidParameter(
+            "arguments are an ArgumentParser, a Namespace, a dict or a dataclass, not a "
+            f"{type(arguments).__name__}: use vars(...) or keywords"
+        )
+    if any(not isinstance(name, str) for name in found):
+        raise InvalidParameter("names of arguments are texts")
+    both = Namespace(**{**more, **found})
+    if show:
+        width = max(map(len, vars(both)), default=0)
+        for name, value in vars(both).items():
+            print(f"{name:>{width}}: {value!r}")  # noqa: T201 - it was asked for
+    return both

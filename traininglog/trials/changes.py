@@ -1,0 +1,71 @@
+"""Changes of a record: what an update does to it, before it is known which record it will be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from traininglog.trials.entities import Record, TrialGroup
+from traininglog.trials.errors import UnknownAttribute
+from traininglog.trials.plain import escaped, plain_data, plain_dict
+from traininglog.trials.processes import this_process
+from traininglog.trials.statuses import AnyStatus, Status, status_of
+
+Change = Callable[[Record], None]
+
+
+def set_status(status: AnyStatus | str, error: Any = None) -> Change:
+    """Set the status, and add an error; who sets it to Running is at the trial from then on."""
+    new = status_of(status)
+    noted = None if error is None else escaped(plain_data(error, "the error"))
+
+    def change(record: Record) -> None:
+        record["status"] = new.to_json()
+        if new == Status.Running:
+            record["owner"] = this_process()
+            record["started"] = record["started"] or time.time()
+            record["finished"] = None
+        if noted is not None:
+            record["errors"] = [*record["errors"], noted]
+
+    return change
+
+
+def add_to(field: str, values: Mapping[str, Any]) -> Change:
+    """Set some values of a field that maps names to plain data."""
+    new = escaped(plain_dict(values, field))
+    return lambda record: record.update({field: record[field] | new})
+
+
+def set_group(uid: str) -> Change:
+    """Put a trial into a group."""
+    return lambda record: record.update(group_id=uid)
+
+
+TRIAL_CHANGES: dict[str, Callable[..., Change]] = {
+    "set_trial_status": set_status,
+    "add_trial_tags": lambda **tags: add_to("tags", tags),
+    "log_trial_metadata": lambda **metadata: add_to("metadata", metadata),
+    "add_group_trial": lambda group: set_group(
+        group.uid if isinstance(group, TrialGroup) else group
+    ),
+}
+GROUP_CHANGES: dict[str, Callable[..., Change]] = {
+    "set_group_metadata": lambda **metadata: add_to("metadata", metadata),
+    "add_group_tags": lambda **tags: add_to("tags", tags),
+}
+
+
+def change_of(
+    known: Mapping[str, Callable[..., Change]],
+    attribute: str,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> Change:
+    """Return the change that a verb stands for. Raises `UnknownAttribute`."""
+    if attribute not in known:
+        raise UnknownAttribute(
+            f"there is no update {attribute!r:.80}; there are: {', '.join(known)}"
+        )
+    return known[attribute](*args, **kwargs)

@@ -1,0 +1,452 @@
+"""`TrialClient`: describe an experiment, run it, find it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from traininglog.config import setting
+from traininglog.errors import StoreUnwritable
+from traininglog.selection import Mode, modes
+from traininglog.trial_stores import open_records
+from traininglog.trials import environments, listing
+from traininglog.trials.arguments import arguments_of
+from traininglog.trials.entities import ORPHAN, Project, Trial, TrialGroup
+from traininglog.trials.errors import (
+    AlreadySet,
+    GroupNotFound,
+    InvalidName,
+    ProjectNotFound,
+    TrialExists,
+    TrialNotFound,
+)
+from traininglog.trials.logger import TrialLogger
+from traininglog.trials.queries import Query
+from traininglog.trials.report import as_json, report
+from traininglog.trials.store import TrialStore
+from traininglog.trials.versions import default_version
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    import pandas as pd
+
+_UNSET: Any = object()
+
+
+class TrialClient:
+    """Projects, groups and trials, and the one trial that this program runs.
+
+    Whatever a `TrialLogger` does the client does, too, with the trial that was set::
+
+        client = TrialClient("runs.db")
+        client.set_project(name="paper")
+        with client.new_trial(parameters={"lr": 0.1}) as trial:
+            trial.log_metrics(step=1, loss=0.5)
+        client.report()
+
+    A worker is attached to what is there already by the settings ``project``, ``group`` and
+    ``trial`` (``TRAININGLOG_PROJECT``, ``TRAININGLOG_GROUP``, ``TRAININGLOG_TRIAL``): names of a
+    project and a group in it, and the UID of a trial.
+
+    Args:
+        store: A path or ``sqlite:///path``, ``"memory:"``, ``"file:report.json"``, a URL whose
+            scheme was registered, or a `TrialStore`; by default the configured store.
+        options: Passed on to the store.
+
+    """
+
+    def __init__(self, store: str | Path | TrialStore | Any = None, **options: Any) -> None:
+        if store is None or isinstance(store, (str, Path)):
+            store = open_records(store, **options)
+        self.store = store if isinstance(store, TrialStore) else TrialStore(store)
+        self.project: Project | None = None
+        self.group: TrialGroup | None = None
+        self._logger: TrialLogger | None = None
+        self._version: Callable[[], str | None] = default_version
+        self._attach()
+
+    def _attach(self) -> None:
+        project, group, trial = (setting(name) for name in ("project", "group", "trial"))
+        if project is not None:
+            self.set_project(name=project, get_only=True)
+        if group is not None:
+            self.set_group(name=group, get_only=True)
+        if trial is not None:
+            self.set_trial(uid=trial)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<TrialClient of {self.store.records.location}>"
+
+    # -- project and group ------------------------------------------------------------------
+
+    def set_project(
+        self,
+        project: Project | str | None = None,
+        *,
+        force: bool = False,
+        get_only: bool = False,
+        **fields: Any,
+    ) -> Project:
+        """Work in a project, which is made where there is none of that name.
+
+        Args:
+            project: The project or its name; or say ``name=...`` and what else it has.
+            force: Leave the project that was set before for another one.
+            get_only: Make none.
+            fields: See `Project`.
+
+        Raises:
+            ProjectNotFound: There is none, and `get_only` was said.
+            AlreadySet: Another one was set, and `force` was not said.
+
+        """
+        if isinstance(project, str):
+            project = Project(project, **fields)
+        elif project is None:
+            if "name" not in fields:
+                raise InvalidName("a project needs a name: set_project(name=...)")
+            project = Project(**fields)
+        if self.project is not None and self.project != project and not force:
+            raise AlreadySet(
+                f"{self.project!r} was set, {project!r} is another one: say force=True to change"
+            )
+        found = self.store.get_project(project)
+        if found is None:
+            if get_only:
+                raise ProjectNotFound(
+                    f"{self.store.records.location} holds no project {project.name!r}"
+                )
+            found = self.store.new_project(project)
+        if self.group is not None and self.group.project_id != found.uid:
+            self.group = None
+        self.project = found
+        return found
+
+    def set_group(
+        self,
+        group: TrialGroup | str | None = None,
+        *,
+        force: bool = False,
+        get_only: bool = False,
+        **fields: Any,
+    ) -> TrialGroup:
+        """Work in a group of the project, which is made where there is none of that name.
+
+        Args:
+            group: The group or its name; or say ``name=...`` and what else it has.
+            force: Leave the group that was set before for another one.
+            get_only: Make none.
+            fields: See `TrialGroup`; ``project_id`` is by default the project that was set.
+
+        Raises:
+            ProjectNotFound: No project was set.
+            GroupNotFound: There is none, and `get_only` was said.
+            AlreadySet: Another one was set, and `force` was not said.
+
+        """
+        if not isinstance(group, TrialGroup):
+            name = fields.pop("name", None) if group is None else group
+            if name is None:
+                raise InvalidName("a group needs a name: set_group(name=...)")
+            project = fields.pop("project_id", None if self.project is None else self.project.uid)
+            if project is None:
+                raise ProjectNotFound("a group is of a project: set_project(name=...) first")
+            group = TrialGroup(name, project, **fields)
+        if self.group is not None and self.group != group and not force:
+            raise AlreadySet(
+                f"{self.group!r} was set, {group!r} is another one: say force=True to change"
+            )
+        found = self.store.get_trial_group(group)
+        if found is None:
+            if get_only:
+                raise GroupNotFound(f"project {group.project_id!r} has no group {group.name!r}")
+            found = self.store.new_trial_group(group)
+        self.group = found
+        return found
+
+    # -- trial ------------------------------------------------------------------------------
+
+    @property
+    def trial(self) -> TrialLogger:
+        """The trial that was set. Raises `TrialNotFound` where none was."""
+        if self._logger is None:
+            raise TrialNotFound("no trial was set: client.new_trial(parameters={...}) first")
+        return self._logger
+
+    def new_trial(
+        self,
+        *,
+        force: bool = False,
+        exist: str = "increment",
+        parameters: Any = _UNSET,
+        arguments: Any = _UNSET,
+        **fields: Any,
+    ) -> TrialLogger:
+        """Make a trial, and return what logs to it.
+
+        Args:
+            force: Leave a trial that was set before and has not ended.
+            exist: What to do if there is one of the same project, name, version and parameters:
+                ``"increment"``: make the next revision. ``"raise"`` `TrialExists`. ``"get"``: go on
+                with the last one.
+            parameters: An ArgumentParser, a Namespace, a dict or a dataclass. Without any the trial
+                is made when `log_arguments` gives it some.
+            arguments: The same.
+            fields: See `Trial`.
+
+        Raises:
+            AlreadySet: There is one that has not ended, and `force` was not said.
+            TrialExists: There is such a trial, and `exist` is ``"raise"``.
+
+        """
+        if exist not in ("increment", "raise", "get"):
+            raise ValueError(f"exist is 'increment', 'raise' or 'get', not {exist!r}")
+        self._refuse_second(force)
+        given = arguments if parameters is _UNSET else parameters
+        fields.setdefault("project_id", ORPHAN if self.project is None else self.project.uid)
+        if self.group is not None:
+            fields.setdefault("group_id", self.group.uid)
+        described = Trial(**fields)  # what is refused is refused here, before there are parameters
+
+        def make(found: dict[str, Any], tags: dict[str, Any]) -> Trial:
+            version = described.version
+            trial = Trial(**{
+                **fields,
+                "parameters": found,
+                "tags": described.tags | tags,
+                "version": self._version() if version is None else version,
+            })  # fmt: skip
+            return self._made(trial, exist)
+
+        self._logger = TrialLogger(self.store, None, make)
+        if given is not _UNSET:
+            try:
+                self._logger.log_arguments(given)
+            except BaseException:
+                self._logger = None
+                raise
+        return self._logger
+
+    def _made(self, trial: Trial, exist: str) -> Trial:
+        made = self.store.new_trial(trial, auto_increment=exist == "increment")
+        if made is not None:
+            return made
+        if exist == "raise":
+            raise TrialExists(
+                f"{trial!r} is in {self.store.records.location} already: leave out exist='raise' "
+                "for its next revision"
+            )
+        return self.store.get_trial(trial)[-1]
+
+    def _refuse_second(self, force: bool) -> None:
+        if self._logger is not None and not self._logger.ended and not force:
+            raise AlreadySet(
+                f"{self._logger!r} was set and has not ended: finish it first, or say force=True"
+            )
+
+    def set_trial(
+        self,
+        trial: Trial | str | None = None,
+        *,
+        force: bool = False,
+        uid: str | None = None,
+        hash: str | None = None,  # noqa: A002 - it is called so
+        revision: int | None = None,
+        **fields: Any,
+    ) -> TrialLogger:
+        """Go on with a trial that is in the store, and return what logs to it.
+
+        Args:
+            trial: The trial or its UID.
+            force: Leave a trial that was set before and has not ended.
+            uid: Its UID.
+            hash: Its hash; without a `revision` the last one is meant.
+            revision: Its revision.
+            fields: Or its definition: name, version, parameters, as they were given to `new_trial`.
+
+        Raises:
+            TrialNotFound: There is none.
+            AlreadySet: There is one that has not ended, and `force` was not said.
+
+        """
+        self._refuse_second(force)
+        if isinstance(trial, str):
+            uid = trial
+        elif trial is not None:
+            hash, revision = trial.hash, trial.revision if revision is None else revision  # noqa: A001
+        if uid is not None:
+            found = self.store.trial(uid)
+        else:
+            if hash is None:
+                hash = self._hash_of(fields)  # noqa: A001
+            some = self.store.get_trial(hash)
+            if revision is not None:
+                some = [one for one in some if one.revision == revision]
+            if not some:
+                what = hash if revision is None else f"{hash}_{revision}"
+                raise TrialNotFound(f"{self.store.records.location} holds no trial {what[:80]}")
+            found = some[-1]
+        self._logger = TrialLogger(self.store, found)
+        return self._logger
+
+    def _hash_of(self, fields: Mapping[str, Any]) -> str:
+        if not fields:
+            raise TrialNotFound("say which trial: uid=, or hash= and revision=, or what defines it")
+        given = dict(fields)
+        given.setdefault("project_id", ORPHAN if self.project is None else self.project.uid)
+        if "arguments" in given:
+            given["parameters"] = given.pop("arguments")
+        if "parameters" in given:
+            given["parameters"] = vars(arguments_of(given["parameters"], {}))
+        given.setdefault("version", self._version())
+        return Trial(**given).hash
+
+    def set_version(
+        self,
+        version: str | Callable[[], str | None] | None = None,
+        version_fun: Callable[[], str | None] | None = None,
+    ) -> Self:
+        """Say which version of the code runs, or what is to be asked for it when a trial is made.
+
+        By default the hash of the main script and the git commit; see `default_version`.
+        """
+        if callable(version):
+            version, version_fun = None, version
+        if version is not None and not isinstance(version, str):
+            raise InvalidName(f"a version is a text, not a {type(version).__name__}")
+        if version is not None:
+            self._version = lambda: version
+        elif version_fun is not None:
+            self._version = version_fun
+        else:
+            self._version = default_version
+        return self
+
+    def log_arguments(
+        self,
+        arguments: ArgumentParser | Namespace | Mapping[str, Any] | Any = None,
+        *,
+        show: bool = False,
+        **more: Any,
+    ) -> Namespace:
+        """Give the trial its parameters; one is made if none was set. Returns a Namespace."""
+        if self._logger is None:
+            self.new_trial()
+        return self.trial.log_arguments(arguments, show=show, **more)
+
+    get_arguments = log_arguments
+
+    def add_tags(self, **tags: Any) -> Self:
+        """Set tags of the trial."""
+        self.trial.add_tags(**tags)
+        return self
+
+    def start(self) -> TrialLogger:
+        """Start the trial."""
+        return self.trial.start()
+
+    def finish(self) -> Self:
+        """End the trial."""
+        self.trial.finish()
+        return self
+
+    def report(self, short: bool = True) -> Self:
+        """End the trial, and print all that is known of it as JSON."""
+        print(as_json(self.finish().to_json(short)))  # noqa: T201 - it was asked for
+        return self
+
+    def to_json(self, short: bool = True) -> dict[str, Any]:
+        """Return what `report` prints, as plain data, without ending the trial."""
+        return report(self.trial.trial, short=short)
+
+    def save(self, file: str | Path | None = None) -> Self:
+        """Make all that was logged survive a power cut.
+
+        Args:
+            file: Write all trials of the store to this file, too, as one JSON document; it may be
+                opened as ``file:...``. It must not be there.
+
+        """
+        self.store.commit()
+        if file is not None:
+            target = Path(file)
+            if target.exists():
+                raise StoreUnwritable(f"{target} exists already: name a file that does not")
+            from traininglog.trials.copying import copy_all
+
+            with TrialStore(open_records(f"file:{target}")) as other:
+                copy_all(self.store, other)
+        return self
+
+    def get_device(self) -> Any:
+        """Return PyTorch's device to compute on; ``"cpu"`` where it is not installed."""
+        return environments.device()
+
+    def __getattr__(self, name: str) -> Any:
+        # What a trial can do, with the one that was set.
+        if name.startswith("_") or not hasattr(TrialLogger, name):
+            raise AttributeError(f"a TrialClient has no {name!r}")
+        return getattr(self.trial, name)
+
+    # -- queries ----------------------------------------------------------------------------
+
+    def fetch_projects(self, query: Query = None, **options: Any) -> list[Project]:
+        """Return the projects that match; see `TrialStore.fetch_projects`."""
+        return self.store.fetch_projects(query, **options)
+
+    def fetch_groups(self, query: Query = None, **options: Any) -> list[TrialGroup]:
+        """Return the groups that match; see `TrialStore.fetch_groups`."""
+        return self.store.fetch_groups(query, **options)
+
+    def fetch_trials(self, query: Query = None, **options: Any) -> list[Trial]:
+        """Return the trials that match; see `TrialStore.fetch_trials`."""
+        return self.store.fetch_trials(query, **options)
+
+    def fetch_and_update_trial(
+        self, query: Query, attribute: str, *args: Any, **kwargs: Any
+    ) -> Trial | None:
+        """Change the first trial that matches; see `TrialStore.fetch_and_update_trial`."""
+        return self.store.fetch_and_update_trial(query, attribute, *args, **kwargs)
+
+    def fetch_and_update_group(
+        self, query: Query, attribute: str, *args: Any, **kwargs: Any
+    ) -> TrialGroup | None:
+        """Change the first group that matches; see `TrialStore.fetch_and_update_group`."""
+        return self.store.fetch_and_update_group(query, attribute, *args, **kwargs)
+
+    def to_dataframe(
+        self,
+        query: Query = None,
+        *,
+        best: Mapping[str, Mode] | Iterable[str] | str | None = None,
+        sort: str | Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> pd.DataFrame:
+        """Return a DataFrame with a line a trial, in the order in which they were made.
+
+        Columns: ``uid``, ``project``, ``group``, ``name``, ``revision``, ``version``, ``status``,
+        ``created``, ``started``, ``finished`` (UTC), ``runtime`` (seconds), the parameters as
+        ``parameters.<name>``, the last value of each metric by its name, and the best ones asked
+        for as ``best.<name>``.
+
+        Args:
+            query: Which trials.
+            best: Metrics whose smallest number to show; as a dict, to ``"min"`` or ``"max"``.
+            sort: See `TrialStore.fetch_trials`.
+            limit: See there.
+
+        """
+        trials = self.fetch_trials(query, sort=sort, limit=limit)
+        return listing.frame(listing.lines(self.store, trials, modes(best)))

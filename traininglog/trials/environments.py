@@ -1,0 +1,79 @@
+"""The environment of a trial: Python, packages, host, command line, GPU. Looked up on a thread."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import socket
+import sys
+from typing import Any
+
+from traininglog.machine import command
+
+
+def environment() -> dict[str, Any]:
+    """Return the environment of this process, as plain data."""
+    return _lasting() | {"command": command(), "gpu": gpus()}
+
+
+@functools.cache
+def _lasting() -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "system": platform.platform(),
+        "host": socket.gethostname(),
+        "cpus": os.cpu_count(),
+        "folder": _folder(),
+        "packages": packages(),
+    }
+
+
+def packages() -> dict[str, str]:
+    """Return the versions of the installed packages by their normalised names.
+
+    By the names of the folders that describe them, as the standard library's `importlib.metadata`
+    reads every one of these descriptions: a hundred times as long, with the interpreter held.
+    """
+    found: dict[str, str] = {}
+    for place in sys.path:
+        try:
+            names = os.listdir(place or os.curdir)  # noqa: PTH208 - a third of the time
+        except OSError:
+            continue
+        for name in names:
+            stem, ending = os.path.splitext(name)  # noqa: PTH122 - the same
+            if ending in (".dist-info", ".egg-info"):
+                package, _, version = stem.partition("-")
+                version = version.split("-")[0]  # an egg's goes on with that of Python
+                if version:
+                    found.setdefault(package.replace("_", "-").lower(), version)
+    return dict(sorted(found.items()))
+
+
+def gpus() -> list[str]:
+    """Return the names of the GPUs that PyTorch sees, if the program has imported it."""
+    torch = sys.modules.get("torch")
+    try:
+        if torch is None or not torch.cuda.is_available():
+            return []
+        return [torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count())]
+    except (AttributeError, RuntimeError, AssertionError):  # half imported, or no driver
+        return []
+
+
+def device() -> Any:
+    """Return the device to compute on: PyTorch's, or "cpu" where it is not installed."""
+    try:
+        import torch
+    except ImportError:
+        return "cpu"
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _folder() -> str | None:
+    try:
+        return str(os.getcwd())  # noqa: PTH109 - Path.cwd() is the same with more steps
+    except OSError:  # it was removed
+        return None

@@ -1,0 +1,57 @@
+"""Many trials as one table: a line a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from traininglog.selection import Mode
+from traininglog.trials.entities import Trial
+from traininglog.trials.store import TrialStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_COLUMNS = {
+    "uid": "object", "project": "object", "group": "object", "name": "object",
+    "revision": "int64", "version": "object", "status": "object", "created": "object",
+    "started": "object", "finished": "object", "runtime": "object",
+}  # fmt: skip
+
+
+def lines(
+    store: TrialStore, trials: Sequence[Trial], best: Mapping[str, Mode] | None = None
+) -> list[dict[str, Any]]:
+    """Return of trials what a list says of each: plain data, ``metrics`` being the last values."""
+    groups = {group.uid: group.name for group in store.fetch_groups()}
+    found = []
+    for trial, ends in zip(trials, store.ends(trials, best), strict=True):
+        found.append({
+            "uid": trial.uid, "project": trial.project_id,
+            "group": groups.get(trial.group_id or ""), "name": trial.name,
+            "revision": trial.revision, "version": trial.version, "status": str(trial.status),
+            "created": trial.created, "started": trial.started, "finished": trial.finished,
+            "runtime": trial.runtime, "parameters": trial.parameters,
+            "metrics": {key: last for key, (last, _) in ends.items()},
+            "best": {key: extreme for key, (_, extreme) in ends.items() if key in (best or {})},
+        })  # fmt: skip
+    return found
+
+
+def frame(found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return lines as a DataFrame: parameters as ``parameters.<name>``, metrics by their names."""
+    from traininglog import frames
+
+    more: dict[str, list[Any]] = {}
+    for kind, prefix in (("parameters", "parameters."), ("metrics", ""), ("best", "best.")):
+        names = dict.fromkeys(name for line in found for name in line[kind])
+        for name in names:
+            heading = f"metrics.{name}" if not prefix and name in _COLUMNS else prefix + name
+            more[heading] = [line[kind].get(name) for line in found]
+    columns = {name: _moment_or(kind, name, found) for name, kind in _COLUMNS.items()}
+    values = [[column[place] for column in more.values()] for place in range(len(found))]
+    return frames.table_of_runs(found, columns, list(more), values)
+
+
+def _moment_or(kind: str, name: str, found: Sequence[Mapping[str, Any]]) -> str:
+    return "moment" if name in ("created", "started", "finished") else kind

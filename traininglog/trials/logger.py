@@ -1,0 +1,390 @@
+"""`TrialLogger`: what a program logs to while a trial runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from traininglog.base import TrainingLogBase
+from traininglog.errors import LogClosed, TrainingLogError, TrainingLogWarning
+from traininglog.trials import artifacts, endings, versions
+from traininglog.trials.aggregators import Aggregator
+from traininglog.trials.arguments import arguments_of
+from traininglog.trials.capture import CapturedOutput
+from traininglog.trials.entities import Trial
+from traininglog.trials.environments import environment
+from traininglog.trials.errors import TrialNeedsParameters
+from traininglog.trials.eta import Eta
+from traininglog.trials.recorder import Recorder
+from traininglog.trials.statuses import AnyStatus, Status, status_of
+from traininglog.trials.store import TrialStore
+from traininglog.trials.timing import Callback, Chrono
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    import pandas as pd
+
+Factory = Callable[[], Aggregator]
+#: Makes the trial once its parameters are known.
+Make = Callable[[dict[str, Any], dict[str, Any]], Trial]
+
+_ENVIRONMENT_PATIENCE = 5.0  # seconds that the end of a trial waits for its environment
+
+
+class TrialLogger:
+    """Logs to one trial. Use it as a block, which starts and ends the trial::
+
+        with trial:
+            for step in range(100):
+                trial.log_metrics(step=step, loss=0.5)
+
+    Whatever is logged first starts it, too; `finish` ends it, as does the end of the program. The
+    status is Completed, Exception (with type, message and traceback in `errors`; the exception goes
+    on as it is) or Interrupted (SIGINT, SIGTERM). Of a process that was killed whoever reads says
+    Broken.
+
+    Made by `TrialClient.new_trial` and `TrialClient.set_trial`.
+    """
+
+    def __init__(self, store: TrialStore, trial: Trial | None, make: Make | None = None) -> None:
+        self.store = store
+        self._trial = trial
+        self._make = make
+        self._waiting_tags: dict[str, Any] = {}
+        self._recorder: Recorder | None = None
+        self._since = 0.0
+        self._chosen: AnyStatus | None = None  # a status that the program has set
+        self._ended = False
+        self._eta: Eta | None = None
+        self._environment: threading.Thread | None = None
+        self._lock = threading.RLock()
+        self.signalled = False
+
+    # -- what it is -------------------------------------------------------------------------
+
+    @property
+    def trial(self) -> Trial:
+        """The trial as it is in the store now. Raises `TrialNeedsParameters`."""
+        self._trial = self.store.trial(self.uid)
+        return self._trial
+
+    @property
+    def uid(self) -> str:
+        """The UID of the trial. Raises `TrialNeedsParameters` before it has parameters."""
+        if self._trial is None:
+            raise TrialNeedsParameters(
+                "the trial has no parameters yet, which are a part of its identity: "
+                "trial.log_arguments(lr=0.1), or new_trial(parameters={...}), first"
+            )
+        return self._trial.uid
+
+    @property
+    def running(self) -> bool:
+        """Whether the trial was started here, and not ended."""
+        return self._recorder is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the trial was ended here."""
+        return self._ended
+
+    @property
+    def log(self) -> TrainingLogBase:
+        """The training log of the trial; after its end, to be read."""
+        if self._ended:
+            uuid = self.trial.log
+            assert uuid is not None  # noqa: S101 - it had one to end
+            return self.store.records.open_log(uuid, readonly=True)
+        return self._started().log
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What was logged; see `Trial.metrics`."""
+        return self.trial.metrics
+
+    @property
+    def status(self) -> AnyStatus:
+        """The status of the trial now."""
+        return self.trial.status
+
+    def __repr__(self) -> str:
+        return f"<TrialLogger of {self._trial!r}>"
+
+    # -- start and end ----------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Start the trial, or go on with one that has run before."""
+        self._started()
+        return self
+
+    def _started(self) -> Recorder:
+        recorder = self._recorder
+        if recorder is None:
+            with self._lock:
+                if self._recorder is None:
+                    self._recorder = self._begin()
+                recorder = self._recorder
+        return recorder
+
+    def _begin(self) -> Recorder:
+        if self._ended:
+            raise LogClosed(
+                "the trial was ended here: go on with it by client.set_trial(uid=...), or make a "
+                "new one"
+            )
+        recorder = self.store.log_trial_start(self.uid)
+        self._since = time.perf_counter()
+        endings.watch(self)
+        self._environment = threading.Thread(
+            target=self._keep_environment, args=(self.uid,), daemon=True, name="environment"
+        )
+        self._environment.start()
+        return recorder
+
+    def _keep_environment(self, uid: str) -> None:
+        try:
+            self.store.keep_environment(uid, environment())
+        except (TrainingLogError, OSError) as error:  # the trial goes on without
+            warnings.warn(
+                f"the environment of the trial could not be kept: {error}",
+                TrainingLogWarning,
+                stacklevel=2,
+            )
+
+    def finish(self) -> Self:
+        """End the trial: Completed, unless the program has set another status."""
+        self.end(Status.Completed)
+        return self
+
+    def end(self, status: AnyStatus, error: dict[str, Any] | None = None) -> None:
+        """End the trial with a status, unless it was ended or the program has set one."""
+        with self._lock:
+            if self._ended:
+                return
+            recorder = self._started()
+            runtime = time.perf_counter() - self._since
+            if self._environment is not None:
+                self._environment.join(_ENVIRONMENT_PATIENCE)
+            if not recorder.log.closed:
+                recorder.add_runtime(runtime)
+            chosen = self._chosen
+            if chosen is not None and chosen != Status.Running and error is None:
+                status = chosen
+            self._trial = self.store.end(self.uid, status, error)
+            self._ended, self._recorder = True, None
+        endings.unwatch(self)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        status = endings.outcome(error, signalled=self.signalled)
+        failed = error is not None and status is Status.Exception
+        try:
+            self.end(status, endings.described(error) if failed and error is not None else None)
+        except (TrainingLogError, OSError) as failure:
+            if error is None:
+                raise
+            # What ended the trial must not be hidden by what could not be written of it.
+            warnings.warn(
+                f"the end of the trial could not be written: {failure}",
+                TrainingLogWarning,
+                stacklevel=2,
+            )
+
+    def resume(self, at: int | None = None) -> Self:
+        """Before the start: let a trial that has run go on from a time, by default its last one.
+
+        What it logged later stays in its old run, and is seen no more.
+        """
+        if self._recorder is not None:
+            raise LogClosed("the trial is running here: resume it before it is started")
+        self.store.resume(self.uid, at)
+        return self
+
+    def set_status(self, status: AnyStatus | str, error: Any = None) -> Self:
+        """Set the status, also to one of your own; it stays when the block is left."""
+        chosen = status_of(status)
+        if error is not None and isinstance(error, BaseException):
+            error = endings.described(error)
+        self._trial = self.store.set_trial_status(self.uid, chosen, error)
+        self._chosen = chosen
+        return self
+
+    # -- logging ----------------------------------------------------------------------------
+
+    def log_metrics(
+        self,
+        step: int | None = None,
+        aggregator: Factory | Aggregator | None = None,
+        **metrics: float,
+    ) -> None:
+        """Log numbers, all of them or, if one is refused, none.
+
+        Args:
+            step: When they were measured: a non-negative integer. The same step again overwrites.
+                Without a step they are appended to a series.
+            aggregator: Without a step: keep them by this instead, for example
+                ``StatAggregator.lazy(10)``. It counts the first time that a name is logged.
+            metrics: Numbers, or scalars of NumPy, PyTorch and the like.
+
+        Raises:
+            InvalidMetric: What is no number, or is logged now with and now without steps.
+            InvalidTime: A step that is no non-negative integer.
+
+        """
+        recorder = self._recorder
+        if recorder is None:
+            recorder = self._started()
+        recorder.log_metrics(step, aggregator, metrics)
+
+    def log_metadata(self, **metadata: Any) -> None:
+        """Note what is neither a parameter nor a metric: plain data by name."""
+        self._trial = self.store.log_trial_metadata(self.uid, **metadata)
+
+    def add_tags(self, **tags: Any) -> None:
+        """Set tags: plain data by name. Also before the trial has parameters."""
+        if self._trial is None:
+            self._waiting_tags |= tags
+        else:
+            self._trial = self.store.add_trial_tags(self.uid, **tags)
+
+    def log_arguments(
+        self,
+        arguments: ArgumentParser | Namespace | Mapping[str, Any] | Any = None,
+        *,
+        show: bool = False,
+        **more: Any,
+    ) -> Namespace:
+        """Give the trial its parameters, and return them.
+
+        Args:
+            arguments: An `ArgumentParser`, whose arguments are parsed; a `Namespace`, a dict, or a
+                dataclass.
+            show: Print them.
+            more: Parameters by name; what `arguments` says goes first.
+
+        Raises `ParametersFixed` if it has other ones.
+        """
+        namespace = arguments_of(arguments, more, show=show)
+        if self._trial is not None:
+            self._trial = self.store.log_trial_arguments(self.uid, **vars(namespace))
+        else:
+            assert self._make is not None  # noqa: S101 - one or the other
+            self._trial = self._make(vars(namespace), self._waiting_tags)
+        return namespace
+
+    get_arguments = log_arguments
+
+    def chrono(
+        self,
+        name: str,
+        aggregator: Factory | Aggregator | None = None,
+        start_callback: Callback | None = None,
+        end_callback: Callback | None = None,
+    ) -> Chrono:
+        """Measure a block: ``with trial.chrono("batch_time"): ...``
+
+        Args:
+            name: All blocks of a name are kept together.
+            aggregator: Keeps the seconds; by default `StatAggregator.lazy(0)`.
+            start_callback: Called before the block is measured: ``torch.cuda.synchronize``.
+            end_callback: Called in its end, within the time.
+
+        """
+        return self._started().chrono(name, aggregator, start_callback, end_callback)
+
+    @contextmanager
+    def capture_output(self, lines: int = 50) -> Iterator[CapturedOutput]:
+        """Keep the last lines that a block prints, in the log's status ``output``, too."""
+        recorder = self._started()
+        capture = CapturedOutput(lines)
+        try:
+            with capture:
+                yield capture
+        finally:
+            if not recorder.log.closed:
+                recorder.log.status["output"] = capture.lines
+
+    # -- files ------------------------------------------------------------------------------
+
+    def log_code(self, file: str | Path | None = None) -> None:
+        """Keep a copy of the main script, or of another file of code."""
+        path = versions.main_script() if file is None else Path(file)
+        if path is None:
+            raise FileNotFoundError("this session was not started with a script: name a file")
+        self._keep(path, path.name, "code")
+
+    def log_file(self, file: str | Path, name: str | None = None) -> None:
+        """Keep a copy of a file, under its name or another one."""
+        path = Path(file)
+        self._keep(path, path.name if name is None else name, "file")
+
+    def log_directory(self, folder: str | Path, name: str | None = None) -> None:
+        """Keep copies of the files of a folder and of those below.
+
+        Links are left out, and what is of a store, such as the one that the trial is in.
+        """
+        path = Path(folder)
+        if not path.is_dir():
+            raise NotADirectoryError(f"{path} is not a folder")
+        below = artifacts.check_relative(path.absolute().name if name is None else name)
+        for inner, file in artifacts.files_below(path, self.store.records.artifacts):
+            self._keep(file, f"{below}/{inner}", "directory")
+
+    def _keep(self, file: Path, name: str, kind: artifacts.Kind) -> None:
+        uid, name = self.uid, artifacts.check_relative(name)
+        kept = artifacts.keep(self.store.records.artifacts, file, name, kind)
+        self._trial = self.store.keep_artifact(uid, kept)
+
+    # -- how long it takes ------------------------------------------------------------------
+
+    def set_eta_total(self, total: int | Sequence[int], start: int = 0) -> None:
+        """Say how many steps there are, for `show_eta`; of nested loops a tuple."""
+        self._eta = Eta(total, start)
+
+    def show_eta(
+        self,
+        step: int | Sequence[int],
+        timer: Aggregator | None = None,
+        msg: str = "",
+        throttle: int | None = None,
+        every: float | None = None,
+        no_print: bool = False,
+    ) -> str | None:
+        """Print how far the loop has got and how long it will take; return that line.
+
+        Args:
+            step: The step that is done, or steps of nested loops.
+            timer: Measures how long a step takes: what ``with trial.chrono(...) as timer`` gives.
+                By default the time between two calls of this.
+            msg: Printed behind it.
+            throttle: Only at the first call and every so many after it; else None is returned.
+            every: Only when so many seconds have gone.
+            no_print: Only return the line.
+
+        """
+        if self._eta is None:
+            raise ValueError("say how many steps there are first: trial.set_eta_total(total)")
+        return self._eta.show(step, timer, msg, throttle, every, no_print=no_print)
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def to_dataframe(self, **options: Any) -> pd.DataFrame:
+        """Return the trial's log as a DataFrame; see `TrainingLogBase.to_dataframe`."""
+        if self._recorder is not None:
+            return self._recorder.log.to_dataframe(**options)
+        with self.log as log:
+            return log.to_dataframe(**options)

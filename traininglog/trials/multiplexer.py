@@ -1,0 +1,233 @@
+"""`Multiplexer`: several stores for trials at once. One leads, the others follow.
+
+The first store is the one that counts: it is read, and decides who gets what. What was written to
+it is written to the others, and its logs have twins there. A follower that fails is left out from
+then on, with a warning: it costs no trial.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID
+
+from traininglog.base import TrainingLogBase
+from traininglog.errors import RunNotFound, TrainingLogError, TrainingLogWarning
+from traininglog.kept import copy_over
+from traininglog.selection import Mode
+from traininglog.trial_stores import open_records
+from traininglog.trials.records import Record, Records
+from traininglog.trials.store import TrialStore
+from traininglog.wrapping import LogAround
+
+
+class _Follower:
+    """A store that follows, as long as it can."""
+
+    def __init__(self, records: Records) -> None:
+        self.records = records
+        self.failed = False
+        self.twins: dict[str, str] = {}  # a log of the leader -> that of the follower
+
+    def does(self, act: Callable[[Records], Any]) -> Any:
+        """Do something to the store; if it fails, that was the last that it was asked for."""
+        if self.failed:
+            return None
+        try:
+            return act(self.records)
+        except (TrainingLogError, OSError) as error:
+            self.failed = True
+            warnings.warn(
+                f"{self.records.location} is left out from now on: {error}",
+                TrainingLogWarning,
+                stacklevel=2,
+            )
+            return None
+
+
+class _LogAndTwins(LogAround):
+    """A log of the leader, and what is to be written to the same effect."""
+
+    def __init__(
+        self, inner: TrainingLogBase, twins: list[tuple[_Follower, TrainingLogBase]]
+    ) -> None:
+        super().__init__(inner)
+        self._twins = twins
+
+    def _each(self, act: Callable[[TrainingLogBase], Any]) -> None:
+        for follower, twin in self._twins:
+            follower.does(lambda _, twin=twin: act(twin))  # type: ignore[misc]
+
+    def _write(self, rows: dict[int, dict[str, Any]]) -> None:
+        super()._write(rows)
+        self._each(lambda twin: twin._write(rows))
+
+    def _write_status(self, values: dict[str, Any]) -> None:
+        super()._write_status(values)
+        own = {key: value for key, value in values.items() if key != "resumed_from"}
+        self._each(lambda twin: twin._write_status(own))
+
+    def flush(self) -> None:
+        """Make what was assigned visible to every other process."""
+        super().flush()
+        self._each(lambda twin: twin.flush())
+
+    def commit(self) -> None:
+        """Make what was assigned survive a power cut."""
+        super().commit()
+        self._each(lambda twin: twin.commit())
+
+    def _close(self, outcome: Literal["finished", "failed"]) -> None:
+        super()._close(outcome)
+        self._each(lambda twin: twin._close(outcome))
+
+    def _fork(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
+        super()._fork(parent, at, status)
+        for follower, twin in self._twins:
+            follower.does(lambda _, twin=twin: twin.resume(at if at >= 0 else None))  # type: ignore[misc]
+            follower.twins[self.h_uuid] = twin.h_uuid
+
+
+class MultiplexedRecords:
+    """The records of a leader, and of those that follow it."""
+
+    def __init__(self, leader: Records, followers: Sequence[Records]) -> None:
+        self._leader = leader
+        self._followers = [_Follower(records) for records in followers]
+        self.location = leader.location
+
+    @property
+    def artifacts(self) -> Path:
+        """The leader's folder of files."""
+        return self._leader.artifacts
+
+    def insert(self, kind: str, record: Record) -> bool:
+        """Add a record, to the followers if the leader took it."""
+        done = self._leader.insert(kind, record)
+        if done:
+            self._follow(kind, record)
+        return done
+
+    def replace(self, kind: str, record: Record, edit: int) -> bool:
+        """Replace a record, for the followers if the leader did."""
+        done = self._leader.replace(kind, record, edit)
+        if done:
+            self._follow(kind, record)
+        return done
+
+    def _follow(self, kind: str, record: Record) -> None:
+        for follower in self._followers:
+            own = dict(record)
+            if own.get("log") is not None:
+                own["log"] = follower.twins.get(own["log"], own["log"])
+            follower.does(lambda records, own=own: self._pass_on(records, kind, own))  # type: ignore[misc]
+
+    def _pass_on(self, records: Records, kind: str, record: Record) -> None:
+        for artifact in record.get("artifacts", ()):
+            copy_over(self.artifacts, records.artifacts, artifact["sha256"])
+        _put(records, kind, record)
+
+    def get(self, kind: str, uid: str) -> Record | None:
+        """Return the leader's record."""
+        return self._leader.get(kind, uid)
+
+    def select(self, kind: str, where: Mapping[str, Sequence[Any]]) -> Iterable[Record]:
+        """Give the leader's records."""
+        return self._leader.select(kind, where)
+
+    def new_log(self) -> TrainingLogBase:
+        """Return a new log, with twins."""
+        return self._with_twins(self._leader.new_log(), lambda _: lambda records: records.new_log())
+
+    def open_log(self, uuid: str, *, readonly: bool = False) -> TrainingLogBase:
+        """Return a log of the leader, with twins if it is to be written."""
+        log = self._leader.open_log(uuid, readonly=readonly)
+        return log if readonly else self._with_twins(log, lambda twin: _reopened(twin(uuid)))
+
+    def resume_log(self, uuid: str, at: int | None = None) -> TrainingLogBase:
+        """Return a log that continues one of the leader, with twins."""
+        log = self._leader.resume_log(uuid, at)
+        return self._with_twins(log, lambda twin: _resumed(twin(uuid), at))
+
+    def _with_twins(self, log: TrainingLogBase, make: Callable[..., Any]) -> TrainingLogBase:
+        twins = []
+        for follower in self._followers:
+
+            def twin(uuid: str, follower: _Follower = follower) -> str | None:
+                return self._twin(follower, uuid)
+
+            found = follower.does(make(twin))
+            if found is not None:
+                follower.twins[log.h_uuid] = found.h_uuid
+                twins.append((follower, found))
+        return _LogAndTwins(log, twins)
+
+    def _twin(self, follower: _Follower, uuid: str) -> str | None:
+        """Return the follower's log for one of the leader, None if it never had one."""
+        if uuid in follower.twins:
+            return follower.twins[uuid]
+        for record in self._leader.select("trial", {"log": [uuid]}):
+            if record["log"] == uuid:
+                own = follower.records.get("trial", record["uid"])
+                found: str | None = None if own is None else own["log"]
+                return found
+        return None
+
+    def ends(
+        self, uuids: Sequence[str], best: Mapping[str, Mode]
+    ) -> dict[str, dict[str, tuple[Any, Any]]]:
+        """Return what the leader says."""
+        return self._leader.ends(uuids, best)
+
+    def close(self) -> None:
+        """Let go of all stores."""
+        self._leader.close()
+        for follower in self._followers:
+            follower.does(lambda records: records.close())
+
+
+class Multiplexer(TrialStore):
+    """Trials in several stores at once: the first is read, the others follow.
+
+    Args:
+        stores: Paths, URLs, or `TrialStore`\\ s; at least one.
+
+    """
+
+    def __init__(self, *stores: str | Path | TrialStore | Any) -> None:
+        if not stores:
+            raise ValueError("a multiplexer needs at least one store")
+        records = [
+            open_records(store) if isinstance(store, (str, Path))
+            else store.records if isinstance(store, TrialStore)
+            else store
+            for store in stores
+        ]  # fmt: skip
+        super().__init__(MultiplexedRecords(records[0], records[1:]))
+
+
+def _put(records: Records, kind: str, record: Record) -> None:
+    """Make a record what it is with the leader, whatever is there."""
+    if records.insert(kind, record):
+        return
+    known = records.get(kind, record["uid"])
+    if known is not None:
+        records.replace(kind, record, known["edit"])
+
+
+def _reopened(uuid: str | None) -> Callable[[Records], TrainingLogBase]:
+    return lambda records: records.new_log() if uuid is None else records.open_log(uuid)
+
+
+def _resumed(uuid: str | None, at: int | None) -> Callable[[Records], TrainingLogBase]:
+    def resume(records: Records) -> TrainingLogBase:
+        if uuid is None:
+            return records.new_log()
+        try:
+            return records.resume_log(uuid, at)
+        except RunNotFound:
+            return records.new_log()
+
+    return resume

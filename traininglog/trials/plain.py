@@ -1,0 +1,158 @@
+"""Plain data for records: what parameters, tags and metadata may be, and its form in JSON.
+
+Parameters identify a trial, so nothing about them is guessed: what is no plain data is refused
+where it is given. JSON has no NaN and no infinities; they are written as ``{"$float": "nan"}``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from datetime import date
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+from uuid import UUID
+
+from traininglog.trials.errors import InvalidName, InvalidParameter
+
+MAX_NAME_BYTES = 512
+_MAX_DEPTH = 64
+
+
+def check_name(name: object, what: str) -> str:
+    """Return a name of a project, group, trial or file, or raise `InvalidName`."""
+    if not isinstance(name, str):
+        raise InvalidName(f"the name of a {what} is a text, not a {type(name).__name__}")
+    if not name:
+        raise InvalidName(f"the name of a {what} must not be empty")
+    size = len(name.encode("utf-8", "surrogatepass"))
+    if size > MAX_NAME_BYTES:
+        raise InvalidName(
+            f"the name of a {what} may have {MAX_NAME_BYTES} bytes, this one has {size}: "
+            "put the rest into the description"
+        )
+    if any(letter in name for letter in "/\\") or name in (".", ".."):
+        raise InvalidName(f"the name of a {what} must not be a path, as {name[:80]!r} is")
+    if not name.isprintable():
+        raise InvalidName(f"the name of a {what} must be printable, {name[:80]!r} is not")
+    return str.__str__(name)
+
+
+def plain_dict(values: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Return a mapping from names to plain data, or raise `InvalidParameter`."""
+    if not isinstance(values, Mapping):
+        raise InvalidParameter(f"expected a mapping of names to {what}, not {values!r:.80}")
+    for name in values:
+        if not isinstance(name, str):
+            raise InvalidParameter(f"names of {what} are texts, not {name!r:.80}: use str(name)")
+    return {str(name): plain_data(value, f"{what} {name!r}") for name, value in values.items()}
+
+
+def plain_data(value: Any, what: str = "the value", depth: int = 0) -> Any:
+    """Return a value as plain data: None, bool, int, float, str, and lists and dicts of such.
+
+    Tuples become lists, paths, dates, UUIDs and names of enum members texts; what has ``.item()``
+    or ``.tolist()`` becomes plain numbers. Integers may have any size.
+
+    Raises `InvalidParameter` for all else.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if depth > _MAX_DEPTH:
+        raise InvalidParameter(f"{what} is nested more than {_MAX_DEPTH} deep, or holds itself")
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, (list, tuple)):
+        return [plain_data(item, what, depth + 1) for item in value]
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise InvalidParameter(f"{what} has the key {key!r:.80}: keys are texts in JSON")
+        return {str(key): plain_data(item, what, depth + 1) for key, item in value.items()}
+    if isinstance(value, (PurePath, UUID)):
+        return str(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    listed = getattr(value, "tolist", None)  # of arrays and tensors, and of their scalars
+    if callable(listed) and not isinstance(value, type):
+        return plain_data(listed(), what, depth + 1)
+    remedy = "use sorted(value)" if isinstance(value, (set, frozenset)) else "store str(value)"
+    raise InvalidParameter(f"{what} is a {type(value).__name__}, which is no plain data: {remedy}")
+
+
+def escaped(value: Any) -> Any:
+    """Return plain data in a form that strict JSON can hold."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": repr(value)}
+    if isinstance(value, list):
+        return [escaped(item) for item in value]
+    if isinstance(value, dict):
+        inner = {key: escaped(item) for key, item in value.items()}
+        return {"$dict": inner} if set(inner) in ({"$float"}, {"$dict"}) else inner
+    return value
+
+
+def unescaped(value: Any) -> Any:
+    """Return what was `escaped`."""
+    if isinstance(value, list):
+        return [unescaped(item) for item in value]
+    if isinstance(value, dict):
+        if len(value) == 1:
+            if "$float" in value:
+                return float(value["$float"])
+            if "$dict" in value:
+                return {key: unescaped(item) for key, item in value["$dict"].items()}
+        return {key: unescaped(item) for key, item in value.items()}
+    return value
+
+
+def identity(*parts: Any) -> str:
+    """Return the hash of plain data in a canonical form, as 64 hex digits.
+
+    The order of keys does not matter; everything else does: types (True is not 1, 1 is not 1.0),
+    nested values, and where one text ends and the next begins.
+
+    >>> identity({"a": 1, "b": [2]}) == identity({"b": [2], "a": 1})
+    True
+    >>> identity(True) == identity(1)
+    False
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        for piece in _pieces(part):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _pieces(value: Any) -> Iterator[bytes]:
+    # A letter for the type, the length of what follows, and that: nothing can be taken for
+    # something else.
+    if isinstance(value, list):
+        yield b"l%d:" % len(value)
+        for item in value:
+            yield from _pieces(item)
+    elif isinstance(value, dict):
+        yield b"d%d:" % len(value)
+        for key in sorted(value):
+            yield from _pieces(key)
+            yield from _pieces(value[key])
+    elif isinstance(value, str):
+        text = value.encode("utf-8", "surrogatepass")
+        yield b"s%d:" % len(text)
+        yield text
+    elif value is None:
+        yield b"n"
+    elif isinstance(value, bool):
+        yield b"t" if value else b"f"
+    else:  # hex() of an int has no limit of digits; repr() of a float is exact
+        text = (hex(value) if isinstance(value, int) else repr(value)).encode()
+        yield b"%c%d:" % (b"i" if isinstance(value, int) else b"r", len(text))
+        yield text

@@ -1,0 +1,57 @@
+"""The report of a trial: all that is known of it, as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from traininglog.trials.entities import Trial
+
+
+def report(trial: Trial, *, short: bool = True) -> dict[str, Any]:
+    """Return a trial as plain data for people; in short without what only programs need."""
+    ends = {
+        "revision": trial.revision,
+        "name": trial.name,
+        "description": trial.description,
+        "version": trial.version,
+        "tags": trial.tags,
+        "parameters": trial.parameters,
+        "metadata": trial.metadata,
+        "metrics": trial.metrics,
+        "chronos": trial.chronos,
+        "errors": trial.errors,
+        "status": trial.status.to_json(),
+    }
+    if short:
+        return ends
+    return {
+        "uid": trial.uid,
+        "hash": trial.hash,
+        "project_id": trial.project_id,
+        "group_id": trial.group_id,
+        "log": trial.log,
+        "created": trial.created,
+        "started": trial.started,
+        "finished": trial.finished,
+        "environment": trial.environment,
+        "artifacts": trial.artifacts,
+    } | ends
+
+
+def as_json(value: Any) -> str:
+    """Return plain data as strict JSON for people; NaN and infinities are texts."""
+    return json.dumps(_shown(value), indent=2, allow_nan=False)
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _shown(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_shown(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)  # what a program put into the trial's log beside its metrics

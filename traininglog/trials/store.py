@@ -1,0 +1,573 @@
+"""`TrialStore`: projects, groups and trials in a store, by the verbs that people know.
+
+Every change is made to a record that was read, and takes place only if nobody else has changed it
+meanwhile; else it is begun anew. So no lock is held between two calls, and of any number of
+processes that ask for the first trial of a kind each gets another one.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+from uuid import uuid4
+
+from traininglog.errors import RunBusy, RunNotFound, StoreLocked
+from traininglog.selection import Mode
+from traininglog.trials import endings
+from traininglog.trials.changes import (
+    GROUP_CHANGES,
+    TRIAL_CHANGES,
+    Change,
+    add_to,
+    change_of,
+    set_group,
+    set_status,
+)
+from traininglog.trials.entities import (
+    ORPHAN,
+    Project,
+    Record,
+    Trial,
+    TrialGroup,
+    split_uid,
+    stored_status,
+)
+from traininglog.trials.errors import (
+    GroupNotFound,
+    InvalidName,
+    ParametersFixed,
+    ProjectNotFound,
+    TrialNotFound,
+)
+from traininglog.trials.plain import escaped, identity, plain_dict, unescaped
+from traininglog.trials.processes import is_gone, this_process
+from traininglog.trials.queries import Query
+from traininglog.trials.recorder import Recorder, chronos_as_json, read_logged
+from traininglog.trials.records import Records, going_through
+from traininglog.trials.searching import as_seen, search
+from traininglog.trials.statuses import AnyStatus, Status, status_of
+
+_TRIES = 1000
+
+
+class TrialStore:
+    """Projects, groups and trials in a store. Objects that it returns are copies.
+
+    Args:
+        records: Where they are kept.
+
+    """
+
+    def __init__(self, records: Records) -> None:
+        self.records = records
+        self._recorders: dict[str, Recorder] = {}
+        self._lock = threading.RLock()
+
+    def close(self) -> None:
+        """Let go of the store. Closing it twice does nothing."""
+        self.records.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<TrialStore {self.records.location}>"
+
+    # -- projects and groups ----------------------------------------------------------------
+
+    def new_project(self, project: Project) -> Project:
+        """Add a project; return it, or the one that has its name already."""
+        self._insert("project", project.to_record())
+        found = self.get_project(project)
+        assert found is not None  # noqa: S101 - it is there now
+        return found
+
+    def get_project(self, project: Project | str) -> Project | None:
+        """Return the project of a name, or None."""
+        uid = project.uid if isinstance(project, Project) else str(project)
+        record = self.records.get("project", uid)
+        return None if record is None else Project.from_record(record)
+
+    def fetch_projects(
+        self,
+        query: Query = None,
+        *,
+        sort: str | Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> list[Project]:
+        """Return the projects that match, the oldest first; see `traininglog.trials.queries`."""
+        return [
+            Project.from_record(one) for one in search(self.records, "project", query, sort, limit)
+        ]
+
+    def new_trial_group(self, group: TrialGroup) -> TrialGroup:
+        """Add a group; return it, or the one of its name and project. Raises `ProjectNotFound`."""
+        if self.get_project(group.project_id) is None:
+            raise ProjectNotFound(f"there is no project {group.project_id!r}: add it first")
+        self._insert("group", group.to_record())
+        found = self.get_trial_group(group)
+        assert found is not None  # noqa: S101 - it is there now
+        return found
+
+    def get_trial_group(self, group: TrialGroup | str) -> TrialGroup | None:
+        """Return the group that equals another one, or has this UID; or None."""
+        uid = group.uid if isinstance(group, TrialGroup) else str(group)
+        record = self.records.get("group", uid)
+        return None if record is None else TrialGroup.from_record(record)
+
+    def fetch_groups(
+        self,
+        query: Query = None,
+        *,
+        sort: str | Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> list[TrialGroup]:
+        """Return the groups that match, the oldest first; see `traininglog.trials.queries`."""
+        return [
+            TrialGroup.from_record(one) for one in search(self.records, "group", query, sort, limit)
+        ]
+
+    def set_group_metadata(self, group: TrialGroup | str, **metadata: Any) -> TrialGroup:
+        """Set some of the metadata of a group."""
+        uid = group.uid if isinstance(group, TrialGroup) else group
+        return TrialGroup.from_record(
+            self._update("group", uid, GROUP_CHANGES["set_group_metadata"](**metadata))
+        )
+
+    def fetch_and_update_group(
+        self, query: Query, attribute: str, *args: Any, **kwargs: Any
+    ) -> TrialGroup | None:
+        """Change the first group that matches, and return it; see `fetch_and_update_trial`."""
+        change = change_of(GROUP_CHANGES, attribute, args, kwargs)
+        record = self._take("group", query, None, change)
+        return None if record is None else TrialGroup.from_record(record)
+
+    # -- trials -----------------------------------------------------------------------------
+
+    def new_trial(self, trial: Trial, auto_increment: bool = False) -> Trial | None:
+        """Add a trial and return it.
+
+        Args:
+            trial: The trial. Its project must be there, and its group if it has one.
+            auto_increment: If it exists take the next revision, where else None is returned.
+
+        """
+        if self.get_project(trial.project_id) is None:
+            if trial.project_id != ORPHAN:
+                raise ProjectNotFound(f"there is no project {trial.project_id!r}: add it first")
+            self.new_project(Project(ORPHAN))
+        if trial.group_id is not None and self.get_trial_group(trial.group_id) is None:
+            raise GroupNotFound(f"there is no group {trial.group_id!r}: add it first")
+        record = trial.to_record()
+        for _ in range(_TRIES):
+            if self._insert("trial", record):
+                return self._fetched(record)
+            if not auto_increment:
+                return None
+            last = max(
+                (one["revision"] for one in self._revisions(trial.hash)), default=trial.revision
+            )
+            revision = max(last, record["revision"]) + 1
+            record |= {"revision": revision, "uid": f"{trial.hash}_{revision}"}
+        raise StoreLocked(f"no revision of trial {trial.hash} could be had in {_TRIES} tries")
+
+    def get_trial(self, trial: Trial | str) -> list[Trial]:
+        """Return all revisions of a trial, or of its hash, the first one first; [] if none."""
+        wanted = trial.hash if isinstance(trial, Trial) else str(trial).partition("_")[0]
+        found = sorted(self._revisions(wanted), key=lambda record: int(record["revision"]))
+        return [self._fetched(record) for record in found]
+
+    def trial(self, uid: str) -> Trial:
+        """Return the trial with this UID. Raises `TrialNotFound`."""
+        return self._fetched(self._require("trial", uid))
+
+    def find(self, prefix: str) -> Trial:
+        """Return the trial whose UID starts so; of several revisions of one hash the last.
+
+        Raises `TrialNotFound`, also where trials of several hashes start so.
+        """
+        head, mark, revision = str(prefix).partition("_")
+        with going_through(self.records.select("trial", {})) as records:
+            found = [
+                record
+                for record in records
+                if head
+                and record["hash"].startswith(head)
+                and (not mark or str(record["revision"]) == revision)
+            ]
+        hashes = {record["hash"] for record in found}
+        if len(hashes) != 1:
+            what = "is in" if not hashes else "is one of several in"
+            shown = "".join(f" {one[:12]}" for one in sorted(hashes)[:5])
+            raise TrialNotFound(
+                f"no trial {str(prefix)[:80]!r} {what} {self.records.location}{shown}"
+            )
+        return self._fetched(max(found, key=lambda record: int(record["revision"])))
+
+    def latest(self) -> Trial:
+        """Return the trial that was made last. Raises `TrialNotFound` where there is none."""
+        with going_through(self.records.select("trial", {})) as records:
+            last = max(records, key=lambda record: float(record["created"]), default=None)
+        if last is None:
+            raise TrialNotFound(f"there is no trial in {self.records.location} yet")
+        return self._fetched(last)
+
+    def fetch_trials(
+        self,
+        query: Query = None,
+        *,
+        sort: str | Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> list[Trial]:
+        """Return the trials that match, the oldest first; see `traininglog.trials.queries`.
+
+        Args:
+            query: For example ``{"status": "Completed", "parameters.lr": {"$lt": 0.1}}``.
+            sort: A field, or several; with ``-`` before it downwards.
+            limit: So many at the most.
+
+        Raises `InvalidQuery`.
+        """
+        return [
+            self._described(record) for record in search(self.records, "trial", query, sort, limit)
+        ]
+
+    def fetch_and_update_trial(
+        self, query: Query, attribute: str, *args: Any, **kwargs: Any
+    ) -> Trial | None:
+        """Change the first trial that matches, and return it as it is then; None: there is none.
+
+        Of any number of processes that do so at once, each changes another trial, or one that still
+        matches after the others' changes::
+
+            store.fetch_and_update_trial({"status": "CreatedGroup"}, "set_trial_status", "Running")
+
+        Args:
+            query: Which trials.
+            attribute: ``set_trial_status``, ``add_trial_tags``, ``log_trial_metadata`` or
+                ``add_group_trial``.
+            args, kwargs: What it takes beside the trial.
+
+        """
+        change = change_of(TRIAL_CHANGES, attribute, args, kwargs)
+        record = self._take("trial", query, None, change)
+        return None if record is None else self._fetched(record)
+
+    def set_trial_status(
+        self, trial: Trial | str, status: AnyStatus | str, error: Any = None
+    ) -> Trial:
+        """Set the status of a trial, and add an error to its errors."""
+        return self._changed(trial, set_status(status, error))
+
+    def add_trial_tags(self, trial: Trial | str, **tags: Any) -> Trial:
+        """Set some of the tags of a trial."""
+        return self._changed(trial, add_to("tags", tags))
+
+    def log_trial_metadata(self, trial: Trial | str, **metadata: Any) -> Trial:
+        """Set some of the metadata of a trial."""
+        return self._changed(trial, add_to("metadata", metadata))
+
+    def log_trial_arguments(self, trial: Trial | str, **parameters: Any) -> Trial:
+        """Check that these are parameters of a trial. Raises `ParametersFixed` if they are not."""
+        found = self.trial(_uid(trial))
+        for name, value in plain_dict(parameters, "parameters").items():
+            if name not in found.parameters or identity(found.parameters[name]) != identity(value):
+                raise ParametersFixed(
+                    f"the parameters of {found!r} are a part of its identity; {name!r} is not one "
+                    "of them, or has another value: make a new trial, or use log_metadata"
+                )
+        return found
+
+    def add_group_trial(self, group: TrialGroup | str, trial: Trial | str) -> Trial:
+        """Put a trial into a group of its project."""
+        uid = group.uid if isinstance(group, TrialGroup) else group
+        if self.get_trial_group(uid) is None:
+            raise GroupNotFound(f"there is no group {uid!r}: add it first")
+        return self._changed(trial, set_group(uid))
+
+    def add_project_trial(self, project: Project | str, trial: Trial | str) -> Trial:
+        """Check that a trial is of a project, which is a part of its identity."""
+        name = project.uid if isinstance(project, Project) else project
+        found = self.trial(_uid(trial))
+        if found.project_id != name:
+            raise InvalidName(f"{found!r} is of project {found.project_id!r}: its hash says so")
+        return found
+
+    def keep_artifact(self, trial: Trial | str, artifact: Mapping[str, Any]) -> Trial:
+        """Note a file that is kept with a trial; one of the same name is replaced."""
+
+        def change(record: Record) -> None:
+            others = [one for one in record["artifacts"] if one["name"] != artifact["name"]]
+            record["artifacts"] = [*others, dict(artifact)]
+
+        return self._changed(trial, change)
+
+    def keep_environment(self, trial: Trial | str, environment: Mapping[str, Any]) -> None:
+        """Note in which environment a trial runs."""
+        found = escaped(plain_dict(environment, "environment"))
+        uid = identity("environment", found)
+        self._insert("environment", {"uid": uid, "environment": found})
+        self._changed(trial, lambda record: record.update(environment=uid))
+
+    def environment(self, trial: Trial | str) -> dict[str, Any]:
+        """Return the environment in which a trial ran, {} if it is not known."""
+        uid = self.trial(_uid(trial)).environment
+        record = None if uid is None else self.records.get("environment", uid)
+        return {} if record is None else dict(unescaped(record["environment"]))
+
+    def commit(self) -> None:
+        """Make what was logged survive a power cut."""
+        for recorder in list(self._recorders.values()):
+            if not recorder.log.closed:
+                recorder.log.commit()
+
+    # -- logging ----------------------------------------------------------------------------
+
+    def log_trial_start(self, trial: Trial | str) -> Recorder:
+        """Begin to write a trial, or go on: it is running, and this process is at it.
+
+        A trial that has run before goes on in a new run, resumed from its last one. Raises
+        `RunBusy` where another live process is at it.
+        """
+        uid = _uid(trial)
+        with self._lock:
+            known = self._recorders.get(uid)
+            if known is not None and not known.log.closed:
+                return known
+            for _ in range(_TRIES):
+                seen = self._require("trial", uid)
+                _refuse_busy(seen)
+                log = self._open_log(seen)
+                if self._begin(seen, log.h_uuid):
+                    break
+                log.close()
+            else:
+                raise StoreLocked(f"trial {uid} could not be begun in {_TRIES} tries")
+            recorder = self._recorders[uid] = Recorder(log)
+            return recorder
+
+    def _begin(self, seen: Record, log: str) -> bool:
+        record = dict(seen)
+        set_status(Status.Running, None)(record)
+        record["log"] = log
+        return self.records.replace("trial", _edited(record), seen["edit"])
+
+    def _open_log(self, record: Record) -> Any:
+        if record["log"] is None:
+            log = self.records.new_log()
+            if record["name"] is not None:
+                log.status["name"] = record["name"]
+        elif record["owner"] == this_process():  # some other object here is writing it
+            return self.records.open_log(record["log"])
+        else:
+            log = self.records.resume_log(record["log"])
+        log.status["_trial"] = record["uid"]
+        return log
+
+    def resume(self, trial: Trial | str, at: int | None = None) -> None:
+        """Let a trial that has run go on from a time, by default its last one.
+
+        What it logged later stays in its old run and is seen no more. It must not be running.
+        """
+        record = self._require("trial", _uid(trial))
+        _refuse_busy(record)
+        if record["log"] is None:
+            raise TrialNotFound(
+                f"trial {record['uid']} has not run yet: there is nothing to resume"
+            )
+        log = self.records.resume_log(record["log"], at)
+        log.close()
+        self._changed(record["uid"], lambda found: found.update(log=log.h_uuid))
+
+    def log_trial_metrics(
+        self, trial: Trial | str, step: int | None = None, aggregator: Any = None, **metrics: Any
+    ) -> None:
+        """Log metrics; see `TrialLogger.log_metrics`."""
+        self.log_trial_start(trial).log_metrics(step, aggregator, metrics)
+
+    def log_trial_chrono_start(
+        self,
+        trial: Trial | str,
+        name: str,
+        aggregator: Any = None,
+        start_callback: Any = None,
+        end_callback: Any = None,
+    ) -> None:
+        """Begin to measure a block, which `log_trial_chrono_finish` ends."""
+        recorder = self.log_trial_start(trial)
+        chrono = recorder.chrono(name, aggregator, start_callback, end_callback)
+        chrono.__enter__()
+        recorder.open_chronos.setdefault(name, []).append(chrono)
+
+    def log_trial_chrono_finish(
+        self,
+        trial: Trial | str,
+        name: str,
+        exc_type: Any = None,
+        exc_val: Any = None,
+        exc_tb: Any = None,
+    ) -> None:
+        """End the block of this name that was begun last."""
+        begun = self.log_trial_start(trial).open_chronos.get(name)
+        if not begun:
+            raise KeyError(f"no block {name!r} was begun")
+        begun.pop().__exit__(exc_type, exc_val, exc_tb)
+
+    def log_trial_finish(
+        self, trial: Trial | str, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None
+    ) -> Trial:
+        """End a trial: Completed, or as an exception tells."""
+        status = endings.outcome(exc_val, signalled=False)
+        failed = exc_val is not None and status is Status.Exception
+        return self.end(trial, status, endings.described(exc_val) if failed else None)
+
+    def end(
+        self, trial: Trial | str, status: AnyStatus | None, error: Mapping[str, Any] | None = None
+    ) -> Trial:
+        """Close the log of a trial and set its status; None leaves that as it is."""
+        uid = _uid(trial)
+        with self._lock:
+            recorder = self._recorders.pop(uid, None)
+        chronos: dict[str, Any] = {}
+        now_log = None
+        if recorder is not None:
+            chronos, now_log = chronos_as_json(recorder.chronos), recorder.log.h_uuid
+            if not recorder.log.closed:
+                recorder.save_chronos()
+                recorder.log.flush()
+
+        def change(record: Record) -> None:
+            if status is not None:
+                set_status(status, error)(record)
+            record["finished"] = time.time()
+            record["owner"] = None
+            record["chronos"] |= escaped(plain_dict(chronos, "chronos"))
+            if now_log is not None and record["log"] is not None:
+                record["log"] = now_log  # the log may have been resumed by hand
+
+        done = self._changed(uid, change)
+        if recorder is not None:
+            failed = status_of(status or done.status) in (Status.Exception, Status.Broken)
+            recorder.log._close("failed" if failed else "finished")
+        return done
+
+    def ends(
+        self, trials: Sequence[Trial], best: Mapping[str, Mode] | None = None
+    ) -> list[dict[str, tuple[Any, Any]]]:
+        """Return of trials, by metric, the last value, and the best where `best` says how."""
+        uuids = [trial.log for trial in trials if trial.log is not None]
+        found = self.records.ends(uuids, best or {})
+        return [{} if trial.log is None else found.get(trial.log, {}) for trial in trials]
+
+    # -- records ----------------------------------------------------------------------------
+
+    def _insert(self, kind: str, record: Record) -> bool:
+        new = record | {"edit": 0, "token": uuid4().hex, "created": time.time()}
+        done = self.records.insert(kind, new)
+        if done:
+            record |= new
+        return done
+
+    def _require(self, kind: str, uid: str) -> Record:
+        record = self.records.get(kind, uid)
+        if record is None:
+            if kind == "trial":
+                split_uid(uid)
+                raise TrialNotFound(f"{self.records.location} holds no trial {uid[:80]!r}")
+            raise GroupNotFound(f"{self.records.location} holds no {kind} {uid[:80]!r}")
+        return record
+
+    def _revisions(self, wanted: str) -> list[Record]:
+        with going_through(self.records.select("trial", {"hash": [wanted]})) as found:
+            return [record for record in found if record["hash"] == wanted]
+
+    def _changed(self, trial: Trial | str, change: Change) -> Trial:
+        return self._fetched(self._update("trial", _uid(trial), change))
+
+    def _update(self, kind: str, uid: str, change: Change) -> Record:
+        for number in range(_TRIES):
+            seen = self._require(kind, uid)
+            record = dict(seen)
+            change(record)
+            if self.records.replace(kind, _edited(record), seen["edit"]):
+                return record
+            _wait(number)
+        raise StoreLocked(f"{kind} {uid} is changed by others again and again")
+
+    def _take(
+        self, kind: str, query: Query, sort: str | Sequence[str] | None, change: Change
+    ) -> Record | None:
+        for number in range(_TRIES):
+            found = search(self.records, kind, query, sort, 1)
+            if not found:
+                return None
+            seen = found[0]
+            record = dict(seen)
+            change(record)
+            if self.records.replace(kind, _edited(record), seen["edit"]):
+                return record
+            _wait(number)
+        raise StoreLocked(f"the {kind}s that match are changed by others again and again")
+
+    def _fetched(self, record: Record) -> Trial:
+        (record,) = as_seen("trial", iter([dict(record)]))
+        return self._described(record)
+
+    def _described(self, record: Record) -> Trial:
+        """Return the trial of a record that was read with the status that it has now."""
+        uuid = record["log"]
+        written = unescaped(record["chronos"])
+
+        def logged() -> dict[str, Any]:
+            found = {"metrics": {}, "chronos": written} if uuid is None else self._logged(uuid)
+            return found | {"chronos": written | found["chronos"]}
+
+        return Trial.from_record(record, stored_status(record), logged)
+
+    def _logged(self, uuid: str) -> dict[str, Any]:
+        for recorder in list(self._recorders.values()):
+            if recorder.log.h_uuid == uuid and not recorder.log.closed:
+                recorder.save_chronos()
+                return read_logged(recorder.log)  # which sees what is not flushed yet
+        try:
+            log = self.records.open_log(uuid, readonly=True)
+        except RunNotFound:  # it was deleted, and the trial kept
+            return {"metrics": {}, "chronos": {}}
+        with log:
+            return read_logged(log)
+
+
+def _edited(record: Record) -> Record:
+    record["edit"] += 1
+    record["token"] = uuid4().hex
+    return record
+
+
+def _wait(number: int) -> None:
+    if number > 3:  # others are quicker again and again: let them
+        time.sleep(random.uniform(0, min(0.05, 0.001 * number)))  # noqa: S311 - no secret
+
+
+def _uid(trial: Trial | str) -> str:
+    return trial.uid if isinstance(trial, Trial) else str(trial)
+
+
+def _refuse_busy(record: Record) -> None:
+    owner = record["owner"]
+    if (
+        record["status"]["value"] == Status.Running.value
+        and record["log"] is not None
+        and owner is not None
+        and owner != this_process()
+        and not is_gone(owner)
+    ):
+        raise RunBusy(
+            f"trial {record['uid']} is being run by process {owner['pid']} on {owner['host']}: "
+            "make a trial of your own, or wait for that one to end"
+        )
