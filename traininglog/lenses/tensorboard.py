@@ -1,0 +1,57 @@
+"""Lenses' numbers in TensorBoard."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from traininglog.errors import MissingExtra
+from traininglog.lenses.lens import AbstractVisualizer
+from traininglog.lenses.tags import Numbers, TagAttributes
+
+
+class TensorBoardVisualizer(AbstractVisualizer):
+    """Writes scalars named ``tag/layer/statistic`` for TensorBoard, blanks as ``_``.
+
+    Args:
+        folder: Where event files go.
+        writer: What to write with instead: a `SummaryWriter` of tensorboardX or of PyTorch.
+
+    Raises:
+        MissingExtra: tensorboardX is not installed, and no writer was given.
+
+    """
+
+    def __init__(self, folder: str | Path = "runs", *, writer: Any = None) -> None:
+        if writer is None:
+            try:
+                from tensorboardX import SummaryWriter
+            except ImportError as error:
+                raise MissingExtra(
+                    "the TensorBoard visualizer needs tensorboardX; install it with: "
+                    'pip install "traininglog[tensorboard]"'
+                ) from error
+            writer = SummaryWriter(str(folder))
+        self.writer = writer
+
+    def register_tag(self, tag: str, attributes: TagAttributes) -> None:
+        """Pass over it: TensorBoard draws as it does."""
+
+    def plot(self, time: int, tag: str, numbers: Numbers) -> None:
+        """Write the numbers."""
+        for layer, points in numbers.items():
+            for name, value in points.items():
+                self.writer.add_scalar(_name(f"{tag}/{layer}/{name}"), value, time)
+
+    def end_tick(self, time: int) -> None:
+        """Have them on the disk."""
+        self.writer.flush()
+
+    def close(self) -> None:
+        """Close the writer."""
+        self.writer.close()
+
+
+def _name(key: str) -> str:
+    return re.sub(r"\s", "_", key)
