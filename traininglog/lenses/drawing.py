@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from traininglog.lenses.statistics import RANGES
-from traininglog.lenses.tags import TagAttributes
+from traininglog.lenses.tags import TagAttributes, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -202,5 +202,5 @@ def _number(value: Any) -> float:
 
 
 def _short(text: str, most: int) -> str:
-    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    text = printable(text)
     return text if len(text) <= most else "…" + text[-(most - 1) :]

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from traininglog.lenses.lens import AbstractVisualizer
 from traininglog.lenses.statistics import RANGES
-from traininglog.lenses.tags import Numbers, TagAttributes
+from traininglog.lenses.tags import Numbers, TagAttributes, printable
 
 
 class PrintVisualizer(AbstractVisualizer):
@@ -43,19 +43,19 @@ class PrintVisualizer(AbstractVisualizer):
             (big if self._tags[tag].big else small).append(tag)
         for tag in big:
             told = ", ".join(
-                f"{layer} {self._shown(tag, points)}"
+                f"{printable(layer)} {self._shown(tag, points)}"
                 for layer, points in self._numbers[tag].items()
             )
-            self.console.print(Text.assemble((f"{time}  {tag}: ", "bold"), told))
+            self.console.print(Text.assemble((f"{time}  {printable(tag)}: ", "bold"), told))
         if small:
             table = Table(box=SIMPLE_HEAD, title=f"time {time}", title_justify="left")
             table.add_column("layer", overflow="fold")
             for tag in small:
-                table.add_column(Text(tag), justify="right")
+                table.add_column(Text(printable(tag)), justify="right")
             layers = dict.fromkeys(layer for tag in small for layer in self._numbers[tag])
             for layer in layers:
                 cells = [self._shown(tag, self._numbers[tag].get(layer)) for tag in small]
-                table.add_row(Text(layer), *map(Text, cells))
+                table.add_row(Text(printable(layer)), *map(Text, cells))
             self.console.print(table)
         self._numbers = {}
 

@@ -71,9 +71,12 @@ def tags_of(log: TrainingLogBase) -> dict[str, TagAttributes]:
     return {tag: TagAttributes.from_dict(attributes) for tag, attributes in stored.items()}
 
 
-def last_time(log: TrainingLogBase) -> int:
-    """Return the last time at which lenses wrote to a log, as it is seen here; -1 if never."""
-    tags = tags_of(log)
+def last_time(log: TrainingLogBase, tags: Iterable[str] | None = None) -> int:
+    """Return the last time at which lenses wrote to a log, as it is seen here; -1 if never.
+
+    With `tags`, the last at which one of these got a number.
+    """
+    tags = set(tags_of(log) if tags is None else tags)
     keys = [key for key in log.keys_seen() if (found := parts_of(key)) and found[0] in tags]
     # All that is written at a tick is in one row: a key of each layer tells of all.
     chosen = {(found[0], found[1]): key for key in keys if (found := parts_of(key))}

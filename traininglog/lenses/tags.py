@@ -91,6 +91,11 @@ def key_of(tag: str, layer: str, statistic: str) -> str:
     return f"{tag}/{layer}/{statistic}"
 
 
+def printable(text: str) -> str:
+    """Return a text that no terminal and no picture can take for a command."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def parts_of(key: str) -> tuple[str, str, str] | None:
     """Return tag, layer and statistic of a key; None if it has no three parts.
 

@@ -77,7 +77,7 @@ def main() -> None:
     train(log)
     visualizer = MatplotlibVisualizer(columns=3, live=False)
     replay(log, visualizer)
-    for page in visualizer.save(path, dpi=80):
+    for page in visualizer.save(path, dpi=76):
         sys.stdout.write(f"{page}\n")
 
 
