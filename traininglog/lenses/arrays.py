@@ -7,12 +7,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 #: Below this, an output counts as not active.
 EPSILON = 1e-8
+
+
+class Activity(NamedTuple):
+    """How many elements are active, and how many units have an active one. A NaN is active."""
+
+    active: Any
+    elements: int
+    alive: Any
+    units: int
 
 
 class Arrays(ABC):
@@ -30,18 +39,6 @@ class Arrays(ABC):
         """Return copies; in the memory of earlier ones, of the same shapes, if there are some."""
 
     @abstractmethod
-    def norms(self, arrays: Sequence[Any]) -> Any:
-        """Return the L2 norm of each array, as a vector, at least in single precision."""
-
-    @abstractmethod
-    def joint_norms(self, norms: Any, groups: Sequence[int], count: int) -> Any:
-        """Return the L2 norms of groups of arrays, of which `norms` are known."""
-
-    @abstractmethod
-    def ratio(self, over: Any, under: Any) -> Any:
-        """Return a ratio, element by element; 0 / 0 is 0."""
-
-    @abstractmethod
     def sample_norm(self, array: Any, *, by_size: bool) -> Any:
         """Return the mean over the batch (the first axis) of each sample's L2 norm.
 
@@ -57,28 +54,24 @@ class Arrays(ABC):
         """Return the scalar product of two lists of arrays, each taken as one vector."""
 
     @abstractmethod
-    def vector(self, numbers: Sequence[Any]) -> Any:
-        """Return scalars as one vector."""
+    def activity(self, array: Any, channel_axis: int) -> Activity:
+        """Count elements that are active, of a magnitude above `EPSILON`, and channels with any."""
 
     @abstractmethod
-    def activity(self, array: Any, channel_axis: int) -> tuple[Any, Any]:
-        """Return the mean share of active elements, and the share of channels without any."""
-
-    @abstractmethod
-    def unit_activity(self, arrays: Sequence[Any]) -> tuple[Any, Any]:
-        """Return the share of elements that are not zero, and of rows (first axis) without any."""
+    def unit_activity(self, arrays: Sequence[Any]) -> Activity:
+        """Count elements that are not zero, and rows (of the first axis) with any."""
 
     @abstractmethod
     def norm(self, arrays: Sequence[Any]) -> Any:
-        """Return the L2 norm of arrays taken as one vector."""
+        """Return the L2 norm of arrays taken as one vector, at least in single precision."""
 
     @abstractmethod
     def count(self, array: Any) -> int:
         """Return how many elements an array has."""
 
     @abstractmethod
-    def largest(self, array: Any) -> Any:
-        """Return the largest magnitude: NaN if there is a NaN, else infinite if there is one."""
+    def extent(self, array: Any) -> tuple[Any, Any]:
+        """Return the least and the greatest element; NaN twice if there is a NaN."""
 
     @abstractmethod
     def extremes(self, array: Any, exact_up_to: int) -> Any:
@@ -121,19 +114,6 @@ class NumpyArrays(Arrays):
         """Return copies."""
         return [np.array(array) for array in arrays]
 
-    def norms(self, arrays: Sequence[Any]) -> Any:
-        """Return the L2 norm of each array."""
-        return np.array([np.linalg.norm(_wide(array).reshape(-1)) for array in arrays])
-
-    def joint_norms(self, norms: Any, groups: Sequence[int], count: int) -> Any:
-        """Return the norms of groups."""
-        return np.sqrt(np.bincount(groups, weights=np.square(norms), minlength=count))
-
-    def ratio(self, over: Any, under: Any) -> Any:
-        """Return a ratio."""
-        with np.errstate(all="ignore"):
-            return np.where((over == 0) & (under == 0), 0.0, np.divide(over, under))
-
     def sample_norm(self, array: Any, *, by_size: bool) -> Any:
         """Return the mean norm of samples."""
         samples = _rows(array)
@@ -148,34 +128,32 @@ class NumpyArrays(Arrays):
         """Return the scalar product."""
         return sum(float(np.vdot(a, b).real) for a, b in zip(one, other, strict=True))
 
-    def vector(self, numbers: Sequence[Any]) -> Any:
-        """Return scalars as one vector."""
-        return np.asarray(numbers, dtype=np.float64)
-
-    def activity(self, array: Any, channel_axis: int) -> tuple[Any, Any]:
-        """Return the share of active elements and of dead channels."""
-        active = np.abs(array) > EPSILON
+    def activity(self, array: Any, channel_axis: int) -> Activity:
+        """Count active elements, and channels with any."""
+        active = ~(np.abs(array) <= EPSILON)
         channels = np.moveaxis(active, channel_axis, 0) if active.ndim > 1 else active[None]
-        rates = channels.reshape(channels.shape[0], -1).mean(axis=1)
-        return rates.mean(), (rates == 0).mean()
+        return _activity(channels)
 
-    def unit_activity(self, arrays: Sequence[Any]) -> tuple[Any, Any]:
-        """Return the share of elements that are not zero, and of rows without any."""
-        rows = np.concatenate([_rows(array != 0).mean(axis=1) for array in arrays])
-        active = sum(np.count_nonzero(array) for array in arrays)
-        return active / max(1, sum(array.size for array in arrays)), (rows == 0).mean()
+    def unit_activity(self, arrays: Sequence[Any]) -> Activity:
+        """Count elements that are not zero, and rows with any."""
+        return Activity(
+            *map(sum, zip(*(_activity(_rows(array != 0)) for array in arrays), strict=True))
+        )
 
     def norm(self, arrays: Sequence[Any]) -> Any:
         """Return the joint norm."""
-        return float(np.linalg.norm(self.norms(arrays)))
+        norms = [np.linalg.norm(_wide(array).reshape(-1)) for array in arrays]
+        return float(np.linalg.norm(norms))
 
     def count(self, array: Any) -> int:
         """Return the number of elements."""
         return int(array.size)
 
-    def largest(self, array: Any) -> Any:
-        """Return the largest magnitude."""
-        return np.abs(array).max()
+    def extent(self, array: Any) -> tuple[Any, Any]:
+        """Return the least and the greatest element."""
+        if array.dtype.kind == "c":
+            array = array.view(array.real.dtype)
+        return array.min(), array.max()
 
     def extremes(self, array: Any, exact_up_to: int) -> Any:
         """Return the extreme singular values."""
@@ -222,24 +200,33 @@ def golub_kahan(matrix: Any, start: Any, library: Any, steps: int = 32) -> Any:
     every vector made orthogonal to all before. The greatest is very near after these steps; the
     least comes out too great, so that a condition number of it is a lower bound.
     """
-    right = [start / library.linalg.norm(start)]
-    left: list[Any] = []
+    steps = min(steps, *matrix.shape)
+    right = library.zeros_like(matrix[:steps])  # a vector a row
+    left = library.zeros_like(matrix[:, :steps].T)
+    right[0] = start / library.linalg.norm(start)
     diagonal, above = [], []
-    for step in range(min(steps, *matrix.shape)):
-        u = matrix @ right[-1]
-        for other in left:
-            u = u - (other @ u) * other
+    for step in range(steps):
+        u = _apart(matrix @ right[step], left[:step])
         diagonal.append(library.linalg.norm(u))
-        left.append(u / (diagonal[-1] + (diagonal[-1] == 0)))
-        if step + 1 == min(steps, *matrix.shape):
-            break
-        v = matrix.T @ left[-1]
-        for other in right:
-            v = v - (other @ v) * other
-        above.append(library.linalg.norm(v))
-        right.append(v / (above[-1] + (above[-1] == 0)))
+        left[step] = u / (diagonal[-1] + (diagonal[-1] == 0))
+        if step + 1 < steps:
+            v = _apart(matrix.T @ left[step], right[: step + 1])
+            above.append(library.linalg.norm(v))
+            right[step + 1] = v / (above[-1] + (above[-1] == 0))
     small = library.diag(library.stack(diagonal))
     return small + library.diag(library.stack(above), 1) if above else small
+
+
+def _apart(vector: Any, others: Any) -> Any:
+    """Return what of a vector is orthogonal to others; once is not enough for rounded numbers."""
+    for _ in range(2):
+        vector = vector - others.T @ (others @ vector)
+    return vector
+
+
+def _activity(units: Any) -> Activity:
+    counts = np.count_nonzero(units.reshape(units.shape[0], -1), axis=1)
+    return Activity(counts.sum(), units.size, np.count_nonzero(counts), units.shape[0])
 
 
 def _rows(array: Any) -> Any:

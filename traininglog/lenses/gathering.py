@@ -103,14 +103,13 @@ class CommonState(State):
 class Immediate:
     """A pool for numbers that are here already."""
 
-    def put(self, target: Any, number: Any) -> None:
+    def put(self, target: Any, number: Any, times: float = 1.0, plus: float = 0.0) -> None:
         """Hand on a number."""
-        target.add(number)
+        target.add(number * times + plus)
 
-    def put_many(self, targets: Sequence[Any], numbers: Any) -> None:
-        """Hand on a number to each."""
-        for target, number in zip(targets, numbers, strict=True):
-            target.add(number)
+    def put_together(self, target: Any, numbers: Sequence[Any]) -> None:
+        """Hand on some numbers."""
+        target.add(numbers)
 
     def put_vector(self, target: Any, numbers: Any) -> None:
         """Hand on numbers to one."""
@@ -152,8 +151,12 @@ class NamedState(CommonState):
                         self.guarded(call, layer, name, [gradient])
         elif self.active:
             before = self._parameters.get(layer, {})
-            sizes = {name: self.arrays.norm([array]) for name, array in before.items()}
-            changes = [Change(layer, n, delta, sizes.get(n)) for n, delta in taken_of.items()]
+            norm = self.arrays.norm
+            sizes = {name: norm([array]) for name, array in before.items()}
+            changes = [
+                Change(layer, name, delta, norm([delta]), sizes.get(name), lasting=False)
+                for name, delta in taken_of.items()
+            ]
             for call in list(self._updates):
                 self.guarded(call, changes)
 
@@ -208,8 +211,16 @@ class NamedState(CommonState):
 
         return self._tap("parameters", "parameter_gradient", layer, chosen, always)
 
-    def update(self, optimizer: Any, call: Callable[[list[Change]], None]) -> Gatherer:
+    def update(
+        self,
+        optimizer: Any,
+        call: Callable[[list[Change]], None],
+        *,
+        sizes: bool = False,
+        lasting: bool = False,
+    ) -> Gatherer:
         """Gather updates."""
+        _ = optimizer, sizes, lasting
         return Tap(self._updates, call)
 
     def parameters(self, module: Any, layer: str) -> dict[str, list[Any]]:

@@ -12,7 +12,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from traininglog.lenses.arrays import Arrays
-from traininglog.lenses.statistics import Running, Statistic, Values, names_of, statistic
+from traininglog.lenses.statistics import (
+    Combine,
+    Combined,
+    Running,
+    Statistic,
+    Values,
+    names_of,
+    statistic,
+)
 from traininglog.lenses.tags import Numbers, TagAttributes, check_tag
 
 
@@ -45,11 +53,11 @@ class Gatherer(Protocol):
 class Pool(Protocol):
     """Where numbers wait on their way to statistics, so that a device is waited for only once."""
 
-    def put(self, target: Statistic, number: Any) -> None:
-        """Take one number, which may still be on a device."""
+    def put(self, target: Statistic, number: Any, times: float = 1.0, plus: float = 0.0) -> None:
+        """Take ``number * times + plus``; the number may still be on a device."""
 
-    def put_many(self, targets: Sequence[Statistic], numbers: Any) -> None:
-        """Take a vector of numbers, one for each statistic."""
+    def put_together(self, target: Any, numbers: Sequence[Any]) -> None:
+        """Take numbers that stay together, one after the other, in a ``target.add(numbers)``."""
 
     def put_vector(self, target: Any, numbers: Any) -> None:
         """Take a vector of numbers, for one ``target.add(numbers)``."""
@@ -132,10 +140,18 @@ class State(ABC):
         """
 
     @abstractmethod
-    def update(self, optimizer: Any, call: Callable[[list[Change]], None]) -> Gatherer:
+    def update(
+        self,
+        optimizer: Any,
+        call: Callable[[list[Change]], None],
+        *,
+        sizes: bool = False,
+        lasting: bool = False,
+    ) -> Gatherer:
         """Gather what an optimizer's steps change: ``call(changes)`` after each.
 
-        Without an optimizer, after each `inspect_update()`.
+        Without an optimizer, after each `inspect_update()`. `sizes` and `lasting` ask for what
+        costs more, see `Change`.
         """
 
     @abstractmethod
@@ -175,13 +191,17 @@ class State(ABC):
 class Change:
     """What one step changed in one parameter."""
 
-    __slots__ = ("delta", "layer", "name", "size")
+    __slots__ = ("delta", "lasting", "layer", "name", "norm", "size")
 
-    def __init__(self, layer: str, name: str, delta: Any, size: Any) -> None:
+    def __init__(
+        self, layer: str, name: str, delta: Any, norm: Any, size: Any, *, lasting: bool
+    ) -> None:
         self.layer = layer
         self.name = name
         self.delta = delta  #: the parameter after the step less before it; valid during the call
+        self.norm = norm  #: its L2 norm
         self.size = size  #: the L2 norm of the parameter before the step; None if it is not known
+        self.lasting = lasting  #: whether `delta` stays as it is for one more call
 
 
 class AbstractLens(ABC):
@@ -262,6 +282,7 @@ class Chart:
         self.numbers: dict[str, dict[str, float]] = {}  #: what the last tick came to
         self.pool: Pool | None = None
         self._layers: dict[str, Statistic] = {}
+        self._combined: dict[tuple[str, int, Combine], Combined] = {}
         self._points: list[str] = []
         if not computed and attributes.kind in ("numeric", "probability"):
             self._points = names_of(attributes.line, attributes.ranges, running=running)
@@ -272,24 +293,29 @@ class Chart:
             self._layers[layer] = statistic(running=self.running)
             self.attributes.layers.append(layer)
 
-    def put(self, layer: str, number: Any) -> None:
-        """Take a number of a layer, which may still be on a device."""
+    def put(self, layer: str, number: Any, times: float = 1.0, plus: float = 0.0) -> None:
+        """Take ``number * times + plus`` of a layer; the number may still be on a device."""
         target = self._layers.get(layer)
         if target is None:
             self.expect(layer)
             target = self._layers[layer]
         if self.pool is None:
-            target.add(number)
+            target.add(number * times + plus)
         else:
-            self.pool.put(target, number)
+            self.pool.put(target, number, times, plus)
 
-    def put_many(self, layers: Iterable[str], numbers: Any) -> None:
-        """Take a vector of numbers, one for each layer."""
+    def put_combined(self, layer: str, numbers: Sequence[Any], combine: Combine) -> None:
+        """Take one number of a layer, which `combine` makes of some; see `statistics.Combined`."""
+        place = (layer, len(numbers), combine)
+        target = self._combined.get(place)
+        if target is None:
+            self.expect(layer)
+            target = Combined(self._layers[layer], len(numbers), combine)
+            self._combined[place] = target
         if self.pool is None:
-            for layer, number in zip(layers, numbers, strict=True):
-                self.put(layer, number)
+            target.add(numbers)
         else:
-            self.pool.put_many([self._layers[layer] for layer in layers], numbers)
+            self.pool.put_together(target, numbers)
 
     def finalize(self) -> None:
         """Work out the points of each layer that has a number."""
@@ -302,11 +328,15 @@ class Chart:
     def reset(self) -> None:
         """Begin anew, with the same layers."""
         self.numbers = {}
+        self._new_statistics()
+
+    def _new_statistics(self) -> None:
         self._layers = {layer: statistic(running=self.running) for layer in self._layers}
+        self._combined = {}
 
     def clear(self) -> None:
         """Forget the layers, too."""
-        self._layers, self.numbers, self.pool = {}, {}, None
+        self._layers, self._combined, self.numbers, self.pool = {}, {}, {}, None
         self.attributes.layers.clear()
         self.attributes.aliases.clear()
 
@@ -323,7 +353,7 @@ class Chart:
     def merge(self, states: Iterable[Mapping[str, Sequence[float]]]) -> None:
         """Become what some states are together."""
         kind = Running if self.running else Values
-        self._layers = {layer: statistic(running=self.running) for layer in self._layers}
+        self._new_statistics()
         for state in states:
             for layer, numbers in state.items():
                 self.expect(layer)

@@ -46,7 +46,7 @@ class FirstNonFinite(Lens):
         self.found: dict[str, Any] | None = None
         self._state: State | None = None
         self._step = 0
-        self._seen: list[tuple[str, str, int, Any]] = []
+        self._seen: list[tuple[str, str, int, tuple[Any, Any]]] = []
         self._last: dict[tuple[str, str], tuple[float, int]] = {}
         self._layers: dict[str, Any] = {}
         self._expected = 0
@@ -125,13 +125,12 @@ class FirstNonFinite(Lens):
             if array is not None:
                 self._see(name, "loss", array)
             elif isinstance(number, float):
-                self._seen.append((name, "loss", self._step, abs(number)))
+                self._seen.append((name, "loss", self._step, (number, number)))
             self.check()
 
     def _see(self, layer: str, kind: str, array: Any) -> None:
         if self.found is None and self._state is not None and self._state.arrays.count(array):
-            magnitude = self._state.arrays.largest(array)
-            self._seen.append((layer, kind, self._step, magnitude))
+            self._seen.append((layer, kind, self._step, self._state.arrays.extent(array)))
 
     def check(self) -> None:
         """Look at all magnitudes that have come; write down and raise what is to be."""
@@ -139,8 +138,9 @@ class FirstNonFinite(Lens):
         if state is None or not seen or self.found is not None:
             return
         self._seen = []
-        magnitudes = state.arrays.floats([magnitude for *_, magnitude in seen])
-        for (layer, kind, step, _), magnitude in zip(seen, magnitudes, strict=True):
+        ends = state.arrays.floats([end for *_, extent in seen for end in extent])
+        for (layer, kind, step, _), low, high in zip(seen, ends[::2], ends[1::2], strict=True):
+            magnitude = math.nan if math.isnan(low) else max(-low, high)
             if math.isfinite(magnitude):
                 self._last[layer, kind] = (magnitude, step)
                 continue

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from traininglog.lenses.arrays import Activity
 from traininglog.lenses.lens import Chart, Lens, State
+from traininglog.lenses.statistics import quotient
 
 
 class OutputActivation(Lens):
-    """How much of an output is active: of a magnitude above 1e-8.
+    """How much of an output is active: of a magnitude above 1e-8, or no number.
 
     ``activation`` is the share of active elements in a batch, ``death`` the share of channels of
     which no element is active in the batch. ``activation warning`` has, over all layers, the least
@@ -75,9 +77,7 @@ class OutputActivation(Lens):
         assert state is not None  # noqa: S101 - registered before it is called
         if not (self._record_eval or (state.grad_enabled() if self._from_grad else training)):
             return
-        rate, death = state.arrays.activity(output, self._axis)
-        self.activation.put(layer, rate)
-        self.death.put(layer, death)
+        put_activity(layer, state.arrays.activity(output, self._axis), self.activation, self.death)
 
     def finalize_epoch(self) -> None:
         """Find the least activation and the greatest death."""
@@ -94,6 +94,12 @@ class OutputActivation(Lens):
         """Let go of the inspector, too."""
         super().detach_from_module()
         self._state = None
+
+
+def put_activity(layer: str, seen: Activity, activation: Chart, death: Chart) -> None:
+    """Put the share of elements that are active, and that of units of which none is."""
+    activation.put(layer, seen.active, 1 / max(1, seen.elements))
+    death.put(layer, seen.alive, -1 / max(1, seen.units), 1.0)
 
 
 class OutputNorm(Lens):
@@ -212,7 +218,7 @@ class OutputGradientGeometry(Lens):
             batch_mean = state.arrays.batch_mean
 
             def look(layer: str, gradient: Any) -> None:
-                geometry.look(layer, state, [gradient], lambda: [batch_mean(gradient)])
+                geometry.look(layer, state, [gradient], direction=lambda: [batch_mean(gradient)])
 
             self.gather(state.backward(module, name, look))
 
@@ -248,14 +254,35 @@ class Geometry:
         if self.correlation is not None:
             self.correlation.expect(layer)
 
-    def look(self, layer: str, state: State, arrays: list[Any], direction: Any = None) -> None:
-        """Take what is there of a layer; `direction()` gives what is compared, if not a copy."""
+    def look(
+        self,
+        layer: str,
+        state: State,
+        arrays: list[Any],
+        *,
+        norm: Any = None,
+        direction: Callable[[], list[Any]] | None = None,
+        lasting: bool = False,
+    ) -> None:
+        """Take what is there of a layer.
+
+        Args:
+            layer: The layer.
+            state: What gives the operations.
+            arrays: What is taken.
+            norm: Its norm, if it is known.
+            direction: Gives what is compared, if not the arrays, and as long as it is needed.
+            lasting: Whether the arrays stay as they are until the next call is through; else they
+                are copied.
+
+        """
         library = state.arrays
-        norm = library.norm(arrays)
-        shown = norm
+        if norm is None:
+            norm = library.norm(arrays)
         if self.by_size:
-            shown = norm / max(1, sum(map(library.count, arrays))) ** 0.5
-        self.norm.put(layer, shown)
+            self.norm.put(layer, norm, max(1, sum(map(library.count, arrays))) ** -0.5)
+        else:
+            self.norm.put(layer, norm)
         if self.correlation is None:
             return
         now = arrays if direction is None else direction()
@@ -264,6 +291,7 @@ class Geometry:
         before = self.previous.get(layer)
         if before is not None and library.shapes(before[0]) == library.shapes(now):
             into, before_length = before
-            cosine = library.ratio(library.dot(now, into), length * before_length)
-            self.correlation.put(layer, cosine)
-        self.previous[layer] = (library.copy(now, into) if direction is None else now, length)
+            numbers = [library.dot(now, into), length, before_length]
+            self.correlation.put_combined(layer, numbers, quotient)
+        kept = now if lasting or direction is not None else library.copy(now, into)
+        self.previous[layer] = (kept, length)

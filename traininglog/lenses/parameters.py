@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from traininglog.lenses.lens import Chart, Lens, State
-from traininglog.lenses.outputs import Geometry
+from traininglog.lenses.outputs import Geometry, put_activity
+from traininglog.lenses.statistics import quotient
 
 WEIGHT_AND_BIAS = ("weight", "bias")
 
@@ -171,9 +172,9 @@ class ParameterGradientActivation(ParameterLens):
         library, charts = state.arrays, self._charts_of
 
         def look(layer: str, parameter: str, gradients: list[Any]) -> None:
-            activation, death = library.unit_activity(gradients)
-            charts[parameter]["activation"].put(layer, activation)
-            charts[parameter]["death"].put(layer, death)
+            of = charts[parameter]
+            seen = library.unit_activity(gradients)
+            put_activity(layer, seen, of["activation"], of["death"])
 
         self.gather(state.parameter_gradient(module, name, names, look))
 
@@ -278,16 +279,11 @@ class ParameterNorm(TickParameterLens):
 
     def collect(self, state: State) -> None:
         """Put the norms."""
-        found = self.found()
-        if not found:
-            return
-        arrays = [array for _, _, group in found for array in group]
-        groups = [number for number, (_, _, group) in enumerate(found) for _ in group]
-        norms = state.arrays.joint_norms(state.arrays.norms(arrays), groups, len(found))
-        for number, (layer, parameter, group) in enumerate(found):
+        library = state.arrays
+        for layer, parameter, arrays in self.found():
             self.expect(layer, parameter, state)
-            size = sum(map(state.arrays.count, group)) ** 0.5 if self._by_size else 1.0
-            self.charts_of(parameter)["norm"].put(layer, norms[number] / max(size, 1.0))
+            size = max(1, sum(map(library.count, arrays))) if self._by_size else 1
+            self.charts_of(parameter)["norm"].put(layer, library.norm(arrays), size**-0.5)
 
     def finalize_epoch(self) -> None:
         """Work out the shares."""
@@ -337,4 +333,4 @@ class ParameterCondition(TickParameterLens):
                 values = state.arrays.extremes(array, self._exact_up_to)
                 chart = self.charts_of(parameter)["condition"]
                 chart.pool = state.pool
-                chart.put(layer, state.arrays.ratio(values[0], values[1]))
+                chart.put_combined(layer, list(values), quotient)

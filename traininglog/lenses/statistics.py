@@ -8,13 +8,16 @@ and a Pairwise Algorithm for Computing Sample Variances", 1979) for many.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
 
 #: What a statistic can tell, by name. The quartiles need the values themselves.
 POINTS = ("mean", "std", "min", "max", "median", "Q1", "Q2", "Q3", "IQR")
+#: Makes one number of each row of an array.
+Combine = Callable[[Any], Any]
+
 _NEED_VALUES = frozenset(("median", "Q1", "Q2", "Q3", "IQR"))
 
 #: The points that a range around a line is drawn from.
@@ -231,6 +234,50 @@ class Sketch:
 
 
 Statistic = Running | Values
+
+
+class Combined:
+    """Makes one number of some that belong together, and hands it on.
+
+    So what a device works out crosses as it is, and is put together here, in double precision.
+
+    Args:
+        target: What takes the number.
+        count: How many belong together.
+        combine: Gets an array of shape (any, count), and returns a vector.
+
+    """
+
+    __slots__ = ("combine", "count", "target")
+
+    def __init__(self, target: Statistic, count: int, combine: Combine) -> None:
+        self.target, self.count, self.combine = target, count, combine
+
+    def add(self, numbers: Any) -> None:
+        """Take numbers, `count` after `count`."""
+        rows = np.asarray(numbers, dtype=np.float64).reshape(-1, self.count)
+        with np.errstate(all="ignore"):
+            self.target.add(self.combine(rows))
+
+
+def quotient(rows: Any) -> Any:
+    """Return the first number of each row over the product of the others; 0 / 0 is 0."""
+    return _over(rows[:, 0], rows[:, 1:].prod(axis=1))
+
+
+def joint_norm(rows: Any) -> Any:
+    """Return the L2 norm of each row."""
+    return np.linalg.norm(rows, axis=1)
+
+
+def norm_quotient(rows: Any) -> Any:
+    """Return the L2 norm of each row's first half over that of its second; 0 / 0 is 0."""
+    half = rows.shape[1] // 2
+    return _over(joint_norm(rows[:, :half]), joint_norm(rows[:, half:]))
+
+
+def _over(over: Any, under: Any) -> Any:
+    return np.where((over == 0) & (under == 0), 0.0, over / under)
 
 
 def statistic(*, running: bool) -> Statistic:

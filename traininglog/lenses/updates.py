@@ -8,6 +8,7 @@ from typing import Any
 from traininglog.lenses.lens import Change, Chart, State
 from traininglog.lenses.outputs import Geometry
 from traininglog.lenses.parameters import WEIGHT_AND_BIAS, ParameterLens
+from traininglog.lenses.statistics import norm_quotient
 
 
 class UpdateLens(ParameterLens):
@@ -28,6 +29,7 @@ class UpdateLens(ParameterLens):
         exclude: Iterable[Any],
     ) -> None:
         self._optimizer = optimizer
+        self.wants: dict[str, bool] = {}  #: what `State.update` is asked for
         self._observed: set[str] = set()
         self.state: State | None = None
         super().__init__(parameters, include, exclude)
@@ -40,7 +42,7 @@ class UpdateLens(ParameterLens):
         self.expect(name, names, state)
         if not self._observed:
             self.state = state
-            self.gather(state.update(self._optimizer, self._changed))
+            self.gather(state.update(self._optimizer, self._changed, **self.wants))
         self._observed.add(name)
 
     def expect(self, layer: str, names: Sequence[str], state: State) -> None:
@@ -105,6 +107,7 @@ class ParameterUpdateGeometry(UpdateLens):
         self._log_scale = log_scale
         self._geometries: dict[str, Geometry] = {}
         super().__init__(optimizer, parameters, include, exclude)
+        self.wants = {"lasting": correlation}
 
     def make_charts(self, name: str) -> dict[str, Chart]:
         """Make a chart of the norm, and one of the correlation."""
@@ -129,12 +132,18 @@ class ParameterUpdateGeometry(UpdateLens):
 
     def look(self, changes: list[Change], state: State) -> None:
         """Put norms and correlations."""
-        groups: dict[tuple[str, str], list[Any]] = {}
+        groups: dict[tuple[str, str], list[Change]] = {}
         for change in changes:
-            groups.setdefault((change.layer, change.name), []).append(change.delta)
-        for (layer, name), deltas in groups.items():
+            groups.setdefault((change.layer, change.name), []).append(change)
+        for (layer, name), found in groups.items():
             self.charts_of(name)
-            self._geometries[name].look(layer, state, deltas)
+            self._geometries[name].look(
+                layer,
+                state,
+                [change.delta for change in found],
+                norm=found[0].norm if len(found) == 1 else None,
+                lasting=found[0].lasting,
+            )
 
     def skip_stretch(self) -> None:
         """Compare with nothing from before."""
@@ -173,6 +182,7 @@ class UpdateRatio(UpdateLens):
         ranges: Sequence[str] = ("min-max",),
     ) -> None:
         super().__init__(optimizer, parameters, include, exclude)
+        self.wants = {"sizes": True}
         self.ratio = self.chart(
             "update ratio", running=running, log_scale=True, line=line, ranges=ranges
         )
@@ -187,14 +197,11 @@ class UpdateRatio(UpdateLens):
 
     def look(self, changes: list[Change], state: State) -> None:
         """Put the ratios of all layers."""
-        known = [change for change in changes if change.size is not None]
-        layers = list(dict.fromkeys(change.layer for change in known))
-        if not layers:
-            return
-        place = {layer: number for number, layer in enumerate(layers)}
-        groups = [place[change.layer] for change in known]
-        library = state.arrays
-        count = len(layers)
-        changed = library.joint_norms(library.norms([c.delta for c in known]), groups, count)
-        sizes = library.joint_norms(library.vector([c.size for c in known]), groups, count)
-        self.ratio.put_many(layers, library.ratio(changed, sizes))
+        layers: dict[str, tuple[list[Any], list[Any]]] = {}
+        for change in changes:
+            if change.size is not None:
+                norms, sizes = layers.setdefault(change.layer, ([], []))
+                norms.append(change.norm)
+                sizes.append(change.size)
+        for layer, (norms, sizes) in layers.items():
+            self.ratio.put_combined(layer, norms + sizes, norm_quotient)

@@ -213,8 +213,11 @@ class Updates:
         self.calls: list[Callable[[list[Change]], None]] = []
         self.places: list[tuple[str, str]] = []
         self.parameters: list[Tensor] = []
+        self.sizes = self.lasting = False  #: whether somebody wants them, see `Change`
         self._before: list[Tensor] | None = None
-        self._sizes: Sequence[Tensor] = ()
+        self._spare: list[Tensor] | None = None
+        self._remembers = False
+        self._sizes: list[Any] = []
         self._handles: list[Any] = []
         if optimizer is not None:
             self._handles = [
@@ -231,7 +234,8 @@ class Updates:
         chosen = [place for place in places if mine is None or id(place[2]) in mine]
         self.places = [(layer, name) for layer, name, _ in chosen]
         self.parameters = [parameter for *_, parameter in chosen]
-        self._before = None
+        self._before = self._spare = None
+        self._remembers = False
         if self.optimizer is None:
             self.remember()
 
@@ -240,21 +244,26 @@ class Updates:
         if not (self.state.active and self.calls and self.parameters):
             return
         values = [parameter.detach() for parameter in self.parameters]
-        self._before = self.state.arrays.copy(values, self._before)
-        self._sizes = self.state.arrays.norms(values).unbind()
+        library = self.state.arrays
+        if self.lasting:  # the changes of the step before stay as they are
+            self._before, self._spare = self._spare, self._before
+        self._before = library.copy(values, self._before)
+        self._sizes = [library.norm([value]) if self.sizes else None for value in values]
+        self._remembers = True
 
     def compare(self) -> None:
         """Tell what has changed since `remember`."""
         before = self._before
-        if before is None or not self.state.active or not self._sizes:
+        if before is None or not self.state.active or not self._remembers:
             return
-        for parameter, value in zip(self.parameters, before, strict=True):
-            torch.sub(parameter.detach(), value, out=value)
-        changes = [
-            Change(layer, name, delta, size)
-            for (layer, name), delta, size in zip(self.places, before, self._sizes, strict=True)
-        ]
-        self._sizes = ()
+        norm = self.state.arrays.norm
+        changes = []
+        for (layer, name), parameter, value, size in zip(
+            self.places, self.parameters, before, self._sizes, strict=True
+        ):
+            delta = torch.sub(parameter.detach(), value, out=value)
+            changes.append(Change(layer, name, delta, norm([delta]), size, lasting=self.lasting))
+        self._remembers = False
         for call in list(self.calls):
             self.state.guarded(call, changes)
         if self.optimizer is None:
@@ -262,7 +271,7 @@ class Updates:
 
     def skip(self) -> None:
         """Forget what was kept: the next comparison would span an inactive stretch."""
-        self._sizes = ()
+        self._remembers = False
 
     def release(self) -> None:
         """Let go if nobody looks."""
@@ -272,7 +281,8 @@ class Updates:
             self._handles.clear()
             self.parameters.clear()
             self.places.clear()
-            self._before, self._sizes, self.optimizer = None, (), None
+            self._before = self._spare = self.optimizer = None
+            self._sizes = []
 
 
 class _OptimizerHook(Hook):

@@ -105,12 +105,21 @@ class TorchState(CommonState):
                 shares.append(Share(hook.calls, (group, place, always), hook.release))
         return _Several(shares)
 
-    def update(self, optimizer: Any, call: Callable[[list[Change]], None]) -> Gatherer:
+    def update(
+        self,
+        optimizer: Any,
+        call: Callable[[list[Change]], None],
+        *,
+        sizes: bool = False,
+        lasting: bool = False,
+    ) -> Gatherer:
         """Gather what steps change."""
         place = None if optimizer is None else id(optimizer)
         if place not in self._updates or (optimizer and self._updates[place].optimizer is None):
             self._updates[place] = Updates(self, optimizer)
         updates = self._updates[place]
+        updates.sizes |= sizes
+        updates.lasting |= lasting
         share = Share(updates.calls, call, updates.release)
         updates.observe(
             [
@@ -196,6 +205,7 @@ class TorchState(CommonState):
         """Let go of everything."""
         super().close()
         self.pool.clear()
+        self.arrays.clear()
         hooks: list[Any] = [*self._forward.values(), *self._gradient.values()]
         for hook in hooks:
             hook.detach()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,13 +10,16 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from traininglog.lenses.arrays import EPSILON, Arrays, golub_kahan, leaves
+from traininglog.lenses.arrays import EPSILON, Activity, Arrays, golub_kahan, leaves
 
 _SMALL = (torch.float16, torch.bfloat16)
 
 
 class TorchArrays(Arrays):
     """PyTorch's answers. What it is given has left the graph; halves are summed in single."""
+
+    def __init__(self) -> None:
+        self._scratch: dict[torch.dtype, Tensor] = {}  # used again and again: new memory is slow
 
     def first(self, output: Any) -> Any:
         """Return the first tensor of floating point, out of the graph, or None."""
@@ -30,36 +34,12 @@ class TorchArrays(Arrays):
             target.copy_(array)
         return list(into)
 
-    def norms(self, arrays: Sequence[Tensor]) -> Tensor:
-        """Return the norms, by one call for all."""
-        if any(array.dtype in _SMALL for array in arrays):
-            return self.vector([self.norm([array]) for array in arrays])
-        return self.vector(torch._foreach_norm(list(arrays)))
-
-    def vector(self, numbers: Sequence[Tensor]) -> Tensor:
-        """Return scalars as one vector, on the device and in the precision of the first."""
-        first = numbers[0]
-        alike = all(n.device == first.device and n.dtype == first.dtype for n in numbers)
-        return torch.stack(list(numbers) if alike else [n.to(first) for n in numbers])
-
     def norm(self, arrays: Sequence[Tensor]) -> Tensor:
         """Return the joint norm."""
         if len(arrays) == 1:
             dtype = torch.float32 if arrays[0].dtype in _SMALL else None
             return vector_norm(arrays[0], dtype=dtype)
-        return vector_norm(self.norms(arrays))
-
-    def joint_norms(self, norms: Tensor, groups: Sequence[int], count: int) -> Tensor:
-        """Return the norms of groups."""
-        if len(groups) == count:  # in order, and each by itself
-            return norms
-        sums = torch.zeros(count, dtype=norms.dtype, device=norms.device)
-        places = torch.tensor(groups, device=norms.device)
-        return sums.index_add_(0, places, norms.square()).sqrt_()
-
-    def ratio(self, over: Any, under: Any) -> Any:
-        """Return a ratio."""
-        return over / (under + ((under == 0) & (over == 0)))
+        return vector_norm(_vector([self.norm([array]) for array in arrays]))
 
     def sample_norm(self, array: Tensor, *, by_size: bool) -> Tensor:
         """Return the mean norm of samples."""
@@ -80,34 +60,69 @@ class TorchArrays(Arrays):
     def dot(self, one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
         """Return the scalar product."""
         dots = [_dot(a, b) for a, b in zip(one, other, strict=True)]
-        return dots[0] if len(dots) == 1 else self.vector(dots).sum()
+        return dots[0] if len(dots) == 1 else _vector(dots).sum()
 
-    def activity(self, array: Tensor, channel_axis: int) -> tuple[Tensor, Tensor]:
-        """Return the share of active elements, and of dead channels."""
-        active = array.abs() > EPSILON
+    def activity(self, array: Tensor, channel_axis: int) -> Activity:
+        """Count active elements, and channels with any."""
         axis = channel_axis % array.ndim if array.ndim > 1 else None
-        return _rates(active, axis)
+        return self._activity(array, axis, EPSILON)
 
-    def unit_activity(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the share of elements that are not zero, and of rows without any."""
-        if len(arrays) == 1:
-            return _rates(arrays[0] != 0, 0 if arrays[0].ndim else None)
-        rows = [(a != 0).flatten(1 if a.ndim > 1 else 0).reshape(a.shape[0], -1) for a in arrays]
-        active = torch.stack([row.sum() for row in rows]).sum()
-        deaths = torch.cat([~row.any(1) for row in rows])
-        return active / sum(a.numel() for a in arrays), deaths.float().mean()
+    def unit_activity(self, arrays: Sequence[Tensor]) -> Activity:
+        """Count elements that are not zero, and rows with any."""
+        found = [self._activity(array, 0 if array.ndim else None, 0.0) for array in arrays]
+        if len(found) == 1:
+            return found[0]
+        active, elements, alive, units = zip(*found, strict=True)
+        return Activity(_vector(active).sum(), sum(elements), _vector(alive).sum(), sum(units))
 
-    def largest(self, array: Tensor) -> Tensor:
-        """Return the largest magnitude."""
+    def _activity(self, array: Tensor, axis: int | None, epsilon: float) -> Activity:
+        mask = self._mask(array, epsilon)
+        if axis is None:
+            counts = mask.sum(dtype=_sum_type(mask))
+            return Activity(counts, array.numel(), vector_norm(counts, 0), 1)
+        units = array.shape[axis]
+        if axis == 1 and array.ndim > 2 and mask.is_contiguous():
+            # The sum over the last axis alone is by far the fastest.
+            mask = mask.view(array.shape[0], units, -1).sum(2, dtype=_sum_type(mask))
+        elif axis == 0 and array.ndim > 2 and mask.is_contiguous():
+            mask = mask.view(units, -1)
+        others = [number for number in range(mask.ndim) if number != axis]
+        counts = mask.sum(others, dtype=_sum_type(mask)) if others else mask
+        return Activity(counts.sum(), array.numel(), vector_norm(counts, 0), units)
+
+    def _mask(self, array: Tensor, epsilon: float) -> Tensor:
+        """Return 1 where the magnitude is above `epsilon` or NaN, else 0, in floats.
+
+        On a CPU comparisons that give booleans take many times as long as this.
+        """
         if array.is_complex():
-            array = torch.view_as_real(array)
-        low, high = torch.aminmax(array)  # of a NaN both are NaN
-        return torch.maximum(-low, high)
+            array = array.abs()
+        one = _one(array.dtype)
+        if array.device.type != "cpu" or not array.is_contiguous():
+            return torch.ops.aten.hardshrink_backward(one, array, epsilon)
+        count = array.numel()
+        scratch = self._scratch.get(array.dtype)
+        if scratch is None or scratch.numel() < count:
+            with torch.inference_mode(mode=False):  # or it could be used nowhere else
+                scratch = self._scratch[array.dtype] = torch.empty(count, dtype=array.dtype)
+        mask = scratch[:count].view(array.shape)
+        torch.ops.aten.hardshrink_backward.grad_input(one, array, epsilon, grad_input=mask)
+        return mask
+
+    def clear(self) -> None:
+        """Let go of memory."""
+        self._scratch.clear()
+
+    def extent(self, array: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the least and the greatest element."""
+        low, high = torch.aminmax(torch.view_as_real(array) if array.is_complex() else array)
+        return low, high
 
     def extremes(self, array: Tensor, exact_up_to: int) -> Tensor:
         """Return the extreme singular values."""
         matrix = array.reshape(array.shape[0], -1)
-        matrix = matrix.to(torch.float32 if matrix.device.type == "mps" else torch.float64)
+        exact = min(matrix.shape) <= exact_up_to and matrix.device.type != "mps"
+        matrix = matrix.to(torch.float64 if exact else torch.float32)
         usable = matrix.isfinite().all()  # not asked: that would wait for the device
         matrix = torch.where(usable, matrix, 0.0)
         if min(matrix.shape) > exact_up_to:
@@ -134,7 +149,7 @@ class TorchArrays(Arrays):
     def floats(self, numbers: Sequence[Any]) -> list[float]:
         """Return numbers as Python's."""
         tensors = [number for number in numbers if isinstance(number, Tensor)]
-        found = iter(self.vector([t.float() for t in tensors]).tolist() if tensors else ())
+        found = iter(_vector([t.float() for t in tensors]).tolist() if tensors else ())
         return [next(found) if isinstance(number, Tensor) else float(number) for number in numbers]
 
 
@@ -159,13 +174,21 @@ def _dot(one: Tensor, other: Tensor) -> Tensor:
     return product(one.reshape(-1), other.reshape(-1)).real
 
 
-def _rates(active: Tensor, axis: int | None) -> tuple[Tensor, Tensor]:
-    if axis is None:
-        rate = active.float().mean()
-        return rate, (rate == 0).float()
-    others = [number for number in range(active.ndim) if number != axis]
-    counts = active.sum(others, dtype=torch.float32) if others else active.float()
-    return counts.sum() / active.numel(), (counts == 0).float().mean()
+def _vector(numbers: Sequence[Tensor]) -> Tensor:
+    """Return scalars as one vector, on the device and in the precision of the first."""
+    first = numbers[0]
+    alike = all(n.device == first.device and n.dtype == first.dtype for n in numbers)
+    return torch.stack(list(numbers) if alike else [n.to(first) for n in numbers])
+
+
+def _sum_type(array: Tensor) -> torch.dtype | None:
+    return torch.float32 if array.dtype in _SMALL else None
+
+
+@functools.cache
+def _one(dtype: torch.dtype) -> Tensor:
+    with torch.inference_mode(mode=False):
+        return torch.ones((), dtype=dtype)
 
 
 class DevicePool:
@@ -188,27 +211,37 @@ class DevicePool:
             lane = self._lanes[place] = _Lane()
         return lane
 
-    def put(self, target: Any, number: Any) -> None:
+    def put(self, target: Any, number: Any, times: float = 1.0, plus: float = 0.0) -> None:
         """Take a number."""
         if not isinstance(number, Tensor):
-            target.add(float(number))
+            target.add(float(number) * times + plus)
             return
         lane = self._lane(number)
-        lane.targets.append(target)
-        lane.numbers.append(number)
-        if len(lane.numbers) >= self._PACK:
-            self._waiting += lane.pack()
-            if self._waiting > self._MOST:
-                self.drain()
+        lane.waiting.append((target, number, times, plus))
+        if len(lane.waiting) >= self._PACK:
+            self._pack(lane)
 
-    def put_many(self, targets: Sequence[Any], numbers: Tensor) -> None:
-        """Take a number for each target."""
-        self._lane(numbers).vectors.append((list(targets), numbers))
+    def put_together(self, target: Any, numbers: Sequence[Any]) -> None:
+        """Take some numbers that belong together."""
+        first = numbers[0]
+        if not all(isinstance(number, Tensor) for number in numbers):
+            target.add([float(number) for number in numbers])
+            return
+        lane = self._lane(first)
+        lane.waiting += [(target, number.to(first), 1.0, 0.0) for number in numbers]
+        if len(lane.waiting) >= self._PACK:
+            self._pack(lane)
 
     def put_vector(self, target: Any, numbers: Tensor) -> None:
         """Take several numbers for one target."""
         self._lane(numbers).vectors.append((target, numbers))
-        self._waiting += numbers.numel()
+        self._count(numbers.numel())
+
+    def _pack(self, lane: _Lane) -> None:
+        self._count(lane.pack())
+
+    def _count(self, more: int) -> None:
+        self._waiting += more
         if self._waiting > self._MOST:
             self.drain()
 
@@ -226,41 +259,42 @@ class DevicePool:
 class _Lane:
     """What waits on one device in one precision."""
 
-    __slots__ = ("numbers", "targets", "vectors")
+    __slots__ = ("packs", "vectors", "waiting")
 
     def __init__(self) -> None:
-        self.targets: list[Any] = []
-        self.numbers: list[Tensor] = []
+        self.waiting: list[tuple[Any, Tensor, float, float]] = []  # target, number, times, plus
+        self.packs: list[tuple[list[Any], Tensor, list[float], list[float]]] = []
         self.vectors: list[tuple[Any, Tensor]] = []
 
     def pack(self) -> int:
-        count = len(self.numbers)
-        if count:
-            self.vectors.append((self.targets, torch.stack(self.numbers)))
-            self.targets, self.numbers = [], []
-        return count
+        """Make one vector of the numbers that wait; return how many there were."""
+        waiting, self.waiting = self.waiting, []
+        if waiting:
+            targets, numbers, times, plus = map(list, zip(*waiting, strict=True))
+            self.packs.append((targets, torch.stack(numbers), times, plus))
+        return len(waiting)
 
     def drain(self) -> None:
+        """Take everything to its target, by one transfer."""
         self.pack()
-        if not self.vectors:
+        parts = [pack[1] for pack in self.packs] + [part.reshape(-1) for _, part in self.vectors]
+        if not parts:
             return
-        parts = [numbers.reshape(-1) for _, numbers in self.vectors]
         everything = (parts[0] if len(parts) == 1 else torch.cat(parts)).to("cpu")
-        if everything.dtype in _SMALL or not everything.is_floating_point():
-            everything = everything.double()
-        numbers = everything.numpy()
+        numbers = everything.double().numpy()
         places: dict[int, tuple[Any, list[int]]] = {}
         at = 0
-        for targets, part in self.vectors:
-            if not isinstance(targets, list):
-                targets.add(numbers[at : at + part.numel()])
-            else:
-                for place, target in enumerate(targets, at):
-                    found = places.get(id(target))
-                    if found is None:
-                        places[id(target)] = (target, [place])
-                    else:
-                        found[1].append(place)
+        for targets, part, times, plus in self.packs:
+            numbers[at : at + len(targets)] = numbers[at : at + len(targets)] * times + plus
+            for place, target in enumerate(targets, at):
+                found = places.get(id(target))
+                if found is None:
+                    places[id(target)] = (target, [place])
+                else:
+                    found[1].append(place)
             at += part.numel()
         for target, chosen in places.values():
             target.add(numbers[chosen])
+        for target, part in self.vectors:
+            target.add(numbers[at : at + part.numel()])
+            at += part.numel()
