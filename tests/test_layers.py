@@ -14,7 +14,7 @@ LAYERS = [
     ["errors"],
     ["traininglog"],  # the package itself, which imports only the errors when it is imported
     ["values"],
-    ["encoding", "config"],
+    ["encoding", "config", "palette"],
     ["texts"],
     ["arrays"],
     ["columns", "packing", "clock"],

@@ -18,11 +18,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-#: Each is gone through in turns, a bare step and a watched one.
-ROUNDS, STEPS = 5, 20
-
 #: How many steps there are from tick to tick: its time is shared among them.
-TICK = 100
+STEPS = 100
 
 
 class Watch(NamedTuple):
@@ -79,23 +76,20 @@ class Training:
 def cost(network: str, lenses: Sequence[str], attach: Attach, quick: bool) -> tuple[float, float]:
     """Return how many times the bare step a watched one takes, and the seconds of a tick.
 
-    In the time of the processor, and in turns, as others may use the machine at the time.
+    In the time of the processor, by the median of steps that take turns: others may use the machine
+    at the time.
     """
     bare, watched = Training(network, (), None), Training(network, lenses, attach)
     assert watched.watch is not None
     for training in (bare, watched):
         training.step(), training.step()
     watched.watch.tick()
-    seconds, ratios = [], []
-    for _ in range(1 if quick else ROUNDS):
-        spent = {bare: 0.0, watched: 0.0}
-        for _ in range(2 if quick else STEPS):
-            for training in spent:
-                spent[training] += clocked(training.step)
-        ratios.append(spent[watched] / spent[bare])
-        seconds.append(spent[bare] / (2 if quick else STEPS))
+    seconds: dict[Training, list[float]] = {bare: [], watched: []}
+    for _ in range(2 if quick else STEPS):
+        for training, taken in seconds.items():
+            taken.append(clocked(training.step))
     tick = clocked(watched.watch.tick)
-    return median(ratios) + tick / TICK / median(seconds), tick
+    return (median(seconds[watched]) + tick / STEPS) / median(seconds[bare]), tick
 
 
 def clocked(call: Callable[[], None]) -> float:

@@ -316,3 +316,40 @@ def test_a_large_weight_is_estimated():
     values = np.linalg.svd(model.weight.detach().double().numpy(), compute_uv=False)
     assert found[0] == pytest.approx(values[0] / values[-1], rel=1e-4)
     assert 1 < found[1] <= found[0] * 1.0001
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(5000, 3), (3, 5000), (4, 3, 900), (2, 3, 4, 5), (70_000,)])
+def test_active_elements_are_counted_in_any_shape_precision_and_order_of_memory(shape, dtype):
+    """Also where half precision could not count so far, and right after something larger."""
+    torch.manual_seed(0)
+    log = _log()
+    lens = OutputActivation(include=[nn.Identity], channel_last=len(shape) == 3)
+    model = nn.Sequential(nn.Identity())
+    inspector = TorchInspector([lens], log, module=model)
+    for order in ("as it is", "turned"):
+        output = torch.relu(torch.randn(shape)).to(dtype)
+        if len(shape) > 1:
+            output.movedim(-1 if len(shape) == 3 else 1, 0)[1] = 0
+            output = output if order == "as it is" else output.mT.contiguous().mT
+        model(torch.ones(100, 1000))
+        inspector.attach(model)
+        model(output)
+        inspector.tick()
+        row = log[log.to_dataframe().index[-1]]
+        active = (output.double().abs() > 1e-8).double()
+        assert row["activation/0/mean"] == pytest.approx(float(active.mean()), rel=1e-6)
+        axis = None if len(shape) == 1 else -1 if len(shape) == 3 else 1
+        channels = active[None] if axis is None else active.movedim(axis, 0)
+        dead = (channels.flatten(1).sum(1) == 0).double().mean()
+        assert row["death/0/mean"] == pytest.approx(float(dead))
+
+
+def test_no_number_is_active_and_no_dead_channel():
+    log = _log()
+    model = nn.Sequential(nn.ReLU())
+    inspector = TorchInspector([OutputActivation()], log, module=model)
+    model(torch.tensor([[math.nan, 0.0], [0.0, 0.0]]))
+    inspector.tick()
+    assert log[1]["activation/0/mean"] == 0.25
+    assert log[1]["death/0/mean"] == 0.5

@@ -202,8 +202,8 @@ def golub_kahan(matrix: Any, start: Any, library: Any, steps: int = 32) -> Any:
     """
     steps = min(steps, *matrix.shape)
     right = library.zeros_like(matrix[:steps])  # a vector a row
-    left = library.zeros_like(matrix[:, :steps].T)
     right[0] = start / library.linalg.norm(start)
+    left = library.stack([0 * (matrix @ right[0])] * steps)
     diagonal, above = [], []
     for step in range(steps):
         u = _apart(matrix @ right[step], left[:step])

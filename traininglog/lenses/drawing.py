@@ -9,16 +9,13 @@ import numpy as np
 
 from traininglog.lenses.statistics import RANGES
 from traininglog.lenses.tags import TagAttributes, printable
+from traininglog.palette import COLOURS, GRID
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Told apart with any kind of colour vision, and in this order in grey as well (after Okabe, Ito).
-_COLOURS = (
-    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#4D4D4D",
-)  # fmt: skip
 _BANDS = {"std": 0.25, "Q1-Q3": 0.25, "min-max": 0.12}
-_GRID, _BAD = "#E6E6E6", "#C0392B"
+_BAD = "#C0392B"
 _BINS = 64
 
 
@@ -48,7 +45,7 @@ def draw_layer(axis: Axes, layer: str, attributes: TagAttributes, series: Series
     elif attributes.kind == "relation":
         _stack(axis, {layer: series})
     else:
-        _line(axis, attributes, series, _COLOURS[0], "")
+        _line(axis, attributes, series, COLOURS[0], "")
     _dress(axis, attributes)
     name = axis.text(
         0.015, 0.95, _short(layer, 40), transform=axis.transAxes, va="top", fontsize=8,
@@ -69,7 +66,7 @@ def draw_together(
         handles = []
     else:
         handles = [
-            _line(axis, attributes, series, _COLOURS[number % len(_COLOURS)], layer)
+            _line(axis, attributes, series, COLOURS[number % len(COLOURS)], layer)
             for number, (layer, series) in enumerate(layers.items())
         ]
     _dress(axis, attributes)
@@ -124,7 +121,7 @@ def _stack(axis: Axes, layers: Mapping[str, Series]) -> list[Any]:
         row[[place[time] for time in series.times]] = np.nan_to_num(
             series.column("share"), posinf=0.0, neginf=0.0
         )
-    colours = [_COLOURS[number % len(_COLOURS)] for number in range(len(layers))]
+    colours = [COLOURS[number % len(COLOURS)] for number in range(len(layers))]
     if len(times) == 1:  # an area of no width is not seen
         times, shares = [times[0] - 0.5, times[0] + 0.5], np.repeat(shares, 2, axis=1)  # type: ignore[list-item]
     patches = axis.stackplot(times, shares, colors=colours, alpha=0.8, linewidth=0)
@@ -163,7 +160,7 @@ def _heat_map(axis: Axes, series: Series) -> None:
         np.r_[first, middles, last], edges, density, cmap="Blues", vmin=0, vmax=1, rasterized=True
     )
     median = np.where(usable, series.column("q50"), np.nan)
-    axis.plot(times, median, color=_COLOURS[1], linewidth=0.9)
+    axis.plot(times, median, color=COLOURS[1], linewidth=0.9)
 
 
 def _dress(axis: Axes, attributes: TagAttributes) -> None:
@@ -179,7 +176,7 @@ def _dress(axis: Axes, attributes: TagAttributes) -> None:
         apart = 0.03 * (high - low) if low is not None and high is not None else 0.0
         axis.set_ylim(None if low is None else low - apart, None if high is None else high + apart)
     if attributes.kind != "distribution":
-        axis.grid(visible=True, color=_GRID, linewidth=0.7)
+        axis.grid(visible=True, color=GRID, linewidth=0.7)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(length=2)

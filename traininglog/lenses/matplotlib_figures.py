@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from traininglog.errors import MissingExtra
 from traininglog.lenses.lens import AbstractVisualizer
 from traininglog.lenses.tags import Numbers, TagAttributes
+from traininglog.palette import FAINT, INK
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 Band = list[tuple[str, list[str]]]
 
 _STYLE: Any = {
-    "font.size": 9.0, "axes.edgecolor": "#8A8A8A", "axes.labelcolor": "#333333",
-    "text.color": "#333333", "xtick.color": "#8A8A8A", "ytick.color": "#8A8A8A",
-    "xtick.labelcolor": "#333333", "ytick.labelcolor": "#333333", "svg.fonttype": "path",
+    "font.size": 9.0, "axes.edgecolor": FAINT, "axes.labelcolor": INK, "text.color": INK,
+    "xtick.color": FAINT, "ytick.color": FAINT, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
+    "svg.fonttype": "path",
     "xtick.labelsize": 7.5, "ytick.labelsize": 7.5, "axes.titlesize": 10.0,
     "agg.path.chunksize": 20000,
 }  # fmt: skip

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from traininglog.lenses.arrays import Activity
+from traininglog.lenses.geometry import Geometry
 from traininglog.lenses.lens import Chart, Lens, State
-from traininglog.lenses.statistics import quotient
 
 
 class OutputActivation(Lens):
@@ -230,68 +230,3 @@ class OutputGradientGeometry(Lens):
         """Let go of the gradients, too."""
         super().detach_from_module()
         self.geometry.previous.clear()
-
-
-class Geometry:
-    """A preprocessor: norms of arrays, and the cosine between those at consecutive calls.
-
-    Args:
-        norm: The chart of the norms.
-        correlation: That of the cosines, or None.
-        normalize_by_size: Whether to divide norms by the root of the number of elements.
-
-    """
-
-    def __init__(self, norm: Chart, correlation: Chart | None, *, normalize_by_size: bool) -> None:
-        self.norm = norm
-        self.correlation = correlation
-        self.by_size = normalize_by_size
-        self.previous: dict[str, tuple[list[Any], Any]] = {}  # arrays, and their joint norm
-
-    def expect(self, layer: str) -> None:
-        """Add a layer to the charts."""
-        self.norm.expect(layer)
-        if self.correlation is not None:
-            self.correlation.expect(layer)
-
-    def look(
-        self,
-        layer: str,
-        state: State,
-        arrays: list[Any],
-        *,
-        norm: Any = None,
-        direction: Callable[[], list[Any]] | None = None,
-        lasting: bool = False,
-    ) -> None:
-        """Take what is there of a layer.
-
-        Args:
-            layer: The layer.
-            state: What gives the operations.
-            arrays: What is taken.
-            norm: Its norm, if it is known.
-            direction: Gives what is compared, if not the arrays, and as long as it is needed.
-            lasting: Whether the arrays stay as they are until the next call is through; else they
-                are copied.
-
-        """
-        library = state.arrays
-        if norm is None:
-            norm = library.norm(arrays)
-        if self.by_size:
-            self.norm.put(layer, norm, max(1, sum(map(library.count, arrays))) ** -0.5)
-        else:
-            self.norm.put(layer, norm)
-        if self.correlation is None:
-            return
-        now = arrays if direction is None else direction()
-        length = norm if direction is None else library.norm(now)
-        into = None
-        before = self.previous.get(layer)
-        if before is not None and library.shapes(before[0]) == library.shapes(now):
-            into, before_length = before
-            numbers = [library.dot(now, into), length, before_length]
-            self.correlation.put_combined(layer, numbers, quotient)
-        kept = now if lasting or direction is not None else library.copy(now, into)
-        self.previous[layer] = (kept, length)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from traininglog.lenses.geometry import Geometries
 from traininglog.lenses.lens import Chart, Lens, State
-from traininglog.lenses.outputs import Geometry, put_activity
+from traininglog.lenses.outputs import put_activity
 from traininglog.lenses.statistics import quotient
 
 WEIGHT_AND_BIAS = ("weight", "bias")
@@ -81,25 +82,15 @@ class ParameterGradientGeometry(ParameterLens):
         line: str = "mean",
         ranges: Sequence[str] = ("std", "min-max"),
     ) -> None:
-        self._drawn: dict[str, Any] = {"running": running, "line": line, "ranges": ranges}
-        self._by_size, self._correlation = normalize_by_size, correlation
-        self._log_scale = log_scale
-        self._geometries: dict[str, Geometry] = {}
+        self._geometries = Geometries(
+            self, "gradient", normalize_by_size=normalize_by_size, correlation=correlation,
+            log_scale=log_scale, running=running, line=line, ranges=ranges,
+        )  # fmt: skip
         super().__init__(parameters, include, exclude)
 
     def make_charts(self, name: str) -> dict[str, Chart]:
         """Make a chart of the norm, and one of the correlation."""
-        charts = {
-            "norm": self.chart(f"{name} gradient norm", log_scale=self._log_scale, **self._drawn)
-        }
-        if self._correlation:
-            charts["correlation"] = self.chart(
-                f"{name} gradient correlation", limits=(-1, 1), **self._drawn
-            )
-        self._geometries[name] = Geometry(
-            charts["norm"], charts.get("correlation"), normalize_by_size=self._by_size
-        )
-        return charts
+        return self._geometries.charts(name)
 
     def register_leaf_module(self, module: Any, name: str, state: State) -> None:
         """Gather the gradients of the parameters that are trained."""
@@ -119,8 +110,7 @@ class ParameterGradientGeometry(ParameterLens):
 
     def skip_stretch(self) -> None:
         """Compare with nothing from before."""
-        for geometry in self._geometries.values():
-            geometry.previous.clear()
+        self._geometries.forget()
 
     def detach_from_module(self) -> None:
         """Let go of the gradients, too."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from traininglog.lenses.geometry import Geometries
 from traininglog.lenses.lens import Change, Chart, State
-from traininglog.lenses.outputs import Geometry
 from traininglog.lenses.parameters import WEIGHT_AND_BIAS, ParameterLens
 from traininglog.lenses.statistics import norm_quotient
 
@@ -102,26 +102,16 @@ class ParameterUpdateGeometry(UpdateLens):
         line: str = "mean",
         ranges: Sequence[str] = ("std", "min-max"),
     ) -> None:
-        self._drawn: dict[str, Any] = {"running": running, "line": line, "ranges": ranges}
-        self._by_size, self._correlation = normalize_by_size, correlation
-        self._log_scale = log_scale
-        self._geometries: dict[str, Geometry] = {}
+        self._geometries = Geometries(
+            self, "update", normalize_by_size=normalize_by_size, correlation=correlation,
+            log_scale=log_scale, running=running, line=line, ranges=ranges,
+        )  # fmt: skip
         super().__init__(optimizer, parameters, include, exclude)
         self.wants = {"lasting": correlation}
 
     def make_charts(self, name: str) -> dict[str, Chart]:
         """Make a chart of the norm, and one of the correlation."""
-        charts = {
-            "norm": self.chart(f"{name} update norm", log_scale=self._log_scale, **self._drawn)
-        }
-        if self._correlation:
-            charts["correlation"] = self.chart(
-                f"{name} update correlation", limits=(-1, 1), **self._drawn
-            )
-        self._geometries[name] = Geometry(
-            charts["norm"], charts.get("correlation"), normalize_by_size=self._by_size
-        )
-        return charts
+        return self._geometries.charts(name)
 
     def expect(self, layer: str, names: Sequence[str], state: State) -> None:
         """Add a layer to the charts of its parameters."""
@@ -147,8 +137,7 @@ class ParameterUpdateGeometry(UpdateLens):
 
     def skip_stretch(self) -> None:
         """Compare with nothing from before."""
-        for geometry in self._geometries.values():
-            geometry.previous.clear()
+        self._geometries.forget()
 
     def detach_from_module(self) -> None:
         """Let go of the updates, too."""

@@ -243,12 +243,14 @@ class Updates:
         """Keep the parameters as they are before a step."""
         if not (self.state.active and self.calls and self.parameters):
             return
-        values = [parameter.detach() for parameter in self.parameters]
-        library = self.state.arrays
         if self.lasting:  # the changes of the step before stay as they are
             self._before, self._spare = self._spare, self._before
-        self._before = library.copy(values, self._before)
-        self._sizes = [library.norm([value]) if self.sizes else None for value in values]
+        if self._before is None:
+            self._before = [torch.empty_like(parameter) for parameter in self.parameters]
+        values = [parameter.detach() for parameter in self.parameters]
+        none = [None] * len(values)
+        self._sizes = self.state.arrays.each_norm(values) if self.sizes else none
+        torch._foreach_copy_(self._before, values)
         self._remembers = True
 
     def compare(self) -> None:
@@ -256,13 +258,15 @@ class Updates:
         before = self._before
         if before is None or not self.state.active or not self._remembers:
             return
-        norm = self.state.arrays.norm
-        changes = []
-        for (layer, name), parameter, value, size in zip(
-            self.places, self.parameters, before, self._sizes, strict=True
-        ):
-            delta = torch.sub(parameter.detach(), value, out=value)
-            changes.append(Change(layer, name, delta, norm([delta]), size, lasting=self.lasting))
+        for parameter, value in zip(self.parameters, before, strict=True):
+            torch.sub(parameter.detach(), value, out=value)
+        norms = self.state.arrays.each_norm(before)
+        changes = [
+            Change(layer, name, delta, norm, size, lasting=self.lasting)
+            for (layer, name), delta, norm, size in zip(
+                self.places, before, norms, self._sizes, strict=True
+            )
+        ]
         self._remembers = False
         for call in list(self.calls):
             self.state.guarded(call, changes)

@@ -14,12 +14,16 @@ from traininglog.lenses.arrays import EPSILON, Activity, Arrays, golub_kahan, le
 
 _SMALL = (torch.float16, torch.bfloat16)
 
+#: (1, array, epsilon): 1 where the magnitude is above epsilon or the number is NaN, else 0.
+_above = torch.ops.aten.hardshrink_backward.default
+_above_into = torch.ops.aten.hardshrink_backward.grad_input
+
 
 class TorchArrays(Arrays):
     """PyTorch's answers. What it is given has left the graph; halves are summed in single."""
 
     def __init__(self) -> None:
-        self._scratch: dict[torch.dtype, Tensor] = {}  # used again and again: new memory is slow
+        self._scratch: dict[torch.dtype, Tensor] = {}
 
     def first(self, output: Any) -> Any:
         """Return the first tensor of floating point, out of the graph, or None."""
@@ -40,6 +44,12 @@ class TorchArrays(Arrays):
             dtype = torch.float32 if arrays[0].dtype in _SMALL else None
             return vector_norm(arrays[0], dtype=dtype)
         return vector_norm(_vector([self.norm([array]) for array in arrays]))
+
+    def each_norm(self, arrays: Sequence[Tensor]) -> list[Tensor]:
+        """Return the norm of each, by one call for all."""
+        if any(array.dtype in _SMALL for array in arrays):
+            return [self.norm([array]) for array in arrays]
+        return list(torch._foreach_norm(list(arrays)))
 
     def sample_norm(self, array: Tensor, *, by_size: bool) -> Tensor:
         """Return the mean norm of samples."""
@@ -76,37 +86,38 @@ class TorchArrays(Arrays):
         return Activity(_vector(active).sum(), sum(elements), _vector(alive).sum(), sum(units))
 
     def _activity(self, array: Tensor, axis: int | None, epsilon: float) -> Activity:
-        mask = self._mask(array, epsilon)
-        if axis is None:
-            counts = mask.sum(dtype=_sum_type(mask))
-            return Activity(counts, array.numel(), vector_norm(counts, 0), 1)
-        units = array.shape[axis]
-        if axis == 1 and array.ndim > 2 and mask.is_contiguous():
-            # The sum over the last axis alone is by far the fastest.
-            mask = mask.view(array.shape[0], units, -1).sum(2, dtype=_sum_type(mask))
-        elif axis == 0 and array.ndim > 2 and mask.is_contiguous():
-            mask = mask.view(units, -1)
-        others = [number for number in range(mask.ndim) if number != axis]
-        counts = mask.sum(others, dtype=_sum_type(mask)) if others else mask
+        if array.is_complex():
+            array = array.abs()
+        units = 1 if axis is None else array.shape[axis]
+        total = torch.float32 if array.dtype in _SMALL else array.dtype
+        if axis is not None and not (array.is_contiguous() and axis < 2):
+            mask = _above(_one(array.dtype), array, epsilon)
+            others = [number for number in range(mask.ndim) if number != axis]
+            counts = mask.sum(others, dtype=total) if others else mask.to(total)
+        else:
+            # As a matrix, whose rows are summed: by far the fastest.
+            rows = units if axis == 0 else array.shape[0] * units if axis == 1 else 1
+            mask = self._mask(array, epsilon).view(rows, -1)
+            counts = mask.view(-1).to(total) if rows == mask.numel() else mask.sum(1, dtype=total)
+            if axis == 1:
+                counts = counts.view(array.shape[0], units).sum(0)
         return Activity(counts.sum(), array.numel(), vector_norm(counts, 0), units)
 
     def _mask(self, array: Tensor, epsilon: float) -> Tensor:
-        """Return 1 where the magnitude is above `epsilon` or NaN, else 0, in floats.
+        """Return 1 where the magnitude is above `epsilon`, or NaN, else 0, in floats.
 
-        On a CPU comparisons that give booleans take many times as long as this.
+        On a CPU, comparisons that give booleans take six times as long; and so does new memory.
         """
-        if array.is_complex():
-            array = array.abs()
         one = _one(array.dtype)
-        if array.device.type != "cpu" or not array.is_contiguous():
-            return torch.ops.aten.hardshrink_backward(one, array, epsilon)
+        if array.device.type != "cpu":
+            return _above(one, array, epsilon)
         count = array.numel()
         scratch = self._scratch.get(array.dtype)
         if scratch is None or scratch.numel() < count:
             with torch.inference_mode(mode=False):  # or it could be used nowhere else
                 scratch = self._scratch[array.dtype] = torch.empty(count, dtype=array.dtype)
         mask = scratch[:count].view(array.shape)
-        torch.ops.aten.hardshrink_backward.grad_input(one, array, epsilon, grad_input=mask)
+        _above_into(one, array, epsilon, grad_input=mask)
         return mask
 
     def clear(self) -> None:
@@ -123,7 +134,8 @@ class TorchArrays(Arrays):
         matrix = array.reshape(array.shape[0], -1)
         exact = min(matrix.shape) <= exact_up_to and matrix.device.type != "mps"
         matrix = matrix.to(torch.float64 if exact else torch.float32)
-        usable = matrix.isfinite().all()  # not asked: that would wait for the device
+        low, high = torch.aminmax(matrix)
+        usable = low.isfinite() & high.isfinite()  # not asked: that would wait for the device
         matrix = torch.where(usable, matrix, 0.0)
         if min(matrix.shape) > exact_up_to:
             chance = torch.Generator().manual_seed(0)  # its own, so that nobody else's moves on
