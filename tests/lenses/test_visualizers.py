@@ -203,3 +203,16 @@ def test_a_missing_extra_says_which_to_install(monkeypatch, module, make, extra)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtra, match=extra):
         make()
+
+
+def test_without_pytorch_its_inspector_says_what_to_install_and_the_rest_is_there(monkeypatch):
+    from traininglog import lenses
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(vars(lenses), "TorchInspector", raising=False)
+    for name in sorted(name for name in sys.modules if name.startswith("traininglog.lenses.torch")):
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(MissingExtra, match=r"traininglog\[lenses\]"):
+        _ = lenses.TorchInspector
+    for name in set(lenses.__all__) - {"TorchInspector"}:
+        assert getattr(lenses, name)

@@ -23,6 +23,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from traininglog.errors import MissingExtra
+
 if TYPE_CHECKING:
     from traininglog.lenses.histogram import Histogram
     from traininglog.lenses.inspector import Inspector
@@ -110,7 +112,14 @@ def __getattr__(name: str) -> Any:
     module = _LAZY.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    try:
+        value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtra(
+            f'{name} needs PyTorch; install it with: pip install "traininglog[lenses]"'
+        ) from error
     globals()[name] = value
     return value
 
