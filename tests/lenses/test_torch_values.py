@@ -345,11 +345,18 @@ def test_active_elements_are_counted_in_any_shape_precision_and_order_of_memory(
         assert row["death/0/mean"] == pytest.approx(float(dead))
 
 
-def test_no_number_is_active_and_no_dead_channel():
+@pytest.mark.parametrize("size", [2, 64])  # where vectors of the processor are at work, and not
+def test_a_nan_is_not_active_and_as_a_gradient_not_zero(size):
     log = _log()
-    model = nn.Sequential(nn.ReLU())
-    inspector = TorchInspector([OutputActivation()], log, module=model)
-    model(torch.tensor([[math.nan, 0.0], [0.0, 0.0]]))
+    model = nn.Sequential(nn.ReLU(), nn.Linear(size, 1, bias=False))
+    inspector = TorchInspector(
+        [OutputActivation(), ParameterGradientActivation()], log, module=model
+    )
+    inputs = torch.zeros(2, size)
+    inputs[:, : size // 2] = math.nan
+    inputs[0, size // 2] = 1.0
+    model(inputs).sum().backward()
     inspector.tick()
-    assert log[1]["activation/0/mean"] == 0.25
-    assert log[1]["death/0/mean"] == 0.5
+    assert log[1]["activation/0/mean"] == 1 / (2 * size)
+    assert log[1]["death/0/mean"] == pytest.approx(1 - 1 / size)
+    assert log[1]["weight gradient activation/1/mean"] == (size // 2 + 1) / size

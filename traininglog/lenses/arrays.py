@@ -16,7 +16,7 @@ EPSILON = 1e-8
 
 
 class Activity(NamedTuple):
-    """How many elements are active, and how many units have an active one. A NaN is active."""
+    """How many elements are active, and how many units have an active one."""
 
     active: Any
     elements: int
@@ -130,7 +130,7 @@ class NumpyArrays(Arrays):
 
     def activity(self, array: Any, channel_axis: int) -> Activity:
         """Count active elements, and channels with any."""
-        active = ~(np.abs(array) <= EPSILON)
+        active = np.abs(array) > EPSILON
         channels = np.moveaxis(active, channel_axis, 0) if active.ndim > 1 else active[None]
         return _activity(channels)
 

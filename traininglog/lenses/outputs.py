@@ -11,7 +11,7 @@ from traininglog.lenses.lens import Chart, Lens, State
 
 
 class OutputActivation(Lens):
-    """How much of an output is active: of a magnitude above 1e-8, or no number.
+    """How much of an output is active: of a magnitude above 1e-8, which a NaN is not.
 
     ``activation`` is the share of active elements in a batch, ``death`` the share of channels of
     which no element is active in the batch. ``activation warning`` has, over all layers, the least

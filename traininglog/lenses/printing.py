@@ -51,7 +51,9 @@ class PrintVisualizer(AbstractVisualizer):
             table = Table(box=SIMPLE_HEAD, title=f"time {time}", title_justify="left")
             table.add_column("layer", overflow="fold")
             for tag in small:
-                table.add_column(Text(printable(tag)), justify="right")
+                table.add_column(
+                    Text(printable(tag), overflow="fold"), justify="right", overflow="fold"
+                )
             layers = dict.fromkeys(layer for tag in small for layer in self._numbers[tag])
             for layer in layers:
                 cells = [self._shown(tag, self._numbers[tag].get(layer)) for tag in small]

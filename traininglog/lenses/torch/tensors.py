@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +12,6 @@ from torch.linalg import vector_norm
 from traininglog.lenses.arrays import EPSILON, Activity, Arrays, golub_kahan, leaves
 
 _SMALL = (torch.float16, torch.bfloat16)
-
-#: (1, array, epsilon): 1 where the magnitude is above epsilon or the number is NaN, else 0.
-_above = torch.ops.aten.hardshrink_backward.default
-_above_into = torch.ops.aten.hardshrink_backward.grad_input
 
 
 class TorchArrays(Arrays):
@@ -91,7 +86,7 @@ class TorchArrays(Arrays):
         units = 1 if axis is None else array.shape[axis]
         total = torch.float32 if array.dtype in _SMALL else array.dtype
         if axis is not None and not (array.is_contiguous() and axis < 2):
-            mask = _above(_one(array.dtype), array, epsilon)
+            mask = self._mask(array, epsilon)
             others = [number for number in range(mask.ndim) if number != axis]
             counts = mask.sum(others, dtype=total) if others else mask.to(total)
         else:
@@ -104,21 +99,23 @@ class TorchArrays(Arrays):
         return Activity(counts.sum(), array.numel(), vector_norm(counts, 0), units)
 
     def _mask(self, array: Tensor, epsilon: float) -> Tensor:
-        """Return 1 where the magnitude is above `epsilon`, or NaN, else 0, in floats.
+        """Return 1 where the magnitude is above `epsilon`, else 0; of zero, what is not zero.
 
-        On a CPU, comparisons that give booleans take six times as long; and so does new memory.
+        In floats: on a CPU, comparisons that give booleans take six times as long. And in memory
+        that was used before, as new memory is slow.
         """
-        one = _one(array.dtype)
-        if array.device.type != "cpu":
-            return _above(one, array, epsilon)
-        count = array.numel()
-        scratch = self._scratch.get(array.dtype)
-        if scratch is None or scratch.numel() < count:
-            with torch.inference_mode(mode=False):  # or it could be used nowhere else
-                scratch = self._scratch[array.dtype] = torch.empty(count, dtype=array.dtype)
-        mask = scratch[:count].view(array.shape)
-        _above_into(one, array, epsilon, grad_input=mask)
-        return mask
+        if array.device.type != "cpu" or not array.is_contiguous():
+            mask = torch.empty_like(array)
+        else:
+            count = array.numel()
+            scratch = self._scratch.get(array.dtype)
+            if scratch is None or scratch.numel() < count:
+                with torch.inference_mode(mode=False):  # or it could be used nowhere else
+                    scratch = self._scratch[array.dtype] = torch.empty(count, dtype=array.dtype)
+            mask = scratch[:count].view(array.shape)
+        if epsilon == 0:
+            return torch.ne(array, 0, out=mask)
+        return torch.abs(array, out=mask).gt_(epsilon)
 
     def clear(self) -> None:
         """Let go of memory."""
@@ -195,12 +192,6 @@ def _vector(numbers: Sequence[Tensor]) -> Tensor:
 
 def _sum_type(array: Tensor) -> torch.dtype | None:
     return torch.float32 if array.dtype in _SMALL else None
-
-
-@functools.cache
-def _one(dtype: torch.dtype) -> Tensor:
-    with torch.inference_mode(mode=False):
-        return torch.ones((), dtype=dtype)
 
 
 class DevicePool:
