@@ -74,7 +74,7 @@ PEERS = {
         "Sacred", (_PANDAS, "setuptools>=65,<81", "sacred>=0.8.7,<0.9"), "import sacred"
     ),
     "monitorch": Peer(
-        "monitorch", ("torch", "monitorch>=0.1.0.7,<0.2"), "import monitorch", logs=False
+        "monitorch", ("torch", "numpy", "monitorch>=0.1.0.7,<0.2"), "import monitorch", logs=False
     ),
 }  # fmt: skip
 
