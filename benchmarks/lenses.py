@@ -41,7 +41,7 @@ LIMITS = {"loss, norms, update ratio": 1.15, "all": 1.5}
 
 def measure(quick: bool, contenders: Contenders) -> Report:
     report = Report(
-        "To reach: at most 1.15x a bare step with lenses on losses, norms, update ratios; 1.5x with all."
+        "Lenses are to cost 1.15x a bare step (losses, norms, update ratios), and 1.5x (all)."
     )
     if importlib.util.find_spec("torch") is None:
         report.notes.append('Not measured: PyTorch is not here: pip install "traininglog[lenses]".')
