@@ -154,6 +154,8 @@ class Contenders:
     def _find(self) -> Iterator[Contender]:
         pythons: dict[str, Path] = {}
         for name, peer in PEERS.items():
+            if not peer.logs:
+                continue
             wanted = not self.named or name in self.named
             if name == "traininglog" or (wanted and (name in PLAIN or not self.plain)):
                 try:

@@ -33,12 +33,14 @@ class Peer:
     needs: tuple[str, ...] = ()  # a bare name: in the version that is installed here
     imports: str | None = None  # the statement that brings it into a program
     settings: dict[str, str] = field(default_factory=dict)  # environment variables; {folder}
+    logs: bool = True  # whether it does the works of `peers/peer.py`
 
     @property
     def requirements(self) -> list[str]:
         """What pip is asked for."""
         return [
-            need if set(need) & set("<>=") else f"{need}=={version(need)}" for need in self.needs
+            need if set(need) & set("<>=") else f"{need}=={version(need).partition('+')[0]}"
+            for need in self.needs
         ]
 
 
@@ -70,6 +72,9 @@ PEERS = {
     "aim": Peer("Aim", (_PANDAS, "aim>=3.29,<4"), "import aim"),
     "sacred": Peer(
         "Sacred", (_PANDAS, "setuptools>=65,<81", "sacred>=0.8.7,<0.9"), "import sacred"
+    ),
+    "monitorch": Peer(
+        "monitorch", ("torch", "numpy", "monitorch>=0.1.0.7,<0.2"), "import monitorch", logs=False
     ),
 }  # fmt: skip
 

@@ -204,7 +204,7 @@ def run_script(measure: Callable[[bool, Contenders], Report]) -> None:
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
     contenders = Contenders(named, plain=options.no_peers)
     report = measure(options.quick, contenders)
-    report.peers = contenders.versions()
+    report.peers |= contenders.versions()
     report.notes += contenders.failures
     if options.json:
         print(json.dumps(asdict(report)))

@@ -119,3 +119,28 @@ def test_a_section_measured_on_another_day_says_so():
     page = render({"size": report("2026-01-02"), "memory": report("2026-01-01")})
     assert page.count("Measured apart from the rest, with date 2026-01-01.") == 1
     assert "apart" not in page[page.index("## size") : page.index("## memory")]
+
+
+@pytest.mark.usefixtures("from_benchmarks")
+def test_without_pytorch_the_section_on_lenses_says_so(monkeypatch):
+    import lenses
+    from contenders import Contenders
+    from page import render
+
+    monkeypatch.setattr(lenses.importlib.util, "find_spec", lambda name: None)
+    report = lenses.measure(True, Contenders(plain=True))
+    facts = {"date": "2026-01-01"}
+    page = render({"lenses": {**vars(report), "facts": facts}})
+    assert "## lenses" in page
+    assert "Not measured: PyTorch is not here" in page
+
+
+@pytest.mark.usefixtures("from_benchmarks")
+def test_who_logs_nothing_is_measured_beside_lenses_only(monkeypatch):
+    import contenders
+
+    assert not contenders.PEERS["monitorch"].logs
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    found = contenders.Contenders(("monitorch",))
+    assert {one.peer for one in found} == {"traininglog"}
+    assert "monitorch" not in found.versions()

@@ -46,6 +46,11 @@ class EventFile:
             self._release = weakref.finalize(self, self._writer.close)
         self._writer.add_scalar(tag, value, step)
 
+    def flush(self) -> None:
+        """Have what was written on its way to the disk, without waiting for it to get there."""
+        if self._writer is not None:
+            self._writer.flush()
+
     def close(self) -> None:
         """Complete the file: a flush would not wait for what is in the queue."""
         if self._writer is not None:

@@ -10,17 +10,13 @@ from typing import TYPE_CHECKING, Any
 from traininglog.cli.curves import Curve, smoothed, thinned
 from traininglog.cli.text import shortened
 from traininglog.errors import MissingExtra
+from traininglog.palette import COLOURS, FAINT, GRID, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_POINTS = 8000  # a curve of more looks no different
-# Told apart with any kind of colour vision, and in this order in grey as well (after Okabe, Ito).
-_COLOURS = (
-    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#4D4D4D",
-)  # fmt: skip
 _DASHES = ("-", "--", ":", "-.")
-_INK, _FAINT, _GRID = "#333333", "#8A8A8A", "#E6E6E6"
 
 
 def save(
@@ -44,9 +40,9 @@ def save(
     from matplotlib.figure import Figure
 
     style: Any = {
-        "font.size": 10.0, "axes.edgecolor": _FAINT, "axes.labelcolor": _INK, "text.color": _INK,
-        "xtick.color": _FAINT, "ytick.color": _FAINT, "xtick.labelcolor": _INK,
-        "ytick.labelcolor": _INK, "axes.titlesize": 11.0, "svg.fonttype": "path",
+        "font.size": 10.0, "axes.edgecolor": FAINT, "axes.labelcolor": INK, "text.color": INK,
+        "xtick.color": FAINT, "ytick.color": FAINT, "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK, "axes.titlesize": 11.0, "svg.fonttype": "path",
         "agg.path.chunksize": 20000,
     }  # fmt: skip
     with matplotlib.rc_context(style), warnings.catch_warnings():
@@ -83,17 +79,17 @@ def _draw(axis: Axes, curves: Sequence[Curve], *, log_y: bool, smooth: int, lege
     labels: list[str] = []
     for number, curve in enumerate(curves):
         if len(keys) > 1 and len(runs) > 1:  # a colour a run, a kind of line a key
-            colour = _COLOURS[runs.index(curve.run) % len(_COLOURS)]
+            colour = COLOURS[runs.index(curve.run) % len(COLOURS)]
             dash = _DASHES[keys.index(curve.key) % len(_DASHES)]
             labels.append(f"{curve.key}, {curve.run}")
         else:
             place = runs.index(curve.run) if len(runs) > 1 else number
-            colour, dash = _COLOURS[place % len(_COLOURS)], _DASHES[place // len(_COLOURS) % 4]
+            colour, dash = COLOURS[place % len(COLOURS)], _DASHES[place // len(COLOURS) % 4]
             labels.append(curve.run if len(runs) > 1 else curve.key)
         handles.append(_line(axis, curve, colour, dash, smooth=smooth))
     marks = {mark for curve in curves for mark in curve.resumed}
     resumed = [
-        axis.axvline(mark, color=_FAINT, linewidth=0.8, linestyle=(0, (2, 3)), zorder=1)
+        axis.axvline(mark, color=FAINT, linewidth=0.8, linestyle=(0, (2, 3)), zorder=1)
         for mark in sorted(marks)
     ]
     if resumed:
@@ -102,7 +98,7 @@ def _draw(axis: Axes, curves: Sequence[Curve], *, log_y: bool, smooth: int, lege
     if log_y:
         axis.set_yscale("log")
         _label_plainly(axis)
-    axis.grid(visible=True, color=_GRID, linewidth=0.8)
+    axis.grid(visible=True, color=GRID, linewidth=0.8)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
     axis.margins(x=0.02)

@@ -52,6 +52,10 @@ def plot(
     panels: Annotated[
         bool, typer.Option("--panels", help="A panel per key. Without --keys it is so anyway.")
     ] = False,
+    lenses: Annotated[
+        bool,
+        typer.Option("--lenses", help="Plot what lenses saw in a network; --keys are their tags."),
+    ] = False,
     force: ForceOption = False,
 ) -> None:
     """Plot keys of one or several runs. Without --keys, every key that has numbers.
@@ -59,7 +63,8 @@ def plot(
     A NaN is a gap, and the first one is mentioned. A resumed run is one curve with its ancestors;
     a faint vertical line stands where it was resumed. --x elapsed is over the seconds since the
     first of them was created, --x wall over when it was (UTC); a key of that name is meant before
-    it. Needs: pip install "traininglog[plot]"
+    it. With --lenses, the whole page of what lenses wrote to one run; without --output, its last
+    tick as a table. Needs: pip install "traininglog[plot]"
 
     Example: traininglog plot 1f3a 99c0 --keys loss --output loss.png
     """
@@ -67,8 +72,21 @@ def plot(
         if output.suffix.lower() not in _FORMATS:
             raise Mistake(f"the suffix of {output} names no format of pictures: use .png or .svg")
         check_target(output, force=force)
+    if lenses and (x or log_y or panels or smooth > 1):
+        raise Mistake(
+            "--lenses goes with --keys, --output and --force only: a run's status says "
+            "how its lenses are drawn"
+        )
     with opened(store) as file:
         chosen = several(file, runs)
+        if lenses:
+            if len(chosen) > 1:
+                raise Mistake("--lenses draws one run: name one")
+            from traininglog.cli.lenses import plot_lenses
+
+            with reading(file, chosen[0]) as log:
+                plot_lenses(log, patterns(keys), output, force=force)
+            return
         curves: list[Curve] = []
         seen: list[str] = []
         with progress("Reading") as tell:

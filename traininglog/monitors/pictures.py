@@ -10,6 +10,8 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from traininglog.palette import COLOURS, FAINT, GRID, INK
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
@@ -17,12 +19,8 @@ if TYPE_CHECKING:
 _LEARNING_RATE = "learning_rate"
 _SKIP, _SKIP_SHARE = 100, 10  # rows at the most, and of how many rows one at the most
 _SMOOTH, _SMOOTH_SHARE = 50, 20
-_INK, _FAINT, _GRID = "#333333", "#8A8A8A", "#E6E6E6"
-# Told apart with any kind of colour vision (after Okabe and Ito): a set for either axis.
-_COLOURS = (
-    ("#0072B2", "#D55E00", "#009E73", "#7A5195"),
-    ("#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D"),
-)
+# A set for either axis.
+_COLOURS = ((*COLOURS[:3], COLOURS[6]), (*COLOURS[3:6], COLOURS[7]))
 
 
 def plot(
@@ -80,7 +78,7 @@ def plot(
         panels[-1][0].set_xlabel("step")
         figure.align_ylabels([axes for (axes,) in panels])
         if title is not None:
-            figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=_INK, parse_math=False)
+            figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK, parse_math=False)
     return figure
 
 
@@ -178,7 +176,7 @@ def _legend(axes: Axes, lines: Sequence[Any]) -> None:
 
 
 def _finish(axes: Axes) -> None:
-    axes.grid(visible=True, color=_GRID, linewidth=0.8)
+    axes.grid(visible=True, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.01)
@@ -214,8 +212,8 @@ class Picture(Figure):
 
 def _style() -> Any:
     style: Any = {
-        "font.size": 10.0, "axes.edgecolor": _FAINT, "axes.labelcolor": _INK, "text.color": _INK,
-        "xtick.color": _FAINT, "ytick.color": _FAINT, "xtick.labelcolor": _INK,
-        "ytick.labelcolor": _INK, "agg.path.chunksize": 20000,
+        "font.size": 10.0, "axes.edgecolor": FAINT, "axes.labelcolor": INK, "text.color": INK,
+        "xtick.color": FAINT, "ytick.color": FAINT, "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK, "agg.path.chunksize": 20000,
     }  # fmt: skip
     return rc_context(style)

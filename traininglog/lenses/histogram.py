@@ -1,0 +1,169 @@
+"""The distribution of parameters, gradients or outputs, as a heat map over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from traininglog.lenses.lens import Lens, State
+from traininglog.lenses.statistics import Sketch
+
+Of = Literal["parameter", "gradient", "output"]
+
+#: The shares of the whole at which quantiles are told, and their names.
+SHARES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+NAMES = tuple(f"q{round(100 * share):02d}" for share in SHARES)
+
+
+class Histogram(Lens):
+    """The distribution of a layer's values, as fifteen quantiles per tick.
+
+    They come from a sketch of fixed size (`statistics.Sketch`). Of an array with more than
+    `sample` elements, so many in even distance are taken. ``parameter distribution`` has the
+    parameters at the tick; ``gradient distribution`` and ``output distribution`` what came since
+    the last one.
+
+    Args:
+        of: ``"parameter"``, ``"gradient"`` (of parameters) or ``"output"``.
+        parameters: The names of parameters to count in; None for all.
+        include, exclude: Names of layers, or classes, to observe only, or to leave out.
+        sample: How many elements of an array are looked at.
+        size: How many values a sketch keeps.
+
+    """
+
+    def __init__(
+        self,
+        of: Of = "parameter",
+        parameters: Iterable[str] | None = ("weight",),
+        *,
+        include: Iterable[Any] = (),
+        exclude: Iterable[Any] = (),
+        sample: int = 1024,
+        size: int = 256,
+    ) -> None:
+        super().__init__(include, exclude)
+        if of not in get_args(Of):
+            raise ValueError(f"there is no histogram of {of!r}; there are: {get_args(Of)}")
+        if isinstance(parameters, str):
+            parameters = [parameters]
+        self._of = of
+        self._parameters = None if parameters is None else list(parameters)
+        self._sample, self._size = sample, size
+        self._layers: dict[str, Any] = {}
+        self._sketches: dict[str, Sketch] = {}
+        self._state: State | None = None
+        self._chart = self.chart(f"{of} distribution", kind="distribution")
+
+    def register_leaf_module(self, module: Any, name: str, state: State) -> None:
+        """Gather what is wanted of a layer."""
+        if not self.chosen(module, name):
+            return
+        if self._of == "output":
+            self._chart.expect(name)
+            self.gather(state.forward(module, name, self._output))
+        else:
+            self._register_parameters(module, name, state)
+        self._state = state
+
+    def register_non_leaf_module(self, module: Any, name: str, state: State) -> None:
+        """Gather the parameters that a module with children has itself."""
+        if self._of != "output" and self.chosen(module, name):
+            self._register_parameters(module, name, state)
+            self._state = state
+
+    def _register_parameters(self, module: Any, name: str, state: State) -> None:
+        names = [
+            parameter
+            for parameter in state.parameters(module, name)
+            if self._parameters is None or parameter in self._parameters
+        ]
+        if names:
+            self._chart.expect(name)
+        if self._of == "gradient":
+            trained = [
+                parameter for parameter in state.trainable(module, name) if parameter in names
+            ]
+            if trained:
+                self.gather(state.parameter_gradient(module, name, trained, self._gradient))
+            return
+        if not self._layers:
+            self.gather(state.per_tick(self._collect))
+        self._layers[name] = module
+
+    def _output(self, layer: str, output: Any, training: bool) -> None:
+        if training:
+            self._take(layer, output)
+
+    def _gradient(self, layer: str, parameter: str, gradients: list[Any]) -> None:
+        _ = parameter
+        for gradient in gradients:
+            self._take(layer, gradient)
+
+    def _collect(self) -> None:
+        state = self._state
+        if state is None:
+            return
+        for layer, module in self._layers.items():
+            for parameter, arrays in state.parameters(module, layer).items():
+                if self._parameters is None or parameter in self._parameters:
+                    self._chart.expect(layer)
+                    for array in arrays:
+                        self._take(layer, array)
+
+    def _take(self, layer: str, array: Any) -> None:
+        state = self._state
+        assert state is not None  # noqa: S101 - registered before it is called
+        values, count = state.arrays.sample(array, self._sample)
+        if layer not in self._sketches:
+            self._sketches[layer] = Sketch(self._size)
+        state.pool.put_vector(Weighted(self._sketches[layer], count), values)
+
+    def finalize_epoch(self) -> None:
+        """Work out the quantiles."""
+        self._chart.numbers = {
+            layer: dict(zip(NAMES, self._sketches[layer].quantiles(SHARES), strict=True))
+            for layer in self._chart.attributes.layers
+            if layer in self._sketches and self._sketches[layer].count
+        }
+
+    def reset_epoch(self) -> None:
+        """Begin new sketches."""
+        super().reset_epoch()
+        self._sketches = {}
+
+    def start_sync(self) -> Any:
+        """Return the sketches."""
+        return {layer: sketch.state() for layer, sketch in self._sketches.items()}
+
+    def finish_sync(self, states: Sequence[Mapping[str, Any] | None]) -> None:
+        """Merge the sketches: gradients and outputs. Parameters are the same everywhere."""
+        self._sketches = {}
+        for state in [state for state in states if state is not None][
+            : 1 if self._of == "parameter" else None
+        ]:
+            for layer, numbers in state.items():
+                self._chart.expect(layer)
+                sketch = self._sketches.setdefault(layer, Sketch(self._size))
+                sketch.merge(Sketch.from_state(numbers))
+
+    def detach_from_module(self) -> None:
+        """Let go of the layers, too."""
+        super().detach_from_module()
+        self._layers, self._sketches, self._state = {}, {}, None
+
+
+class Weighted:
+    """Where a sample goes: each value stands for as many as were passed over for it."""
+
+    __slots__ = ("count", "sketch")
+
+    def __init__(self, sketch: Sketch, count: int) -> None:
+        self.sketch = sketch
+        self.count = count
+
+    def add(self, numbers: Any) -> None:
+        """Take the sample."""
+        self.sketch.add(numbers, weight=self.count / max(1, np.size(numbers)))

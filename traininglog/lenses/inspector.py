@@ -1,0 +1,285 @@
+"""The inspector: has lenses look at named arrays, and at each tick writes what they tell.
+
+This one takes the arrays that a program gives it, of NumPy or of what NumPy can convert, such as
+JAX's. For PyTorch there is `TorchInspector`, which gets them by hooks.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar, get_args
+
+from traininglog.base import TrainingLogBase
+from traininglog.lenses.gathering import CommonState, NamedState
+from traininglog.lenses.lens import AbstractLens, AbstractVisualizer, ExplicitCall, Lens
+from traininglog.lenses.losses import TRAIN, VALIDATION, check_scalar
+from traininglog.lenses.record import LogWriter, last_time
+from traininglog.lenses.tags import key_of
+from traininglog.lenses.ticking import Ticking
+from traininglog.values import check_key, check_time
+
+T = TypeVar("T")
+Kind = Literal["output", "output_gradient", "parameter", "parameter_gradient", "update"]
+
+
+class InspectorBase:
+    """What every inspector does: ticks, pushes, the log, the visualizers.
+
+    Args:
+        lenses: The lenses.
+        log: Where numbers go: any `TrainingLogBase`, or None for nowhere.
+        every: Be active in every how-manieth stretch from tick to tick: the n-th, the 2n-th, ...
+        is_active: Instead, tells of the number of a stretch whether to be active; the first is 1.
+        visualizer: ``"matplotlib"``, ``"tensorboard"``, ``"print"``, an `AbstractVisualizer`, or
+            several of them.
+        rank: This process's rank among those that train together; only rank 0 writes.
+
+    Raises:
+        ValueError: There are no lenses, `every` is not positive, or there is no such visualizer.
+
+    """
+
+    def __init__(
+        self,
+        lenses: AbstractLens | Iterable[AbstractLens],
+        log: TrainingLogBase | None = None,
+        *,
+        every: int = 1,
+        is_active: Callable[[int], bool] | None = None,
+        visualizer: str | AbstractVisualizer | Iterable[str | AbstractVisualizer] | None = None,
+        rank: int | None = None,
+    ) -> None:
+        self.lenses = [lenses] if isinstance(lenses, AbstractLens) else list(lenses)
+        if not self.lenses or not all(isinstance(lens, AbstractLens) for lens in self.lenses):
+            raise ValueError("lenses is a list of lenses: [LossMetrics(), OutputNorm()]")
+        if every < 1:
+            raise ValueError(f"every must be 1 or more, not {every}")
+        self.log = log
+        self.rank = rank
+        self._is_active = is_active or (lambda number: number % every == 0)
+        self.last_time = -1 if log is None else last_time(log)
+        self.explicit = ExplicitCall()
+        self.state = self._new_state()
+        self._writer = None if log is None else LogWriter(log)
+        self._visualizers: list[AbstractVisualizer] = []
+        self._introduced: Any = None
+        self._stretch = 1
+        self.state.active = bool(self._is_active(1))
+        for one in _several(visualizer):
+            self.show_with(one)
+
+    def _new_state(self) -> CommonState:
+        raise NotImplementedError
+
+    def show_with(self, visualizer: str | AbstractVisualizer) -> None:
+        """Have a visualizer show what comes from now on; it gets to know the tags at once."""
+        if isinstance(visualizer, str):
+            from traininglog.lenses.visualizers import visualizer_named
+
+            visualizer = visualizer_named(visualizer)
+        self._visualizers.append(visualizer)
+        self._introduced = None
+
+    @property
+    def is_master(self) -> bool:
+        """Whether this process is the one that writes."""
+        return not self.rank
+
+    @property
+    def active(self) -> bool:
+        """Whether what happens now is observed."""
+        return self.state.active
+
+    def _require_attached(self) -> None:
+        """Raise if there is nothing to inspect."""
+
+    def push_loss(self, value: Any, *, train: bool = True) -> None:
+        """Take a loss, of training or of validation: a number, or an array of one.
+
+        Raises `ValueError` for an array of more, and `TypeError` for what is no number.
+        """
+        self._require_attached()
+        check_scalar("a loss", value)
+        self.state.push(self.explicit, "loss", TRAIN if train else VALIDATION, value)
+
+    def push_metric(self, name: str, value: Any) -> None:
+        """Take a metric: a number, or an array of one. Raises as `push_loss` does."""
+        self._require_attached()
+        check_scalar("a metric", value)
+        self.state.push(self.explicit, "metric", check_key(name), value)
+
+    def tick(self, time: int | None = None) -> None:
+        """End a step or an epoch: write what the lenses tell of it at the time that ends.
+
+        Args:
+            time: The time; by default the one after the last tick (in a log that lenses wrote to,
+                after the last that is there), or 1.
+
+        Raises:
+            InvalidTime: The time is not a non-negative integer.
+
+        """
+        self._require_attached()
+        time = max(self.last_time + 1, 1) if time is None else check_time(time)
+        if self.state.active:
+            for call in list(self.state.tick_calls):
+                self.state.guarded(call)
+            self.state.drain()
+        self._synchronize()
+        if self.state.active:
+            for lens in self.lenses:
+                lens.finalize_epoch()
+            if self.is_master:
+                self._tell(time)
+            for lens in self.lenses:
+                lens.reset_epoch()
+        self.last_time = self.state.time = time
+        self.state.end_stretch()
+        self._stretch += 1
+        was, self.state.active = self.state.active, bool(self._is_active(self._stretch))
+        if self.state.active and not was:
+            self.state.begin_active()
+        if was and not self.state.active:
+            self.state.skip_stretch()
+            for lens in self.lenses:
+                if isinstance(lens, Lens):
+                    lens.skip_stretch()
+
+    def _tell(self, time: int) -> None:
+        told = [*([] if self._writer is None else [self._writer]), *self._visualizers]
+        drawn = [
+            (len(lens.charts), [len(chart.attributes.layers) for chart in lens.charts])
+            for lens in self.lenses
+            if isinstance(lens, Lens)
+        ]
+        for visualizer in told:
+            if drawn != self._introduced:
+                for lens in self.lenses:
+                    lens.introduce_tags(visualizer)
+            for lens in self.lenses:
+                lens.visualize(visualizer, time)
+            visualizer.end_tick(time)
+        self._introduced = drawn
+
+    def _synchronize(self) -> None:
+        """Merge with the other processes, if there are any."""
+
+    def _is_attached(self) -> bool:
+        return True
+
+    def iter(self, items: Iterable[T]) -> Ticking[T]:
+        """Give items, for example batches, and tick after each, also after a break or an exception.
+
+        It is a context, too, for those who want that to be certain; see `Ticking`.
+        """
+        return Ticking(items, self._stretch_now, lambda item, stretch: self._end(None, stretch))
+
+    def range(self, *bounds: int) -> Ticking[int]:
+        """Give the numbers of a range, as times, and tick with each at its end; as `iter` does."""
+        return Ticking(builtins.range(*bounds), self._stretch_now, self._end)
+
+    def _stretch_now(self) -> int:
+        return self._stretch
+
+    def _end(self, time: int | None, stretch: int) -> None:
+        # A loop that somebody holds on to ends whenever it is let go of; by then it may be late.
+        late = stretch != self._stretch or (self.log is not None and self.log.closed)
+        if not late and self._is_attached():
+            self.tick(time)
+
+    def detach(self) -> Any:
+        """Let go of everything that is observed. The times go on where they were."""
+        self.state.active = False
+        for lens in self.lenses:
+            lens.detach_from_module()
+        self.explicit = ExplicitCall()
+        self.state.close()
+        self._introduced = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.detach()
+
+
+class Inspector(InspectorBase):
+    """Has lenses look at named arrays that the program gives it.
+
+    ::
+
+        inspector = Inspector([LossMetrics(), ParameterNorm(), UpdateRatio()], log)
+        for step in inspector.range(1, 1001):
+            inspector.observe("parameter", "dense", {"weight": w, "bias": b})
+            inspector.observe("update", "dense", {"weight": dw, "bias": db})
+            inspector.push_loss(loss, train=True)
+
+    Args:
+        lenses, log, every, is_active, visualizer, rank: As for `InspectorBase`.
+
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._known: set[tuple[str, str]] = set()
+        for lens in self.lenses:
+            lens.register_foreign_preprocessor(self.explicit, self.state)
+
+    state: NamedState
+
+    def _new_state(self) -> NamedState:
+        return NamedState(self)
+
+    def observe(self, kind: Kind, layer: str, array: Any, *, training: bool = True) -> None:
+        """Have the lenses look at an array of a layer.
+
+        Args:
+            kind: ``"output"``, ``"output_gradient"``, ``"parameter"``, ``"parameter_gradient"``, or
+                ``"update"``: what a step changed, after it.
+            layer: The layer's name. Layers are drawn in the order in which they first come.
+            array: The array; of parameters, their gradients and updates a dict of arrays by the
+                parameter's name, or one array, which is the ``"weight"``.
+            training: For outputs, whether the network is trained, not evaluated.
+
+        Raises:
+            ValueError: There is no such kind.
+            InvalidKey: The layer's name cannot be in a key of a log.
+
+        """
+        if kind not in get_args(Kind):
+            raise ValueError(f"there is no kind {kind!r}; there are: {', '.join(get_args(Kind))}")
+        family = "outputs" if kind in ("output", "output_gradient") else "parameters"
+        if (layer, family) not in self._known:
+            check_key(key_of("tag", layer, "statistic"))
+            self._known.add((layer, family))
+            self.state.family = family
+            if family == "parameters":
+                self.state.learn(layer, array)
+            for lens in self.lenses:
+                lens.register_leaf_module(layer, layer, self.state)
+            self.state.family = "parameters"
+        self.state.observe(kind, layer, array, training=training)
+
+    def detach(self) -> None:
+        """Forget all layers. The times go on where they were."""
+        super().detach()
+        self._known.clear()
+        self.state = self._new_state()
+        self.state.active = bool(self._is_active(self._stretch))
+        for lens in self.lenses:
+            lens.register_foreign_preprocessor(self.explicit, self.state)
+
+
+def _several(visualizer: Any) -> list[Any]:
+    if visualizer is None:
+        return []
+    if isinstance(visualizer, (str, AbstractVisualizer)):
+        return [visualizer]
+    return list(visualizer)

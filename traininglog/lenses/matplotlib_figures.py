@@ -1,0 +1,211 @@
+"""Lenses' numbers as figures: big charts on top, below them a column per tag, an axis per layer."""
+
+from __future__ import annotations
+
+import time as clock
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from traininglog.errors import MissingExtra
+from traininglog.lenses.lens import AbstractVisualizer
+from traininglog.lenses.tags import Numbers, TagAttributes
+from traininglog.palette import FAINT, INK
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from traininglog.lenses.drawing import Series
+
+#: Columns beside each other: tags, and layers that have an axis each.
+Band = list[tuple[str, list[str]]]
+
+_STYLE: Any = {
+    "font.size": 9.0, "axes.edgecolor": FAINT, "axes.labelcolor": INK, "text.color": INK,
+    "xtick.color": FAINT, "ytick.color": FAINT, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
+    "svg.fonttype": "path",
+    "xtick.labelsize": 7.5, "ytick.labelsize": 7.5, "axes.titlesize": 10.0,
+    "agg.path.chunksize": 20000,
+}  # fmt: skip
+
+
+class MatplotlibVisualizer(AbstractVisualizer):
+    """Collects numbers and draws them: `figures`, `save`, and in a notebook live.
+
+    Big tags are on top, at double height, all their layers on one axis; below, each other tag has a
+    column, with an axis for each of its layers; time is the same on all. Ranges are bands,
+    relations stacked areas, distributions heat maps; the first number of an axis that is not finite
+    is marked by a red line. Where tags or layers are many, there are several pages.
+
+    Args:
+        columns: How many columns a page has at most.
+        rows: How many layers a page has at most.
+        live: Whether to show the first page in a notebook at each tick, at most once a second;
+            None finds out whether there is a notebook.
+
+    Raises:
+        MissingExtra: Matplotlib is not installed.
+
+    """
+
+    def __init__(self, *, columns: int = 4, rows: int = 10, live: bool | None = None) -> None:
+        try:
+            import matplotlib as _  # noqa: F401
+        except ImportError as error:
+            raise MissingExtra(
+                'a picture needs matplotlib; install it with: pip install "traininglog[plot]"'
+            ) from error
+        self.columns, self.rows = max(1, columns), max(1, rows)
+        self.live = _in_notebook() if live is None else live
+        self._tags: dict[str, TagAttributes] = {}
+        self._series: dict[str, dict[str, Series]] = {}
+        self._handle: Any = None
+        self._shown = 0.0
+
+    def register_tag(self, tag: str, attributes: TagAttributes) -> None:
+        """Get to know a tag."""
+        self._tags[tag] = attributes
+        self._series.setdefault(tag, {})
+
+    def plot(self, time: int, tag: str, numbers: Numbers) -> None:
+        """Keep the numbers of a tag."""
+        from traininglog.lenses.drawing import Series
+
+        of_layers = self._series.setdefault(tag, {})
+        for layer, points in numbers.items():
+            if layer not in of_layers:
+                of_layers[layer] = Series()
+            of_layers[layer].add(time, points)
+
+    def end_tick(self, time: int) -> None:
+        """Show the first page, in a notebook."""
+        if self.live and clock.monotonic() - self._shown > 1:
+            self._shown = clock.monotonic()
+            self.show()
+
+    def reset(self) -> None:
+        """Forget the numbers."""
+        for of_layers in self._series.values():
+            of_layers.clear()
+
+    def show(self) -> None:
+        """Show the first page in a notebook, in the place where it was."""
+        from IPython.display import display
+
+        for figure in self.pages(first=True):
+            if self._handle is None:
+                self._handle = display(figure, display_id=True)  # type: ignore[no-untyped-call]
+            else:
+                self._handle.update(figure)
+
+    def figures(self) -> list[Figure]:
+        """Return the pages."""
+        return list(self.pages())
+
+    def save(self, path: str | Path, *, dpi: int = 120) -> list[Path]:
+        """Write the pages to ``name.png``, ``name-2.png``, ...; the suffix tells the format.
+
+        Return their paths. `dpi` is how many dots an inch has, 3.7 of which make a column. Raises
+        `ValueError` where there is nothing to draw.
+        """
+        path = Path(path)
+        written = []
+        for number, figure in enumerate(self.pages(), 1):
+            name = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+            self.write(figure, name, path.suffix.lstrip(".") or "png", dpi)
+            written.append(name)
+        if not written:
+            raise ValueError("there is nothing to draw: no tick had numbers")
+        return written
+
+    def write(self, figure: Figure, path: Path, kind: str, dpi: int = 120) -> None:
+        """Write one page to a file, in a format."""
+        import matplotlib
+
+        with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+            # A letter that the font lacks is drawn as a box; that is no news to who chose the name.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            figure.savefig(path, format=kind, dpi=dpi, facecolor="white")
+
+    def pages(self, *, first: bool = False) -> Iterator[Figure]:
+        """Draw the pages, or the first, one after the other."""
+        import matplotlib
+
+        with matplotlib.rc_context(_STYLE):
+            for big, bands in self._layout():
+                yield self._page(big, bands)
+                if first:
+                    return
+
+    def _layout(self) -> list[tuple[list[str], list[Band]]]:
+        there = [tag for tag in self._tags if self._series.get(tag)]
+        big = [tag for tag in there if self._tags[tag].big]
+        small = [tag for tag in there if not self._tags[tag].big]
+        pages: list[list[Band]] = [[]]
+        for start in range(0, len(small), self.columns):
+            chosen = small[start : start + self.columns]
+            longest = max(len(self._series[tag]) for tag in chosen)
+            for row in range(0, longest, self.rows):
+                stacks = [(tag, self._layers(tag)[row : row + self.rows]) for tag in chosen]
+                band = [(tag, layers) for tag, layers in stacks if layers]
+                if pages[-1] and sum(map(_depth, [*pages[-1], band])) > self.rows:
+                    pages.append([])
+                pages[-1].append(band)
+        return [
+            (big if number == 0 else [], bands)
+            for number, bands in enumerate(pages)
+            if bands or big
+        ]
+
+    def _layers(self, tag: str) -> list[str]:
+        of_layers = self._series[tag]
+        known = [layer for layer in self._tags[tag].layers if layer in of_layers]
+        return known + [layer for layer in of_layers if layer not in known]
+
+    def _page(self, big: Sequence[str], bands: Sequence[Band]) -> Figure:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        from traininglog.lenses.drawing import draw_layer, draw_together
+
+        across = max([len(band) for band in bands] + [min(len(big), self.columns)])
+        big_rows = -(-len(big) // across)
+        heights = [2.0] * big_rows + [1.0] * sum(map(_depth, bands))
+        size = (max(6.4, 3.7 * across), max(2.8, 1.3 * sum(heights) + 0.5))
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        grid = figure.add_gridspec(len(heights), across, height_ratios=heights)
+        shared: Any = None
+        for number, tag in enumerate(big):
+            row, column = divmod(number, across)
+            place = grid[row, column:] if number == len(big) - 1 else grid[row, column]
+            axis = figure.add_subplot(place, sharex=shared)
+            shared = shared or axis
+            of_layers = {layer: self._series[tag][layer] for layer in self._layers(tag)}
+            draw_together(axis, tag, self._tags[tag], of_layers)
+        top = big_rows
+        for band in bands:
+            for column, (tag, layers) in enumerate(band):
+                for row, layer in enumerate(layers):
+                    axis = figure.add_subplot(grid[top + row, column], sharex=shared)
+                    shared = shared or axis
+                    draw_layer(axis, layer, self._tags[tag], self._series[tag][layer])
+                    if row == 0:
+                        axis.set_title(tag, loc="left", fontweight="bold", parse_math=False)
+                    axis.tick_params(labelbottom=row == len(layers) - 1)
+            top += _depth(band)
+        figure.supxlabel("time", fontsize=8)
+        return figure
+
+
+def _depth(band: Band) -> int:
+    return max(len(layers) for _, layers in band)
+
+
+def _in_notebook() -> bool:
+    import sys
+
+    shell = sys.modules.get("IPython")
+    found = shell.get_ipython() if shell is not None else None
+    return found is not None and type(found).__name__ == "ZMQInteractiveShell"

@@ -1,0 +1,1 @@
+"""Lenses on PyTorch modules: the one folder that imports torch."""

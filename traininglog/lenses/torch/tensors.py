@@ -1,0 +1,303 @@
+"""What lenses ask of arrays, as PyTorch answers; and the pool in which numbers wait on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.linalg import vector_norm
+
+from traininglog.lenses.arrays import EPSILON, Activity, Arrays, golub_kahan, leaves
+
+_SMALL = (torch.float16, torch.bfloat16)
+
+
+class TorchArrays(Arrays):
+    """PyTorch's answers. What it is given has left the graph; halves are summed in single."""
+
+    def __init__(self) -> None:
+        self._scratch: dict[torch.dtype, Tensor] = {}
+
+    def first(self, output: Any) -> Any:
+        """Return the first tensor of floating point, out of the graph, or None."""
+        found = first_tensor(output)
+        return None if found is None else found.detach()
+
+    def copy(self, arrays: Sequence[Tensor], into: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """Return copies."""
+        if into is None:
+            return [array.clone() for array in arrays]
+        for target, array in zip(into, arrays, strict=True):
+            target.copy_(array)
+        return list(into)
+
+    def norm(self, arrays: Sequence[Tensor]) -> Tensor:
+        """Return the joint norm."""
+        if len(arrays) == 1:
+            dtype = torch.float32 if arrays[0].dtype in _SMALL else None
+            return vector_norm(arrays[0], dtype=dtype)
+        return vector_norm(_vector([self.norm([array]) for array in arrays]))
+
+    def each_norm(self, arrays: Sequence[Tensor]) -> list[Tensor]:
+        """Return the norm of each, by one call for all."""
+        if any(array.dtype in _SMALL for array in arrays):
+            return [self.norm([array]) for array in arrays]
+        return list(torch._foreach_norm(list(arrays)))
+
+    def sample_norm(self, array: Tensor, *, by_size: bool) -> Tensor:
+        """Return the mean norm of samples."""
+        dtype = torch.float32 if array.dtype in _SMALL else None
+        if array.ndim < 2:
+            norms = array.abs() if dtype is None else array.abs().to(dtype)
+        elif array.is_contiguous():
+            norms = vector_norm(array.flatten(1), dim=1, dtype=dtype)
+        else:
+            norms = vector_norm(array, dim=tuple(range(1, array.ndim)), dtype=dtype)
+        mean = norms.mean()
+        return mean / (array.numel() / max(1, norms.numel())) ** 0.5 if by_size else mean
+
+    def batch_mean(self, array: Tensor) -> Tensor:
+        """Return the mean over the batch."""
+        return array.mean(0) if array.ndim else array.clone()
+
+    def dot(self, one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
+        """Return the scalar product."""
+        dots = [_dot(a, b) for a, b in zip(one, other, strict=True)]
+        return dots[0] if len(dots) == 1 else _vector(dots).sum()
+
+    def activity(self, array: Tensor, channel_axis: int) -> Activity:
+        """Count active elements, and channels with any."""
+        axis = channel_axis % array.ndim if array.ndim > 1 else None
+        return self._activity(array, axis, EPSILON)
+
+    def unit_activity(self, arrays: Sequence[Tensor]) -> Activity:
+        """Count elements that are not zero, and rows with any."""
+        found = [self._activity(array, 0 if array.ndim else None, 0.0) for array in arrays]
+        if len(found) == 1:
+            return found[0]
+        active, elements, alive, units = zip(*found, strict=True)
+        return Activity(_vector(active).sum(), sum(elements), _vector(alive).sum(), sum(units))
+
+    def _activity(self, array: Tensor, axis: int | None, epsilon: float) -> Activity:
+        if array.is_complex():
+            array = array.abs()
+        units = 1 if axis is None else array.shape[axis]
+        total = torch.float32 if array.dtype in _SMALL else array.dtype
+        if axis is not None and not (array.is_contiguous() and axis < 2):
+            mask = self._mask(array, epsilon)
+            others = [number for number in range(mask.ndim) if number != axis]
+            counts = mask.sum(others, dtype=total) if others else mask.to(total)
+        else:
+            # As a matrix, whose rows are summed: by far the fastest.
+            rows = units if axis == 0 else array.shape[0] * units if axis == 1 else 1
+            mask = self._mask(array, epsilon).view(rows, -1)
+            counts = mask.view(-1).to(total) if rows == mask.numel() else mask.sum(1, dtype=total)
+            if axis == 1:
+                counts = counts.view(array.shape[0], units).sum(0)
+        return Activity(counts.sum(), array.numel(), vector_norm(counts, 0), units)
+
+    def _mask(self, array: Tensor, epsilon: float) -> Tensor:
+        """Return 1 where the magnitude is above `epsilon`, else 0; of zero, what is not zero.
+
+        In floats: on a CPU, comparisons that give booleans take six times as long. And in memory
+        that was used before, as new memory is slow.
+        """
+        if array.device.type != "cpu" or not array.is_contiguous():
+            mask = torch.empty_like(array)
+        else:
+            count = array.numel()
+            scratch = self._scratch.get(array.dtype)
+            if scratch is None or scratch.numel() < count:
+                with torch.inference_mode(mode=False):  # or it could be used nowhere else
+                    scratch = self._scratch[array.dtype] = torch.empty(count, dtype=array.dtype)
+            mask = scratch[:count].view(array.shape)
+        if epsilon == 0:
+            return torch.ne(array, 0, out=mask)
+        return torch.abs(array, out=mask).gt_(epsilon)
+
+    def clear(self) -> None:
+        """Let go of memory."""
+        self._scratch.clear()
+
+    def extent(self, array: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the least and the greatest element."""
+        low, high = torch.aminmax(torch.view_as_real(array) if array.is_complex() else array)
+        return low, high
+
+    def extremes(self, array: Tensor, exact_up_to: int) -> Tensor:
+        """Return the extreme singular values."""
+        matrix = array.reshape(array.shape[0], -1)
+        exact = min(matrix.shape) <= exact_up_to and matrix.device.type != "mps"
+        matrix = matrix.to(torch.float64 if exact else torch.float32)
+        low, high = torch.aminmax(matrix)
+        usable = low.isfinite() & high.isfinite()  # not asked: that would wait for the device
+        matrix = torch.where(usable, matrix, 0.0)
+        if min(matrix.shape) > exact_up_to:
+            chance = torch.Generator().manual_seed(0)  # its own, so that nobody else's moves on
+            start = torch.randn(matrix.shape[1], generator=chance, dtype=matrix.dtype)
+            matrix = golub_kahan(matrix, start.to(matrix.device), torch)
+        values = torch.linalg.svdvals(matrix)[[0, -1]].float()
+        return torch.where(usable, values, torch.nan)
+
+    def sample(self, array: Tensor, most: int) -> tuple[Tensor, int]:
+        """Return some elements, and how many there were."""
+        flat = (array.abs() if array.is_complex() else array).reshape(-1)
+        some = flat[:: -(-flat.numel() // most)][:most]
+        return (some.float() if some.dtype in _SMALL else some.clone()), flat.numel()
+
+    def bytes(self, array: Tensor) -> int:
+        """Return the memory taken."""
+        return array.numel() * array.element_size()
+
+    def count(self, array: Tensor) -> int:
+        """Return the number of elements."""
+        return array.numel()
+
+    def floats(self, numbers: Sequence[Any]) -> list[float]:
+        """Return numbers as Python's."""
+        tensors = [number for number in numbers if isinstance(number, Tensor)]
+        found = iter(_vector([t.float() for t in tensors]).tolist() if tensors else ())
+        return [next(found) if isinstance(number, Tensor) else float(number) for number in numbers]
+
+
+def first_tensor(output: Any) -> Tensor | None:
+    """Return the first tensor of floating point that has an element, as it is."""
+    for leaf in (output,) if type(output) is Tensor else leaves(output):
+        if (
+            isinstance(leaf, Tensor)
+            and (leaf.is_floating_point() or leaf.is_complex())
+            and leaf.numel()
+            and leaf.layout is torch.strided
+            and not leaf.is_meta
+        ):
+            return leaf
+    return None
+
+
+def _dot(one: Tensor, other: Tensor) -> Tensor:
+    if one.dtype in _SMALL:
+        one, other = one.float(), other.float()
+    product = torch.vdot if one.is_complex() else torch.dot
+    return product(one.reshape(-1), other.reshape(-1)).real
+
+
+def _vector(numbers: Sequence[Tensor]) -> Tensor:
+    """Return scalars as one vector, on the device and in the precision of the first."""
+    first = numbers[0]
+    alike = all(n.device == first.device and n.dtype == first.dtype for n in numbers)
+    return torch.stack(list(numbers) if alike else [n.to(first) for n in numbers])
+
+
+def _sum_type(array: Tensor) -> torch.dtype | None:
+    return torch.float32 if array.dtype in _SMALL else None
+
+
+class DevicePool:
+    """Numbers on their way to statistics, which cross from each device once, at the drain.
+
+    In between, and so that many do not take much memory, they are packed into vectors on their
+    device; beyond a million they cross early.
+    """
+
+    _PACK, _MOST = 4096, 2**20
+
+    def __init__(self) -> None:
+        self._lanes: dict[tuple[torch.device, torch.dtype], _Lane] = {}
+        self._waiting = 0
+
+    def _lane(self, numbers: Tensor) -> _Lane:
+        place = (numbers.device, numbers.dtype)
+        lane = self._lanes.get(place)
+        if lane is None:
+            lane = self._lanes[place] = _Lane()
+        return lane
+
+    def put(self, target: Any, number: Any, times: float = 1.0, plus: float = 0.0) -> None:
+        """Take a number."""
+        if not isinstance(number, Tensor):
+            target.add(float(number) * times + plus)
+            return
+        lane = self._lane(number)
+        lane.waiting.append((target, number, times, plus))
+        if len(lane.waiting) >= self._PACK:
+            self._pack(lane)
+
+    def put_together(self, target: Any, numbers: Sequence[Any]) -> None:
+        """Take some numbers that belong together."""
+        first = numbers[0]
+        if not all(isinstance(number, Tensor) for number in numbers):
+            target.add([float(number) for number in numbers])
+            return
+        lane = self._lane(first)
+        lane.waiting += [(target, number.to(first), 1.0, 0.0) for number in numbers]
+        if len(lane.waiting) >= self._PACK:
+            self._pack(lane)
+
+    def put_vector(self, target: Any, numbers: Tensor) -> None:
+        """Take several numbers for one target."""
+        self._lane(numbers).vectors.append((target, numbers))
+        self._count(numbers.numel())
+
+    def _pack(self, lane: _Lane) -> None:
+        self._count(lane.pack())
+
+    def _count(self, more: int) -> None:
+        self._waiting += more
+        if self._waiting > self._MOST:
+            self.drain()
+
+    def drain(self) -> None:
+        """Take everything to its target."""
+        lanes, self._lanes, self._waiting = self._lanes, {}, 0
+        for lane in lanes.values():
+            lane.drain()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._lanes, self._waiting = {}, 0
+
+
+class _Lane:
+    """What waits on one device in one precision."""
+
+    __slots__ = ("packs", "vectors", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Any, Tensor, float, float]] = []  # target, number, times, plus
+        self.packs: list[tuple[list[Any], Tensor, list[float], list[float]]] = []
+        self.vectors: list[tuple[Any, Tensor]] = []
+
+    def pack(self) -> int:
+        """Make one vector of the numbers that wait; return how many there were."""
+        waiting, self.waiting = self.waiting, []
+        if waiting:
+            targets, numbers, times, plus = map(list, zip(*waiting, strict=True))
+            self.packs.append((targets, torch.stack(numbers), times, plus))
+        return len(waiting)
+
+    def drain(self) -> None:
+        """Take everything to its target, by one transfer."""
+        self.pack()
+        parts = [pack[1] for pack in self.packs] + [part.reshape(-1) for _, part in self.vectors]
+        if not parts:
+            return
+        everything = (parts[0] if len(parts) == 1 else torch.cat(parts)).to("cpu")
+        numbers = everything.double().numpy()
+        places: dict[int, tuple[Any, list[int]]] = {}
+        at = 0
+        for targets, part, times, plus in self.packs:
+            numbers[at : at + len(targets)] = numbers[at : at + len(targets)] * times + plus
+            for place, target in enumerate(targets, at):
+                found = places.get(id(target))
+                if found is None:
+                    places[id(target)] = (target, [place])
+                else:
+                    found[1].append(place)
+            at += part.numel()
+        for target, chosen in places.values():
+            target.add(numbers[chosen])
+        for target, part in self.vectors:
+            target.add(numbers[at : at + part.numel()])
+            at += part.numel()

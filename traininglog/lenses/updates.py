@@ -1,0 +1,196 @@
+"""Lenses on what an optimizer's steps change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from traininglog.lenses.geometry import Geometries
+from traininglog.lenses.lens import Change, Chart, State
+from traininglog.lenses.parameters import WEIGHT_AND_BIAS, ParameterLens
+from traininglog.lenses.statistics import norm_quotient
+
+
+class UpdateLens(ParameterLens):
+    """What lenses on updates share: one gatherer for all layers.
+
+    Args:
+        optimizer: The optimizer whose steps are observed. Without one, the program calls the
+            inspector's `inspect_update()` after each step.
+        parameters, include, exclude: As for `ParameterLens`.
+
+    """
+
+    def __init__(
+        self,
+        optimizer: Any,
+        parameters: Iterable[str] | None,
+        include: Iterable[Any],
+        exclude: Iterable[Any],
+    ) -> None:
+        self._optimizer = optimizer
+        self.wants: dict[str, bool] = {}  #: what `State.update` is asked for
+        self._observed: set[str] = set()
+        self.state: State | None = None
+        super().__init__(parameters, include, exclude)
+
+    def register_leaf_module(self, module: Any, name: str, state: State) -> None:
+        """Observe the parameters of a layer that are trained."""
+        names = self.wanted(state.trainable(module, name))
+        if not names or not self.chosen(module, name):
+            return
+        self.expect(name, names, state)
+        if not self._observed:
+            self.state = state
+            self.gather(state.update(self._optimizer, self._changed, **self.wants))
+        self._observed.add(name)
+
+    def expect(self, layer: str, names: Sequence[str], state: State) -> None:
+        """Add a layer to the charts."""
+        raise NotImplementedError
+
+    def _changed(self, changes: list[Change]) -> None:
+        mine = [
+            change
+            for change in changes
+            if change.layer in self._observed
+            and (self.parameters is None or change.name in self.parameters)
+        ]
+        if mine and self.state is not None:
+            self.look(mine, self.state)
+
+    def look(self, changes: list[Change], state: State) -> None:
+        """Take what a step changed."""
+        raise NotImplementedError
+
+    def detach_from_module(self) -> None:
+        """Let go of the layers, too."""
+        super().detach_from_module()
+        self._observed.clear()
+        self.state = None
+
+
+class ParameterUpdateGeometry(UpdateLens):
+    """The norm of what a step changes in parameters, and how its direction changes.
+
+    ``weight update norm`` is the L2 norm of the difference, ``weight update correlation`` the
+    cosine between those of consecutive steps; the first, and the first after an inactive stretch,
+    has none.
+
+    Args:
+        optimizer: The optimizer; without one, call `inspect_update()` after each step.
+        parameters: The names of parameters to observe; None for all that modules have.
+        normalize_by_size: Whether to divide the norm by the root of the number of elements.
+        correlation: Whether to tell the correlation, which needs a copy of all updates.
+        log_scale: Whether the axis of the norm is logarithmic.
+        include, exclude: Names of layers, or classes, to observe only, or to leave out.
+        running, line, ranges: As for `OutputNorm`.
+
+    """
+
+    def __init__(
+        self,
+        optimizer: Any = None,
+        parameters: Iterable[str] | None = WEIGHT_AND_BIAS,
+        *,
+        normalize_by_size: bool = False,
+        correlation: bool = True,
+        log_scale: bool = False,
+        include: Iterable[Any] = (),
+        exclude: Iterable[Any] = (),
+        running: bool = True,
+        line: str = "mean",
+        ranges: Sequence[str] = ("std", "min-max"),
+    ) -> None:
+        self._geometries = Geometries(
+            self, "update", normalize_by_size=normalize_by_size, correlation=correlation,
+            log_scale=log_scale, running=running, line=line, ranges=ranges,
+        )  # fmt: skip
+        super().__init__(optimizer, parameters, include, exclude)
+        self.wants = {"lasting": correlation}
+
+    def make_charts(self, name: str) -> dict[str, Chart]:
+        """Make a chart of the norm, and one of the correlation."""
+        return self._geometries.charts(name)
+
+    def expect(self, layer: str, names: Sequence[str], state: State) -> None:
+        """Add a layer to the charts of its parameters."""
+        for name in names:
+            for chart in self.charts_of(name).values():
+                chart.expect(layer)
+                chart.pool = state.pool
+
+    def look(self, changes: list[Change], state: State) -> None:
+        """Put norms and correlations."""
+        groups: dict[tuple[str, str], list[Change]] = {}
+        for change in changes:
+            groups.setdefault((change.layer, change.name), []).append(change)
+        for (layer, name), found in groups.items():
+            self.charts_of(name)
+            self._geometries[name].look(
+                layer,
+                state,
+                [change.delta for change in found],
+                norm=found[0].norm if len(found) == 1 else None,
+                lasting=found[0].lasting,
+            )
+
+    def skip_stretch(self) -> None:
+        """Compare with nothing from before."""
+        self._geometries.forget()
+
+    def detach_from_module(self) -> None:
+        """Let go of the updates, too."""
+        super().detach_from_module()
+        self.skip_stretch()
+
+
+class UpdateRatio(UpdateLens):
+    """The norm of what a step changes in a layer, over the norm of its parameters before.
+
+    Where training goes well it is mostly about 1e-3 a step; see Karpathy's notes for Stanford's
+    CS231n, "Ratio of weights:updates". A layer whose parameters are all zero has an infinite one.
+
+    Args:
+        optimizer: The optimizer; without one, call `inspect_update()` after each step.
+        parameters: The names of parameters to count in; None for all that the layer has.
+        include, exclude: Names of layers, or classes, to observe only, or to leave out.
+        running, line, ranges: As for `OutputNorm`.
+
+    """
+
+    def __init__(
+        self,
+        optimizer: Any = None,
+        parameters: Iterable[str] | None = None,
+        *,
+        include: Iterable[Any] = (),
+        exclude: Iterable[Any] = (),
+        running: bool = True,
+        line: str = "mean",
+        ranges: Sequence[str] = ("min-max",),
+    ) -> None:
+        super().__init__(optimizer, parameters, include, exclude)
+        self.wants = {"sizes": True}
+        self.ratio = self.chart(
+            "update ratio", running=running, log_scale=True, line=line, ranges=ranges
+        )
+
+    def make_charts(self, name: str) -> dict[str, Chart]:
+        """Make none: a layer's parameters count together."""
+        return {}
+
+    def expect(self, layer: str, names: Sequence[str], state: State) -> None:
+        """Add a layer."""
+        self.ratio.expect(layer)
+
+    def look(self, changes: list[Change], state: State) -> None:
+        """Put the ratios of all layers."""
+        layers: dict[str, tuple[list[Any], list[Any]]] = {}
+        for change in changes:
+            if change.size is not None:
+                norms, sizes = layers.setdefault(change.layer, ([], []))
+                norms.append(change.norm)
+                sizes.append(change.size)
+        for layer, (norms, sizes) in layers.items():
+            self.ratio.put_combined(layer, norms + sizes, norm_quotient)
