@@ -72,17 +72,16 @@ def main() -> None:
             continue
         if kept:
             save(kept, reports)
-        if options.output:
-            publish(reports, options.output)
-    reports = {name: reports[name] for name in NAMES if name in reports}
+        reports = {name: reports[name] for name in NAMES if name in reports}
+        if options.update or options.output:  # so that an end before the last leaves a true page
+            publish(reports, options.output or PAGE)
     if options.json:
         save(options.json, reports)
     if whole and not failed:
         save(RESULTS, reports)
         PARTIAL.unlink()
-    if options.update or (whole and not failed):
         publish(reports, PAGE)
-    elif reports and options.output is None:
+    elif not options.update and reports and options.output is None:
         print(render(reports))
     if failed:
         hint = "; --continue runs them again" if whole else ""

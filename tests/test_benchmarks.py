@@ -14,6 +14,8 @@ BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 def from_benchmarks(monkeypatch):
     """Make the modules of the benchmarks importable, as they are to each other."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
+    for path in BENCHMARKS.glob("*.py"):  # a folder of tests may have the name of one
+        monkeypatch.delitem(sys.modules, path.stem, raising=False)
     yield
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", "")).startswith(str(BENCHMARKS)):
