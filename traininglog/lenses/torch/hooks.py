@@ -95,7 +95,7 @@ class ForwardHook(Hook):
         """Call back."""
         state = self.state
         active = state.active
-        if (not active and not self.always) or module is not self._module():
+        if (not active and not self.always) or not _is(self._module, module):
             return
         tensor = first_tensor(output)
         if tensor is None:
@@ -143,7 +143,7 @@ class BeginHook(Hook):
 
     def look(self, module: nn.Module, arguments: Any, keywords: Any) -> None:  # type: ignore[override]
         """Call back."""
-        if module is not self._module():  # a copy
+        if not _is(self._module, module):  # a copy
             return
         given = first_tensor((arguments, keywords))
         self.state.guarded(
@@ -298,3 +298,7 @@ class _OptimizerHook(Hook):
     def look(self, optimizer: Any, arguments: Any, keywords: Any) -> None:  # type: ignore[override]
         """Call it."""
         self._do()
+
+
+def _is(reference: weakref.ref[Any], module: object) -> bool:
+    return reference() is module
