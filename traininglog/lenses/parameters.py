@@ -43,6 +43,13 @@ class ParameterLens(Lens):
         """Make the charts for parameters of a name."""
         raise NotImplementedError
 
+    def expect(self, layer: str, names: Iterable[str], state: State) -> None:
+        """Add a layer to the charts of its parameters."""
+        for name in names:
+            for chart in self.charts_of(name).values():
+                chart.expect(layer)
+                chart.pool = state.pool
+
     def wanted(self, names: Iterable[str]) -> list[str]:
         """Return those of some names that are to be observed."""
         return [name for name in names if self.parameters is None or name in self.parameters]
@@ -97,10 +104,7 @@ class ParameterGradientGeometry(ParameterLens):
         names = self.wanted(state.trainable(module, name))
         if not names or not self.chosen(module, name):
             return
-        for parameter in names:
-            for chart in self.charts_of(parameter).values():
-                chart.expect(name)
-                chart.pool = state.pool
+        self.expect(name, names, state)
         geometries = self._geometries
 
         def look(layer: str, parameter: str, gradients: list[Any]) -> None:
@@ -155,10 +159,7 @@ class ParameterGradientActivation(ParameterLens):
         names = self.wanted(state.trainable(module, name))
         if not names or not self.chosen(module, name):
             return
-        for parameter in names:
-            for chart in self.charts_of(parameter).values():
-                chart.expect(name)
-                chart.pool = state.pool
+        self.expect(name, names, state)
         library, charts = state.arrays, self._charts_of
 
         def look(layer: str, parameter: str, gradients: list[Any]) -> None:
@@ -183,18 +184,11 @@ class TickParameterLens(ParameterLens):
         """Remember the layer, and look at its parameters at each tick."""
         if not self.chosen(module, name):
             return
-        for parameter in self.wanted(state.parameters(module, name)):
-            self.expect(name, parameter, state)
+        self.expect(name, self.wanted(state.parameters(module, name)), state)
         if not self._layers:
             self._state = state
             self.gather(state.per_tick(self.collect_data))
         self._layers[name] = module
-
-    def expect(self, layer: str, parameter: str, state: State) -> None:
-        """Add a layer to the charts of a parameter."""
-        for chart in self.charts_of(parameter).values():
-            chart.expect(layer)
-            chart.pool = state.pool
 
     def found(self) -> list[tuple[str, str, list[Any]]]:
         """Return (layer, parameter, arrays), as they are now."""
@@ -271,7 +265,7 @@ class ParameterNorm(TickParameterLens):
         """Put the norms."""
         library = state.arrays
         for layer, parameter, arrays in self.found():
-            self.expect(layer, parameter, state)
+            self.expect(layer, [parameter], state)
             size = max(1, sum(map(library.count, arrays))) if self._by_size else 1
             self.charts_of(parameter)["norm"].put(layer, library.norm(arrays), size**-0.5)
 
@@ -311,7 +305,7 @@ class ParameterCondition(TickParameterLens):
         """Make one chart."""
         return {"condition": self.chart(f"{name} condition", log_scale=True)}
 
-    def expect(self, layer: str, parameter: str, state: State) -> None:
+    def expect(self, layer: str, names: Iterable[str], state: State) -> None:
         """Add no layer before a matrix is found."""
 
     def collect(self, state: State) -> None:

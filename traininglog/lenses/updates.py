@@ -45,10 +45,6 @@ class UpdateLens(ParameterLens):
             self.gather(state.update(self._optimizer, self._changed, **self.wants))
         self._observed.add(name)
 
-    def expect(self, layer: str, names: Sequence[str], state: State) -> None:
-        """Add a layer to the charts."""
-        raise NotImplementedError
-
     def _changed(self, changes: list[Change]) -> None:
         mine = [
             change
@@ -113,13 +109,6 @@ class ParameterUpdateGeometry(UpdateLens):
         """Make a chart of the norm, and one of the correlation."""
         return self._geometries.charts(name)
 
-    def expect(self, layer: str, names: Sequence[str], state: State) -> None:
-        """Add a layer to the charts of its parameters."""
-        for name in names:
-            for chart in self.charts_of(name).values():
-                chart.expect(layer)
-                chart.pool = state.pool
-
     def look(self, changes: list[Change], state: State) -> None:
         """Put norms and correlations."""
         groups: dict[tuple[str, str], list[Change]] = {}
@@ -180,7 +169,7 @@ class UpdateRatio(UpdateLens):
         """Make none: a layer's parameters count together."""
         return {}
 
-    def expect(self, layer: str, names: Sequence[str], state: State) -> None:
+    def expect(self, layer: str, names: Iterable[str], state: State) -> None:
         """Add a layer."""
         self.ratio.expect(layer)
 
