@@ -10,6 +10,7 @@ from command_line import run, uuids
 
 import traininglog
 from traininglog import MissingExtra, SQLiteLog, Store
+from traininglog.cli import tailing
 from traininglog.sql.tables import REVISION
 
 
@@ -73,6 +74,32 @@ def test_following_a_run_that_has_ended_ends_at_once(path):
     result = run("tail", "-f", "-n", 1)
     assert result.stdout.splitlines()[-1].split() == ["21", "NaN"]
     assert result.stderr == f"run {uuids(path)[1][:8]} is finished\n"
+
+
+def test_following_prints_what_came_while_the_first_rows_were_printed(path, monkeypatch):
+    log = SQLiteLog(path)
+    log[1]["loss"] = 0.5
+    log.flush()
+    print_row = tailing.Lines.print
+
+    def write_meanwhile(printer, time, row):
+        print_row(printer, time, row)
+        if not log.closed:
+            log[1]["late"] = 7
+            log[2]["loss"] = 0.25
+            log.close()
+
+    monkeypatch.setattr(tailing.Lines, "print", write_meanwhile)
+    rows = [line.split() for line in run("tail", "-f", "-n", 1).stdout.splitlines()]
+    assert [row for row in rows if row[0] != "time"] == [
+        ["1", "0.5"],
+        ["1", "0.5", "7"],
+        ["2", "0.25", "-"],
+    ]
+
+
+def test_following_from_no_row_prints_only_what_is_new(path):
+    assert run("tail", "-f", "-n", 0).stdout == ""
 
 
 # -- merge, backup, check, upgrade ----------------------------------------------------------

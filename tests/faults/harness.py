@@ -109,8 +109,20 @@ class Model:
 
     def apply(self, operation: Operation) -> None:
         name, *arguments = operation
+        writes = self._writes(name, *arguments)
         getattr(self, f"_{name}")(*arguments)
-        self.claimed = self.claimed or name not in ("look", "flush", "commit", "state")
+        self.claimed = self.claimed or writes
+
+    def _writes(self, name: str, *arguments: Any) -> bool:
+        """Tell whether an operation changes anything: an empty row where there is none does not."""
+        match name, *arguments:
+            case "update", _, row:
+                return bool(row)
+            case "replace", at, row:
+                return bool(row) or at in self.run.rows
+            case "rows", rows:
+                return any(row or at in self.run.rows for at, row in rows.items())
+        return name not in ("look", "flush", "commit", "state")
 
     def _begin(self) -> None:
         status = {"iterations_done": 0, "epochs_done": 0, "_epoch_ends": [], "resumed_from": None}

@@ -56,23 +56,28 @@ def tail(
                 # A run that is followed may log a key that it is asked for later.
                 require([key for key in keys if not (follow and not is_glob(key))], log.keys_seen())
             printer = JsonLines(uuid) if json else Lines(keys)
-            shown = _last_rows(log, rows, keys)
+            shown, newest = _last_rows(log, rows, keys)
             printer.expect(shown)
             for time, row in shown:
                 printer.print(time, row)
             if follow:
-                _follow(file, log, keys, printer, interval)
+                _follow(file, log, keys, printer, interval, newest)
 
 
-def _last_rows(log: SQLiteLog, count: int, keys: list[str] | None) -> list[tuple[int, Row]]:
-    """Return the last rows that hold any of the keys, the latest last."""
+def _last_rows(
+    log: SQLiteLog, count: int, keys: list[str] | None
+) -> tuple[list[tuple[int, Row]], tuple[int, Row] | None]:
+    """Return the last rows that hold any of the keys, the latest last, and the newest of all."""
     found: list[tuple[int, Row]] = []
-    times = reversed(log) if count else iter(())
-    while len(found) < count and (time := next(times, None)) is not None:
+    newest = None
+    for time in reversed(log):
         row = _row(log, time, keys)
-        if row:
+        newest = newest or (time, row)
+        if row and count:
             found.append((time, row))
-    return found[::-1]
+        if len(found) == count:
+            break
+    return found[::-1], newest
 
 
 def _row(log: SQLiteLog, time: int, keys: list[str] | None) -> Row:
@@ -80,10 +85,15 @@ def _row(log: SQLiteLog, time: int, keys: list[str] | None) -> Row:
 
 
 def _follow(
-    store: Store, log: SQLiteLog, keys: list[str] | None, printer: Printer, interval: float
+    store: Store,
+    log: SQLiteLog,
+    keys: list[str] | None,
+    printer: Printer,
+    interval: float,
+    newest: tuple[int, Row] | None,
 ) -> None:
-    position = max(log, default=0)
-    printed: Row | None = _row(log, position, keys)
+    """Print what comes after the newest row, and that one again when it is no longer the same."""
+    position, printed = newest or (0, None)
     waiting: tuple[int, Row] | None = None
     while True:
         # The state first: whatever a run logged before it ended is then read after it.

@@ -923,7 +923,8 @@ class LogConformance:
         assert other == {1: {"x": "changed", "y": 0.5}, 2: {"x": 2}}
         assert log == {1: {"x": [1, {"a": 2}], "y": 0.5}, 2: {"y": 3.0}}
         assert log.status["iterations_done"] == 1
-        state = duplicate(other).state_dict()
+        held = duplicate(other)  # a run in memory lives as long as its log
+        state = held.state_dict()
         again = open_log()
         again.load_state_dict(state)
         assert again == other
