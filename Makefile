@@ -3,6 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Tests are spread over the processors. Those of a group stay together, for what they share.
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
+
 .PHONY: help demo test torch faults lint bench wheel clean
 
 help:
@@ -31,14 +34,14 @@ demo: .venv/installed-demo
 	$(BIN)/traininglog demo
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 torch: .venv/installed-torch
 
 # The tests run a few dozen trials of these each time; here are very many, for hours.
 faults: .venv/installed-test
 	TESTS_TRIALS=2000 TESTS_IMAGES=1000 TESTS_FLIPS=500 TESTS_LONG=1 \
-		$(BIN)/python -m pytest tests/faults
+		$(PYTEST) tests/faults
 
 lint: .venv/installed-test .venv/installed-lint
 	$(BIN)/ruff check .

@@ -12,7 +12,10 @@ from multiprocessing import get_context
 import pytest
 from faults import damage
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs signals of POSIX")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs signals of POSIX"),
+    pytest.mark.xdist_group("damage"),  # what is damaged takes long to prepare
+]
 
 # Read here, as settings from outside are kept out of the tests themselves.
 FLIPS = int(os.environ.get("TESTS_FLIPS", "150"))

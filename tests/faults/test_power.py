@@ -17,6 +17,7 @@ from faults import images, power, workloads
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs locks of POSIX"),
     pytest.mark.skipif(bool(power.why_not()), reason=power.why_not() or "nothing is in the way"),
+    pytest.mark.xdist_group("power"),  # the recordings take long to make
 ]
 
 # Read here, as settings from outside are kept out of the tests themselves.

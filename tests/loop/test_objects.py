@@ -134,7 +134,7 @@ def test_torch_s_random_generator(torch):
     assert torch.equal(torch.rand(3, generator=generator), first)
 
 
-@pytest.mark.parametrize("thing", [1.5, "text", None, (1, 2), object(), len, {"f": len}], ids=repr)
+@pytest.mark.parametrize("thing", [1.5, "text", None, (1, 2), object(), len, {"f": len}], ids=type)
 def test_what_cannot_be_put_back_is_refused_at_once(thing):
     with pytest.raises(NotPlain, match=r"state_dict\(\) and load_state_dict\(\)"):
         checked(thing, "params")

@@ -81,7 +81,7 @@ def test_a_named_tuple_comes_back_with_its_fields_and_name():
 
 
 @pytest.mark.parametrize(
-    "value", [object(), len, np.array([object()], dtype=object), (1).__class__, print], ids=repr
+    "value", [object(), len, np.array([object()], dtype=object), (1).__class__, print], ids=type
 )
 def test_anything_else_is_refused_with_its_place_and_a_remedy(value):
     with pytest.raises(NotPlain, match=r"at /layers/1 cannot be saved.*leave it out") as caught:
