@@ -317,3 +317,25 @@ def test_taking_over_is_for_going_on_with_a_run_that_exists(path):
     with SQLiteLog(path, log.uuid, takeover=True) as again:  # nobody else has it
         again[2]["x"] = 2
     assert len(SQLiteLog(path, log.uuid)) == 2
+
+
+def test_a_row_that_was_read_as_a_whole_has_what_is_written_to_it_since(path):
+    """A log keeps the row that it read last, as who goes through it asks for each value."""
+    with SQLiteLog(path) as log:
+        log[1].update(x=1, y=[2], z=3)
+        log.flush()
+        reader = SQLiteLog(path, log.uuid, readonly=True)
+        for row in (log[1], reader[1]):
+            assert dict(row) == {"x": 1, "y": [2], "z": 3}
+        log[1]["x"] = 10
+        del log[1]["y"]
+        log[1]["new"] = 4
+        assert {key: log[1][key] for key in log[1]} == {"x": 10, "z": 3, "new": 4}
+        assert "y" not in log[1]
+        log.flush()
+        assert [reader[1]["x"], reader[1]["new"], reader[1].get("y")] == [10, 4, None]
+        with SQLiteLog(path, log.uuid, resume=True, at=1) as child:
+            assert child[1]["x"] == 10
+            child[1]["x"] = 100
+            assert (child[1]["x"], dict(child[1])["x"], log[1]["x"]) == (100, 100, 10)
+        reader.close()

@@ -154,6 +154,8 @@ class Chain:
     ) -> None:
         self.links: list[Link] = []
         self.cache = cache
+        #: The row that was read last: whoever goes through one asks for each of its values.
+        self.row: tuple[int, dict[str, Any]] | None = None
         self._keys: dict[int, dict[int, str]] = {}
         self._order: list[str] | None = None
         rows = _RUN.run(connection, run_id=run_id)
@@ -191,6 +193,8 @@ class Chain:
 
 def read_value(connection: Connection, chain: Chain, time: int, key: str) -> Any:
     """Return the value seen at (time, key), or `HIDDEN`, also where there is none."""
+    if chain.row is not None and chain.row[0] == time:
+        return chain.row[1].get(key, HIDDEN)
     for link in chain.covering(time, time):
         for kind, stored in _VALUE.run(connection, run_id=link.run_id, time=time, key=key):
             return decode(kind, stored)
@@ -214,6 +218,7 @@ def read_row(connection: Connection, chain: Chain, time: int) -> dict[str, Any]:
             owner = chain.owner(connection, link)
             for number, value in segments.read_at(connection, owner, time, chain.cache):
                 seen.setdefault(owner.names[number], value)
+    chain.row = time, seen
     return seen
 
 
