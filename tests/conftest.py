@@ -33,4 +33,6 @@ def _no_settings_from_outside(tmp_path_factory, monkeypatch):
     for name in list(os.environ):
         if name.startswith("TRAININGLOG_"):
             monkeypatch.delenv(name)
+    for name in ("COLUMNS", "LINES"):  # of whose terminal, and not of those that tests make
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
