@@ -197,6 +197,18 @@ def test_a_table_is_printed_at_each_tick(log):
     assert "output norm" in text
 
 
+def test_numbers_with_a_unit_are_shown_with_it():
+    console = Console(record=True, width=80, force_terminal=False)
+    pictures = MatplotlibVisualizer()
+    for visualizer in (PrintVisualizer(console), pictures):
+        visualizer.register_tag("memory", TagAttributes(line="MiB", big=True))
+        visualizer.plot(1, "memory", {"parameters": {"MiB": 1.5}})
+        visualizer.end_tick(1)
+    assert console.export_text() == "1  memory: parameters 1.5 MiB\n"
+    (page,) = pictures.figures()
+    assert page.axes[0].get_ylabel() == "MiB"
+
+
 def test_tensorboard_gets_scalars(log, tmp_path):
     pytest.importorskip("tensorboardX")
     visualizer = replayed(log, TensorBoardVisualizer(tmp_path))
