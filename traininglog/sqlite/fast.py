@@ -11,8 +11,8 @@ from struct import error as OutOfRange  # noqa: N812 - of an integer, here
 from typing import TYPE_CHECKING, Any
 
 from traininglog.rows import Row, Status
-from traininglog.sqlite.journal import Tail
 from traininglog.sqlite.records import pack_float, pack_int
+from traininglog.sqlite.tail import Tail
 from traininglog.values import check_key, plain
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from traininglog.sqlite.database import Database
 from traininglog.sqlite.fast import FastRow, FastStatus
 from traininglog.sqlite.file import MEMORY, locate
 from traininglog.sqlite.forks import when_idle
-from traininglog.sqlite.journal import ASLEEP
 from traininglog.sqlite.recovery import recover
+from traininglog.sqlite.tail import ASLEEP
 from traininglog.sqlite.writer import Writer
 from traininglog.values import MAX_TIME, check_key, check_time, check_uuid
 

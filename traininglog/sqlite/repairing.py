@@ -42,7 +42,7 @@ from traininglog.sqlite.database import Database, is_open_here
 from traininglog.sqlite.failures import translated
 from traininglog.sqlite.file import APPLICATION_ID, locate, peek, stat_of, wal_path
 from traininglog.sqlite.found import Found
-from traininglog.sqlite.journal import journals_beside
+from traininglog.sqlite.left import journals_beside
 from traininglog.sqlite.owners import Owners, writer_byte
 from traininglog.sqlite.pages import Pages
 from traininglog.sqlite.rebuilding import Build

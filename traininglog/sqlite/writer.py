@@ -46,14 +46,8 @@ from traininglog.sqlite.database import Database
 from traininglog.sqlite.flusher import Flusher
 from traininglog.sqlite.forks import busy
 from traininglog.sqlite.gaps import DROPPED, Gap, Gaps
-from traininglog.sqlite.journal import (
-    ASLEEP,
-    Journal,
-    JournalFull,
-    Region,
-    journal_path,
-    mode_of,
-)
+from traininglog.sqlite.journal import Journal, JournalFull, mode_of
+from traininglog.sqlite.left import journal_path
 from traininglog.sqlite.numbers import MOST_KEYS
 from traininglog.sqlite.origin import origin
 from traininglog.sqlite.owners import Handover, Owners, writer_byte
@@ -81,7 +75,9 @@ from traininglog.sqlite.recovery import (
     save_numbers,
     save_others,
 )
+from traininglog.sqlite.regions import Region
 from traininglog.sqlite.sealing import Sealer, seal_in_the_end, seal_run
+from traininglog.sqlite.tail import ASLEEP
 from traininglog.sqlite.troubles import Troubles
 
 #: A power cut costs what was assigned in the last so many seconds, at the most.
