@@ -558,7 +558,7 @@ def test_a_count_is_not_put_where_there_is_no_room_for_its_name(path, monkeypatc
     monkeypatch.setattr("traininglog.sqlite.flusher.INTERVAL", 1e9)
     log = SQLiteLog(path)
     log[0]["x"] = 0.0
-    region = log._writer._journal.current
+    region = log._pending._journal.current
     time = 1
     while REGION - HEADER - region.written >= 88:
         log[time]["x"] = 0.5

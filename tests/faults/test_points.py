@@ -116,7 +116,7 @@ while t < 100_000:
 WRITING = {
     "before publish": ("sqlite.fast:pack_float", 5000, "before"),
     "half a record": ("half a record", 5000, "-"),
-    "as a key gets its number": ("sqlite.writer:pack_key", 1, "after"),
+    "as a key gets its number": ("sqlite.pending:pack_key", 1, "after"),
     "as a region begins": ("sqlite.regions:Region.begin", 2, "after"),
     "as a region comes to rest": ("sqlite.regions:Region.rest", 2, "before"),
     "before a flush": ("sqlite.database:Database.write", 1, "before"),
@@ -211,7 +211,7 @@ def test_a_process_that_is_killed_while_it_recovers_leaves_it_to_the_next(path, 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
-    "point", ["sql.writing:find_run", "sqlite.writer:origin", "sqlite.owners:Owners.take"]
+    "point", ["sql.writing:find_run", "sqlite.own_run:origin", "sqlite.owners:Owners.take"]
 )
 def test_a_process_that_is_killed_as_it_becomes_the_writer_changes_nothing(path, point, when):
     steps = killed(path, "sql.writing:save_mark", 3, "before")
@@ -271,7 +271,7 @@ def test_a_process_that_is_killed_as_it_takes_a_run_over_loses_nothing_of_the_ot
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         uuid = process.stdout.readline().strip()
-        killed(path, "sqlite.writer:mark_displaced", 1, when, "take over", uuid)
+        killed(path, "sqlite.own_run:mark_displaced", 1, when, "take over", uuid)
         process.stdin.write("\n")
         process.stdin.flush()
         process.stdout.readline()
