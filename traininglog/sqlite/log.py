@@ -20,6 +20,7 @@ from traininglog.encoding import HIDDEN
 from traininglog.errors import InvalidKey, RunNotFound
 from traininglog.lineage import Ancestor, new_status, new_uuid
 from traininglog.rows import RowSlice, Status
+from traininglog.selection import bounds
 from traininglog.sql import reading
 from traininglog.sql.reading import Chain
 from traininglog.sql.segments import Cache
@@ -310,7 +311,7 @@ class SQLiteLog(TrainingLogBase):
         return list(dict.fromkeys([*chain.order(connection), *self._pending.numbers]))
 
     def _read_times(self, start: int | None, stop: int | None) -> list[int]:
-        low, high = _bounds(start, stop)
+        low, high = bounds(start, stop)
         pending = self._writer.read_back.rows(low, high)
         with self._reading() as (connection, chain):
             found, doubtful = reading.read_times(connection, chain, low, high)
@@ -324,7 +325,7 @@ class SQLiteLog(TrainingLogBase):
     def _read_columns(
         self, keys: list[str] | None, start: int | None, stop: int | None, *, lineage: bool
     ) -> list[Column]:
-        low, high = _bounds(start, stop)
+        low, high = bounds(start, stop)
         pending = self._writer.read_back.rows(low, high)
         if keys is not None:
             pending = {
@@ -428,7 +429,3 @@ def _restore(
         raise
     log._writer.descend_later(uuid, at, status | {"resumed_from": uuid.hex})
     return log
-
-
-def _bounds(start: int | None, stop: int | None) -> tuple[int, int]:
-    return start or 0, MAX_TIME if stop is None else stop - 1
