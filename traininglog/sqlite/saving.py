@@ -67,6 +67,7 @@ class Saver:
         self._sealer: Sealer | None = None
         self._unsynced_since: float | None = None
         self._progress = threading.Condition(threading.Lock())
+        self._waiters: set[int] = set()  # threads
 
     def begin(self, start: Start) -> None:
         """Save what is assigned to a run that we begin to write. In `Locks.state`."""
@@ -159,9 +160,20 @@ class Saver:
             self._progress.notify_all()
 
     def wait_for_progress(self, seconds: float) -> None:
-        """Wait until something was saved, so long at the most."""
-        with self._progress:
-            self._progress.wait(seconds)
+        """Wait until something was saved, so long at the most.
+
+        Not in a signal handler that interrupts this, or a thread in the midst of a change: each
+        that came would wait on top of the last, and some hold what saving needs.
+        """
+        me = threading.get_ident()
+        if me in self._waiters or self._locks.inside or self._locks.saving_here:
+            return
+        self._waiters.add(me)
+        try:
+            with self._progress:
+                self._progress.wait(seconds)
+        finally:
+            self._waiters.discard(me)
 
     def sync(self) -> None:
         """Have the disk take what was committed."""
@@ -171,6 +183,7 @@ class Saver:
     def forget(self) -> None:
         """Wait for nobody, in a forked child."""
         self._progress = threading.Condition(threading.Lock())
+        self._waiters = set()
 
     # -- in the background ------------------------------------------------------------------
 
