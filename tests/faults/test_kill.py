@@ -316,7 +316,10 @@ def test_a_signal_handler_may_assign_in_the_midst_of_an_assignment(tmp_path):
         shared.write_bytes(bytes(8))
         command = [sys.executable, "-W", "error", "-c", HANDLER, str(path), str(shared)]
         with subprocess.Popen(command) as process:
-            time.sleep(0.7 + number / 100)
+            while not any(shared.read_bytes()):  # until it has begun
+                assert process.poll() is None
+                time.sleep(0.01)
+            time.sleep(0.5 + number / 100)
             process.kill()
         assert process.returncode == -signal.SIGKILL
         done = int.from_bytes(shared.read_bytes(), sys.byteorder)
