@@ -14,16 +14,10 @@ from hypothesis import strategies as st
 
 from traininglog import ForkedLog, SQLiteLog, Store, TrainingLogWarning
 from traininglog.encoding import HIDDEN, from_cell
-from traininglog.sqlite import journal as journals
 from traininglog.sqlite import numbers as many_numbers
-from traininglog.sqlite.journal import (
-    HEADER,
-    REGION,
-    Journal,
-    JournalFull,
-    journal_path,
-    read_journal,
-)
+from traininglog.sqlite import regions
+from traininglog.sqlite.journal import Journal, JournalFull
+from traininglog.sqlite.left import journal_path, read_journal
 from traininglog.sqlite.numbers import MOST_KEYS
 from traininglog.sqlite.records import (
     COUNT_HEAD,
@@ -38,6 +32,7 @@ from traininglog.sqlite.records import (
     pack_status,
 )
 from traininglog.sqlite.recovery import _read_tail
+from traininglog.sqlite.regions import HEADER, REGION
 from traininglog.testing.samples import EXACT_VALUES, same
 from traininglog.values import plain
 
@@ -441,7 +436,7 @@ def test_where_a_file_cannot_be_mapped_every_record_is_written_to_it(path, monke
     def refuse(*_, **__):
         raise OSError(errno.ENODEV, "No such device")
 
-    monkeypatch.setattr(journals.mmap, "mmap", refuse)
+    monkeypatch.setattr(regions.mmap, "mmap", refuse)
     log = SQLiteLog(path)
     for time in range(30_000):
         log[time]["x"] = time / 7
@@ -563,7 +558,7 @@ def test_a_count_is_not_put_where_there_is_no_room_for_its_name(path, monkeypatc
     monkeypatch.setattr("traininglog.sqlite.flusher.INTERVAL", 1e9)
     log = SQLiteLog(path)
     log[0]["x"] = 0.0
-    region = log._writer._journal.current
+    region = log._pending._journal.current
     time = 1
     while REGION - HEADER - region.written >= 88:
         log[time]["x"] = 0.5

@@ -14,7 +14,7 @@ LAYERS = [
     ["errors"],
     ["traininglog"],  # the package itself, which imports only the errors when it is imported
     ["values"],
-    ["encoding", "config", "event_files", "kept", "schemes", "machine", "palette"],
+    ["encoding", "config", "event_files", "kept", "schemes", "machine", "notebook", "palette"],
     ["texts"],
     ["arrays"],
     ["columns", "packing", "clock"],
@@ -85,7 +85,7 @@ FOREIGN = {
         "lenses.matplotlib_figures (in functions)",
         "monitors.pictures",
     ],
-    "IPython": ["lenses.matplotlib_figures (in functions)", "monitors.progress (in functions)"],
+    "IPython": ["notebook (in functions)"],
     "tensorboardX": ["event_files (in functions)"],
     "losswise": ["monitors.losswise (in functions)"],
     "sklearn": ["demo", "lenses.torch.digits"],

@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, text
 import traininglog
 from traininglog import CorruptLog, SchemaTooNew, SchemaTooOld, SQLiteLog, Store
 from traininglog.sql.tables import READER_VERSION, REVISION, REVISIONS, VERSION_TABLE, metadata
-from traininglog.sqlite import database, migrations
+from traininglog.sqlite import migrations, revisions
 from traininglog.trials import Trial, TrialClient
 
 SCHEMAS = Path(__file__).with_name("schemas")
@@ -65,7 +65,7 @@ def test_a_fresh_file_and_one_that_was_migrated_from_nothing_have_the_same_schem
     migrated(tmp_path / "migrated.db")
     fresh, other = described(tmp_path / "fresh.db"), described(tmp_path / "migrated.db")
     assert fresh == other
-    assert fresh["header", "application_id"] == [(database.APPLICATION_ID,)]
+    assert fresh["header", "application_id"] == [(revisions.APPLICATION_ID,)]
     assert fresh["revision", ""] == [(REVISION,)]
     assert comments(tmp_path / "fresh.db") == comments(tmp_path / "migrated.db")
 
@@ -253,8 +253,8 @@ def next_version(tmp_path, monkeypatch):
     def become(more=""):
         folder = future(tmp_path / f"schema{len(list(tmp_path.iterdir()))}", more)
         monkeypatch.setattr(migrations, "schema_folder", lambda: folder)
-        monkeypatch.setattr(database, "REVISIONS", (*REVISIONS, COMING))
-        monkeypatch.setattr(database, "REVISION", COMING)
+        monkeypatch.setattr(revisions, "REVISIONS", (*REVISIONS, COMING))
+        monkeypatch.setattr(revisions, "REVISION", COMING)
 
     return become
 
@@ -323,9 +323,9 @@ def test_many_processes_that_open_an_old_file_upgrade_it_once(old, tmp_path):
     script = textwrap.dedent("""
         import pathlib, sys
         from traininglog import Store
-        from traininglog.sqlite import database, migrations
+        from traininglog.sqlite import migrations, revisions
         migrations.schema_folder = lambda: pathlib.Path(sys.argv[2])
-        database.REVISIONS, database.REVISION = (*database.REVISIONS, sys.argv[3]), sys.argv[3]
+        revisions.REVISIONS, revisions.REVISION = (*revisions.REVISIONS, sys.argv[3]), sys.argv[3]
         print("ready", flush=True)
         sys.stdin.readline()
         with Store(sys.argv[1]) as store:

@@ -2,11 +2,14 @@
 
 import gc
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from traininglog import RunBusy, SQLiteLog, Store
 from traininglog.sqlite.database import Database
@@ -66,6 +69,26 @@ def test_it_can_be_read_and_resumed_all_the_same(path, other_process):
         assert child.to_dict() == {1: {"x": 1}, 2: {"x": 2}}
     with Store(path) as store:
         assert list(store.runs()["state"]) == ["running", "finished"]
+
+
+def test_a_run_that_could_not_be_claimed_is_nobodys(path):
+    """Its lock was taken before the file said no; it is not kept."""
+    with SQLiteLog(path) as log:
+        log[1]["x"] = 1
+    again = SQLiteLog(path, log.uuid)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute(
+            "CREATE TRIGGER refuse BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+        with pytest.raises(IntegrityError, match="no"):
+            again[2]["x"] = 2
+        other.execute("DROP TRIGGER refuse")
+    with Store(path) as store:
+        assert store.state(log.uuid) == "finished"
+        again[2]["x"] = 2
+        assert store.state(log.uuid) == "running"
+        again.close()
+        assert store.delete(log.uuid) == [log.uuid]
 
 
 def test_it_can_be_written_once_the_other_process_is_done(path, other_process):

@@ -20,7 +20,7 @@ from traininglog.encoding import HIDDEN
 from traininglog.errors import InvalidState, RunNotFound
 from traininglog.lineage import BEFORE_ALL, Ancestor, cut_status
 from traininglog.rows import Row, RowSlice, Status
-from traininglog.selection import Selection
+from traininglog.selection import Selection, check_layout, names
 from traininglog.values import MAX_VALUE_BYTES, check_key, check_time, check_uuid, plain, thaw
 
 if TYPE_CHECKING:
@@ -292,16 +292,14 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         wall: bool,
     ) -> Selection:
         """Return what the arguments of `to_dataframe` ask for."""
-        if layout not in ("wide", "long"):
-            raise ValueError(f"layout must be 'wide' or 'long', not {layout!r}")
+        check_layout(layout)
         if layout == "long" and index != "time":
             raise ValueError(
                 "index applies to the wide layout only: a long frame has a time column"
             )
         by = self._kind_of_index(index)
-        chosen = (
-            None if keys is None else self._match_keys([keys] if isinstance(keys, str) else keys)
-        )
+        asked = names(keys)
+        chosen = None if asked is None else self._match_keys(asked)
         wanted = chosen
         if chosen is not None and by == "key" and index not in chosen:
             wanted = [*chosen, index]
@@ -319,13 +317,13 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
             self._require_keys(missing)
         # The clock comes after the columns: whatever they have that is not flushed, it knows of.
         clock = self._read_clock(lineage=lineage) if wall or by in ("wall", "elapsed") else None
-        asked = Selection(columns, chosen, index, by, clock, wall)
-        if layout == "wide" and wall and "wall" in asked.shown():
+        selected = Selection(columns, chosen, index, by, clock, wall)
+        if layout == "wide" and wall and "wall" in selected.shown():
             raise ValueError(
                 "this log has a key 'wall', which is not the wall time that wall=True adds: leave "
                 "one of them out, or take the long layout"
             )
-        return asked
+        return selected
 
     def _kind_of_index(self, index: str) -> Literal["time", "wall", "elapsed", "key"]:
         if index == "time":

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from traininglog.clock import Clock
 from traininglog.columns import Column
+from traininglog.values import MAX_TIME, check_time
 
 #: Which of the numbers of a key is the best one.
 Mode = Literal["min", "max"]
@@ -26,6 +27,29 @@ class Selection(NamedTuple):
         """Return the keys that get a column."""
         keys = [column.key for column in self.columns] if self.keys is None else self.keys
         return [key for key in keys if self.by != "key" or key != self.index_name]
+
+
+def bounds(start: int | None, stop: int | None) -> tuple[int, int]:
+    """Return the first and the last time from `start` on and before `stop`; None: no bound.
+
+    Raises `InvalidTime`.
+
+    >>> bounds(None, 10)
+    (0, 9)
+    """
+    first = 0 if start is None else check_time(start)
+    return first, MAX_TIME if stop is None else check_time(stop) - 1
+
+
+def names(keys: str | Iterable[str] | None) -> list[str] | None:
+    """Return the names or globs of keys that are asked for, of which one may come by itself."""
+    return keys if keys is None else [keys] if isinstance(keys, str) else list(keys)
+
+
+def check_layout(layout: str) -> None:
+    """Raise `ValueError` unless a frame can be laid out so."""
+    if layout not in ("wide", "long"):
+        raise ValueError(f"layout must be 'wide' or 'long', not {layout!r}")
 
 
 def modes(best: Mapping[str, Mode] | Iterable[str] | str | None) -> dict[str, Mode]:

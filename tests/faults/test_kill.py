@@ -316,7 +316,10 @@ def test_a_signal_handler_may_assign_in_the_midst_of_an_assignment(tmp_path):
         shared.write_bytes(bytes(8))
         command = [sys.executable, "-W", "error", "-c", HANDLER, str(path), str(shared)]
         with subprocess.Popen(command) as process:
-            time.sleep(0.7 + number / 100)
+            while not any(shared.read_bytes()):  # until it has begun
+                assert process.poll() is None
+                time.sleep(0.01)
+            time.sleep(0.5 + number / 100)
             process.kill()
         assert process.returncode == -signal.SIGKILL
         done = int.from_bytes(shared.read_bytes(), sys.byteorder)
@@ -324,3 +327,29 @@ def test_a_signal_handler_may_assign_in_the_midst_of_an_assignment(tmp_path):
         with Store(path) as store, store.log(store.latest(), readonly=True) as log:
             found = {t: row["x"] for t, row in log.to_dict().items() if "x" in row}
         assert found in ({t: t / 7 for t in range(done + more)} for more in (0, 1)), number
+
+
+MANY_SIGNALS = """
+import signal, sys
+from traininglog import SQLiteLog
+log = SQLiteLog(sys.argv[1])
+t = 0
+def note(*_):
+    log[t].update(note=f"signal during step {t}")
+signal.signal(signal.SIGALRM, note)
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+for t in range(250_000):
+    log[t]["x"] = t / 7
+signal.setitimer(signal.ITIMER_REAL, 0)
+log.close()
+"""
+
+
+def test_signal_handlers_that_assign_do_not_wait_for_the_file_on_top_of_each_other(path):
+    """Where the loop has to wait, as it assigns faster than the file takes it in."""
+    subprocess.run([sys.executable, "-W", "error", "-c", MANY_SIGNALS, str(path)], check=True)
+    with Store(path) as store, store.log(store.latest(), readonly=True) as log:
+        assert log.to_dataframe("x")["x"].to_list() == [t / 7 for t in range(250_000)]
+        noted = log.to_dataframe("note")["note"].dropna()
+        assert len(noted) > 100
+        assert all(text == f"signal during step {t}" for t, text in noted.items())

@@ -95,8 +95,8 @@ else:
     Store(path).close()
     raise SystemExit
 if point == "half a record":
-    from traininglog.sqlite import journal
-    journal._map = write_half(journal._map)
+    from traininglog.sqlite import regions
+    regions._map = write_half(regions._map)
 elif act == "write":
     kill_at(point)
 while t < 100_000:
@@ -116,15 +116,15 @@ while t < 100_000:
 WRITING = {
     "before publish": ("sqlite.fast:pack_float", 5000, "before"),
     "half a record": ("half a record", 5000, "-"),
-    "as a key gets its number": ("sqlite.writer:pack_key", 1, "after"),
-    "as a region begins": ("sqlite.journal:Region.begin", 2, "after"),
-    "as a region comes to rest": ("sqlite.journal:Region.rest", 2, "before"),
+    "as a key gets its number": ("sqlite.pending:pack_key", 1, "after"),
+    "as a region begins": ("sqlite.regions:Region.begin", 2, "after"),
+    "as a region comes to rest": ("sqlite.regions:Region.rest", 2, "before"),
     "before a flush": ("sqlite.database:Database.write", 1, "before"),
     "mid-flush, as keys are in": ("sql.writing:save_keys", 2, "after"),
     "mid-flush, as entries are in": ("sql.writing:save_mark", 2, "after"),
     "mid-flush, before the commit": ("sql.writing:update_run", 2, "after"),
     "after the commit, before recycling": ("sqlite.journal:Journal.recycle", 2, "before"),
-    "mid-recycling": ("sqlite.journal:Region.erase", 2, "before"),
+    "mid-recycling": ("sqlite.regions:Region.erase", 2, "before"),
     "mid-seal, before segments are in": ("sql.segments:save_points", 1, "before"),
     "mid-seal, as segments are in": ("sql.segments:save_points", 1, "after"),
     "mid-seal, as entries are gone": ("sql.segments:delete_numbers", 1, "after"),
@@ -211,7 +211,7 @@ def test_a_process_that_is_killed_while_it_recovers_leaves_it_to_the_next(path, 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
-    "point", ["sql.writing:find_run", "sqlite.writer:origin", "sqlite.owners:Owners.take"]
+    "point", ["sql.writing:find_run", "sqlite.own_run:origin", "sqlite.owners:Owners.take"]
 )
 def test_a_process_that_is_killed_as_it_becomes_the_writer_changes_nothing(path, point, when):
     steps = killed(path, "sql.writing:save_mark", 3, "before")
@@ -271,7 +271,7 @@ def test_a_process_that_is_killed_as_it_takes_a_run_over_loses_nothing_of_the_ot
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         uuid = process.stdout.readline().strip()
-        killed(path, "sqlite.writer:mark_displaced", 1, when, "take over", uuid)
+        killed(path, "sqlite.own_run:mark_displaced", 1, when, "take over", uuid)
         process.stdin.write("\n")
         process.stdin.flush()
         process.stdout.readline()

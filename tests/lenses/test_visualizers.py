@@ -1,10 +1,12 @@
 """Visualizers: they read, from an inspector or from a stored run, and show what is there."""
 
+import base64
 import contextlib
 import math
 import struct
 import sys
 
+import notebooks
 import numpy as np
 import pytest
 from rich.console import Console
@@ -51,6 +53,34 @@ def replayed(log, visualizer, **options):
 
 def titles(figure):
     return [axis.get_title(loc="left") for axis in figure.axes if axis.get_title(loc="left")]
+
+
+LIVE = """
+import time
+import numpy as np
+from traininglog.lenses import Inspector, LossMetrics, MatplotlibVisualizer, OutputNorm
+inspector = Inspector([LossMetrics(), OutputNorm()], visualizer=MatplotlibVisualizer())
+for step in inspector.range(1, 4):
+    inspector.observe("output", "first", np.ones((4, 3)) * step)
+    inspector.push_loss(1 / step, train=True)
+    print(step)
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_notebook_has_one_picture_that_is_written_over_and_has_all_in_the_end(
+    tmp_path, monkeypatch
+):
+    for name in notebooks.FOLDERS:
+        monkeypatch.setenv(name, str(tmp_path))
+    last = "inspector.push_loss(9.0, train=True); inspector.tick(); inspector.detach()"
+    pictures = []
+    for cells in ([LIVE], [LIVE.replace("range(1, 4)", "range(1, 2)")], [LIVE, last]):
+        (shown,) = [one for one in notebooks.outputs(*cells) if one.output_type == "display_data"]
+        pictures.append(base64.b64decode(shown.data["image/png"]))
+        assert pictures[-1].startswith(b"\x89PNG")
+    assert len(set(pictures)) == 3  # of one tick, of three, of four
 
 
 def test_big_tags_are_on_top_at_double_height_and_each_other_has_a_column(log):
@@ -165,6 +195,18 @@ def test_a_table_is_printed_at_each_tick(log):
     assert "time 8" in text
     assert "_third [x]" in text
     assert "output norm" in text
+
+
+def test_numbers_with_a_unit_are_shown_with_it():
+    console = Console(record=True, width=80, force_terminal=False)
+    pictures = MatplotlibVisualizer()
+    for visualizer in (PrintVisualizer(console), pictures):
+        visualizer.register_tag("memory", TagAttributes(line="MiB", big=True))
+        visualizer.plot(1, "memory", {"parameters": {"MiB": 1.5}})
+        visualizer.end_tick(1)
+    assert console.export_text() == "1  memory: parameters 1.5 MiB\n"
+    (page,) = pictures.figures()
+    assert page.axes[0].get_ylabel() == "MiB"
 
 
 def test_tensorboard_gets_scalars(log, tmp_path):

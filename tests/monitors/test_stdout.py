@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import notebooks
 import pexpect
 import pytest
 
@@ -132,16 +133,11 @@ def test_a_dumb_terminal_has_plain_lines():
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_notebook_has_one_line_that_is_written_over(tmp_path, monkeypatch):
-    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
-    pytest.importorskip("ipykernel")
-    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"):
+    for name in notebooks.FOLDERS:
         monkeypatch.setenv(name, str(tmp_path))
-    cell = nbformat.v4.new_code_cell(TRAINING.replace("sys.argv", "()"))
-    after = nbformat.v4.new_code_cell("sys.stdout.isatty()")
-    notebook = nbformat.v4.new_notebook(cells=[cell, after])
-    nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
-    shown = [output for output in cell.outputs if output.output_type == "display_data"]
-    said = [output.text for output in cell.outputs if output.output_type == "stream"]
+    outputs = notebooks.outputs(TRAINING.replace("sys.argv", "()"), "sys.stdout.isatty()")
+    shown = [output for output in outputs if output.output_type == "display_data"]
+    said = [output.text for output in outputs if output.output_type == "stream"]
     (line,) = [output.data["text/plain"] for output in shown]
     assert re.match(r"━{20}  30/30  loss 1  val 0.25  [\d.]+ steps/s  in [\d.]+ s$", line)
     assert "".join(said) == "said by print\n"

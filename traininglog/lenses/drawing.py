@@ -70,6 +70,7 @@ def draw_together(
             for number, (layer, series) in enumerate(layers.items())
         ]
     _dress(axis, attributes)
+    axis.set_ylabel(printable(attributes.unit), parse_math=False)
     axis.set_title(tag, loc="left", fontweight="bold", parse_math=False)
     if handles:
         names = [_short(layer, 28) for layer in layers]

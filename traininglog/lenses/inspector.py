@@ -174,11 +174,13 @@ class InspectorBase:
 
         It is a context, too, for those who want that to be certain; see `Ticking`.
         """
-        return Ticking(items, self._stretch_now, lambda item, stretch: self._end(None, stretch))
+        return Ticking(
+            items, self._stretch_now, lambda item, stretch: self._end(None, stretch), self._told
+        )
 
     def range(self, *bounds: int) -> Ticking[int]:
         """Give the numbers of a range, as times, and tick with each at its end; as `iter` does."""
-        return Ticking(builtins.range(*bounds), self._stretch_now, self._end)
+        return Ticking(builtins.range(*bounds), self._stretch_now, self._end, self._told)
 
     def _stretch_now(self) -> int:
         return self._stretch
@@ -189,6 +191,11 @@ class InspectorBase:
         if not late and self._is_attached():
             self.tick(time)
 
+    def _told(self) -> None:
+        """Have visualizers show what they have not shown yet."""
+        for visualizer in self._visualizers:
+            visualizer.end()
+
     def detach(self) -> Any:
         """Let go of everything that is observed. The times go on where they were."""
         self.state.active = False
@@ -197,6 +204,7 @@ class InspectorBase:
         self.explicit = ExplicitCall()
         self.state.close()
         self._introduced = None
+        self._told()
 
     def __enter__(self) -> Self:
         return self

@@ -39,6 +39,9 @@ class AbstractVisualizer(ABC):
         """Know that all numbers of a time have come. By default, nothing."""
         _ = time
 
+    def end(self) -> None:  # noqa: B027 - most have nothing that waits
+        """Know that a loop has ended, or that nothing is observed any more. By default, nothing."""
+
     def reset(self) -> None:  # noqa: B027 - most have nothing to forget
         """Forget the numbers. By default, nothing."""
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import time as clock
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from traininglog.errors import MissingExtra
 from traininglog.lenses.lens import AbstractVisualizer
 from traininglog.lenses.tags import Numbers, TagAttributes
+from traininglog.notebook import Place, in_notebook
 from traininglog.palette import FAINT, INK
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Columns beside each other: tags, and layers that have an axis each.
 Band = list[tuple[str, list[str]]]
+
+_LIVE_DPI = 80
 
 _STYLE: Any = {
     "font.size": 9.0, "axes.edgecolor": FAINT, "axes.labelcolor": INK, "text.color": INK,
@@ -41,8 +46,8 @@ class MatplotlibVisualizer(AbstractVisualizer):
     Args:
         columns: How many columns a page has at most.
         rows: How many layers a page has at most.
-        live: Whether to show the first page in a notebook at each tick, at most once a second;
-            None finds out whether there is a notebook.
+        live: Whether to show the first page in a notebook as ticks come, at most once a second and
+            a tenth of the time, and when the loop ends; None finds out whether there is a notebook.
 
     Raises:
         MissingExtra: Matplotlib is not installed.
@@ -57,11 +62,12 @@ class MatplotlibVisualizer(AbstractVisualizer):
                 'a picture needs matplotlib; install it with: pip install "traininglog[plot]"'
             ) from error
         self.columns, self.rows = max(1, columns), max(1, rows)
-        self.live = _in_notebook() if live is None else live
+        self.live = in_notebook() if live is None else live
         self._tags: dict[str, TagAttributes] = {}
         self._series: dict[str, dict[str, Series]] = {}
-        self._handle: Any = None
-        self._shown = 0.0
+        self._place = Place()
+        self._next = 0.0  # when it may be shown again
+        self._due = False  # whether there is anything that was not shown
 
     def register_tag(self, tag: str, attributes: TagAttributes) -> None:
         """Get to know a tag."""
@@ -79,9 +85,14 @@ class MatplotlibVisualizer(AbstractVisualizer):
             of_layers[layer].add(time, points)
 
     def end_tick(self, time: int) -> None:
-        """Show the first page, in a notebook."""
-        if self.live and clock.monotonic() - self._shown > 1:
-            self._shown = clock.monotonic()
+        """Show the first page in a notebook, if that was not done just now."""
+        self._due = True
+        if self.live and clock.monotonic() >= self._next:
+            self.show()
+
+    def end(self) -> None:
+        """Show in a notebook what is there in the end."""
+        if self.live and self._due:
             self.show()
 
     def reset(self) -> None:
@@ -91,13 +102,14 @@ class MatplotlibVisualizer(AbstractVisualizer):
 
     def show(self) -> None:
         """Show the first page in a notebook, in the place where it was."""
-        from IPython.display import display
-
+        begin = clock.monotonic()
         for figure in self.pages(first=True):
-            if self._handle is None:
-                self._handle = display(figure, display_id=True)  # type: ignore[no-untyped-call]
-            else:
-                self._handle.update(figure)
+            file = io.BytesIO()
+            self.write(figure, file, "png", _LIVE_DPI)
+            picture = base64.b64encode(file.getvalue()).decode()
+            self._place.show({"image/png": picture, "text/plain": repr(figure)})
+        end = clock.monotonic()
+        self._due, self._next = False, end + max(1.0, 9 * (end - begin))
 
     def figures(self) -> list[Figure]:
         """Return the pages."""
@@ -119,14 +131,14 @@ class MatplotlibVisualizer(AbstractVisualizer):
             raise ValueError("there is nothing to draw: no tick had numbers")
         return written
 
-    def write(self, figure: Figure, path: Path, kind: str, dpi: int = 120) -> None:
+    def write(self, figure: Figure, file: Path | BinaryIO, kind: str, dpi: int = 120) -> None:
         """Write one page to a file, in a format."""
         import matplotlib
 
         with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
             # A letter that the font lacks is drawn as a box; that is no news to who chose the name.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            figure.savefig(path, format=kind, dpi=dpi, facecolor="white")
+            figure.savefig(file, format=kind, dpi=dpi, facecolor="white")
 
     def pages(self, *, first: bool = False) -> Iterator[Figure]:
         """Draw the pages, or the first, one after the other."""
@@ -201,11 +213,3 @@ class MatplotlibVisualizer(AbstractVisualizer):
 
 def _depth(band: Band) -> int:
     return max(len(layers) for _, layers in band)
-
-
-def _in_notebook() -> bool:
-    import sys
-
-    shell = sys.modules.get("IPython")
-    found = shell.get_ipython() if shell is not None else None
-    return found is not None and type(found).__name__ == "ZMQInteractiveShell"

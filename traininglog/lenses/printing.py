@@ -70,6 +70,8 @@ class PrintVisualizer(AbstractVisualizer):
         if attributes.kind == "distribution":
             return f"{points['q05']:.2g} .. {points['q95']:.2g}"
         shown = f"{points[attributes.line]:.3g}" if attributes.line in points else ""
+        if shown and attributes.unit:
+            shown += f" {printable(attributes.unit)}"
         for name in attributes.ranges:
             low, high = (points.get(part) for part in RANGES[name])
             if low is not None and high is not None:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from traininglog.lenses.statistics import POINTS
+
 #: Where the status of a log keeps the attributes of all tags.
 STATUS_KEY = "lenses"
 
@@ -27,7 +29,7 @@ class TagAttributes:
         kind: ``"numeric"``: lines and ranges. ``"probability"``: the same, from 0 to 1.
             ``"relation"``: the layers' shares of a whole, stacked. ``"distribution"``: quantiles,
             drawn as a heat map over time.
-        line: The statistic that is the line.
+        line: The statistic that is the line; of what has but one number a tick, its unit.
         ranges: The ranges around it, as in `statistics.RANGES`.
         log_scale: Whether the axis is logarithmic.
         limits: The lower and the upper end of the axis, each None for as far as the numbers go.
@@ -61,6 +63,12 @@ class TagAttributes:
             self.limits = (low, high)
         elif self.kind == "probability":
             self.limits = (0.0, 1.0)
+
+    @property
+    def unit(self) -> str:
+        """The unit of the numbers; empty where they have none."""
+        drawn_by_itself = self.kind in ("relation", "distribution")
+        return "" if drawn_by_itself or self.line in POINTS else self.line
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a status can hold."""

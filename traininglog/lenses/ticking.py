@@ -12,26 +12,34 @@ T = TypeVar("T")
 class Ticking(Generic[T]):
     """Gives items, and calls `end` when the body that got one is through, also by a break.
 
-    `begin` is called before an item is given, and `end` with the item and what `begin` returned.
+    `begin` is called before an item is given, `end` with the item and what `begin` returned, and
+    `done` when the loop is left.
 
     CPython ends a loop that was left at once. As a context, ``with inspector.range(10) as epochs:``
     around the loop, that is certain to happen at the end of the context at the latest.
     """
 
     def __init__(
-        self, items: Iterable[T], begin: Callable[[], int], end: Callable[[T, int], None]
+        self,
+        items: Iterable[T],
+        begin: Callable[[], int],
+        end: Callable[[T, int], None],
+        done: Callable[[], None],
     ) -> None:
         self._items = items
-        self._begin, self._end = begin, end
+        self._begin, self._end, self._done = begin, end, done
         self._running: Generator[T, None, None] | None = None
 
     def _go(self) -> Generator[T, None, None]:
-        for item in self._items:
-            begun = self._begin()
-            try:
-                yield item
-            finally:
-                self._end(item, begun)
+        try:
+            for item in self._items:
+                begun = self._begin()
+                try:
+                    yield item
+                finally:
+                    self._end(item, begun)
+        finally:
+            self._done()
 
     def __iter__(self) -> Iterator[T]:
         if self._running is None:

@@ -19,6 +19,7 @@ from traininglog.columns import Column, layer_of_rows, overlay
 from traininglog.encoding import HIDDEN
 from traininglog.errors import LogClosed, RunNotFound
 from traininglog.lineage import BEFORE_ALL
+from traininglog.selection import bounds
 from traininglog.values import MAX_TIME, check_key, check_time, plain
 
 _set = dict.__setitem__
@@ -353,7 +354,7 @@ class Run:
 
     def times(self, start: int | None, stop: int | None) -> list[int]:
         """Return the times in a range that hold a value, ascending."""
-        low, high = start or 0, MAX_TIME if stop is None else stop - 1
+        low, high = bounds(start, stop)
         found: set[int] = set()
         doubtful: set[int] = set()
         for run, cut in self.chain:
@@ -383,7 +384,7 @@ class Run:
         self, keys: list[str] | None, start: int | None, stop: int | None, *, lineage: bool
     ) -> list[Column]:
         """Return what is seen of some keys (None: of all), by column."""
-        low, high = start or 0, MAX_TIME if stop is None else stop - 1
+        low, high = bounds(start, stop)
         seen: dict[int, dict[str, Any]] = {}
         for run, cut in reversed(self.chain if lineage else self.chain[:1]):
             last = min(cut, high)

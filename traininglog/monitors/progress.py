@@ -6,7 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TextIO
+from typing import Protocol, TextIO
+
+from traininglog.notebook import Place, in_notebook
 
 _GAP = "  "
 _WIDTH = 20  # of a bar, in characters
@@ -98,21 +100,14 @@ class Cell:
     """A line in a notebook's output that is written over."""
 
     def __init__(self) -> None:
-        self._handle: Any = None
+        self._place = Place()
 
     def show(self, stand: Stand) -> None:
         """Write it over the last one."""
-        import IPython.display
-
-        display: Any = IPython.display.display
         share = 0.0 if stand.share is None else stand.share
         done = int(share * _WIDTH)
         bar = "" if stand.share is None else "━" * done + "─" * (_WIDTH - done) + _GAP
-        data = {"text/plain": bar + stand.words(percent=False)}
-        if self._handle is None:
-            self._handle = display(data, raw=True, display_id=True)
-        else:
-            self._handle.update(data, raw=True)
+        self._place.show({"text/plain": bar + stand.words(percent=False)})
 
     def close(self) -> None:
         """Do nothing: the line stays."""
@@ -163,13 +158,6 @@ def display_for(file: TextIO) -> Display:
     ):
         return Bar(file)
     return Lines(file)
-
-
-def in_notebook() -> bool:
-    """Tell whether this runs in a Jupyter kernel, whose output a browser shows."""
-    interactive = sys.modules.get("IPython")
-    shell = None if interactive is None else interactive.get_ipython()
-    return shell is not None and hasattr(shell, "kernel")
 
 
 def duration(seconds: float) -> str:

@@ -5,7 +5,7 @@ A run that was resumed is read through its lineage, by itself; most were not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -15,16 +15,14 @@ from sqlalchemy import Connection, select
 from traininglog.columns import Column, Layer, overlay
 from traininglog.encoding import decode
 from traininglog.sql import reading, segments
+from traininglog.sql.choosing import Choice
 from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.segments import Owner
-from traininglog.sql.tables import entries, keys, runs
+from traininglog.sql.tables import entries, keys
 
 # Fewer runs are read one by one.
 _MANY = 8
 
-_RUNS = Prepared(
-    select(runs.c.id, runs.c.uuid, runs.c.resumed_from).order_by(runs.c.created, runs.c.id)
-)
 _KEYS = Prepared(select(keys.c.run_id, keys.c.id, keys.c.name).order_by(keys.c.run_id, keys.c.id))
 _KEYS_OF_NAME = Prepared(
     select(keys.c.run_id, keys.c.id, keys.c.name)
@@ -39,51 +37,42 @@ _ENTRIES = Prepared(
 
 
 def columns_of_runs(
-    connection: Connection, wanted: Sequence[str] | None, chosen: list[str] | None,
-    low: int, high: int, *, lineage: bool,
-) -> Iterator[tuple[str, list[Column]]]:  # fmt: skip
-    """Give the UUID and what is seen of some keys, by column, of each run asked for.
+    connection: Connection, choice: Choice, *, lineage: bool
+) -> Iterator[tuple[str, list[Column]]]:
+    """Give the UUID and what is seen of the chosen keys, by column, of each chosen run.
 
     Args:
         connection: Where from.
-        wanted: The runs, by UUID in hex; by default all, in the order in which they were created.
-        chosen: The keys; by default all.
-        low: The first time to read.
-        high: The last time to read.
+        choice: What to read.
         lineage: Whether a resumed run includes what it sees of its ancestors.
 
     """
-    rows = _RUNS.run(connection)
-    known = {uuid: (number, parent) for number, uuid, parent in rows}
-    asked = list(known if wanted is None else dict.fromkeys(wanted))
-    alone = [known[uuid][0] for uuid in asked if not (lineage and known[uuid][1])]
+    alone = {run.run_id: run.uuid for run in choice.runs if not (lineage and run.resumed_from)}
     found: dict[int, list[Column]] = {}
-    if len(alone) >= _MANY and 2 * len(alone) > len(known):
-        uuids = {number: uuid for number, uuid, _ in rows}
-        found = _read_together(connection, uuids, set(alone), chosen, low, high)
-    for uuid in asked:
-        number = known[uuid][0]
+    if len(alone) >= _MANY and 2 * len(alone) > choice.of:
+        found = _read_together(connection, alone, choice)
+    for number, uuid, _ in choice.runs:
         if number not in found:
             chain = reading.Chain(connection, number)
             order = chain.order(connection)
             found[number] = reading.read_columns(
-                connection, chain, chosen, low, high, {}, order, lineage=lineage
+                connection, chain, choice.keys, choice.low, choice.high, {}, order, lineage=lineage
             )
         yield uuid, found.pop(number)
 
 
 def _read_together(
-    connection: Connection, uuids: Mapping[int, str], wanted: set[int], chosen: list[str] | None,
-    low: int, high: int,
-) -> dict[int, list[Column]]:  # fmt: skip
-    """Return what some runs hold themselves."""
+    connection: Connection, wanted: Mapping[int, str], choice: Choice
+) -> dict[int, list[Column]]:
+    """Return what some runs, given by number and UUID, hold themselves."""
+    _, chosen, low, high, _ = choice
     names: dict[int, dict[int, str]] = {}
     for run_id, key_id, name in _keys(connection, chosen):
         names.setdefault(run_id, {})[key_id] = name
     layers: dict[int, list[Layer]] = {number: [] for number in wanted}
     for run_id, rows in groupby(_segments(connection, chosen, low, high), itemgetter(0)):
         if run_id in wanted:
-            owner = Owner(run_id, uuids[run_id], names.get(run_id, {}))
+            owner = Owner(run_id, wanted[run_id], names.get(run_id, {}))
             sealed = segments.strips_of(owner, (row[1:] for row in rows), low, high)
             layers[run_id].append({owner.names[key]: strip for key, strip in sealed.items()})
     for run_id, rows in groupby(_ENTRIES.each(connection, low=low, high=high), itemgetter(0)):

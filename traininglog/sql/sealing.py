@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, literal, select
 
 from traininglog.encoding import decode, encode
 from traininglog.errors import CorruptLog
@@ -39,6 +39,13 @@ _NUMBERS = Prepared(
     .limit(bind("limit"))
 )
 
+_ANOTHER_NUMBER = Prepared(
+    select(literal(1))
+    .where(entries.c.run_id == bind("run_id"), IS_NUMBER)
+    .limit(1)
+    .offset(bind("others"))
+)
+
 #: The numbers of some keys: key -> (ascending times, values).
 Found = dict[int, tuple[list[int], list[Any]]]
 
@@ -64,7 +71,7 @@ def seal(connection: Connection, run_id: int, uuid: str) -> int:
 
 def has_numbers(connection: Connection, run_id: int, least: int) -> bool:
     """Tell whether a run has at least so many numbers among its entries."""
-    return len(_NUMBERS.run(connection, run_id=run_id, low=0, limit=least)) == least
+    return bool(_ANOTHER_NUMBER.run(connection, run_id=run_id, others=least - 1))
 
 
 def _windows(connection: Connection, run_id: int) -> Iterator[tuple[int, int, Found]]:

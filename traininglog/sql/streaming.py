@@ -6,7 +6,7 @@ without reading the values themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, case, func, select
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, case, func, select
 from traininglog.columns import Column
 from traininglog.encoding import Kind
 from traininglog.sql import reading
+from traininglog.sql.choosing import Choice
 from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.reading import Chain, Link
 from traininglog.sql.segments import spans
@@ -68,23 +69,21 @@ class Stream:
 
     Args:
         connection: Where to read.
-        runs: The runs, by id and UUID.
-        keys: The keys to take; None: all.
-        low: The first time to take.
-        high: The last time to take.
+        choice: The runs, keys and times to take.
         lineage: Whether a resumed run includes what it sees of its ancestors.
         most: About how many values a part may have.
 
     """
 
     def __init__(
-        self, connection: Connection, runs: Iterable[tuple[int, str]], keys: list[str] | None,
-        low: int, high: int, *, lineage: bool = True, most: int = MOST,
-    ) -> None:  # fmt: skip
+        self, connection: Connection, choice: Choice, *, lineage: bool = True, most: int = MOST
+    ) -> None:
         self._connection, self._most = connection, most
-        self._keys, self._low, self._high, self._lineage = keys, low, high, lineage
+        runs, self._keys, self._low, self._high, _ = choice
+        self._lineage = lineage
         self._runs = [
-            _Run(number, uuid, self._stretches(Chain(connection, number))) for number, uuid in runs
+            _Run(number, uuid, self._stretches(Chain(connection, number)))
+            for number, uuid, _ in runs
         ]
 
     def __len__(self) -> int:

@@ -20,7 +20,7 @@ from traininglog.sqlite import mounts
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.failures import distrustful
 from traininglog.sqlite.file import wal_path
-from traininglog.sqlite.journal import damaged_beside, journals_beside, read_journal
+from traininglog.sqlite.left import damaged_beside, journals_beside, read_journal
 from traininglog.sqlite.wal import Wal
 from traininglog.values import MAX_TIME
 

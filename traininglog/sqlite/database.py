@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import functools
 import os
-import shlex
 import sqlite3
-import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -29,40 +27,10 @@ from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine import Engine
 
 from traininglog.config import setting
-from traininglog.errors import (
-    CorruptLog,
-    ForkedLog,
-    LogClosed,
-    NotATrainingLog,
-    SchemaTooNew,
-    SchemaTooOld,
-    StoreFailed,
-    StoreNotFound,
-    StoreUnwritable,
-)
-from traininglog.sql.tables import (
-    READER_VERSION,
-    REVISION,
-    REVISIONS,
-    VERSION_TABLE,
-    VERSION_TABLE_DDL,
-    metadata,
-)
-from traininglog.sqlite import failures
+from traininglog.errors import ForkedLog, LogClosed, StoreFailed, StoreUnwritable
+from traininglog.sqlite import copying, failures, revisions
 from traininglog.sqlite.failures import distrustful, patiently, translated
-from traininglog.sqlite.file import (
-    APPLICATION_ID,
-    MEMORY,
-    READ_REVISION,
-    free_name,
-    is_half_made,
-    is_ours,
-    peek,
-    stat_of,
-    undo_half_done,
-    uri_of,
-    wal_path,
-)
+from traininglog.sqlite.file import MEMORY, inspect, stat_of, uri_of, wal_path
 from traininglog.sqlite.forks import busy
 from traininglog.sqlite.mounts import refuse_network
 
@@ -111,12 +79,12 @@ class Database:
         self.allow_network: bool = setting("allow_network", allow_network)
         if path is not None and not readonly and not self.allow_network:
             refuse_network(path)
-        self.revision = REVISION
+        self.revision = revisions.current()
         self.upgraded: tuple[str, Path] | None = None  # the revision before, and the backup
         self._pid = os.getpid()
         self._closed = False
         self._memory_lock = threading.RLock()
-        fresh = path is None or self._inspect(path, create=create and not readonly)
+        fresh = path is None or inspect(path, readonly=readonly, create=create and not readonly)
         self._wal = None if path is None else wal_path(path)
         self._uri = MEMORY if path is None else uri_of(path, readonly=readonly)
         # Two, as writers and readers wait for others in different ways; see `write`.
@@ -268,67 +236,6 @@ class Database:
 
     # -- opening ----------------------------------------------------------------------------
 
-    def _inspect(self, path: Path, *, create: bool) -> bool:
-        """Refuse, without touching it, a path that cannot be a training log; tell if it is new."""
-        found = stat_of(path)
-        if found is None:
-            folder = stat_of(path.parent)
-            if folder is None or not stat.S_ISDIR(folder.st_mode):
-                raise StoreNotFound(
-                    f"the folder of {path} does not exist; make it first: "
-                    f"mkdir -p {shlex.quote(str(path.parent))}"
-                )
-            if not create:
-                raise StoreNotFound(f"there is no {path}; a SQLiteLog without a UUID would make it")
-            return True
-        if stat.S_ISDIR(found.st_mode):
-            raise NotATrainingLog(f"{path} is a folder; name a file in it, {path / 'runs.db'}")
-        if not stat.S_ISREG(found.st_mode):
-            raise NotATrainingLog(f"{path} is not a regular file; name another one")
-        if found.st_size == 0:
-            wal = stat_of(wal_path(path))
-            if wal is not None and wal.st_size:
-                raise CorruptLog(
-                    f"{path} is empty, and what was written is in the WAL beside it, which SQLite "
-                    "would delete; it was left as it is. What can be read of it: "
-                    f"traininglog check --repair --store {shlex.quote(str(path))}"
-                )
-            if not create:
-                raise NotATrainingLog(f"{path} is empty: nothing has been logged to it yet")
-            return True
-        if not os.access(path, os.R_OK):
-            raise StoreUnwritable(f"{path} cannot be read; check its permissions")
-        if not is_ours(path):
-            if create and is_half_made(path):
-                return True  # its maker was killed; SQLite will undo what there is
-            raise NotATrainingLog(
-                f"{path} is not a training log; it was left as it is. Name another file"
-            )
-        if self.readonly and undo_half_done(path):
-            return self._inspect(path, create=create)
-        revision, readable = peek(path)
-        if revision is not None and not _is_revision(revision):
-            raise CorruptLog(
-                f"{path} is damaged: it has {revision!r} where its schema should be; it was left "
-                "as it is, see `traininglog check --repair`"
-            )
-        self._refuse_newer(revision, readable)
-        return False
-
-    def _refuse_newer(self, revision: str | None, readable: int) -> None:
-        """Raise for a revision that this version does not know, unless it may read it.
-
-        A look that failed (None) decides nothing: it did not lock the file, and will be repeated.
-        """
-        if revision is None or revision in REVISIONS or revision == REVISION:
-            return
-        if not self.readonly or readable > READER_VERSION:
-            raise SchemaTooNew(
-                f"{self.name} has schema {revision}, this version knows {REVISION}: install a "
-                "newer traininglog"
-                + ("" if readable > READER_VERSION else ", or open it with readonly=True")
-            )
-
     def _make_engine(self, timeout: float) -> Engine:
         kind = pool.StaticPool if self.path is None else pool.QueuePool
         connect: Callable[[], Any] = lambda: self._connect(timeout)  # noqa: E731 - for its type
@@ -372,8 +279,8 @@ class Database:
                 # So that deleting frees space.
                 patiently(lambda: _pragma(connection, "auto_vacuum = INCREMENTAL"))
                 with patiently(connection.begin):
-                    if _is_blank(connection):
-                        create_schema(connection)
+                    if revisions.is_blank(connection):
+                        revisions.create_schema(connection)
         self._check_revision()
         # Last: a file that was refused must not have been changed, not even in its header.
         if self.path is not None and not self.readonly:
@@ -392,7 +299,7 @@ class Database:
         A process that was killed as it made the file left it so, once SQLite has undone its work.
         """
         with self._engine.connect() as connection, patiently(connection.begin):
-            return _is_blank(connection)
+            return revisions.is_blank(connection)
 
     def _set_wal(self) -> None:
         with self._raw_connection() as connection:
@@ -405,56 +312,27 @@ class Database:
             self._engine.connect() as connection,
             patiently(connection.begin),
         ):
-            self.revision = _revision(connection, self.name)
+            self.revision = revisions.read_revision(connection, self.name)
             readable = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-        self._refuse_newer(self.revision, readable)
-        if self.revision == REVISION or self.revision not in REVISIONS:
-            return
+        revisions.refuse_newer(self.name, self.revision, readable, readonly=self.readonly)
         if self.readonly:
-            raise SchemaTooOld(
-                f"{self.name} has schema {self.revision}, this version reads {REVISION}; "
-                f"upgrade it first: traininglog upgrade --store {shlex.quote(self.name)}"
-            )
-        self._upgrade()
+            revisions.refuse_older(self.name, self.revision)
+        elif revisions.is_old(self.revision):
+            self._upgrade()
+
+    # -- copies -----------------------------------------------------------------------------
 
     def _upgrade(self) -> None:
-        from traininglog.sqlite import migrations
-
         assert self.path is not None  # noqa: S101 - a database in memory is never old
-        copy: Path | None = None
-        try:
-            with self._changing().connect() as connection, patiently(connection.begin):
-                # Others may have waited for the same lock to do the same work.
-                if _revision(connection, self.name) != REVISION:
-                    copy = free_name(self.path, f"backup-{self.revision}")
-                    self.backup(copy)
-                    migrations.upgrade(connection)
-                    self.upgraded = self.revision, copy
-        except BaseException:
-            if copy is not None:  # the file itself is what it was
-                copy.unlink(missing_ok=True)
-            raise
-        self.revision = REVISION
+        self.upgraded = copying.upgrade(self._changing(), self.name, self.path, self.backup)
+        self.revision = revisions.current()
 
     def backup(self, target: Path) -> None:
         """Copy the database, as it is now, to a new file; others may go on writing."""
         self._check_process()
-        if not target.parent.is_dir():
-            raise StoreNotFound(
-                f"the folder of {target} does not exist; make it first: "
-                f"mkdir -p {shlex.quote(str(target.parent))}"
-            )
-        if target.exists():
-            raise StoreUnwritable(f"{target} exists already: name a file that does not")
-        part = free_name(target, "part")
+        copying.refuse_target(target)
         with translated(self.name), self._raw_connection() as source:
-            try:
-                with closing(sqlite3.connect(part)) as copy:
-                    source.backup(copy)
-                    copy.execute("PRAGMA journal_mode = DELETE")  # one file, complete in itself
-                part.rename(target)
-            finally:
-                part.unlink(missing_ok=True)
+            copying.copy(source, target)
 
     # -- guards -----------------------------------------------------------------------------
 
@@ -512,45 +390,6 @@ def is_open_here(path: Path) -> bool:
         and database.path.samefile(path)
         for database in list(_OPEN.values())
     )
-
-
-def create_schema(connection: Connection) -> None:
-    """Give an empty database the tables of today and mark it as ours."""
-    metadata.create_all(connection)
-    connection.exec_driver_sql(VERSION_TABLE_DDL)
-    connection.exec_driver_sql(_STAMP, (REVISION,))
-    mark_as_ours(connection)
-
-
-def mark_as_ours(connection: Connection) -> None:
-    """Write into the header whose file this is and which readers can read it."""
-    _pragma(connection, f"application_id = {APPLICATION_ID}")
-    _pragma(connection, f"user_version = {READER_VERSION}")
-
-
-def _is_blank(connection: Connection) -> bool:
-    return not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
-
-
-_STAMP = f"INSERT INTO {VERSION_TABLE} VALUES (?)"  # noqa: S608 - a constant of ours
-
-
-def _revision(connection: Connection, name: str) -> str:
-    tables = connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars().all()
-    found = (
-        connection.exec_driver_sql(READ_REVISION).scalars().all() if VERSION_TABLE in tables else []
-    )
-    if len(found) != 1 or not _is_revision(found[0]):
-        raise CorruptLog(
-            f"{name} is marked as a training log but does not tell its schema; it was left as it "
-            "is, see `traininglog check --repair`"
-        )
-    return str(found[0])
-
-
-def _is_revision(value: object) -> bool:
-    """Tell whether a value may be a revision, be it one of a newer version; else it is damaged."""
-    return isinstance(value, str) and len(value) == 4 and value.isdecimal() and value.isascii()
 
 
 def _pragma(connection: Connection, text: str) -> None:

@@ -11,8 +11,8 @@ from struct import error as OutOfRange  # noqa: N812 - of an integer, here
 from typing import TYPE_CHECKING, Any
 
 from traininglog.rows import Row, Status
-from traininglog.sqlite.journal import Tail
 from traininglog.sqlite.records import pack_float, pack_int
+from traininglog.sqlite.tail import Tail
 from traininglog.values import check_key, plain
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ class FastRow(Row):
 
     def _assign(self, key: object, value: object) -> None:
         log = self._log
-        writer = log._writer
-        writer.assign(self._time, check_key(key), plain(value, log._max_value_bytes))
-        self._tail = writer.tail
+        pending = log._pending
+        pending.assign(self._time, check_key(key), plain(value, log._max_value_bytes))
+        self._tail = pending.tail
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Set several keys: all of them, or, if one is refused, none."""
@@ -58,8 +58,8 @@ class FastRow(Row):
         except (KeyError, ValueError, TypeError, OutOfRange):
             pass  # as above
         log = self._log
-        log._writer.write_row(self._time, log._checked(values))
-        self._tail = log._writer.tail
+        log._pending.write_row(self._time, log._checked(values))
+        self._tail = log._pending.tail
 
 
 class FastStatus(Status):
@@ -79,7 +79,7 @@ class FastStatus(Status):
                 return
             except (KeyError, ValueError, TypeError, OutOfRange):
                 pass  # as above
-            log._writer.write_count(check_key(key), plain(value))
-            log._tail = log._writer.tail
+            log._pending.write_count(check_key(key), plain(value))
+            log._tail = log._pending.tail
         else:
             super().__setitem__(key, value)

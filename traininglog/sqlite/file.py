@@ -7,19 +7,30 @@ file calls in a process that has the file open would drop SQLite's locks on it.
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
+import stat
 import time
 from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import unquote
 
-from traininglog.errors import StoreUnwritable, UnknownScheme
-from traininglog.sql.tables import VERSION_TABLE
+from traininglog.errors import (
+    CorruptLog,
+    NotATrainingLog,
+    StoreNotFound,
+    StoreUnwritable,
+    UnknownScheme,
+)
 from traininglog.sqlite.failures import PATIENCE, code_of
+from traininglog.sqlite.revisions import (
+    APPLICATION_ID,
+    READ_REVISION,
+    is_revision,
+    refuse_newer,
+)
 
-APPLICATION_ID = 0x746C6F67  # "tlog"; in the file's header, where `file` and others can see it
 MEMORY = ":memory:"
-READ_REVISION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant of ours
 
 # How long a file that is being written may look like a stranger before it is taken for one.
 _STRANGER_PATIENCE = 0.5
@@ -79,6 +90,54 @@ def stat_of(path: Path) -> os.stat_result | None:
         return None
     except (OSError, ValueError) as error:  # no permission, a name too long, a NUL in it
         raise StoreUnwritable(f"{str(path)!r} cannot be used: {error}") from error
+
+
+def inspect(path: Path, *, readonly: bool, create: bool) -> bool:
+    """Refuse, without touching it, a path that cannot be a training log; tell if it is new."""
+    found = stat_of(path)
+    if found is None:
+        folder = stat_of(path.parent)
+        if folder is None or not stat.S_ISDIR(folder.st_mode):
+            raise StoreNotFound(
+                f"the folder of {path} does not exist; make it first: "
+                f"mkdir -p {shlex.quote(str(path.parent))}"
+            )
+        if not create:
+            raise StoreNotFound(f"there is no {path}; a SQLiteLog without a UUID would make it")
+        return True
+    if stat.S_ISDIR(found.st_mode):
+        raise NotATrainingLog(f"{path} is a folder; name a file in it, {path / 'runs.db'}")
+    if not stat.S_ISREG(found.st_mode):
+        raise NotATrainingLog(f"{path} is not a regular file; name another one")
+    if found.st_size == 0:
+        wal = stat_of(wal_path(path))
+        if wal is not None and wal.st_size:
+            raise CorruptLog(
+                f"{path} is empty, and what was written is in the WAL beside it, which SQLite "
+                "would delete; it was left as it is. What can be read of it: "
+                f"traininglog check --repair --store {shlex.quote(str(path))}"
+            )
+        if not create:
+            raise NotATrainingLog(f"{path} is empty: nothing has been logged to it yet")
+        return True
+    if not os.access(path, os.R_OK):
+        raise StoreUnwritable(f"{path} cannot be read; check its permissions")
+    if not is_ours(path):
+        if create and is_half_made(path):
+            return True  # its maker was killed; SQLite will undo what there is
+        raise NotATrainingLog(
+            f"{path} is not a training log; it was left as it is. Name another file"
+        )
+    if readonly and undo_half_done(path):
+        return inspect(path, readonly=readonly, create=create)
+    revision, readable = peek(path)
+    if revision is not None and not is_revision(revision):
+        raise CorruptLog(
+            f"{path} is damaged: it has {revision!r} where its schema should be; it was left "
+            "as it is, see `traininglog check --repair`"
+        )
+    refuse_newer(str(path), revision, readable, readonly=readonly)
+    return False
 
 
 def is_ours(path: Path) -> bool:

@@ -7,229 +7,34 @@ other thread and no signal handler can come between, so that it needs no lock.
 
 The file is made of regions. Assignments go to one of them until it is full or a flush begins; then
 the region rests, closed to writing, until the flush has committed, and is erased and used again.
-While the database cannot be written, more regions are added. A region is::
+While the database cannot be written, more regions are added.
 
-    magic (8), run (16), epoch (8), round (8), size (8), base (8), file size (8), crc32 (4)
-    at 72: how many assignments had to be left out, from and to which time (8 each), crc32 (4)
-    at 128: records, and zeros to the end
-
-`round` counts the regions as they are used; `base` counts the bytes of records of the run before
-this region's. The database has, in the same transaction as what was flushed, the like count of what
-is in it (`high_water`): so whoever finds a journal left behind knows which records are in already.
+Each region says how many bytes of records of the run came before its own. The database has, in the
+same transaction as what was flushed, the like count of what is in it (`high_water`): so whoever
+finds a journal left behind (`left`) knows which records are in already.
 """
 
 from __future__ import annotations
 
 import errno
-import mmap
 import os
-import threading
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from struct import Struct
-from typing import Any, NamedTuple
 from uuid import UUID
-from zlib import crc32
 
 from traininglog.errors import StoreFailed
 from traininglog.sqlite.file import stat_of
-from traininglog.sqlite.gaps import Gap
-from traininglog.sqlite.records import FLOAT_HEAD, INT_HEAD, Batch, pack_row
-
-SUFFIX = "-tail-"
-DISPLACED = "-displaced-"
-DAMAGED = "-damaged-tail-"
-
-REGION = 2**19
-HEADER = 128
-
-_MAGIC = b"TLTAIL2\0"
-_HEAD = Struct("<8s16sQQQQQ")
-_CHECK = Struct("<I")
-_GAP_AT = 72
-_GAP = Struct("<QQQ")
+from traininglog.sqlite.regions import HEADER, MAGIC, REGION, Head, MemoryRegion, Region
+from traininglog.sqlite.tail import ASLEEP, NO_ROW
 
 # A fresh file has room for one region to be written while another is flushed.
 _FIRST_REGIONS = 2
-
-_TO_INT = INT_HEAD - FLOAT_HEAD
-
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class JournalFull(StoreFailed):
     """The journal holds as much as it may and the database cannot take it."""
 
     code = "journal-full"
-
-
-class _NoRow:
-    """Stands where there is no row at hand: a row of no time."""
-
-    __slots__ = ("_time",)
-
-    def __init__(self) -> None:
-        self._time = object()
-
-
-NO_ROW = _NoRow()
-
-
-class Tail:
-    """Where an assignment goes: what the hottest path of all needs to know, and nothing else.
-
-    `write` raises `ValueError` once the region is full or at rest; whoever meets that asks the
-    writer, who knows why and what to do.
-    """
-
-    __slots__ = ("counters", "numbers", "row", "tag", "write")
-
-    def __init__(self, write: Callable[[bytes], int], tag: int, numbers: dict[str, int]) -> None:
-        self.write = write
-        self.tag = tag
-        self.numbers = numbers  #: key -> head of a float's record
-        self.counters: dict[str, int] = {}  #: key of the status -> head of a count's record
-        self.row: Any = NO_ROW  #: the last one asked for; see `SQLiteLog.__getitem__`
-
-    def write_row(self, time: int, row: Mapping[str, Any]) -> bool:
-        """Write floats and ints of one time as one record; return False if something else is there.
-
-        Raises `KeyError` for a key that the run has not seen, `ValueError` as `write` does, and
-        `struct.error` for an int that does not fit; nothing is written then.
-        """
-        numbers = self.numbers
-        flat: list[Any] = []
-        ints = False
-        for key, value in row.items():
-            if type(value) is float:
-                flat += (numbers[key], value)
-            elif type(value) is int:
-                flat += (numbers[key] + _TO_INT, value)
-                ints = True
-            else:
-                return False
-        if flat:
-            self.write(pack_row(time, flat, self.tag, ints=ints))
-        return True
-
-
-def _refuse(_: bytes) -> int:
-    raise ValueError("no region is open")
-
-
-#: Stands where no region is open.
-ASLEEP = Tail(_refuse, 0, {})
-
-
-class Region:
-    """A part of a journal's file, for one round of it."""
-
-    lasting = True  #: whether it outlives the process
-
-    def __init__(self, descriptor: int, offset: int, size: int) -> None:
-        self.offset = offset
-        self.size = size
-        self.base = 0
-        self.tag = 0
-        self.length = 0  #: bytes of records, once it rests
-        self.batch = Batch()  #: what was read of it
-        self._descriptor = descriptor
-        self._open: mmap.mmap | _Appended | None = None
-
-    def begin(self, head: tuple[Any, ...], base: int, numbers: dict[str, int]) -> Tail:
-        """Open for records, in an erased region."""
-        uuid, epoch, number, file_size = head
-        header = _HEAD.pack(_MAGIC, uuid, epoch, number, self.size, base, file_size)
-        self.base = base
-        self.tag = tag_of(header)
-        self.batch = Batch()
-        opened = self._open = self._map(header + _CHECK.pack(crc32(header)))
-        opened.seek(HEADER)
-        return Tail(opened.write, self.tag, numbers)
-
-    def rest(self) -> None:
-        """Close to writing. What is in it stays, and can be read."""
-        if self._open is not None:
-            self._shut(self._open)
-            self._open = None
-            self.length = len(self._content(0, self.size - HEADER).rstrip(b"\0"))
-
-    @property
-    def end(self) -> int:
-        """What the base of the next region is, once this one rests."""
-        return self.base + self.length
-
-    @property
-    def written(self) -> int:
-        """How many bytes of records there are now. To be asked for under the writer's lock."""
-        return self.length if self._open is None else self._open.tell() - HEADER
-
-    def read(self, stop: int) -> None:
-        """Add to `batch` what was written up to byte `stop`."""
-        start = self.batch.size
-        if start < stop:
-            self.batch.add(self._content(start, stop), self.tag)
-
-    def erase(self) -> None:
-        """Make it ready for another round: its records are in the database."""
-        # The header last: what has one and is only half erased is known to be in the database.
-        os.pwrite(self._descriptor, bytes(self.length), self.offset + HEADER)
-        os.pwrite(self._descriptor, bytes(HEADER), self.offset)
-        self.length = 0
-        self.batch = Batch()
-
-    def note_gap(self, gap: Gap) -> None:
-        """Write down, where there is always room, that assignments had to be left out after it."""
-        data = _GAP.pack(*gap)
-        place = self.offset + _GAP_AT
-        os.pwrite(self._descriptor, data + _CHECK.pack(crc32(data, self.tag)), place)
-
-    def forget(self) -> None:
-        """Drop the mapping, in a forked child whose parent goes on with it."""
-        if self._open is not None:
-            self._open.close()
-
-    def _map(self, header: bytes) -> mmap.mmap | _Appended:
-        opened = _map(self._descriptor, self.offset, self.size)
-        opened[: len(header)] = header
-        return opened
-
-    def _shut(self, opened: mmap.mmap | _Appended) -> None:
-        opened.close()  # for good: the next round has a mapping of its own
-
-    def _content(self, start: int, stop: int) -> bytes:
-        return os.pread(self._descriptor, stop - start, self.offset + HEADER + start)
-
-
-class MemoryRegion(Region):
-    """A region where there is no file, or no room in it. It is gone with the process."""
-
-    lasting = False
-
-    def __init__(self, size: int) -> None:
-        super().__init__(-1, 0, size)
-        self._memory: mmap.mmap | None = None
-
-    def _map(self, header: bytes) -> mmap.mmap:
-        self._memory = mmap.mmap(-1, self.size)
-        return self._memory
-
-    def _shut(self, opened: mmap.mmap | _Appended) -> None:
-        opened.seek(self.size)  # so that nothing more fits; closed, it could not be read
-
-    def _content(self, start: int, stop: int) -> bytes:
-        assert self._memory is not None  # noqa: S101 - it was begun
-        return self._memory[HEADER + start : HEADER + stop]
-
-    def erase(self) -> None:
-        """Make it ready for another round, with memory of its own."""
-        self._memory = None
-        self.length = 0
-        self.batch = Batch()
-
-    def note_gap(self, gap: Gap) -> None:
-        """Do nothing: this would be gone with the process."""
 
 
 class Journal:
@@ -275,9 +80,12 @@ class Journal:
         else:
             region = self._add(size)
         self._round += 1
-        head = self._uuid.bytes, self._epoch, self._round, self._file_size
+        head = Head(
+            MAGIC, self._uuid.bytes, self._epoch, self._round, region.size, self._end,
+            self._file_size,
+        )  # fmt: skip
         try:
-            self.tail = region.begin(head, self._end, self._numbers)
+            self.tail = region.begin(head, self._numbers)
         except BaseException:
             self._free.append(region)
             raise
@@ -385,58 +193,6 @@ class Journal:
             os.close(self._descriptor)
 
 
-class _Appended:
-    """Stands in for a mapping where a file system has none: one write to the file a record."""
-
-    def __init__(self, descriptor: int, offset: int, size: int) -> None:
-        self._descriptor = descriptor
-        self._offset = offset
-        self._size = size
-        self._at = 0
-        self._closed = False
-        self._lock = threading.RLock()
-
-    def write(self, data: bytes) -> int:
-        with self._lock:
-            if self._closed or self._at + len(data) > self._size:
-                raise ValueError("no room")
-            try:
-                written = os.pwrite(self._descriptor, data, self._offset + self._at)
-            except OSError as error:
-                if error.errno in _NO_SPACE:
-                    raise ValueError("no room") from error
-                raise
-            if written < len(data):  # the disk became full: take the part back
-                os.pwrite(self._descriptor, bytes(written), self._offset + self._at)
-                raise ValueError("no room")
-            self._at += written
-            return written
-
-    def __setitem__(self, place: slice, data: bytes) -> None:
-        os.pwrite(self._descriptor, data, self._offset)
-
-    def seek(self, at: int) -> None:
-        self._at = at
-
-    def tell(self) -> int:
-        return self._at
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-
-
-def _map(descriptor: int, offset: int, size: int) -> mmap.mmap | _Appended:
-    # All pages at once: to meet them one by one would be a fault every hundred assignments.
-    flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
-    try:
-        return mmap.mmap(descriptor, size, flags=flags, offset=offset)
-    except OSError as error:
-        if error.errno not in (errno.ENODEV, errno.EOPNOTSUPP, errno.EINVAL, errno.EACCES):
-            raise
-        return _Appended(descriptor, offset, size)
-
-
 def _allocate(descriptor: int, offset: int, size: int) -> None:
     try:
         os.posix_fallocate(descriptor, offset, size)
@@ -460,131 +216,3 @@ def mode_of(database: Path) -> int:
     """Return the mode that the journals beside a database get: the database's own."""
     found = stat_of(database)
     return 0o600 if found is None else found.st_mode & 0o777
-
-
-# -- reading what is left of one ----------------------------------------------------------------
-
-
-class Left(NamedTuple):
-    """A journal beside a database, as its name tells."""
-
-    path: Path
-    uuid: UUID
-    epoch: int
-    displaced_at: int | None  #: up to where the run's next writer has taken it over
-
-
-class LeftRegion(NamedTuple):
-    """What is left of one region."""
-
-    base: int
-    tag: int
-    data: bytes  #: records
-    gap: Gap | None
-
-
-class Contents(NamedTuple):
-    """What is left of a journal."""
-
-    regions: list[LeftRegion]  #: in the order in which they were used
-    damage: str | None  #: what is wrong with the file as a whole; for people
-
-
-def journal_path(database: Path, uuid: UUID, epoch: int) -> Path:
-    """Return where the journal of a run is: beside the file that a link leads to."""
-    real = database.resolve()
-    return real.with_name(f"{real.name}{SUFFIX}{uuid.hex}-{epoch}")
-
-
-def displaced_path(journal: Path, position: int) -> Path:
-    """Return the name of a journal whose run somebody else has taken over, up to a position."""
-    head, _, rest = journal.name.rpartition(SUFFIX)
-    return journal.with_name(f"{head}{DISPLACED}{rest}-{position}")
-
-
-def damaged_path(journal: Path) -> Path:
-    """Return the name under which a damaged journal is kept."""
-    for kind in (SUFFIX, DISPLACED):
-        head, found, rest = journal.name.rpartition(kind)
-        if found:
-            return journal.with_name(f"{head}{DAMAGED}{rest}")
-    return journal
-
-
-def journals_beside(database: Path) -> Iterator[Left]:
-    """Return the journals that lie beside a database."""
-    real = database.resolve()
-    with os.scandir(real.parent) as entries:
-        names = sorted(entry.name for entry in entries if entry.name.startswith(real.name + "-"))
-    for name in names:
-        for kind, parts in ((SUFFIX, 2), (DISPLACED, 3)):
-            words = name.removeprefix(real.name + kind).split("-")
-            if not name.startswith(real.name + kind) or len(words) != parts:
-                continue
-            digits, *numbers = words
-            if (
-                len(digits) == 32
-                and not set(digits) - set("0123456789abcdef")
-                and all(number.isascii() and number.isdecimal() for number in numbers)
-            ):
-                position = int(numbers[1]) if parts == 3 else None
-                yield Left(real.with_name(name), UUID(digits), int(numbers[0]), position)
-
-
-def damaged_beside(database: Path) -> list[Path]:
-    """Return the journals beside a database that were kept because they are damaged."""
-    real = database.resolve()
-    return sorted(real.parent.glob(f"{_escaped(real.name)}{DAMAGED}*"))
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
-
-
-def tag_of(header: bytes) -> int:
-    """Return the tag of a region's records, by its header; no flipped bit makes its top byte 0."""
-    return crc32(header) | 0xC0000000
-
-
-def read_journal(path: Path) -> Contents:
-    """Return what is in a journal. Whoever writes it may go on meanwhile.
-
-    One that was being made when its process died has nothing in it. Raises `FileNotFoundError`.
-    """
-    content = path.read_bytes()
-    found: list[tuple[int, LeftRegion]] = []
-    damage = None
-    wanted_size = 0
-    at = 0
-    while at < len(content):
-        header = content[at : at + _HEAD.size]
-        if not header.strip(b"\0"):
-            at += REGION
-            continue
-        check = content[at + _HEAD.size : at + _HEAD.size + 4]
-        if len(header) < _HEAD.size or check != _CHECK.pack(crc32(header)):
-            # One that was being written as the process died has no records after it.
-            if content[at + HEADER : at + REGION].strip(b"\0"):
-                damage = f"{path} is damaged: a region of it has no header"
-            at += REGION
-            continue
-        magic, _, _, number, size, base, file_size = _HEAD.unpack(header)
-        if magic != _MAGIC:
-            return Contents([], f"{path} is of a version of traininglog that this one is not")
-        wanted_size = max(wanted_size, file_size)
-        data = content[at + HEADER : at + size].rstrip(b"\0")
-        tag = tag_of(header)
-        found.append((number, LeftRegion(base, tag, data, _gap(content, at, tag))))
-        at += size
-    if len(content) < wanted_size or (len(content) % REGION and content.strip(b"\0")):
-        damage = f"{path} is damaged: it was cut short"
-    found.sort(key=lambda pair: pair[0])
-    return Contents([region for _, region in found], damage)
-
-
-def _gap(content: bytes, at: int, tag: int) -> Gap | None:
-    data = content[at + _GAP_AT : at + _GAP_AT + _GAP.size]
-    check = content[at + _GAP_AT + _GAP.size : at + _GAP_AT + _GAP.size + 4]
-    if not data.strip(b"\0") or check != _CHECK.pack(crc32(data, tag)):
-        return None
-    return _GAP.unpack(data)

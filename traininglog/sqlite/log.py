@@ -20,6 +20,7 @@ from traininglog.encoding import HIDDEN
 from traininglog.errors import InvalidKey, RunNotFound
 from traininglog.lineage import Ancestor, new_status, new_uuid
 from traininglog.rows import RowSlice, Status
+from traininglog.selection import bounds
 from traininglog.sql import reading
 from traininglog.sql.reading import Chain
 from traininglog.sql.segments import Cache
@@ -27,8 +28,8 @@ from traininglog.sqlite.database import Database
 from traininglog.sqlite.fast import FastRow, FastStatus
 from traininglog.sqlite.file import MEMORY, locate
 from traininglog.sqlite.forks import when_idle
-from traininglog.sqlite.journal import ASLEEP
 from traininglog.sqlite.recovery import recover
+from traininglog.sqlite.tail import ASLEEP
 from traininglog.sqlite.writer import Writer
 from traininglog.values import MAX_TIME, check_key, check_time, check_uuid
 
@@ -140,6 +141,7 @@ class SQLiteLog(TrainingLogBase):
         self._writer = Writer(
             database, uuid, why_readonly=why_readonly, takeover=takeover, **options
         )
+        self._pending = self._writer.pending
         self._tail = ASLEEP
         self._chain: Chain | None = None
         self._chain_token: object = None
@@ -161,7 +163,7 @@ class SQLiteLog(TrainingLogBase):
     @property
     def uuid(self) -> UUID:
         """The UUID of the run that this log writes."""
-        return self._writer.uuid
+        return self._writer.run.uuid
 
     @property
     def readonly(self) -> bool:
@@ -181,8 +183,8 @@ class SQLiteLog(TrainingLogBase):
         with self._reading() as (_, chain):
             links = chain.links
         found = [Ancestor(reading.stored_uuid(link.uuid), link.resumed_at) for link in links]
-        if self._writer.parent is not None:
-            found.insert(0, Ancestor(self.uuid, self._writer.parent[1]))
+        if self._writer.run.parent is not None:
+            found.insert(0, Ancestor(self.uuid, self._writer.run.parent[1]))
         missing = links[-1].resumed_from
         if missing is not None:
             found.append(Ancestor(reading.stored_uuid(missing), None))
@@ -227,7 +229,7 @@ class SQLiteLog(TrainingLogBase):
             return row
         if isinstance(time, slice):
             return RowSlice(self, time)
-        tail = self._writer.tail
+        tail = self._pending.tail
         row = FastRow(self, check_time(time), tail)
         if tail is not ASLEEP:  # whose row nobody would drop
             self._tail = tail
@@ -240,13 +242,13 @@ class SQLiteLog(TrainingLogBase):
         return FastStatus(self)
 
     def _write(self, rows: Rows) -> None:
-        self._writer.write(rows)
+        self._pending.write(rows)
 
     def _assign(self, time: int, key: str, value: Any) -> None:
-        self._writer.assign(time, key, value)
+        self._pending.assign(time, key, value)
 
     def _write_status(self, values: dict[str, Any]) -> None:
-        self._writer.write_status(values)
+        self._pending.write_status(values)
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -259,11 +261,11 @@ class SQLiteLog(TrainingLogBase):
             token = self._database.change_token(connection)
             chain = self._chain
             if chain is None or token != self._chain_token:
-                if writer.parent is None:
-                    assert writer.run_id is not None  # noqa: S101 - it is in the file
-                    chain = Chain(connection, writer.run_id, cache=self._segments)
+                if writer.run.parent is None:
+                    assert writer.run.run_id is not None  # noqa: S101 - it is in the file
+                    chain = Chain(connection, writer.run.run_id, cache=self._segments)
                 else:
-                    parent, at = writer.parent
+                    parent, at = writer.run.parent
                     number = reading.find_id(connection, parent.hex)
                     chain = Chain(connection, number or -1, at, self._segments)
                 if not chain.links:
@@ -274,12 +276,12 @@ class SQLiteLog(TrainingLogBase):
     def _read_status(self) -> dict[str, Any]:
         writer = self._writer
         writer.check_open()
-        status = writer.status()
+        status = writer.read_back.status()
         if status is not None:
             return status
-        assert writer.run_id is not None  # noqa: S101 - else its status would be known
+        assert writer.run.run_id is not None  # noqa: S101 - else its status would be known
         with self._database.read() as connection:
-            return reading.read_status(connection, writer.run_id)
+            return reading.read_status(connection, writer.run.run_id)
 
     def _read_value(self, time: int, key: str) -> Any:
         self._writer.check_open()
@@ -287,7 +289,7 @@ class SQLiteLog(TrainingLogBase):
             name = check_key(key)
         except InvalidKey:  # so it cannot be there; the database might not even take the question
             raise KeyError(key) from None
-        found = self._writer.pending_value(time, name)
+        found = self._writer.read_back.value(time, name)
         if found is not None:
             (value,) = found
         else:
@@ -298,7 +300,7 @@ class SQLiteLog(TrainingLogBase):
         return value
 
     def _read_row(self, time: int) -> dict[str, Any]:
-        pending = self._writer.pending_row(time)
+        pending = self._writer.read_back.row(time)
         with self._reading() as (connection, chain):
             seen = reading.read_row(connection, chain, time) | pending
             order = self._key_order(connection, chain) if seen else []
@@ -306,11 +308,11 @@ class SQLiteLog(TrainingLogBase):
 
     def _key_order(self, connection: Connection, chain: Chain) -> list[str]:
         """Return all keys of the lineage as first seen; what is not flushed may hold new ones."""
-        return list(dict.fromkeys([*chain.order(connection), *self._writer.numbers]))
+        return list(dict.fromkeys([*chain.order(connection), *self._pending.numbers]))
 
     def _read_times(self, start: int | None, stop: int | None) -> list[int]:
-        low, high = _bounds(start, stop)
-        pending = self._writer.pending_rows(low, high)
+        low, high = bounds(start, stop)
+        pending = self._writer.read_back.rows(low, high)
         with self._reading() as (connection, chain):
             found, doubtful = reading.read_times(connection, chain, low, high)
         doubtful.update(pending)
@@ -323,8 +325,8 @@ class SQLiteLog(TrainingLogBase):
     def _read_columns(
         self, keys: list[str] | None, start: int | None, stop: int | None, *, lineage: bool
     ) -> list[Column]:
-        low, high = _bounds(start, stop)
-        pending = self._writer.pending_rows(low, high)
+        low, high = bounds(start, stop)
+        pending = self._writer.read_back.rows(low, high)
         if keys is not None:
             pending = {
                 time: {key: value for key, value in row.items() if key in keys}
@@ -332,7 +334,7 @@ class SQLiteLog(TrainingLogBase):
             }
         top = layer_of_rows(pending.items())
         with self._reading() as (connection, chain):
-            own_only = not lineage and self._writer.parent is None
+            own_only = not lineage and self._writer.run.parent is None
             if not lineage and not own_only:
                 low, high = 1, 0  # a run that is not in the file yet has nothing there
             order = self._key_order(connection, chain)
@@ -341,9 +343,9 @@ class SQLiteLog(TrainingLogBase):
             )
 
     def _read_clock(self, *, lineage: bool) -> Clock:
-        pending = self._writer.pending_rows(0, MAX_TIME)
+        pending = self._writer.read_back.rows(0, MAX_TIME)
         with self._reading() as (connection, chain):
-            unborn = self._writer.parent is not None
+            unborn = self._writer.run.parent is not None
             if unborn and not lineage:
                 return Clock(None, [])  # a run that is not in the file yet has nothing there
             clock = reading.read_clock(connection, chain, lineage=lineage)
@@ -354,7 +356,7 @@ class SQLiteLog(TrainingLogBase):
         return clock
 
     def _read_keys(self) -> list[str]:
-        pending = layer_of_rows(self._writer.pending_rows(0, MAX_TIME).items())
+        pending = layer_of_rows(self._writer.read_back.rows(0, MAX_TIME).items())
         with self._reading() as (connection, chain):
             found, doubtful = reading.read_keys(connection, chain)
             order = self._key_order(connection, chain)
@@ -367,7 +369,7 @@ class SQLiteLog(TrainingLogBase):
 
     def last(self, key: str) -> Point:
         """Return the last value of a key and its time. Raises `KeyError` where there is none."""
-        pending = self._writer.pending_rows(0, MAX_TIME)
+        pending = self._writer.read_back.rows(0, MAX_TIME)
         if not any(key in row for row in pending.values()):
             with self._reading() as (connection, chain):
                 found = reading.read_last_point(connection, chain, key)
@@ -376,7 +378,7 @@ class SQLiteLog(TrainingLogBase):
         return super().last(key)
 
     def _last_time(self) -> int | None:
-        pending = self._writer.pending_rows(0, MAX_TIME)
+        pending = self._writer.read_back.rows(0, MAX_TIME)
         below = MAX_TIME
         while True:
             waiting = max((time for time in pending if time <= below), default=-1)
@@ -427,7 +429,3 @@ def _restore(
         raise
     log._writer.descend_later(uuid, at, status | {"resumed_from": uuid.hex})
     return log
-
-
-def _bounds(start: int | None, stop: int | None) -> tuple[int, int]:
-    return start or 0, MAX_TIME if stop is None else stop - 1

@@ -36,7 +36,7 @@ from traininglog.sqlite import failures
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.file import free_name, stat_of
 from traininglog.sqlite.gaps import DROPPED, Gap, described
-from traininglog.sqlite.journal import (
+from traininglog.sqlite.left import (
     Contents,
     Left,
     damaged_path,

@@ -40,15 +40,16 @@ from traininglog.sql.totals import total_up
 from traininglog.sqlite.checking import Size, check
 from traininglog.sqlite.database import Database, is_open_here
 from traininglog.sqlite.failures import translated
-from traininglog.sqlite.file import APPLICATION_ID, locate, peek, stat_of, wal_path
+from traininglog.sqlite.file import locate, peek, stat_of, wal_path
 from traininglog.sqlite.found import Found
-from traininglog.sqlite.journal import journals_beside
+from traininglog.sqlite.left import journals_beside
 from traininglog.sqlite.owners import Owners, writer_byte
 from traininglog.sqlite.pages import Pages
 from traininglog.sqlite.rebuilding import Build
 from traininglog.sqlite.redescribing import write_records
 from traininglog.sqlite.rescue import Rescue
 from traininglog.sqlite.resealing import Segments
+from traininglog.sqlite.revisions import APPLICATION_ID
 from traininglog.values import MAX_TIME
 
 _BATCH = 50_000  # values a transaction

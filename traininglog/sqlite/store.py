@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
@@ -23,8 +24,9 @@ from traininglog.errors import (
     TrainingLogWarning,
 )
 from traininglog.kept import copy_all, copy_over, folder_of
-from traininglog.selection import Mode, modes
+from traininglog.selection import Mode, bounds, check_layout, modes, names
 from traininglog.sql import listing, reading, writing
+from traininglog.sql.choosing import Choice, choose
 from traininglog.sql.many import columns_of_runs
 from traininglog.sql.merging import is_part_of, merge_run
 from traininglog.sql.merging_trials import merge_trials
@@ -39,7 +41,7 @@ from traininglog.sqlite.recovery import recover
 from traininglog.sqlite.repairing import repair
 from traininglog.sqlite.sealing import seal_run
 from traininglog.sqlite.streaming import streaming
-from traininglog.values import MAX_TIME, check_time
+from traininglog.values import MAX_TIME
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -251,7 +253,7 @@ class Store:
         """
         from traininglog import frames
 
-        patterns = [keys] if isinstance(keys, str) else list(keys or ())
+        patterns = names(keys) or []
         asked = modes(best)
         owned = self._owned()
         with self._database.read() as connection:
@@ -313,17 +315,9 @@ class Store:
         """
         from traininglog import frames
 
-        if layout not in ("wide", "long"):
-            raise ValueError(f"layout must be 'long' or 'wide', not {layout!r}")
-        wanted = None if runs is None else [self.find(run).hex for run in runs]
-        low = 0 if start is None else check_time(start)
-        high = MAX_TIME if stop is None else check_time(stop) - 1
-        with self._database.read() as connection:
-            if keys is None:
-                chosen = None
-            else:
-                chosen = listing.match(connection, [keys] if isinstance(keys, str) else list(keys))
-            parts = list(columns_of_runs(connection, wanted, chosen, low, high, lineage=lineage))
+        check_layout(layout)
+        with self._choosing(runs, keys, start, stop) as (connection, choice):
+            parts = list(columns_of_runs(connection, choice, lineage=lineage))
         return frames.long_of_runs(parts) if layout == "long" else frames.wide_of_runs(parts)
 
     def to_arrow(
@@ -348,12 +342,22 @@ class Store:
         """
         from traininglog import arrow
 
-        if layout not in ("wide", "long"):
-            raise ValueError(f"layout must be 'long' or 'wide', not {layout!r}")
+        check_layout(layout)
         whole = MAX_TIME  # of each run at once: all of it is wanted anyway
         with streaming(self, runs, keys, start, stop, lineage=lineage, most=whole) as stream:
             parts = stream.parts()
             return arrow.long_of_runs(parts) if layout == "long" else arrow.wide_of_runs(parts)
+
+    @contextmanager
+    def _choosing(
+        self, runs: Iterable[UUID | str] | None, keys: str | Iterable[str] | None,
+        start: int | None, stop: int | None,
+    ) -> Iterator[tuple[Connection, Choice]]:  # fmt: skip
+        """Give a connection to read from, and what is to be read by the arguments."""
+        wanted = None if runs is None else [self.find(run).hex for run in runs]
+        low, high = bounds(start, stop)
+        with self._database.read() as connection:
+            yield connection, choose(connection, wanted, names(keys), low, high)
 
     # -- changing ---------------------------------------------------------------------------
 

@@ -1,0 +1,72 @@
+"""Copies of a whole file: a backup, and the one that is made before a file is upgraded."""
+
+from __future__ import annotations
+
+import shlex
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from sqlalchemy.engine import Engine
+
+from traininglog.errors import StoreNotFound, StoreUnwritable
+from traininglog.sqlite import revisions
+from traininglog.sqlite.failures import patiently
+from traininglog.sqlite.file import free_name
+
+
+def refuse_target(target: Path) -> None:
+    """Raise unless a new file can be made under a name."""
+    if not target.parent.is_dir():
+        raise StoreNotFound(
+            f"the folder of {target} does not exist; make it first: "
+            f"mkdir -p {shlex.quote(str(target.parent))}"
+        )
+    if target.exists():
+        raise StoreUnwritable(f"{target} exists already: name a file that does not")
+
+
+def copy(source: sqlite3.Connection, target: Path) -> None:
+    """Copy a database, as it is now, to a new file; others may go on writing."""
+    part = free_name(target, "part")
+    try:
+        with closing(sqlite3.connect(part)) as made:
+            source.backup(made)
+            made.execute("PRAGMA journal_mode = DELETE")  # one file, complete in itself
+        part.rename(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def upgrade(
+    engine: Engine, name: str, path: Path, back_up: Callable[[Path], None]
+) -> tuple[str, Path] | None:
+    """Bring an older file to today's schema, after a backup beside it.
+
+    Returns the revision that it had, and the backup; None if somebody else was first.
+
+    Args:
+        engine: Whose transactions begin by locking the file.
+        name: What to call the file in messages.
+        path: The file.
+        back_up: Copies it.
+
+    """
+    from traininglog.sqlite import migrations
+
+    backup: Path | None = None
+    try:
+        with engine.connect() as connection, patiently(connection.begin):
+            # Others may have waited for the same lock to do the same work.
+            before = revisions.read_revision(connection, name)
+            if before == revisions.current():
+                return None
+            backup = free_name(path, f"backup-{before}")
+            back_up(backup)
+            migrations.upgrade(connection)
+    except BaseException:
+        if backup is not None:  # the file itself is what it was
+            backup.unlink(missing_ok=True)
+        raise
+    return before, backup

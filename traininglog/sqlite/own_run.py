@@ -1,0 +1,177 @@
+"""The run of an open log in its file: found or added there, taken from others, and let go.
+
+Who writes a run has the lock of its epoch (`owners`), and each who begins to write it begins an
+epoch. So a writer from whom the run was taken is told by its next flush: the epoch is not its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, NoReturn
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from traininglog.errors import RunBusy, RunNotFound, RunTakenOver
+from traininglog.sql import reading, writing
+from traininglog.sqlite.database import Database
+from traininglog.sqlite.left import journal_path
+from traininglog.sqlite.origin import origin
+from traininglog.sqlite.owners import Owners, writer_byte
+from traininglog.sqlite.recovery import changing, displace, mark_displaced, recover_run
+
+
+class Start(NamedTuple):
+    """A run whose lock we have, as it is when we begin to write it."""
+
+    run_id: int
+    uuid: UUID
+    status: Mapping[str, Any]
+    epoch: int = 1
+    high_water: int = 0
+    keys: Mapping[str, int] | None = None  #: to their numbers
+    last: int = -1  #: the last time at which it has anything
+
+
+class OwnRun:
+    """A run, as the log sees it that reads it, and may write it.
+
+    Args:
+        database: The file.
+        uuid: Of the run.
+        takeover: Take the run even from a writer that is alive.
+        durable: Wait for the disk with every transaction.
+
+    """
+
+    def __init__(self, database: Database, uuid: UUID, *, takeover: bool, durable: bool) -> None:
+        self.database = database
+        self.uuid = uuid
+        self.run_id: int | None = None  #: None: not in the file yet
+        self.parent: tuple[UUID, int] | None = None  #: of a child that is not in the file yet
+        self.held = False  #: whether it is this log that writes it
+        self.epoch = 0
+        self.kept = False  #: whether something names it: if we made it, it must not vanish again
+        self.durable = durable
+        self.owners = None if database.path is None else Owners.of(database.path)
+        self._takeover = takeover
+        self._new_locks: list[int] = []
+
+    def write(self, patience: float | None = None) -> AbstractContextManager[Connection]:
+        """Give a connection for a transaction that changes the run."""
+        return self.database.write(durable=self.durable, patience=patience)
+
+    # -- becoming its writer ----------------------------------------------------------------
+
+    @contextmanager
+    def locking(self) -> Iterator[None]:
+        """Keep, of the locks that are taken in here, that of the run we then write."""
+        self._new_locks = []
+        try:
+            yield
+        finally:
+            for byte in self._new_locks:
+                mine = self.held and byte == writer_byte(self.run_id or 0, self.epoch)
+                if self.owners is not None and not mine:
+                    self.owners.release(byte)
+            self._new_locks = []
+
+    def add(
+        self, connection: Connection, uuid: UUID, status: Mapping[str, Any],
+        parent: tuple[UUID, int] | None,
+    ) -> Start:  # fmt: skip
+        """Add a run to the file; nobody ever sees it without its writer."""
+        number = writing.add_run(connection, uuid, status, parent, origin())
+        self._lock(writer_byte(number, 1))
+        return Start(number, uuid, status)
+
+    def be_born(self, connection: Connection, status: Mapping[str, Any]) -> Start:
+        """Put a child that is not in the file yet there."""
+        assert self.parent is not None  # noqa: S101
+        require_run(connection, self.database, self.parent[0])
+        return self.add(connection, self.uuid, status, self.parent)
+
+    def take(self) -> Start:
+        """Begin an epoch of the run. Raises `RunBusy`, `RunNotFound`."""
+        run_id = self.run_id
+        assert run_id is not None  # noqa: S101
+        if self.owners is None:
+            return self._begin_epoch(run_id, None)
+        with changing(self.owners, run_id):
+            # Another process may have written the run, and been killed, since this log opened.
+            recover_run(self.database, self.owners, run_id)
+            return self._begin_epoch(run_id, self.owners)
+
+    def _begin_epoch(self, run_id: int, owners: Owners | None) -> Start:
+        with self.write() as connection:
+            row = require_run(connection, self.database, self.uuid)
+            epoch = row.epoch + 1
+            displaced = None
+            if owners is not None:
+                if owners.alive(writer_byte(run_id, row.epoch)):
+                    if not self._takeover:
+                        self._refuse_busy(row)
+                    assert self.database.path is not None  # noqa: S101
+                    tail = journal_path(self.database.path, self.uuid, row.epoch)
+                    displaced = displace(connection, run_id, tail, row.high_water)
+                    row = require_run(connection, self.database, self.uuid)
+                self._lock(writer_byte(run_id, epoch))
+            now = {"epoch": epoch, "outcome": None, "opened": time.time()}
+            writing.update_run(connection, run_id, now | origin())
+            keys = reading.read_run_keys(connection, run_id)
+            status = reading.read_status(connection, run_id)
+        if displaced is not None:
+            mark_displaced(*displaced)
+        last = -1 if row.last_time is None else row.last_time
+        return Start(run_id, self.uuid, status, epoch, row.high_water, keys, last)
+
+    def _lock(self, byte: int) -> None:
+        if self.owners is not None:
+            self.owners.take(byte)
+            self._new_locks.append(byte)
+
+    def _refuse_busy(self, row: Any) -> NoReturn:
+        raise RunBusy(
+            f"run {self.uuid.hex} is being written by process {row.pid} on {row.host} since "
+            f"{_moment(row.opened)} (last flush {_moment(row.updated)}): look at it with "
+            "readonly=True, or go on from it as a new run, with resume(); if that process hangs, "
+            "takeover=True takes the run from it"
+        )
+
+    def become(self, start: Start) -> None:
+        """Be a run whose lock we have; it is `held` once all is ready to write it."""
+        self.run_id, self.uuid, self.parent = start.run_id, start.uuid, None
+        self.epoch = start.epoch
+
+    # -- being it, and no longer ------------------------------------------------------------
+
+    def taken_over(self, connection: Connection) -> RunTakenOver:
+        """Return what to raise where the run is at an epoch that is not ours."""
+        row = require_run(connection, self.database, self.uuid)
+        return RunTakenOver(
+            f"run {self.uuid.hex} was taken over by process {row.pid} on {row.host} at "
+            f"{_moment(row.opened)}: what this log had assigned and not flushed becomes a run "
+            "of its own when it is closed; open the run anew, or resume it, to go on"
+        )
+
+    def let_go(self) -> None:
+        """Be its writer no longer."""
+        assert self.run_id is not None  # noqa: S101
+        if self.owners is not None:
+            self.owners.release(writer_byte(self.run_id, self.epoch))
+        self.held = False
+
+
+def require_run(connection: Connection, database: Database, uuid: UUID) -> Any:
+    """Return the row of a run. Raises `RunNotFound`."""
+    row = writing.find_run(connection, uuid.hex)
+    if row is None:
+        raise RunNotFound(f"{database.name} holds no run {uuid.hex}; was it deleted?")
+    return row
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(" ", "seconds")

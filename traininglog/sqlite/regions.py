@@ -1,0 +1,251 @@
+"""The regions of a journal: what they are made of, and one of them from round to round.
+
+A region is::
+
+    magic (8), run (16), epoch (8), round (8), size (8), base (8), file size (8), crc32 (4)
+    at 72: how many assignments had to be left out, from and to which time (8 each), crc32 (4)
+    at 128: records, and zeros to the end
+
+`round` counts the regions as they are used; `base` counts the bytes of records of the run before
+this region's.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import threading
+from struct import Struct
+from typing import NamedTuple
+from zlib import crc32
+
+from traininglog.sqlite.gaps import Gap
+from traininglog.sqlite.records import Batch
+from traininglog.sqlite.tail import Tail
+
+#: The size of a region, mostly; a larger one is for a record that needs it.
+REGION = 2**19
+
+#: Where its records begin.
+HEADER = 128
+
+#: What it begins with.
+MAGIC = b"TLTAIL2\0"
+
+_HEAD = Struct("<8s16sQQQQQ")
+_CHECK = Struct("<I")
+_GAP_AT = 72
+_GAP = Struct("<QQQ")
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Head(NamedTuple):
+    """What a region says of itself."""
+
+    magic: bytes
+    run: bytes  #: its UUID
+    epoch: int
+    round: int
+    size: int
+    base: int
+    file_size: int  #: of the whole journal, so that it can be told whether some was cut off
+
+
+def pack_head(head: Head) -> tuple[bytes, int]:
+    """Return a region's first bytes, and the tag of its records."""
+    header = _HEAD.pack(*head)
+    return header + _CHECK.pack(crc32(header)), _tag_of(header)
+
+
+def is_blank(content: bytes, at: int) -> bool:
+    """Tell whether there is no head."""
+    return not content[at : at + _HEAD.size].strip(b"\0")
+
+
+def read_head(content: bytes, at: int) -> tuple[Head, int] | None:
+    """Return the head of a region and the tag of its records; None if it is damaged."""
+    header = content[at : at + _HEAD.size]
+    check = content[at + _HEAD.size : at + _HEAD.size + 4]
+    if len(header) < _HEAD.size or check != _CHECK.pack(crc32(header)):
+        return None
+    return Head._make(_HEAD.unpack(header)), _tag_of(header)
+
+
+def _tag_of(header: bytes) -> int:
+    """Return the tag of a region's records, by its header; no flipped bit makes its top byte 0."""
+    return crc32(header) | 0xC0000000
+
+
+def pack_gap(gap: Gap, tag: int) -> bytes:
+    """Return what says that assignments had to be left out after a region's records."""
+    data = _GAP.pack(*gap)
+    return data + _CHECK.pack(crc32(data, tag))
+
+
+def read_gap(content: bytes, at: int, tag: int) -> Gap | None:
+    """Return what a region says of assignments that had to be left out after it."""
+    data = content[at + _GAP_AT : at + _GAP_AT + _GAP.size]
+    check = content[at + _GAP_AT + _GAP.size : at + _GAP_AT + _GAP.size + 4]
+    if not data.strip(b"\0") or check != _CHECK.pack(crc32(data, tag)):
+        return None
+    return _GAP.unpack(data)
+
+
+class Region:
+    """A part of a journal's file, for one round of it."""
+
+    lasting = True  #: whether it outlives the process
+
+    def __init__(self, descriptor: int, offset: int, size: int) -> None:
+        self.offset = offset
+        self.size = size
+        self.base = 0
+        self.tag = 0
+        self.length = 0  #: bytes of records, once it rests
+        self.batch = Batch()  #: what was read of it
+        self._descriptor = descriptor
+        self._open: mmap.mmap | _Appended | None = None
+
+    def begin(self, head: Head, numbers: dict[str, int]) -> Tail:
+        """Open for records, in an erased region."""
+        header, self.tag = pack_head(head)
+        self.base = head.base
+        self.batch = Batch()
+        opened = self._open = self._map(header)
+        opened.seek(HEADER)
+        return Tail(opened.write, self.tag, numbers)
+
+    def rest(self) -> None:
+        """Close to writing. What is in it stays, and can be read."""
+        if self._open is not None:
+            self._shut(self._open)
+            self._open = None
+            self.length = len(self._content(0, self.size - HEADER).rstrip(b"\0"))
+
+    @property
+    def end(self) -> int:
+        """What the base of the next region is, once this one rests."""
+        return self.base + self.length
+
+    @property
+    def written(self) -> int:
+        """How many bytes of records there are now. To be asked for under the writer's lock."""
+        return self.length if self._open is None else self._open.tell() - HEADER
+
+    def read(self, stop: int) -> None:
+        """Add to `batch` what was written up to byte `stop`."""
+        start = self.batch.size
+        if start < stop:
+            self.batch.add(self._content(start, stop), self.tag)
+
+    def erase(self) -> None:
+        """Make it ready for another round: its records are in the database."""
+        # The header last: what has one and is only half erased is known to be in the database.
+        os.pwrite(self._descriptor, bytes(self.length), self.offset + HEADER)
+        os.pwrite(self._descriptor, bytes(HEADER), self.offset)
+        self.length = 0
+        self.batch = Batch()
+
+    def note_gap(self, gap: Gap) -> None:
+        """Write down, where there is always room, that assignments had to be left out after it."""
+        os.pwrite(self._descriptor, pack_gap(gap, self.tag), self.offset + _GAP_AT)
+
+    def forget(self) -> None:
+        """Drop the mapping, in a forked child whose parent goes on with it."""
+        if self._open is not None:
+            self._open.close()
+
+    def _map(self, header: bytes) -> mmap.mmap | _Appended:
+        opened = _map(self._descriptor, self.offset, self.size)
+        opened[: len(header)] = header
+        return opened
+
+    def _shut(self, opened: mmap.mmap | _Appended) -> None:
+        opened.close()  # for good: the next round has a mapping of its own
+
+    def _content(self, start: int, stop: int) -> bytes:
+        return os.pread(self._descriptor, stop - start, self.offset + HEADER + start)
+
+
+class MemoryRegion(Region):
+    """A region where there is no file, or no room in it. It is gone with the process."""
+
+    lasting = False
+
+    def __init__(self, size: int) -> None:
+        super().__init__(-1, 0, size)
+        self._memory: mmap.mmap | None = None
+
+    def _map(self, header: bytes) -> mmap.mmap:
+        self._memory = mmap.mmap(-1, self.size)
+        return self._memory
+
+    def _shut(self, opened: mmap.mmap | _Appended) -> None:
+        opened.seek(self.size)  # so that nothing more fits; closed, it could not be read
+
+    def _content(self, start: int, stop: int) -> bytes:
+        assert self._memory is not None  # noqa: S101 - it was begun
+        return self._memory[HEADER + start : HEADER + stop]
+
+    def erase(self) -> None:
+        """Make it ready for another round, with memory of its own."""
+        self._memory = None
+        self.length = 0
+        self.batch = Batch()
+
+    def note_gap(self, gap: Gap) -> None:
+        """Do nothing: this would be gone with the process."""
+
+
+class _Appended:
+    """Stands in for a mapping where a file system has none: one write to the file a record."""
+
+    def __init__(self, descriptor: int, offset: int, size: int) -> None:
+        self._descriptor = descriptor
+        self._offset = offset
+        self._size = size
+        self._at = 0
+        self._closed = False
+        self._lock = threading.RLock()
+
+    def write(self, data: bytes) -> int:
+        with self._lock:
+            if self._closed or self._at + len(data) > self._size:
+                raise ValueError("no room")
+            try:
+                written = os.pwrite(self._descriptor, data, self._offset + self._at)
+            except OSError as error:
+                if error.errno in _NO_SPACE:
+                    raise ValueError("no room") from error
+                raise
+            if written < len(data):  # the disk became full: take the part back
+                os.pwrite(self._descriptor, bytes(written), self._offset + self._at)
+                raise ValueError("no room")
+            self._at += written
+            return written
+
+    def __setitem__(self, place: slice, data: bytes) -> None:
+        os.pwrite(self._descriptor, data, self._offset)
+
+    def seek(self, at: int) -> None:
+        self._at = at
+
+    def tell(self) -> int:
+        return self._at
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+
+
+def _map(descriptor: int, offset: int, size: int) -> mmap.mmap | _Appended:
+    # All pages at once: to meet them one by one would be a fault every hundred assignments.
+    flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
+    try:
+        return mmap.mmap(descriptor, size, flags=flags, offset=offset)
+    except OSError as error:
+        if error.errno not in (errno.ENODEV, errno.EOPNOTSUPP, errno.EINVAL, errno.EACCES):
+            raise
+        return _Appended(descriptor, offset, size)

@@ -1,0 +1,245 @@
+"""How what was assigned gets to the file: in one transaction with how far the file then is.
+
+Whoever saves has `Locks.saving`. What is at rest in the journal is written, a few regions at a
+time, and forgotten once it was committed. If that fails, everything is still pending.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+from sqlalchemy import Connection
+
+from traininglog.errors import CorruptLog, StoreFailed, StoreLocked, StoreUnwritable
+from traininglog.sql import writing
+from traininglog.sql.segments import Owner
+from traininglog.sqlite.forks import busy
+from traininglog.sqlite.gaps import DROPPED, Gap
+from traininglog.sqlite.locks import Locks
+from traininglog.sqlite.own_run import OwnRun, Start, require_run
+from traininglog.sqlite.pending import Pending
+from traininglog.sqlite.read_back import ReadBack
+from traininglog.sqlite.records import changed_status
+from traininglog.sqlite.recovery import save_numbers, save_others
+from traininglog.sqlite.regions import Region
+from traininglog.sqlite.sealing import Sealer, seal_in_the_end, seal_run
+from traininglog.sqlite.troubles import Troubles
+
+#: A power cut costs what was assigned in the last so many seconds, at the most.
+SYNC_SECONDS = 2.0
+
+# How many regions go into one transaction: others want to write in between.
+_TOGETHER = 8
+
+# How long a flush in the background waits for others who write, and when it is tried again.
+_SOON = 0.5
+_RETRY_SECONDS = 0.5
+
+
+class Saver:
+    """Saves what one log has assigned.
+
+    Args:
+        run: The run.
+        pending: What to save.
+        read_back: Reads it.
+        locks: Of the open run.
+        troubles: Where to note what goes wrong in the background.
+        seals: Whether numbers become segments as they come, where there are enough.
+
+    """
+
+    def __init__(
+        self, run: OwnRun, pending: Pending, read_back: ReadBack, locks: Locks, troubles: Troubles,
+        *, seals: bool,
+    ) -> None:  # fmt: skip
+        self.seals = seals
+        self._run = run
+        self._pending = pending
+        self._read_back = read_back
+        self._locks = locks
+        self._troubles = troubles
+        self._sealer: Sealer | None = None
+        self._unsynced_since: float | None = None
+        self._progress = threading.Condition(threading.Lock())
+        self._waiters: set[int] = set()  # threads
+
+    def begin(self, start: Start) -> None:
+        """Save what is assigned to a run that we begin to write. In `Locks.state`."""
+        self._sealer = Sealer(start.last) if self.seals else None
+
+    def save_all(
+        self, *, patience: float | None, changes: dict[str, Any] | None = None, final: bool = False
+    ) -> None:
+        """Save what is pending, change what the file says of the run, and forget it.
+
+        Args:
+            patience: How many seconds to wait for others at the most.
+            changes: Columns of the run.
+            final: The run ends: numbers that are few become segments, too.
+
+        """
+        if self._troubles.current is not None:
+            # First what waits already: else each vain try would use up a region.
+            self.save_regions(self._pending.waiting, patience)
+        self.save_regions(self._pending.take(), patience, changes, final=final)
+
+    def save_regions(
+        self, regions: list[Region], patience: float | None, changes: dict[str, Any] | None = None,
+        *, final: bool = False,
+    ) -> None:  # fmt: skip
+        """Save regions that rest; see `save_all`."""
+        final = final and self.seals
+        gaps = self._pending.gaps
+        groups = [regions[at : at + _TOGETHER] for at in range(0, len(regions), _TOGETHER)]
+        if not groups and (changes is not None or gaps.current is not None or final):
+            groups = [[]]
+        for group in groups:
+            with self._run.write(patience) as connection:
+                gap, last = gaps.current, group is groups[-1]
+                more = changes if last and changes else {}
+                self.put(connection, group, more, gap, final=final and last)
+            self.committed(group, gap)
+
+    def put(
+        self, connection: Connection, regions: list[Region], changes: dict[str, Any],
+        gap: Gap | None, *, final: bool,
+    ) -> None:  # fmt: skip
+        """Write regions that rest, in the caller's transaction."""
+        run = self._run
+        run_id = run.run_id
+        assert run_id is not None  # noqa: S101
+        now = time.time()
+        values: dict[str, Any] = {"updated": now} | changes
+        batch = self._read_back.batch(regions)
+        if regions:
+            values["high_water"] = regions[-1].end
+            writing.save_keys(connection, run_id, {
+                name: number for number, name in batch.names.items()
+            })  # fmt: skip
+        times = batch.times()
+        if self._sealer is not None and (times is not None or final):
+            owner = Owner(run_id, run.uuid.hex, self._pending.names)
+            self._sealer.save(connection, owner, batch, final=final)
+        elif times is not None:
+            save_numbers(connection, run_id, batch)
+        if times is not None:
+            save_others(connection, run_id, batch, times)
+            writing.save_mark(connection, run_id, times[1], now)
+        if gap is not None:
+            batch.status[DROPPED] = self._pending.gaps.described(gap)
+        if batch.status:
+            writing.save_status(connection, run_id, batch.status, batch.renewed)
+        if not writing.update_run(connection, run_id, values, epoch=run.epoch):
+            self._troubles.fatal = run.taken_over(connection)
+            self._pending.sleep()
+            self._troubles.raise_fatal(run.uuid)
+
+    def committed(self, regions: list[Region], gap: Gap | None) -> None:
+        """Forget what `put` wrote, as it was committed."""
+        self._troubles.are_over()
+        if self._sealer is not None:
+            self._sealer.committed()
+        if self._unsynced_since is None and not self._run.durable:
+            self._unsynced_since = monotonic()
+        back, gaps = self._read_back, self._pending.gaps
+        with self._locks.reading, self._locks.memory():
+            if back.saved_status is not None and regions:
+                back.saved_status = changed_status(
+                    back.saved_status, (region.batch for region in regions)
+                )
+            self._pending.recycle(regions)
+            if gaps.saved(gap) and back.saved_status is not None:
+                back.saved_status[DROPPED] = gaps.described()
+        with self._progress:
+            self._progress.notify_all()
+
+    def wait_for_progress(self, seconds: float) -> None:
+        """Wait until something was saved, so long at the most.
+
+        Not in a signal handler that interrupts this, or a thread in the midst of a change: each
+        that came would wait on top of the last, and some hold what saving needs.
+        """
+        me = threading.get_ident()
+        if me in self._waiters or self._locks.inside or self._locks.saving_here:
+            return
+        self._waiters.add(me)
+        try:
+            with self._progress:
+                self._progress.wait(seconds)
+        finally:
+            self._waiters.discard(me)
+
+    def sync(self) -> None:
+        """Have the disk take what was committed."""
+        self._run.database.sync()
+        self._unsynced_since = None
+
+    def forget(self) -> None:
+        """Wait for nobody, in a forked child."""
+        self._progress = threading.Condition(threading.Lock())
+        self._waiters = set()
+
+    # -- in the background ------------------------------------------------------------------
+
+    def save_in_background(self) -> float | None:
+        """Save, and return when to do so again. What goes wrong is for those who assign."""
+        with busy():
+            try:
+                with self._locks.saving():
+                    return self._save_and_sync() if self._run.held else None
+            except (StoreLocked, StoreFailed, StoreUnwritable) as error:
+                self._note_trouble(error)
+                return _RETRY_SECONDS
+            except Exception as error:  # noqa: BLE001 - nobody sees it here; see `raise_fatal`
+                self._troubles.end(error)
+                self._pending.sleep()
+                return None
+
+    def _save_and_sync(self) -> float | None:
+        self.save_all(patience=_SOON)
+        if self._unsynced_since is None:
+            return None
+        left = self._unsynced_since + SYNC_SECONDS - monotonic()
+        if left > 0:
+            return left
+        self.sync()
+        return None
+
+    def _note_trouble(self, error: Exception) -> None:
+        if not self._troubles.note(error):
+            return
+        with self._locks.memory():
+            where = "in the journal"
+            if self._pending.volatile:
+                where = "in memory, where a kill would lose them,"
+        self._troubles.warn_of(
+            f"{error}; what is assigned waits {where} and will be written when it can be"
+        )
+        self._pending.sleep()  # so that the next assignment tells
+
+    # -- sealing ----------------------------------------------------------------------------
+
+    def seal_rest(
+        self, patience: float | None, how: Callable[[Connection, Any], object] = seal_run
+    ) -> None:
+        """Seal what could not be sealed as it came, and note the totals of the run."""
+        run = self._run
+        with run.database.write(patience=patience) as connection:
+            row = require_run(connection, run.database, run.uuid)
+            if row.epoch == run.epoch:
+                how(connection, row)
+                if self._sealer is not None:
+                    last = -1 if row.last_time is None else row.last_time
+                    self._sealer = Sealer(last)
+        run.database.shrink_if_worth()
+
+    def seal_in_the_end(self, patience: float | None) -> None:
+        """Seal what is left, unless that would be a burden; it loses nothing if it is not."""
+        with suppress(StoreLocked, StoreFailed, StoreUnwritable, CorruptLog):
+            self.seal_rest(_SOON if patience is None else patience, seal_in_the_end)
