@@ -420,6 +420,36 @@ def test_the_long_frame_over_many_runs_tells_run_time_key_and_value(path, store)
     assert len(store.to_dataframe(runs=[])) == 0
 
 
+@pytest.mark.parametrize("keys", [None, "loss", ["note", "loss"], ["seldom"]])
+@pytest.mark.parametrize("seal", [False, True])
+def test_many_runs_together_give_what_each_gives_by_itself(path, store, keys, seal):
+    """Though they are read by a few statements, and a key has another number in each run."""
+    names = ["loss", "note", "accuracy", "seldom"]
+    for number in range(12):
+        with SQLiteLog(path, seal=False) as log:
+            for time in range(20):
+                for place in range(3 if number % 5 else 4):
+                    name = names[(place + number) % 4]
+                    log[time][name] = f"{number}" if name == "note" else time + number / 8
+            del log[3]
+            if seal and number % 2:
+                log.seal()
+    together = store.to_dataframe(keys=keys, start=2, stop=15)
+    found = 0
+    for uuid in store.runs()["uuid"]:
+        with store.log(uuid, readonly=True) as log:
+            alone = log.to_dataframe(layout="long", start=2, stop=15)
+        if keys:
+            alone = alone[alone["key"].isin([keys] if isinstance(keys, str) else keys)]
+        part = together[together["run"] == uuid].drop(columns="run")
+        rows, wanted = (
+            {tuple(row[:2]): row[2] for row in f.to_numpy().tolist()} for f in (part, alone)
+        )
+        assert rows == wanted
+        found += len(part)
+    assert found == len(together) > 0
+
+
 def test_the_wide_frame_over_many_runs_keeps_dtypes_exact(path, store):
     with SQLiteLog(path) as log:
         log[1].update(loss=0.5, seed=2**62 + 1, step=1, ok=True)
