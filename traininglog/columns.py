@@ -151,7 +151,7 @@ def overlay(layers: Iterable[Layer], order: Sequence[str]) -> list[Column]:
 def _stacked(strips: list[Strip]) -> Strip:
     if len(strips) == 1:
         return strips[0]
-    if any(hasattr(part, "dtype") for strip in strips for part in strip):
+    if any(type(times) is not list or type(values) is not list for times, values in strips):
         return _stacked_arrays(strips)
     times, values = list(strips[0][0]), list(strips[0][1])
     for more_times, more_values in strips[1:]:

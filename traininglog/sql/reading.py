@@ -303,16 +303,17 @@ def _layer(
         rows = _ENTRIES.run(connection, **bounds)
     else:
         rows = []
-    columns: dict[int, tuple[list[int], list[Any]]] = {number: ([], []) for number in names}
+    columns: dict[int, tuple[list[int], list[Any]]] = {}
     for time, number, kind, stored in rows:
-        column = columns.get(number)
-        if column is None:
-            continue
-        column[0].append(time)
         if kind != 4 or type(stored) is not float:
             stored = decode(kind, stored)  # noqa: PLW2901 - the loop is hot
-        column[1].append(stored)
-    return {names[number]: column for number, column in columns.items() if column[0]}
+        column = columns.get(number)
+        if column is not None:
+            column[0].append(time)
+            column[1].append(stored)
+        elif number in names:
+            columns[number] = [time], [stored]
+    return {names[number]: column for number, column in columns.items()}
 
 
 def read_clock(connection: Connection, chain: Chain, *, lineage: bool) -> Clock:
