@@ -124,3 +124,24 @@ def test_sealing_twice_moves_nothing_more(path):
     with Store(path) as store:
         assert store.seal(uuid).values == 0
     assert sizes(path) == before
+
+
+@pytest.mark.parametrize("parts_first", [False, True])
+def test_totals_that_are_worked_out_key_by_key_are_those_of_the_whole(
+    path, monkeypatch, parts_first
+):
+    """As they are of a run that is too large to be held at once; `check` works them out again."""
+    at_once = {True: 0, False: 10**9}
+    monkeypatch.setattr("traininglog.sql.totals._AT_ONCE", at_once[parts_first])
+    with SQLiteLog(path) as log:
+        for time in range(3000):
+            log[time]["loss"] = time * 7919 % 3001 / 8
+            if time % 3 == 1:
+                log[time]["seldom"] = -time
+        log[5000].update(loss=float("nan"), text="x", one=1)
+    monkeypatch.setattr("traininglog.sql.totals._AT_ONCE", at_once[not parts_first])
+    with Store(path) as store:
+        assert store.check().ok
+        listed = store.runs(["loss", "text"], best="seldom").iloc[0]
+    assert (listed["rows"], listed["values"]) == (3001, 3000 + 1000 + 3)
+    assert (listed["text"], listed["best.seldom"]) == ("x", -2998)

@@ -101,11 +101,17 @@ Layer = dict[str, Strip]
 
 
 def all_times(columns: Sequence[Column]) -> Any:
-    """Return every time of some columns, ascending; mostly all columns have the same."""
-    if not columns:
+    """Return every time of some columns, ascending."""
+    return union([column.raw_times for column in columns])
+
+
+def union(parts: Sequence[Any]) -> Any:
+    """Return every time of some that ascend, ascending; mostly all are the same."""
+    parts = [times for times in parts if len(times)]
+    if not parts:
         return []
-    first = columns[0].raw_times
-    rest = [column.raw_times for column in columns[1:] if column.raw_times is not first]
+    first = parts[0]
+    rest = [times for times in parts[1:] if times is not first]
     if any(hasattr(times, "dtype") for times in (first, *rest)):
         import numpy as np
 

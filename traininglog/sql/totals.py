@@ -5,16 +5,20 @@ They hold as long as nothing more was assigned, which the run's high-water mark 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select
 
-from traininglog.columns import Column, all_times
+from traininglog.columns import Column, union
 from traininglog.encoding import encode
-from traininglog.sql import reading
+from traininglog.sql import reading, segments
 from traininglog.sql.tables import runs, summaries, totals
 from traininglog.sql.writing import insert_rows
 from traininglog.values import MAX_TIME
+
+# How many values of a run are held at once, rather than each key's by itself.
+_AT_ONCE = 1_000_000
 
 _COLUMNS = [column.name for column in summaries.columns]
 
@@ -30,15 +34,31 @@ def totals_of(connection: Connection, run_id: int) -> Totals:
     """Work out how much a run has logged itself, and of each key the last value and extremes."""
     chain = reading.Chain(connection, run_id)
     numbers = reading.read_run_keys(connection, run_id)
-    columns = own_columns(connection, chain)
-    times = all_times(columns)
+    times: Any = []
+    count = 0
+    by_key = []
+    for columns in _parts(connection, run_id, chain):
+        times = union([times, *(column.raw_times for column in columns)])
+        count += sum(map(len, columns))
+        by_key += [_summary(numbers[column.key], column) for column in columns]
     whole = {
         "rows": len(times),
-        "count": sum(map(len, columns)),
+        "count": count,
         "first": int(times[0]) if len(times) else None,
         "last": int(times[-1]) if len(times) else None,
     }
-    return Totals(whole, [_summary(numbers[column.key], column) for column in columns])
+    return Totals(whole, by_key)
+
+
+def _parts(connection: Connection, run_id: int, chain: reading.Chain) -> Iterator[list[Column]]:
+    """Give what a run has logged itself: all of it, or key by key if that is much."""
+    sealed = sum(size for *_, size in segments.spans(connection, run_id))
+    if sealed <= _AT_ONCE:
+        yield own_columns(connection, chain)
+        return
+    order = chain.order(connection)
+    for key in order:
+        yield reading.read_columns(connection, chain, [key], 0, MAX_TIME, {}, order, lineage=False)
 
 
 def total_up(connection: Connection, run_id: int) -> None:
