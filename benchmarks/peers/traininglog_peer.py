@@ -44,7 +44,7 @@ class Ours(Peer):
         return values
 
     def row(self, run: str, step: int) -> Mapping[str, float]:
-        return self.opened(run)[step].copy()  # which reads once, where dict() reads key by key
+        return self.opened(run)[step].copy()  # which asks once, where dict() asks for each key
 
     def store(self) -> Store:
         return Store(self.folder / "runs.db", readonly=True)

@@ -291,17 +291,20 @@ def test_whoever_opens_a_file_while_another_recovers_it_sees_it_recovered(path):
     assert [process.communicate(timeout=60)[0] for process in both] == ["True lost\n"] * 2
 
 
-HANDLER = """
+NOTING = """
 import mmap, signal, struct, sys
 from traininglog import SQLiteLog
-with open(sys.argv[2], "r+b") as file:
-    memory = mmap.mmap(file.fileno(), 8)
 log = SQLiteLog(sys.argv[1])
 t = 0
 def note(*_):
     log[t].update(note=f"signal during step {t}")
 signal.signal(signal.SIGALRM, note)
 signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+"""
+
+HANDLER = """
+with open(sys.argv[2], "r+b") as file:
+    memory = mmap.mmap(file.fileno(), 8)
 while True:
     log[t]["x"] = t / 7
     t += 1
@@ -314,7 +317,7 @@ def test_a_signal_handler_may_assign_in_the_midst_of_an_assignment(tmp_path):
     for number in range(4):
         path, shared = tmp_path / f"{number}.db", tmp_path / f"{number}.shared"
         shared.write_bytes(bytes(8))
-        command = [sys.executable, "-W", "error", "-c", HANDLER, str(path), str(shared)]
+        command = [sys.executable, "-W", "error", "-c", NOTING + HANDLER, str(path), str(shared)]
         with subprocess.Popen(command) as process:
             while not any(shared.read_bytes()):  # until it has begun
                 assert process.poll() is None
@@ -330,14 +333,6 @@ def test_a_signal_handler_may_assign_in_the_midst_of_an_assignment(tmp_path):
 
 
 MANY_SIGNALS = """
-import signal, sys
-from traininglog import SQLiteLog
-log = SQLiteLog(sys.argv[1])
-t = 0
-def note(*_):
-    log[t].update(note=f"signal during step {t}")
-signal.signal(signal.SIGALRM, note)
-signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
 for t in range(250_000):
     log[t]["x"] = t / 7
 signal.setitimer(signal.ITIMER_REAL, 0)
@@ -347,7 +342,9 @@ log.close()
 
 def test_signal_handlers_that_assign_do_not_wait_for_the_file_on_top_of_each_other(path):
     """Where the loop has to wait, as it assigns faster than the file takes it in."""
-    subprocess.run([sys.executable, "-W", "error", "-c", MANY_SIGNALS, str(path)], check=True)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", NOTING + MANY_SIGNALS, str(path)], check=True
+    )
     with Store(path) as store, store.log(store.latest(), readonly=True) as log:
         assert log.to_dataframe("x")["x"].to_list() == [t / 7 for t in range(250_000)]
         noted = log.to_dataframe("note")["note"].dropna()

@@ -175,12 +175,15 @@ class InspectorBase:
         It is a context, too, for those who want that to be certain; see `Ticking`.
         """
         return Ticking(
-            items, self._stretch_now, lambda item, stretch: self._end(None, stretch), self._told
+            items,
+            self._stretch_now,
+            lambda item, stretch: self._end(None, stretch),
+            self._end_showing,
         )
 
     def range(self, *bounds: int) -> Ticking[int]:
         """Give the numbers of a range, as times, and tick with each at its end; as `iter` does."""
-        return Ticking(builtins.range(*bounds), self._stretch_now, self._end, self._told)
+        return Ticking(builtins.range(*bounds), self._stretch_now, self._end, self._end_showing)
 
     def _stretch_now(self) -> int:
         return self._stretch
@@ -191,7 +194,7 @@ class InspectorBase:
         if not late and self._is_attached():
             self.tick(time)
 
-    def _told(self) -> None:
+    def _end_showing(self) -> None:
         """Have visualizers show what they have not shown yet."""
         for visualizer in self._visualizers:
             visualizer.end()
@@ -204,7 +207,7 @@ class InspectorBase:
         self.explicit = ExplicitCall()
         self.state.close()
         self._introduced = None
-        self._told()
+        self._end_showing()
 
     def __enter__(self) -> Self:
         return self

@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, exists, func, literal, select
 
-from traininglog.columns import all_times
 from traininglog.encoding import Kind, decode
 from traininglog.selection import Mode
 from traininglog.sql import reading
 from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.tables import entries, keys, runs, segments, status, summaries, totals
-from traininglog.sql.totals import own_columns
+from traininglog.sql.totals import totals_of
 from traininglog.values import MAX_TIME
 
 # Up to so many runs are asked for by number; of more, all are counted.
@@ -93,17 +92,12 @@ def counts(connection: Connection, chosen: Sequence[Line]) -> dict[int, Counts]:
     }
     for line in chosen:
         if line.sealed and not line.noted:
-            found[line.id] = _counted(connection, line.id)
+            whole = totals_of(connection, line.id).whole
+            found[line.id] = Counts(
+                whole["first"], whole["last"], whole["rows"] or 0, whole["count"] or 0
+            )
     rest = [line.id for line in chosen if not line.noted and not line.sealed]
     return found | (_counts_of_entries(connection, rest) if rest else {})
-
-
-def _counted(connection: Connection, run_id: int) -> Counts:
-    columns = own_columns(connection, reading.Chain(connection, run_id))
-    times = all_times(columns)
-    if not len(times):
-        return Counts()
-    return Counts(int(times[0]), int(times[-1]), len(times), sum(map(len, columns)))
 
 
 def _counts_of_entries(connection: Connection, chosen: Sequence[int]) -> dict[int, Counts]:

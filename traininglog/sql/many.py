@@ -76,7 +76,7 @@ def _read_together(
     """Return what some runs, given by number and UUID, hold themselves."""
     _, chosen, low, high, _ = choice
     names: dict[int, dict[int, str]] = {}
-    for run_id, key_id, name in _keys(connection, chosen):
+    for run_id, key_id, name in _each(connection, _KEYS, _KEYS_OF_NAME, chosen):
         names.setdefault(run_id, {})[key_id] = name
     layers: dict[int, list[Layer]] = {number: [] for number in wanted}
     for run_id, rows in groupby(_segments(connection, chosen, low, high), itemgetter(0)):
@@ -85,7 +85,8 @@ def _read_together(
             sealed = segments.strips_of(owner, (row[1:] for row in rows), low, high)
             layers[run_id].append({owner.names[key]: strip for key, strip in sealed.items()})
     of_runs: dict[int, Layer] = {}
-    for run_id, rows in groupby(_entries(connection, chosen, low, high), itemgetter(0)):
+    stored = _each(connection, _ENTRIES, _ENTRIES_OF_NAME, chosen, low=low, high=high)
+    for run_id, rows in groupby(stored, itemgetter(0)):
         if run_id in wanted:
             of_runs.setdefault(run_id, {}).update(_layer(rows, names.get(run_id, {})))
     for run_id, layer in of_runs.items():
@@ -96,11 +97,15 @@ def _read_together(
     }
 
 
-def _keys(connection: Connection, chosen: list[str] | None) -> Iterator[Any]:
+def _each(
+    connection: Connection, whole: Prepared, of_name: Prepared, chosen: list[str] | None,
+    **bounds: int,
+) -> Iterator[Any]:  # fmt: skip
+    """Give rows by run: of all keys together, or of each chosen one after the other."""
     if chosen is None:
-        yield from _KEYS.each(connection)
+        yield from whole.each(connection, **bounds)
     for name in chosen or ():
-        yield from _KEYS_OF_NAME.each(connection, name=name)
+        yield from of_name.each(connection, name=name, **bounds)
 
 
 def _segments(
@@ -112,16 +117,6 @@ def _segments(
         return
     found = [row for name in chosen for row in segments.each_of_runs(connection, low, high, name)]
     yield from sorted(found, key=itemgetter(0))
-
-
-def _entries(
-    connection: Connection, chosen: list[str] | None, low: int, high: int
-) -> Iterator[Any]:
-    """Give entries by run, of each chosen key by itself, and perhaps of others."""
-    if chosen is None:
-        yield from _ENTRIES.each(connection, low=low, high=high)
-    for name in chosen or ():
-        yield from _ENTRIES_OF_NAME.each(connection, name=name, low=low, high=high)
 
 
 def _layer(rows: Iterator[Any], names: Mapping[int, str]) -> Layer:

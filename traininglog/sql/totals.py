@@ -52,13 +52,10 @@ def totals_of(connection: Connection, run_id: int) -> Totals:
 
 def _parts(connection: Connection, run_id: int, chain: reading.Chain) -> Iterator[list[Column]]:
     """Give what a run has logged itself: all of it, or key by key if that is much."""
-    sealed = sum(size for *_, size in segments.spans(connection, run_id))
-    if sealed <= _AT_ONCE:
-        yield own_columns(connection, chain)
-        return
     order = chain.order(connection)
-    for key in order:
-        yield reading.read_columns(connection, chain, [key], 0, MAX_TIME, {}, order, lineage=False)
+    sealed = sum(size for *_, size in segments.spans(connection, run_id))
+    for chosen in [None] if sealed <= _AT_ONCE else [[key] for key in order]:
+        yield reading.read_columns(connection, chain, chosen, 0, MAX_TIME, {}, order, lineage=False)
 
 
 def total_up(connection: Connection, run_id: int) -> None:
@@ -73,12 +70,6 @@ def total_up(connection: Connection, run_id: int) -> None:
         "",
         [(run_id, *row) for row in by_key],
     )
-
-
-def own_columns(connection: Connection, chain: reading.Chain) -> list[Column]:
-    """Return what the first run of a chain has logged itself."""
-    order = chain.order(connection)
-    return reading.read_columns(connection, chain, None, 0, MAX_TIME, {}, order, lineage=False)
 
 
 def _summary(number: int, column: Column) -> tuple[Any, ...]:

@@ -143,9 +143,8 @@ class Pending:
             head = tail.counters.get(key)
             if head is None and tail is not ASLEEP:
                 number = len(tail.counters) + 1
-                with suppress(
-                    ValueError
-                ):  # there may be room for the count alone, which says little
+                # There may be room for the count alone, which says little.
+                with suppress(ValueError):
                     tail.write(pack_counter(number, key, tail.tag))
                     head = tail.counters[key] = number + COUNT_HEAD
             if head is not None:
