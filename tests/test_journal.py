@@ -23,6 +23,7 @@ from traininglog.sqlite.records import (
     COUNT_HEAD,
     FLOAT_HEAD,
     INT_HEAD,
+    RowForm,
     pack_counter,
     pack_entries,
     pack_float,
@@ -276,11 +277,8 @@ def put(journal, operation, model, status, known):
         model.update({(t, k): v for t, k, v in entries})
     elif what == "row":
         time, row = rest
-        flat = []
-        for key, value in row.items():
-            flat += (key + (INT_HEAD if type(value) is int else FLOAT_HEAD), value)
-        ints = any(type(value) is int for value in row.values())
-        tail.write(pack_row(time, flat, tail.tag, ints=ints))
+        heads = [k + (INT_HEAD if type(v) is int else FLOAT_HEAD) for k, v in row.items()]
+        tail.write(pack_row(RowForm.of(heads), time, row.values(), tail.tag))
         model.update({(time, key): value for key, value in row.items()})
     elif what == "status":
         changes = {k: v if v is HIDDEN else plain(v) for k, v in rest[0].items()}

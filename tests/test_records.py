@@ -8,6 +8,7 @@ from traininglog.sqlite.records import (
     FLOAT_HEAD,
     Batch,
     DamagedRecord,
+    RowForm,
     pack_entries,
     pack_float,
     pack_key,
@@ -16,6 +17,7 @@ from traininglog.sqlite.records import (
 )
 
 TAG = 0xC1234567
+TWO = RowForm.of([FLOAT_HEAD + 1, FLOAT_HEAD + 2])
 
 #: How much a processor stores at once: the first so many bytes may be stored last.
 VECTORS = (16, 32, 64)
@@ -25,7 +27,7 @@ records = st.one_of(
     st.integers(1, 9).map(
         lambda t: pack_float(FLOAT_HEAD + 1, t, 0.5, 0.5, t, FLOAT_HEAD + 1, TAG)
     ),
-    st.integers(1, 9).map(lambda t: pack_row(t, [FLOAT_HEAD + 1, 0.25, FLOAT_HEAD + 2, 2.0], TAG)),
+    st.integers(1, 9).map(lambda t: pack_row(TWO, t, [0.25, 2.0], TAG)),
     texts.map(lambda text: pack_entries([(3, 1, text)], TAG)),
     texts.map(lambda text: pack_status({"note": text}, TAG)),
     st.just(pack_key(1, "loss", TAG)),

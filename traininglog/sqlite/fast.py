@@ -49,9 +49,9 @@ class FastRow(Row):
         pending.assign(self._time, check_key(key), plain(value, log._max_value_bytes))
         self._tail = pending.tail
 
-    def update(self, *args: Any, **kwargs: Any) -> None:
+    def update(self, values: Any = (), /, **kwargs: Any) -> None:
         """Set several keys: all of them, or, if one is refused, none."""
-        values = dict(*args, **kwargs)
+        values = values.copy() if type(values) is dict and not kwargs else dict(values, **kwargs)
         try:
             if self._tail.write_row(self._time, values):
                 return

@@ -163,9 +163,9 @@ def read_rows(data: bytes, at: int, size: int, tag: int) -> tuple[Arrays, int]:
     """
     import numpy as np
 
-    width = (size - _ROW_FRAME) // _CELL
+    width = (size - _ROW_FRAME) // 12  # bytes of a head and a value
     found = np.frombuffer(data, _row(np, width), (len(data) - at) // size, at)
-    alike = (found["head"] == found["head"][0]) & (found["tag"] == tag)
+    alike = (found["type"] == found["type"][0]) & (found["tag"] == tag)
     count = len(found) if alike.all() else int(np.argmin(alike))
     view = memoryview(data)
     sums = found["crc"][:count].tolist()
@@ -175,17 +175,15 @@ def read_rows(data: bytes, at: int, size: int, tag: int) -> tuple[Arrays, int]:
             count = number
             break
     found = found[:count]
-    cells = found["cells"]
     return Arrays(
-        cells["code"].ravel(),
+        found["heads"].ravel(),
         np.repeat(found["time"].astype(np.int64), width),
-        cells["word"].ravel(),
+        found["words"].ravel(),
     ), count
 
 
-# What a record of a row takes beside its cells: head, size, time, crc32 and tag; and what a cell.
+# What a record of a row takes beside heads and values: type, size, time, crc32 and tag.
 _ROW_FRAME = Struct("<IIQII").size
-_CELL = Struct("<Id").size
 
 
 def _fixed(np: Any) -> Any:
@@ -197,6 +195,6 @@ def _fixed(np: Any) -> Any:
 
 def _row(np: Any, width: int) -> Any:
     return np.dtype([
-        ("head", "<u8"), ("time", "<u8"), ("cells", [("code", "<u4"), ("word", "<u8")], (width,)),
+        ("type", "<u8"), ("time", "<u8"), ("heads", "<u4", (width,)), ("words", "<u8", (width,)),
         ("crc", "<u4"), ("tag", "<u4"),
     ])  # fmt: skip

@@ -10,16 +10,19 @@ there twice: comparing is cheaper than a checksum, and finds any flipped bit. Al
 
     type and 0 (4), size (4), payload, crc32 (4), tag (4)
 
+of which the payload of a row of numbers is its time (8), all heads (4 each), and all values (8
+each): the heads are the same from row to row, and need not be packed anew.
+
 `tag` tells records of this round from what an earlier round left at the same place on the disk. Its
 last byte is never 0, so a region of which every unused byte is 0 ends where its records end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from traininglog.encoding import HIDDEN, Cell, Encoded, Kind, Stored, decode, encode
@@ -43,7 +46,7 @@ _PART = Struct("<QIBBI")
 _STATUS_PART = Struct("<BBHI")
 _KEY = Struct("<I")
 _ROW_TIME = Struct("<Q")
-_CELL = Struct("<Id")
+_HEADS = Struct("<I")
 _DOUBLE = Struct("<d")
 _LONG = Struct("<q")
 
@@ -51,25 +54,30 @@ pack_float = _FLOAT.pack
 pack_int = _INT.pack
 
 
-def pack_row(time: int, flat: list[Any], tag: int, *, ints: bool = False) -> bytes:
-    """Pack numbers of one time, given as head, value, head, value, ...; one record, all or none.
+class RowForm(NamedTuple):
+    """What the records of rows of the same keys, and the same types of values, have in common."""
 
-    Raises `struct.error` for an int that does not fit. `ints` tells that there may be some.
+    pack: Callable[..., bytes]
+    heads: bytes
+    size: int
+
+    @classmethod
+    def of(cls, heads: Sequence[int]) -> RowForm:
+        """Return the form of rows whose numbers have these heads."""
+        count = len(heads)
+        kinds = "".join("d" if head >> 24 == FLOAT else "q" for head in heads)
+        form = Struct(f"<IIQ{4 * count}s{kinds}")
+        return cls(form.pack, Struct(f"<{count}I").pack(*heads), form.size - 8)
+
+
+def pack_row(form: RowForm, time: int, values: Iterable[int | float], tag: int) -> bytes:
+    """Pack the numbers of one time: one record, all or none.
+
+    Raises `struct.error` for an int that does not fit.
     """
-    kinds: Any = len(flat)  # which says it all if there are only floats
-    if ints:
-        kinds = "".join("Iq" if type(value) is int else "Id" for value in flat[1::2])
-    form = _ROWS.get(kinds)
-    if form is None:
-        form = Struct(f"<IIQ{kinds if ints else 'Id' * (len(flat) // 2)}")
-        if len(_ROWS) < _MOST_FORMS:
-            _ROWS[kinds] = form
-    body = form.pack(ROW << 24, form.size - 8, time, *flat)
+    pack, heads, size = form
+    body = pack(ROW << 24, size, time, heads, *values)
     return body + _FRAME.pack(crc32(body, tag), tag)
-
-
-_ROWS: dict[int | str, Struct] = {}
-_MOST_FORMS = 1000
 
 
 def pack_entries(entries: Iterable[tuple[int, int, Any]], tag: int) -> bytes:
@@ -259,9 +267,15 @@ class Batch:
         if kind == ROW:
             (time,) = _ROW_TIME.unpack_from(data, start)
             numbers: list[Any] = []
-            for place, (code, value) in enumerate(_CELL.iter_unpack(data[start + 8 : end])):
+            heads, values = start + 8, end - 8 * ((end - start - 8) // 12)
+            found = zip(
+                _HEADS.iter_unpack(data[heads:values]),
+                _DOUBLE.iter_unpack(data[values:end]),
+                strict=True,
+            )
+            for place, ((code,), (value,)) in enumerate(found):
                 if code >> 24 == INT:
-                    (value,) = _LONG.unpack_from(data, start + 12 + place * _CELL.size)  # noqa: PLW2901
+                    (value,) = _LONG.unpack_from(data, values + 8 * place)  # noqa: PLW2901
                 numbers += (code, time, value)
             self._add_numbers(numbers)
         elif kind == ENTRIES:

@@ -31,7 +31,7 @@ REGION = 2**19
 HEADER = 128
 
 #: What it begins with.
-MAGIC = b"TLTAIL2\0"
+MAGIC = b"TLTAIL3\0"
 
 _HEAD = Struct("<8s16sQQQQQ")
 _CHECK = Struct("<I")

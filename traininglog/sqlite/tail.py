@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from traininglog.sqlite.records import FLOAT_HEAD, INT_HEAD, pack_row
+from traininglog.sqlite.records import FLOAT_HEAD, INT_HEAD, RowForm, pack_row
 
 _TO_INT = INT_HEAD - FLOAT_HEAD
+_NUMBERS = frozenset((float, int))
+_MOST_FORMS = 1000
 
 
 class _NoRow:
@@ -33,7 +35,7 @@ class Tail:
     writer, who knows why and what to do.
     """
 
-    __slots__ = ("counters", "numbers", "row", "tag", "write")
+    __slots__ = ("_forms", "counters", "numbers", "row", "tag", "write")
 
     def __init__(self, write: Callable[[bytes], int], tag: int, numbers: dict[str, int]) -> None:
         self.write = write
@@ -41,6 +43,7 @@ class Tail:
         self.numbers = numbers  #: key -> head of a float's record
         self.counters: dict[str, int] = {}  #: key of the status -> head of a count's record
         self.row: Any = NO_ROW  #: the last one asked for; see `SQLiteLog.__getitem__`
+        self._forms: dict[tuple[Any, ...], RowForm] = {}  # by types (None: floats), and keys
 
     def write_row(self, time: int, row: Mapping[str, Any]) -> bool:
         """Write floats and ints of one time as one record; return False if something else is there.
@@ -48,20 +51,27 @@ class Tail:
         Raises `KeyError` for a key that the run has not seen, `ValueError` as `write` does, and
         `struct.error` for an int that does not fit; nothing is written then.
         """
-        numbers = self.numbers
-        flat: list[Any] = []
-        ints = False
-        for key, value in row.items():
-            if type(value) is float:
-                flat += (numbers[key], value)
-            elif type(value) is int:
-                flat += (numbers[key] + _TO_INT, value)
-                ints = True
-            else:
-                return False
-        if flat:
-            self.write(pack_row(time, flat, self.tag, ints=ints))
+        if not row:
+            return True
+        kinds = None
+        for value in row.values():
+            if type(value) is not float:
+                kinds = tuple(map(type, row.values()))
+                if not _NUMBERS.issuperset(kinds):
+                    return False
+                break
+        form = self._forms.get((kinds, *row)) or self._new_form(kinds, row)
+        self.write(pack_row(form, time, row.values(), self.tag))
         return True
+
+    def _new_form(self, kinds: tuple[type, ...] | None, row: Mapping[str, Any]) -> RowForm:
+        numbers = self.numbers
+        form = RowForm.of([
+            numbers[key] + (_TO_INT if type(value) is int else 0) for key, value in row.items()
+        ])  # fmt: skip
+        if len(self._forms) < _MOST_FORMS:
+            self._forms[kinds, *row] = form
+        return form
 
 
 def _refuse(_: bytes) -> int:
