@@ -11,6 +11,7 @@ from sqlalchemy import Connection, exists, func, literal, select
 from traininglog.encoding import Kind, decode
 from traininglog.selection import Mode
 from traininglog.sql import reading
+from traininglog.sql.chain import Chain
 from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.tables import entries, keys, runs, segments, status, summaries, totals
 from traininglog.sql.totals import totals_of
@@ -153,7 +154,7 @@ class Ends:
 
     def __init__(self, connection: Connection, wanted: Iterable[str]) -> None:
         self._connection = connection
-        self._chains: dict[int, reading.Chain] = {}
+        self._chains: dict[int, Chain] = {}
         chosen = set(wanted)
         rows: Iterable[Any] = ()
         if len(chosen) == 1:
@@ -186,7 +187,7 @@ class Ends:
         found = columns[0].best(mode) if columns else None
         return None if found is None else found.value
 
-    def _chain(self, line: Line) -> reading.Chain:
+    def _chain(self, line: Line) -> Chain:
         if line.id not in self._chains:
-            self._chains = {line.id: reading.Chain(self._connection, line.id)}
+            self._chains = {line.id: Chain(self._connection, line.id)}
         return self._chains[line.id]

@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from traininglog.columns import Column, Layer, overlay
-from traininglog.encoding import decode
 from traininglog.sql import reading, segments
+from traininglog.sql.chain import ENTRY, Chain
 from traininglog.sql.choosing import Choice
 from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.segments import Owner
@@ -29,17 +29,16 @@ _KEYS_OF_NAME = Prepared(
     .where(keys.c.name == bind("name"))
     .order_by(keys.c.run_id, keys.c.id)
 )
-_ENTRY = (entries.c.run_id, entries.c.time, entries.c.key_id, entries.c.kind, entries.c.value)
 _within = (entries.c.time >= bind("low")) & (entries.c.time <= bind("high"))
 _ENTRIES = Prepared(
-    select(*_ENTRY)
+    select(*ENTRY)
     .where(_within)
     .order_by(entries.c.run_id, entries.c.time, entries.c.key_id)
 )  # fmt: skip
 # A key mostly has the same number in all runs. Where it has not, others come, too; to look each
 # entry's key up takes three times as long.
 _ENTRIES_OF_NAME = Prepared(
-    select(*_ENTRY)
+    select(*ENTRY)
     .where(entries.c.key_id.in_(select(keys.c.id).where(keys.c.name == bind("name"))), _within)
     .order_by(entries.c.run_id, entries.c.time, entries.c.key_id)
 )
@@ -62,7 +61,7 @@ def columns_of_runs(
         found = _read_together(connection, alone, choice)
     for number, uuid, _ in choice.runs:
         if number not in found:
-            chain = reading.Chain(connection, number)
+            chain = Chain(connection, number)
             order = chain.order(connection)
             found[number] = reading.read_columns(
                 connection, chain, choice.keys, choice.low, choice.high, {}, order, lineage=lineage
@@ -88,7 +87,8 @@ def _read_together(
     stored = _each(connection, _ENTRIES, _ENTRIES_OF_NAME, chosen, low=low, high=high)
     for run_id, rows in groupby(stored, itemgetter(0)):
         if run_id in wanted:
-            of_runs.setdefault(run_id, {}).update(_layer(rows, names.get(run_id, {})))
+            layer = reading.layer_of_entries(rows, names.get(run_id, {}))
+            of_runs.setdefault(run_id, {}).update(layer)
     for run_id, layer in of_runs.items():
         layers[run_id].append(layer)
     return {
@@ -117,13 +117,3 @@ def _segments(
         return
     found = [row for name in chosen for row in segments.each_of_runs(connection, low, high, name)]
     yield from sorted(found, key=itemgetter(0))
-
-
-def _layer(rows: Iterator[Any], names: Mapping[int, str]) -> Layer:
-    layer: dict[str, tuple[list[int], list[Any]]] = {}
-    for _, time, key_id, kind, stored in rows:
-        if key_id in names:
-            times, values = layer.setdefault(names[key_id], ([], []))
-            times.append(time)
-            values.append(decode(kind, stored))
-    return dict(layer)

@@ -57,7 +57,9 @@ def merge_run(source: Connection, theirs: Any, target: Connection, ours: Any) ->
     new_numbers = _merge_keys(source, theirs.id, target, number)
     resealed = _merge_segments(source, theirs, target, number, new_numbers, replace=newer)
     for batch in reading.entry_batches(source, theirs.id):
-        rows = [(number, time, new_numbers[key], kind, value) for time, key, kind, value in batch]
+        rows = [
+            (number, time, new_numbers[key], kind, value) for _, time, key, kind, value in batch
+        ]
         writing.save_entries(target, rows, replace=newer)
     if resealed:
         sealing.seal(target, number, theirs.uuid)

@@ -1,34 +1,28 @@
 """Reading a log out of the tables, through its lineage.
 
-A log sees its own run and, up to each resume point, the runs that it was resumed from. That chain
-is walked here in Python, nearest run first, with one statement per run whose order is stated in it:
-what wins is decided by code that one can read, never by the order in which a planner visits tables.
-Runs that cannot hold anything in the times asked for are passed over, so that a thousand resumes
-cost little more than one.
+The chain of its runs (see `chain`) is walked here in Python, nearest run first: what wins is
+decided by code that one can read. Runs that cannot hold anything in the times asked for are passed
+over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, exists, literal, literal_column, select
+from sqlalchemy import Connection, literal, select
 
 from traininglog.clock import Clock, Marks
-from traininglog.columns import Column, Layer, Point, overlay
+from traininglog.columns import Column, Layer, Point, Strip, overlay
 from traininglog.encoding import HIDDEN, Kind, decode, fits
 from traininglog.errors import CorruptLog
 from traininglog.sql import segments
+from traininglog.sql.chain import ENTRY, Chain, Link, read_key_names
 from traininglog.sql.prepared import Prepared, bind
-from traininglog.sql.segments import Cache, Owner
+from traininglog.sql.segments import Owner
 from traininglog.sql.tables import entries, keys, marks, runs, status
-from traininglog.sql.tables import segments as sealed
 from traininglog.values import MAX_TIME
-
-_MAX_CHAIN = (
-    100_000  # far past any real lineage: a file whose runs descend from each other ends here
-)
 
 
 def stored_uuid(text: str) -> UUID:
@@ -63,15 +57,9 @@ _VALUE = Prepared(
     .where(keys.c.name == bind("key"))
 )
 _ENTRIES = Prepared(
-    select(entries.c.time, entries.c.key_id, entries.c.kind, entries.c.value)
-    .where(_within)
-    .order_by(entries.c.time, entries.c.key_id)
-)
-_ENTRIES_OF_KEY = Prepared(
-    select(entries.c.time, entries.c.key_id, entries.c.kind, entries.c.value)
-    .where(_within, _of_key)
-    .order_by(entries.c.time)
-)
+    select(*ENTRY).where(_within).order_by(entries.c.time, entries.c.key_id)
+)  # fmt: skip
+_ENTRIES_OF_KEY = Prepared(select(*ENTRY).where(_within, _of_key).order_by(entries.c.time))
 _TIMES = Prepared(select(entries.c.time).where(_within, _shown).distinct().order_by(entries.c.time))
 _HIDDEN_TIMES = Prepared(
     select(entries.c.time).where(_within, _hidden).distinct().order_by(entries.c.time)
@@ -84,9 +72,6 @@ _LAST_OF_KEY = Prepared(
 )
 _HAS_KEY = Prepared(select(literal(1)).where(_within, _of_key, _shown).limit(1))
 _HIDES_KEY = Prepared(select(literal(1)).where(_within, _of_key, _hidden).limit(1))
-_KEYS = Prepared(
-    select(keys.c.id, keys.c.name).where(keys.c.run_id == bind("run_id")).order_by(keys.c.id)
-)
 _STATUS = Prepared(
     select(status.c.key, status.c.kind, status.c.value)
     .where(status.c.run_id == bind("run_id"))
@@ -100,95 +85,12 @@ _MARKS = Prepared(
 _CREATED = Prepared(select(runs.c.created).where(runs.c.id == bind("run_id")))
 
 
-_LINK = (
-    runs.c.id, runs.c.uuid, runs.c.resumed_from, runs.c.resumed_at,
-    runs.c.first_time, runs.c.last_time, runs.c.deletions,
-    exists(literal(1)).where(sealed.c.run_id == runs.c.id).label("sealed"),
-)  # fmt: skip
-
-
-def _chain_query() -> Select[Any]:
-    start = select(*_LINK, literal_column("0").label("depth")).where(runs.c.id == bind("run_id"))
-    chain = start.cte("chain", recursive=True)
-    step = select(*_LINK, (chain.c.depth + 1).label("depth")).join(
-        chain, runs.c.uuid == chain.c.resumed_from
-    )
-    chain = chain.union_all(step.where(chain.c.depth < literal_column(str(_MAX_CHAIN))))
-    return select(*(chain.c[column.name] for column in _LINK)).order_by(chain.c.depth)
-
-
-# Most runs have no parent: what is quick for them is worth a statement more for the others.
-_RUN = Prepared(select(*_LINK).where(runs.c.id == bind("run_id")))
-_CHAIN = Prepared(_chain_query())
 _ID = Prepared(select(runs.c.id).where(runs.c.uuid == bind("uuid")))
 
 
 def find_id(connection: Connection, uuid: str) -> int | None:
     """Return the id of the run with this UUID in hex, or None."""
     return next((number for (number,) in _ID.run(connection, uuid=uuid)), None)
-
-
-class Link(NamedTuple):
-    """One run of a chain."""
-
-    run_id: int
-    uuid: str
-    resumed_from: str | None
-    resumed_at: int | None
-    cut: int  #: the last time that is seen of this run
-    first: int  #: none of its entries is before
-    last: int  #: none of its entries that are seen is after
-    hides: bool  #: whether it deleted anything; only then need one look for it
-    sealed: bool  #: whether it has segments
-
-
-class Chain:
-    """A run and its ancestors, nearest first, as they stood in one read transaction."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        run_id: int,
-        cut: int = MAX_TIME,
-        cache: Cache | None = None,
-    ) -> None:
-        self.links: list[Link] = []
-        self.cache = cache
-        #: The row that was read last: whoever goes through one asks for each of its values.
-        self.row: tuple[int, dict[str, Any]] | None = None
-        self._keys: dict[int, dict[int, str]] = {}
-        self._order: list[str] | None = None
-        rows = _RUN.run(connection, run_id=run_id)
-        if rows and rows[0][2] is not None:
-            rows = _CHAIN.run(connection, run_id=run_id)
-        for number, uuid, parent, resumed_at, low, high, deletions, segmented in rows:
-            first, last = (MAX_TIME, -1) if low is None else (low, min(high, cut))
-            link = Link(
-                number, uuid, parent, resumed_at, cut, first, last, deletions > 0, segmented > 0
-            )
-            self.links.append(link)
-            cut = min(cut, MAX_TIME if resumed_at is None else resumed_at)
-
-    def covering(self, low: int, high: int) -> Iterator[Link]:
-        """Return the runs that may hold something at ``low <= time <= high``, nearest first."""
-        return (link for link in self.links if link.first <= high and low <= link.last)
-
-    def keys(self, connection: Connection, link: Link) -> dict[int, str]:
-        """Return the names of a run's keys."""
-        if link.run_id not in self._keys:
-            self._keys[link.run_id] = read_key_names(connection, link.run_id)
-        return self._keys[link.run_id]
-
-    def owner(self, connection: Connection, link: Link) -> Owner:
-        """Return whose segments those of a run are."""
-        return Owner(link.run_id, link.uuid, self.keys(connection, link))
-
-    def order(self, connection: Connection) -> list[str]:
-        """Return all keys of the lineage, in the order in which they were first seen."""
-        if self._order is None:
-            names = (self.keys(connection, link).values() for link in reversed(self.links))
-            self._order = list(dict.fromkeys(name for group in names for name in group))
-        return self._order
 
 
 def read_value(connection: Connection, chain: Chain, time: int, key: str) -> Any:
@@ -226,11 +128,12 @@ def read_times(
     connection: Connection, chain: Chain, low: int, high: int
 ) -> tuple[set[int], set[int]]:
     """Return the times at which something is logged, and those at which something is hidden."""
-    found: set[int] = set()
+    found = chain.times(connection, low, high) if chain.long else set()
     doubtful: set[int] = set()
     for link in chain.covering(low, high):
         bounds = {"run_id": link.run_id, "low": low, "high": min(high, link.cut)}
-        found.update(time for (time,) in _TIMES.run(connection, **bounds))
+        if not chain.long:
+            found.update(time for (time,) in _TIMES.run(connection, **bounds))
         if link.sealed:
             found.update(segments.read_times(connection, **bounds))
         if link.hides:
@@ -266,21 +169,55 @@ def read_columns(
     links = list(chain.covering(low, high))
     if not lineage:
         links = [link for link in links if link is chain.links[0]]
-    asked = None if wanted is None else set(wanted)
     layers = []
-    for link in reversed(links):
-        names = chain.keys(connection, link)
-        if asked is not None:
-            names = {number: name for number, name in names.items() if name in asked}
-        if link.sealed:
-            owner, cut = chain.owner(connection, link), min(high, link.cut)
-            layers.append(_sealed(connection, owner, names, wanted, low, cut))
-        layers.append(_layer(connection, link, names, wanted, low, high))
+    if chain.long and len(links) > 1:
+        layers = _together(connection, chain, links, wanted, low, high)
+    else:
+        for link in reversed(links):
+            cut, names = min(high, link.cut), _chosen(chain.keys(connection, link), wanted)
+            if link.sealed:
+                owner = chain.owner(connection, link)
+                layers.append(_sealed(connection, owner, names, wanted, low, cut))
+            layers.append(_layer(connection, link, names, wanted, low, cut))
     return overlay([*layers, top], order)
 
 
+def _chosen(names: dict[int, str], wanted: list[str] | None) -> dict[int, str]:
+    if wanted is None:
+        return names
+    return {number: name for number, name in names.items() if name in wanted}
+
+
+def _together(
+    connection: Connection, chain: Chain, links: list[Link], wanted: list[str] | None,
+    low: int, high: int,
+) -> list[Layer]:  # fmt: skip
+    """Return the layers of many runs. Those of runs that follow each other in time are made one."""
+    name = wanted[0] if wanted is not None and len(wanted) == 1 else None
+    stored = chain.entries(connection, low, high, name)
+    sealed = chain.segments(connection, low, high, name)
+    layers: list[Layer] = []
+    stretch: list[Any] = []
+    common: dict[int, str] = {}
+    for link in reversed(links):
+        names = _chosen(chain.keys(connection, link), wanted)
+        rows, blocks = stored.get(link.run_id, []), sealed.get(link.run_id)
+        follows = not stretch or (rows and rows[0][1] > stretch[-1][1] and names == common)
+        if stretch and (blocks or (rows and not follows)):
+            layers.append(layer_of_entries(stretch, common))
+            stretch = []
+        if blocks:
+            mine = (block[1:] for block in blocks if block[2] in names)
+            owner, cut = chain.owner(connection, link), min(high, link.cut)
+            layers.append(_named(segments.strips_of(owner, mine, low, cut), names))
+        if rows:
+            stretch += rows
+            common = names
+    return [*layers, layer_of_entries(stretch, common)]
+
+
 def _sealed(
-    connection: Connection, owner: Owner, names: dict[int, str], wanted: list[str] | None,
+    connection: Connection, owner: Owner, names: Mapping[int, str], wanted: list[str] | None,
     low: int, high: int,
 ) -> Layer:  # fmt: skip
     if wanted is None:
@@ -289,22 +226,31 @@ def _sealed(
         found = {}
         for number in names:
             found |= segments.read_strips(connection, owner, low, high, number)
-    return {names[number]: strip for number, strip in found.items()}
+    return _named(found, names)
+
+
+def _named(strips: dict[int, Strip], names: Mapping[int, str]) -> Layer:
+    return {names[number]: strip for number, strip in strips.items()}
 
 
 def _layer(
-    connection: Connection, link: Link, names: dict[int, str], wanted: list[str] | None,
+    connection: Connection, link: Link, names: Mapping[int, str], wanted: list[str] | None,
     low: int, high: int,
 ) -> Layer:  # fmt: skip
-    bounds = {"run_id": link.run_id, "low": low, "high": min(high, link.cut)}
+    bounds = {"run_id": link.run_id, "low": low, "high": high}
     if len(names) == 1 and wanted is not None:
         rows = _ENTRIES_OF_KEY.run(connection, key_id=next(iter(names)), **bounds)
     elif names:
         rows = _ENTRIES.run(connection, **bounds)
     else:
         rows = []
+    return layer_of_entries(rows, names)
+
+
+def layer_of_entries(rows: Iterable[Any], names: Mapping[int, str]) -> Layer:
+    """Turn entries of a run, by time, into a layer: those of the keys that are named."""
     columns: dict[int, tuple[list[int], list[Any]]] = {}
-    for time, number, kind, stored in rows:
+    for _, time, number, kind, stored in rows:
         if kind != 4 or type(stored) is not float:
             stored = decode(kind, stored)  # noqa: PLW2901 - the loop is hot
         column = columns.get(number)
@@ -356,11 +302,6 @@ def read_whole_status(connection: Connection, run_id: int) -> dict[str, Any]:
     return {key: decode(kind, stored) for key, kind, stored in rows}
 
 
-def read_key_names(connection: Connection, run_id: int) -> dict[int, str]:
-    """Return the names of the keys that a run itself has written, by their numbers."""
-    return dict(_KEYS.run(connection, run_id=run_id))
-
-
 def owner_of(connection: Connection, run_id: int, uuid: str) -> Owner:
     """Return whose segments those of a run are."""
     return Owner(run_id, uuid, read_key_names(connection, run_id))
@@ -368,7 +309,7 @@ def owner_of(connection: Connection, run_id: int, uuid: str) -> Owner:
 
 def read_run_keys(connection: Connection, run_id: int) -> dict[str, int]:
     """Return the keys that a run itself has written, with their numbers."""
-    return {name: number for number, name in _KEYS.run(connection, run_id=run_id)}
+    return {name: number for number, name in read_key_names(connection, run_id).items()}
 
 
 def read_last(connection: Connection, chain: Chain, key: str) -> Any:
@@ -401,7 +342,7 @@ def read_last_point(connection: Connection, chain: Chain, key: str) -> Point | N
 
 
 def entry_batches(connection: Connection, run_id: int) -> Iterator[list[Any]]:
-    """Give all entries of a run as (time, key_id, kind, stored), some at a time."""
+    """Give all entries of a run, as `ENTRY`, some at a time."""
     return _ENTRIES.batches(connection, 50_000, run_id=run_id, low=0, high=MAX_TIME)
 
 
@@ -411,7 +352,7 @@ def unreadable(connection: Connection) -> list[str]:
     for run_id, uuid in connection.execute(select(runs.c.id, runs.c.uuid)).all():
         names = read_key_names(connection, run_id)
         for batch in entry_batches(connection, run_id):
-            for time, number, kind, stored in batch:
+            for _, time, number, kind, stored in batch:
                 problem = _problem(kind, stored)
                 if number not in names:
                     problem = f"it has key {number}, which the run does not"

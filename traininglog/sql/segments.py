@@ -38,7 +38,7 @@ _TOGETHER = 10_000
 # How many decoded segments are kept for whoever reads row by row.
 _KEPT = 64
 
-_BLOCK = (
+BLOCK = (
     segments.c.id, segments.c.key_id, segments.c.checksum, segments.c.first, segments.c.last,
     segments.c.step, segments.c.size, segments.c.kind, segments.c.codec, segments.c.times,
     segments.c.data,
@@ -51,17 +51,17 @@ _overlapping = (
 _of_key = segments.c.key_id == bind("key_id")
 
 _ALL = Prepared(
-    select(*_BLOCK).where(_overlapping).order_by(segments.c.key_id, segments.c.first)
+    select(*BLOCK).where(_overlapping).order_by(segments.c.key_id, segments.c.first)
 )  # fmt: skip
-_OF_KEY = Prepared(select(*_BLOCK).where(_overlapping, _of_key).order_by(segments.c.first))
+_OF_KEY = Prepared(select(*BLOCK).where(_overlapping, _of_key).order_by(segments.c.first))
 _meeting = (segments.c.first <= bind("high")) & (segments.c.last >= bind("low"))
 _OF_RUNS = Prepared(
-    select(segments.c.run_id, *_BLOCK)
+    select(segments.c.run_id, *BLOCK)
     .where(_meeting)
     .order_by(segments.c.run_id, segments.c.key_id, segments.c.first)
 )
 _OF_RUNS_AND_KEY = Prepared(
-    select(segments.c.run_id, *_BLOCK)
+    select(segments.c.run_id, *BLOCK)
     .join(keys, (keys.c.run_id == segments.c.run_id) & (keys.c.id == segments.c.key_id))
     .where(_meeting, keys.c.name == bind("name"))
     .order_by(segments.c.run_id, segments.c.first)
@@ -75,14 +75,14 @@ _HEADS_WITHIN = Prepared(
 )
 _HEADS_OF_KEY = Prepared(select(*_HEAD).where(_overlapping, _of_key).order_by(segments.c.first))
 _LAST_OF_KEY = Prepared(
-    select(*_BLOCK)
+    select(*BLOCK)
     .where(_overlapping, _of_key)
     .order_by(segments.c.first.desc())
     .limit(1)
 )  # fmt: skip
 _newest = segments.alias()
 _AT = Prepared(
-    select(*_BLOCK)
+    select(*BLOCK)
     .join(keys, keys.c.run_id == segments.c.run_id)
     .where(
         keys.c.run_id == bind("run_id"),
@@ -115,9 +115,9 @@ _LAST_TIME = Prepared(
     .order_by(segments.c.last.desc())
     .limit(1)
 )
-_ONE = Prepared(select(*_BLOCK).where(segments.c.id == bind("id")))
+_ONE = Prepared(select(*BLOCK).where(segments.c.id == bind("id")))
 _HEADS = Prepared(
-    select(*_BLOCK[:5]).where(segments.c.run_id == bind("run_id"))
+    select(*BLOCK[:5]).where(segments.c.run_id == bind("run_id"))
 )  # fmt: skip
 _COVERED = Prepared(
     select(segments.c.id, segments.c.key_id, segments.c.first, entries.c.time)
@@ -314,7 +314,7 @@ def count_uncovered(connection: Connection, owner: Owner) -> int:
 
 def copy(connection: Connection, run_id: int, key_id: int, row: Any) -> None:
     """Add a segment of another copy of the same run, as it is stored there."""
-    named = dict(zip((column.name for column in _BLOCK), row, strict=True))
+    named = dict(zip((column.name for column in BLOCK), row, strict=True))
     named |= {"run_id": run_id, "key_id": key_id}
     _insert(connection, [named])
 

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, case, func, select
 from traininglog.columns import Column
 from traininglog.encoding import Kind
 from traininglog.sql import reading
+from traininglog.sql.chain import Chain, Link
 from traininglog.sql.choosing import Choice
 from traininglog.sql.prepared import Prepared, bind
-from traininglog.sql.reading import Chain, Link
 from traininglog.sql.segments import spans
 from traininglog.sql.tables import entries, segments
 from traininglog.values import MAX_TIME

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, insert, select
 from traininglog.columns import Column, union
 from traininglog.encoding import encode
 from traininglog.sql import reading, segments
+from traininglog.sql.chain import Chain
 from traininglog.sql.tables import runs, summaries, totals
 from traininglog.sql.writing import insert_rows
 from traininglog.values import MAX_TIME
@@ -32,7 +33,7 @@ class Totals(NamedTuple):
 
 def totals_of(connection: Connection, run_id: int) -> Totals:
     """Work out how much a run has logged itself, and of each key the last value and extremes."""
-    chain = reading.Chain(connection, run_id)
+    chain = Chain(connection, run_id)
     numbers = reading.read_run_keys(connection, run_id)
     times: Any = []
     count = 0
@@ -50,7 +51,7 @@ def totals_of(connection: Connection, run_id: int) -> Totals:
     return Totals(whole, by_key)
 
 
-def _parts(connection: Connection, run_id: int, chain: reading.Chain) -> Iterator[list[Column]]:
+def _parts(connection: Connection, run_id: int, chain: Chain) -> Iterator[list[Column]]:
     """Give what a run has logged itself: all of it, or key by key if that is much."""
     order = chain.order(connection)
     sealed = sum(size for *_, size in segments.spans(connection, run_id))

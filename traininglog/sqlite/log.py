@@ -22,7 +22,7 @@ from traininglog.lineage import Ancestor, new_status, new_uuid
 from traininglog.rows import RowSlice, Status
 from traininglog.selection import bounds
 from traininglog.sql import reading
-from traininglog.sql.reading import Chain
+from traininglog.sql.chain import Chain
 from traininglog.sql.segments import Cache
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.fast import FastRow, FastStatus

@@ -31,6 +31,7 @@ from traininglog.errors import (
 )
 from traininglog.lineage import BEFORE_ALL
 from traininglog.sql import reading, writing
+from traininglog.sql.chain import read_key_names
 from traininglog.sql.tables import REVISION, runs
 from traininglog.sqlite import failures
 from traininglog.sqlite.database import Database
@@ -281,7 +282,7 @@ def _put_aside(connection: Connection, row: Any, left: Left, tail: _Tail) -> str
     status = {key: value for key, value in status.items() if value is not HIDDEN}
     parent = UUID(row.uuid), BEFORE_ALL if at is None else at
     number = writing.add_run(connection, uuid, status, parent, origin())
-    names = reading.read_key_names(connection, row.id) | batch.names
+    names = read_key_names(connection, row.id) | batch.names
     mine: dict[str, int] = {}
 
     def renumbered(code: int) -> int:

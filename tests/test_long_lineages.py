@@ -1,0 +1,62 @@
+"""A run that was resumed many times is read in a few statements, and as it would be by many."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
+
+from traininglog import SQLiteLog, TrainingLog
+
+KEYS = ("a", "b", "c")
+values = st.one_of(st.floats(-9, 9), st.integers(-9, 9), st.booleans(), st.just("text"))
+
+#: What a run does: assigns, deletes (None), and is sealed, before the next one resumes it.
+stretches = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.integers(0, 12), st.sampled_from(KEYS), values | st.none())),
+        st.booleans(),
+        st.integers(0, 14),
+    ),
+    min_size=9,
+    max_size=14,
+)
+
+
+def live(log, stretch):
+    """Do to a log what a stretch says, and resume it."""
+    changes, seals, at = stretch
+    log[at]["step"] = at
+    for time, key, value in changes:
+        if value is not None:
+            log[time][key] = value
+        elif key in log[time]:
+            del log[time][key]
+    log.flush()
+    if seals and isinstance(log, SQLiteLog):
+        log.seal()
+    times = list(log)
+    log.resume(at=times[at % len(times)])
+
+
+@settings(max_examples=30)
+@given(stretches)
+def test_a_long_lineage_reads_as_the_same_one_in_memory(tmp_path_factory, whole):
+    memory = TrainingLog()
+    path = tmp_path_factory.mktemp("long") / "a.db"
+    with SQLiteLog(path) as log:
+        for stretch in whole:
+            live(memory, stretch)
+            live(log, stretch)
+        log[13]["d"] = memory[13]["d"] = 1.0
+        log.flush()
+        with SQLiteLog(path, log.uuid, readonly=True) as fresh:
+            for read in (log, fresh):
+                assert read.to_dict() == memory.to_dict()
+                assert read.keys_seen() == memory.keys_seen()
+                assert len(read) == len(memory)
+                seen = memory.keys_seen()
+                for bounds in (slice(None), slice(3, 9), slice(12, None)):
+                    part, other = read[bounds], memory[bounds]
+                    assert list(part) == list(other)
+                    for keys in ([], seen[:1], seen[-1:], seen[::2]):
+                        mine, theirs = part.to_dataframe(keys), other.to_dataframe(keys)
+                        assert_frame_equal(mine, theirs, check_dtype=False)

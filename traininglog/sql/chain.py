@@ -1,0 +1,217 @@
+"""A run and its ancestors, as a chain: who sees what of whom.
+
+A log sees its own run and, up to each resume point, the runs that it was resumed from. The chain is
+read by one statement, and what is in its runs by one each, or, where there are many, by one for all
+of them: a thousand resumes cost little more than one. Either way the order in which one lies over
+another is made here in Python, never by the order in which a planner visits tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from sqlalchemy import CTE, Connection, Select, case, exists, literal, literal_column, select
+
+from traininglog.encoding import Kind
+from traininglog.sql import segments
+from traininglog.sql.prepared import Prepared, bind
+from traininglog.sql.segments import Cache, Owner
+from traininglog.sql.tables import entries, keys, runs
+from traininglog.sql.tables import segments as sealed
+from traininglog.values import MAX_TIME
+
+# Far past any real lineage: a file whose runs descend from each other ends here.
+_MAX_CHAIN = 100_000
+
+# So many runs are asked together; fewer one by one.
+_MANY = 8
+
+#: An entry, after the id of its run.
+ENTRY = (entries.c.run_id, entries.c.time, entries.c.key_id, entries.c.kind, entries.c.value)
+
+_LINK = (
+    runs.c.id, runs.c.uuid, runs.c.resumed_from, runs.c.resumed_at,
+    runs.c.first_time, runs.c.last_time, runs.c.deletions,
+    exists(literal(1)).where(sealed.c.run_id == runs.c.id).label("sealed"),
+)  # fmt: skip
+
+
+def _chain(*columns: Any) -> CTE:
+    """Return some columns of a run and its ancestors, with how far each is and where it is cut."""
+    depth: Any = literal_column("0")
+    cut = bind("cut")
+    start = select(*columns, depth.label("depth"), cut.label("cut")).where(
+        runs.c.id == bind("run_id")
+    )
+    chain = start.cte("chain", recursive=True)
+    nearer = case((chain.c.resumed_at < chain.c.cut, chain.c.resumed_at), else_=chain.c.cut)
+    step = select(*columns, (chain.c.depth + 1).label("depth"), nearer.label("cut"))
+    step = step.join(chain, runs.c.uuid == chain.c.resumed_from)
+    return chain.union_all(step.where(chain.c.depth < literal_column(str(_MAX_CHAIN))))
+
+
+def _links() -> Select[Any]:
+    chain = _chain(*_LINK)
+    return select(*(chain.c[column.name] for column in _LINK), chain.c.cut).order_by(chain.c.depth)
+
+
+_runs = _chain(runs.c.id, runs.c.resumed_from, runs.c.resumed_at)
+# As one bound, which an index can use.
+_high = case((_runs.c.cut < bind("high"), _runs.c.cut), else_=bind("high"))
+_within = (entries.c.run_id == _runs.c.id) & entries.c.time.between(bind("low"), _high)
+_meeting = (
+    (sealed.c.run_id == _runs.c.id) & (sealed.c.first <= _high) & (sealed.c.last >= bind("low"))
+)
+_named = keys.c.name == bind("name")
+
+
+def _known(table: Any) -> Any:
+    return (keys.c.run_id == table.c.run_id) & (keys.c.id == table.c.key_id)
+
+
+# Most runs have no parent: what is quick for them is worth a statement more for the others.
+_RUN = Prepared(select(*_LINK, bind("cut")).where(runs.c.id == bind("run_id")))
+_CHAIN = Prepared(_links())
+_KEYS = Prepared(
+    select(keys.c.id, keys.c.name).where(keys.c.run_id == bind("run_id")).order_by(keys.c.id)
+)
+_KEYS_OF_ALL = Prepared(
+    select(keys.c.run_id, keys.c.id, keys.c.name).join(_runs, keys.c.run_id == _runs.c.id)
+)
+_ENTRIES = select(*ENTRY).join(_runs, _within)
+_SEGMENTS = select(sealed.c.run_id, *segments.BLOCK).join(_runs, _meeting)
+_ENTRIES_OF_ALL = Prepared(_ENTRIES)
+_ENTRIES_OF_NAME = Prepared(_ENTRIES.join(keys, _known(entries)).where(_named))
+_TIMES_OF_ALL = Prepared(
+    select(entries.c.time)
+    .join(_runs, _within)
+    .where(entries.c.kind != Kind.HIDDEN.value)
+    .distinct()
+)  # fmt: skip
+_SEGMENTS_OF_ALL = Prepared(_SEGMENTS)
+_SEGMENTS_OF_NAME = Prepared(_SEGMENTS.join(keys, _known(sealed)).where(_named))
+
+
+class Link(NamedTuple):
+    """One run of a chain."""
+
+    run_id: int
+    uuid: str
+    resumed_from: str | None
+    resumed_at: int | None
+    cut: int  #: the last time that is seen of this run
+    first: int  #: none of its entries is before
+    last: int  #: none of its entries that are seen is after
+    hides: bool  #: whether it deleted anything; only then need one look for it
+    sealed: bool  #: whether it has segments
+
+
+class Chain:
+    """A run and its ancestors, nearest first, as they stood in one read transaction.
+
+    Args:
+        connection: Where from.
+        run_id: The run.
+        cut: The last time that is seen of it.
+        cache: Keeps segments of its runs.
+
+    """
+
+    def __init__(
+        self, connection: Connection, run_id: int, cut: int = MAX_TIME, cache: Cache | None = None
+    ) -> None:
+        self.links: list[Link] = []
+        self.cache = cache
+        #: The row that was read last: whoever goes through one asks for each of its values.
+        self.row: tuple[int, dict[str, Any]] | None = None
+        self._start = {"run_id": run_id, "cut": cut}
+        self._keys: dict[int, dict[int, str]] = {}
+        self._order: list[str] | None = None
+        rows = _RUN.run(connection, **self._start)
+        if rows and rows[0][2] is not None:
+            rows = _CHAIN.run(connection, **self._start)
+        for number, uuid, parent, resumed_at, low, high, deletions, segmented, seen in rows:
+            first, last = (MAX_TIME, -1) if low is None else (low, min(high, seen))
+            link = Link(
+                number, uuid, parent, resumed_at, seen, first, last, deletions > 0, segmented > 0
+            )
+            self.links.append(link)
+
+    def covering(self, low: int, high: int) -> Iterator[Link]:
+        """Return the runs that may hold something at ``low <= time <= high``, nearest first."""
+        return (link for link in self.links if link.first <= high and low <= link.last)
+
+    def keys(self, connection: Connection, link: Link) -> dict[int, str]:
+        """Return the names of a run's keys."""
+        if link.run_id not in self._keys:
+            if self.long:
+                self._keys = {link.run_id: {} for link in self.links}
+                for run_id, number, name in sorted(_KEYS_OF_ALL.run(connection, **self._start)):
+                    self._keys[run_id][number] = name
+            else:
+                self._keys[link.run_id] = read_key_names(connection, link.run_id)
+        return self._keys[link.run_id]
+
+    def owner(self, connection: Connection, link: Link) -> Owner:
+        """Return whose segments those of a run are."""
+        return Owner(link.run_id, link.uuid, self.keys(connection, link))
+
+    def order(self, connection: Connection) -> list[str]:
+        """Return all keys of the lineage, in the order in which they were first seen."""
+        if self._order is None:
+            names = (self.keys(connection, link).values() for link in reversed(self.links))
+            self._order = list(dict.fromkeys(name for group in names for name in group))
+        return self._order
+
+    # -- all of its runs at once ------------------------------------------------------------
+
+    @property
+    def long(self) -> bool:
+        """Whether it is worth asking its runs together."""
+        return len(self.links) >= _MANY
+
+    def entries(
+        self, connection: Connection, low: int, high: int, name: str | None = None
+    ) -> dict[int, list[Any]]:
+        """Return what its runs show of entries, perhaps of one key, as `ENTRY`: by run and time."""
+        found = self._by_run(connection, _ENTRIES_OF_ALL, _ENTRIES_OF_NAME, low, high, name)
+        for rows in found.values():
+            rows.sort(key=itemgetter(1))
+        return found
+
+    def times(self, connection: Connection, low: int, high: int) -> set[int]:
+        """Return the times at which its runs show entries that are not hidden by themselves."""
+        rows = _TIMES_OF_ALL.run(connection, **self._start, low=low, high=high)
+        return {time for (time,) in rows}
+
+    def segments(
+        self, connection: Connection, low: int, high: int, name: str | None = None
+    ) -> dict[int, list[Any]]:
+        """Return the segments of its runs that may show something: by run, each after its id."""
+        if not any(link.sealed for link in self.links):
+            return {}
+        found = self._by_run(connection, _SEGMENTS_OF_ALL, _SEGMENTS_OF_NAME, low, high, name)
+        for rows in found.values():
+            rows.sort(key=itemgetter(2, 4))  # by key and first time
+        return found
+
+    def _by_run(
+        self, connection: Connection, whole: Prepared, of_name: Prepared, low: int, high: int,
+        name: str | None,
+    ) -> dict[int, list[Any]]:  # fmt: skip
+        bounds = self._start | {"low": low, "high": high}
+        if name is None:
+            rows = whole.run(connection, **bounds)
+        else:
+            rows = of_name.run(connection, name=name, **bounds)
+        found: dict[int, list[Any]] = {}
+        for row in rows:
+            found.setdefault(row[0], []).append(row)
+        return found
+
+
+def read_key_names(connection: Connection, run_id: int) -> dict[int, str]:
+    """Return the names of the keys that a run itself has written, by their numbers."""
+    return dict(_KEYS.run(connection, run_id=run_id))
