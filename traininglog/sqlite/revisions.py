@@ -32,7 +32,7 @@ def is_blank(connection: Connection) -> bool:
 
 def create_schema(connection: Connection) -> None:
     """Give an empty database the tables of today and mark it as ours."""
-    metadata.create_all(connection)
+    metadata.create_all(connection, checkfirst=False)  # which would ask for each
     connection.exec_driver_sql(VERSION_TABLE_DDL)
     connection.exec_driver_sql(_STAMP, (REVISION,))
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
