@@ -145,7 +145,9 @@ class BeginHook(Hook):
         """Call back."""
         if not _is(self._module, module):  # a copy
             return
-        given = first_tensor((arguments, keywords))
+        given = first_tensor(arguments[0]) if arguments else None  # mostly all there is
+        if given is None:
+            given = first_tensor((arguments, keywords))
         self.state.guarded(
             self.call, self.layer, None if given is None else given.detach(), module.training
         )

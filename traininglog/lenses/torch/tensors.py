@@ -121,10 +121,11 @@ class TorchArrays(Arrays):
         """Let go of memory."""
         self._scratch.clear()
 
-    def extent(self, array: Tensor) -> tuple[Tensor, Tensor]:
+    def extent(self, array: Tensor) -> tuple[Any, Any]:
         """Return the least and the greatest element."""
         low, high = torch.aminmax(torch.view_as_real(array) if array.is_complex() else array)
-        return low, high
+        # On a CPU nothing waits, and numbers are less to carry on.
+        return (low.item(), high.item()) if low.device.type == "cpu" else (low, high)
 
     def extremes(self, array: Tensor, exact_up_to: int) -> Tensor:
         """Return the extreme singular values."""
