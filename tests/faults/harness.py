@@ -703,6 +703,8 @@ def _write(path: str, plan: str, memory: mmap.mmap) -> None:
     if start:
         log = SQLiteLog(path, uuids[-1], durability=told["durability"])
     done = start
+    # One store, where struct.pack_into first clears: a kill in between would leave a zero.
+    counts = memoryview(memory).cast("Q")
     # That the file cannot be written for a while is said, and is no error.
     warnings.simplefilter("ignore", TrainingLogWarning)
     while done != told.get("stop"):
@@ -713,7 +715,7 @@ def _write(path: str, plan: str, memory: mmap.mmap) -> None:
         else:
             perform(log, operation, sequence.model, uuids)
         done += 1
-        struct.pack_into("Q", memory, _COUNT, done)
+        counts[_COUNT // 8] = done
         sequence.apply(operation)
     while not told.get("close"):
         time.sleep(1)

@@ -50,13 +50,13 @@ TIMES = 20_000
 
 # How many steps are done stands in memory that is shared with the test, where a kill leaves it.
 FORKING = """
-import faulthandler, gc, itertools, mmap, os, signal, struct, sys, threading, time
+import faulthandler, gc, itertools, mmap, os, signal, sys, threading, time
 from traininglog import ForkedLog, SQLiteLog
 
 path, shared, way = sys.argv[1:4]
 forks, times, deadlock = map(int, sys.argv[4:])
 with open(shared, "r+b") as file:
-    memory = mmap.mmap(file.fileno(), 8)
+    memory = memoryview(mmap.mmap(file.fileno(), 8)).cast("Q")  # each count one store
 # Whoever is still there when the alarm goes off says where it stands, and dies.
 faulthandler.register(signal.SIGALRM, chain=True)
 
@@ -67,7 +67,7 @@ steps = itertools.count()
 def step():
     n = next(steps)
     log[n % times]["x"] = float(n)
-    struct.pack_into("Q", memory, 0, n + 1)
+    memory[0] = n + 1
 
 def write_to_the_log_of_its_parent():
     try:
@@ -127,7 +127,7 @@ for number in range(forks):
     reap(3)
 reap(0)
 signal.alarm(0)
-done = struct.unpack_from("Q", memory)[0]
+done = memory[0]
 log.flush()
 print(done, flush=True)
 if way != "thread":

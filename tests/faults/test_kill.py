@@ -292,7 +292,7 @@ def test_whoever_opens_a_file_while_another_recovers_it_sees_it_recovered(path):
 
 
 NOTING = """
-import mmap, signal, struct, sys
+import mmap, signal, sys
 from traininglog import SQLiteLog
 log = SQLiteLog(sys.argv[1])
 t = 0
@@ -304,11 +304,11 @@ signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
 
 HANDLER = """
 with open(sys.argv[2], "r+b") as file:
-    memory = mmap.mmap(file.fileno(), 8)
+    memory = memoryview(mmap.mmap(file.fileno(), 8)).cast("Q")  # each count one store
 while True:
     log[t]["x"] = t / 7
     t += 1
-    struct.pack_into("Q", memory, 0, t)
+    memory[0] = t
 """
 
 

@@ -21,7 +21,7 @@ from traininglog import SQLiteLog, Store
 from traininglog.sql.tables import REVISION
 
 SCRIPT = """
-import importlib, mmap, os, signal, struct, sys
+import importlib, mmap, os, signal, sys
 import numpy  # without which nothing would be sealed so soon
 from traininglog import SQLiteLog, Store
 
@@ -77,7 +77,7 @@ def write_half(real):
 
 
 with open(shared, "r+b") as file:
-    memory = mmap.mmap(file.fileno(), 8)
+    memory = memoryview(mmap.mmap(file.fileno(), 8)).cast("Q")  # each count one store
 if act == "write":
     log = SQLiteLog(path)
     log[0]["x"] = 0.0
@@ -104,7 +104,7 @@ while t < 100_000:
     if t % 10 == 0:
         log[t].update(text=str(t), n=t)
     t += 1
-    struct.pack_into("Q", memory, 0, t)
+    memory[0] = t
     if t % 3000 == 0:
         log.flush()
     if t == 20_000:
