@@ -1,10 +1,12 @@
 """A run that was resumed many times is read in a few statements, and as it would be by many."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from traininglog import SQLiteLog, TrainingLog
+from traininglog.sql import chain
 
 KEYS = ("a", "b", "c")
 values = st.one_of(st.floats(-9, 9), st.integers(-9, 9), st.booleans(), st.just("text"))
@@ -37,9 +39,16 @@ def live(log, stretch):
     log.resume(at=times[at % len(times)])
 
 
-@settings(max_examples=30)
-@given(stretches)
-def test_a_long_lineage_reads_as_the_same_one_in_memory(tmp_path_factory, whole):
+@pytest.mark.parametrize("most", [chain._MOST_TIMES, 0], ids=["together", "one by one"])
+@settings(max_examples=25)
+@given(whole=stretches)
+def test_a_long_lineage_reads_as_the_same_one_in_memory(tmp_path_factory, most, whole):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chain, "_MOST_TIMES", most)
+        compare(tmp_path_factory, whole)
+
+
+def compare(tmp_path_factory, whole):
     memory = TrainingLog()
     path = tmp_path_factory.mktemp("long") / "a.db"
     with SQLiteLog(path) as log:

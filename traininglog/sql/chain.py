@@ -25,8 +25,8 @@ from traininglog.values import MAX_TIME
 # Far past any real lineage: a file whose runs descend from each other ends here.
 _MAX_CHAIN = 100_000
 
-# So many runs are asked together; fewer one by one.
-_MANY = 8
+# So many runs are asked together; fewer one by one, and those that may hold very much.
+_MANY, _MOST_TIMES = 8, 100_000
 
 #: An entry, after the id of its run.
 ENTRY = (entries.c.run_id, entries.c.time, entries.c.key_id, entries.c.kind, entries.c.value)
@@ -171,6 +171,13 @@ class Chain:
     def long(self) -> bool:
         """Whether it is worth asking its runs together."""
         return len(self.links) >= _MANY
+
+    def brief(self, low: int, high: int) -> bool:
+        """Tell whether all that its runs may show at ``low <= time <= high`` is little to hold."""
+        spans = (
+            min(link.last, high) - max(link.first, low) + 1 for link in self.covering(low, high)
+        )
+        return sum(spans) <= _MOST_TIMES
 
     def entries(
         self, connection: Connection, low: int, high: int, name: str | None = None

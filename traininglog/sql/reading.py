@@ -170,7 +170,7 @@ def read_columns(
     if not lineage:
         links = [link for link in links if link is chain.links[0]]
     layers = []
-    if chain.long and len(links) > 1:
+    if chain.long and len(links) > 1 and chain.brief(low, high):
         layers = _together(connection, chain, links, wanted, low, high)
     else:
         for link in reversed(links):
