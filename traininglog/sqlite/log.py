@@ -230,9 +230,7 @@ class SQLiteLog(TrainingLogBase):
         if isinstance(time, slice):
             return RowSlice(self, time)
         tail = self._pending.tail
-        if type(time) is not int or not 0 <= time <= MAX_TIME:
-            time = check_time(time)
-        row = FastRow(self, time, tail)
+        row = FastRow(self, check_time(time), tail)
         if tail is not ASLEEP:  # whose row nobody would drop
             self._tail = tail
             tail.row = row

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: Keys are numbered from 1 up to here.
 MOST_KEYS = 2**24 - 1
 
+#: What each number takes in the record of a row: its head, and its value.
+CELL = Struct("<Id").size
+
 # From so many on, arrays are worth it.
 _MANY = 256
 
@@ -163,7 +166,7 @@ def read_rows(data: bytes, at: int, size: int, tag: int) -> tuple[Arrays, int]:
     """
     import numpy as np
 
-    width = (size - _ROW_FRAME) // 12  # bytes of a head and a value
+    width = (size - _ROW_FRAME) // CELL
     found = np.frombuffer(data, _row(np, width), (len(data) - at) // size, at)
     alike = (found["type"] == found["type"][0]) & (found["tag"] == tag)
     count = len(found) if alike.all() else int(np.argmin(alike))

@@ -27,7 +27,7 @@ from zlib import crc32
 
 from traininglog.encoding import HIDDEN, Cell, Encoded, Kind, Stored, decode, encode
 from traininglog.sqlite import numbers as many
-from traininglog.sqlite.numbers import MOST_KEYS, Arrays, Numbers
+from traininglog.sqlite.numbers import CELL, MOST_KEYS, Arrays, Numbers
 
 #: Types of records; the first two are also the kinds of their values.
 INT, FLOAT = Kind.INT.value, Kind.FLOAT.value
@@ -46,7 +46,7 @@ _PART = Struct("<QIBBI")
 _STATUS_PART = Struct("<BBHI")
 _KEY = Struct("<I")
 _ROW_TIME = Struct("<Q")
-_HEADS = Struct("<I")
+_HEAD = Struct("<I")
 _DOUBLE = Struct("<d")
 _LONG = Struct("<q")
 
@@ -260,16 +260,16 @@ class Batch:
             raise DamagedRecord(data, at, tag)
         kind = head >> 24
         start = at + 8
-        if kind == ROW and many.worth((len(data) - at) // (size + 16) * (size // 12)):
+        if kind == ROW and many.worth((len(data) - at) // (size + 16) * (size // CELL)):
             arrays, count = many.read_rows(data, at, size + 16, tag)
             self._add_numbers(arrays)
             return int(at + count * (size + 16))
         if kind == ROW:
             (time,) = _ROW_TIME.unpack_from(data, start)
             numbers: list[Any] = []
-            heads, values = start + 8, end - 8 * ((end - start - 8) // 12)
+            heads, values = start + 8, end - 8 * ((end - start - 8) // CELL)
             found = zip(
-                _HEADS.iter_unpack(data[heads:values]),
+                _HEAD.iter_unpack(data[heads:values]),
                 _DOUBLE.iter_unpack(data[values:end]),
                 strict=True,
             )
