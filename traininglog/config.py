@@ -103,20 +103,28 @@ def setting(name: str, argument: Any = None) -> Any:
     Raises `ConfigurationError` for a value that the setting cannot take, and for a setting in the
     environment or the file that does not exist.
     """
-    default, check = _SETTINGS[name]
+    return settings(**{name: argument})[name]
+
+
+def settings(**arguments: Any) -> dict[str, Any]:
+    """Return the values of some settings, each as `setting` does; looks only once for them all."""
     environment = _from_environment()
     file, contents = _from_file()
-    for place, value in (
-        (f"the argument {name}", argument),
-        (f"the environment variable {PREFIX}{name.upper()}", environment.get(name)),
-        (f"{name} in {file}", contents.get(name)),
-    ):
-        if value is not None:
-            try:
-                return check(value)
-            except ValueError as error:
-                raise ConfigurationError(f"{place} must be {error}, not {value!r}") from None
-    return default
+    found = {}
+    for name, argument in arguments.items():
+        found[name], check = _SETTINGS[name]
+        for place, value in (
+            (f"the argument {name}", argument),
+            (f"the environment variable {PREFIX}{name.upper()}", environment.get(name)),
+            (f"{name} in {file}", contents.get(name)),
+        ):
+            if value is not None:
+                try:
+                    found[name] = check(value)
+                except ValueError as error:
+                    raise ConfigurationError(f"{place} must be {error}, not {value!r}") from None
+                break
+    return found
 
 
 def _from_environment() -> dict[str, str]:

@@ -72,11 +72,14 @@ def _known(table: Any) -> Any:
 
 
 # Most runs have no parent: what is quick for them is worth a statement more for the others.
-_RUN = Prepared(select(*_LINK, bind("cut")).where(runs.c.id == bind("run_id")))
+_RUN = Prepared("""
+    SELECT
+        id, uuid, resumed_from, resumed_at, first_time, last_time, deletions,
+        EXISTS (SELECT 1 FROM segments WHERE run_id = runs.id), :cut
+    FROM runs WHERE id = :run_id
+""")
 _CHAIN = Prepared(_links())
-_KEYS = Prepared(
-    select(keys.c.id, keys.c.name).where(keys.c.run_id == bind("run_id")).order_by(keys.c.id)
-)
+_KEYS = Prepared("SELECT id, name FROM keys WHERE run_id = :run_id ORDER BY id")
 _KEYS_OF_ALL = Prepared(
     select(keys.c.run_id, keys.c.id, keys.c.name).join(_runs, keys.c.run_id == _runs.c.id)
 )

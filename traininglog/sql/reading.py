@@ -56,9 +56,11 @@ _VALUE = Prepared(
     .where(entries.c.run_id == bind("run_id"), entries.c.time == bind("time"))
     .where(keys.c.name == bind("key"))
 )
-_ENTRIES = Prepared(
-    select(*ENTRY).where(_within).order_by(entries.c.time, entries.c.key_id)
-)  # fmt: skip
+_ENTRIES = Prepared("""
+    SELECT run_id, time, key_id, kind, value FROM entries
+    WHERE run_id = :run_id AND time >= :low AND time <= :high
+    ORDER BY time, key_id
+""")
 _ENTRIES_OF_KEY = Prepared(select(*ENTRY).where(_within, _of_key).order_by(entries.c.time))
 _TIMES = Prepared(select(entries.c.time).where(_within, _shown).distinct().order_by(entries.c.time))
 _HIDDEN_TIMES = Prepared(
@@ -85,7 +87,7 @@ _MARKS = Prepared(
 _CREATED = Prepared(select(runs.c.created).where(runs.c.id == bind("run_id")))
 
 
-_ID = Prepared(select(runs.c.id).where(runs.c.uuid == bind("uuid")))
+_ID = Prepared("SELECT id FROM runs WHERE uuid = :uuid")
 
 
 def find_id(connection: Connection, uuid: str) -> int | None:

@@ -50,9 +50,11 @@ _overlapping = (
 )
 _of_key = segments.c.key_id == bind("key_id")
 
-_ALL = Prepared(
-    select(*BLOCK).where(_overlapping).order_by(segments.c.key_id, segments.c.first)
-)  # fmt: skip
+_ALL = Prepared("""
+    SELECT id, key_id, checksum, first, last, step, size, kind, codec, times, data FROM segments
+    WHERE run_id = :run_id AND first <= :high AND last >= :low
+    ORDER BY key_id, first
+""")
 _OF_KEY = Prepared(select(*BLOCK).where(_overlapping, _of_key).order_by(segments.c.first))
 _meeting = (segments.c.first <= bind("high")) & (segments.c.last >= bind("low"))
 _OF_RUNS = Prepared(
@@ -70,9 +72,11 @@ _HEAD = (
     segments.c.key_id, segments.c.first, segments.c.last, segments.c.step, segments.c.size,
     segments.c.times, segments.c.kind,
 )  # fmt: skip
-_HEADS_WITHIN = Prepared(
-    select(*_HEAD).where(_overlapping).order_by(segments.c.key_id, segments.c.first)
-)
+_HEADS_WITHIN = Prepared("""
+    SELECT key_id, first, last, step, size, times, kind FROM segments
+    WHERE run_id = :run_id AND first <= :high AND last >= :low
+    ORDER BY key_id, first
+""")
 _HEADS_OF_KEY = Prepared(select(*_HEAD).where(_overlapping, _of_key).order_by(segments.c.first))
 _LAST_OF_KEY = Prepared(
     select(*BLOCK)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from traininglog.base import TrainingLogBase
 from traininglog.clock import Clock, Marks
 from traininglog.columns import Column, Point, layer_of_rows
-from traininglog.config import setting
+from traininglog.config import setting, settings
 from traininglog.encoding import HIDDEN
 from traininglog.errors import InvalidKey, RunNotFound
 from traininglog.lineage import Ancestor, new_status, new_uuid
@@ -94,13 +94,14 @@ class SQLiteLog(TrainingLogBase):
         on_full: str | None = None,
         allow_network: bool | None = None,
     ) -> None:
-        options = {
-            "durability": setting("durability", durability),
-            "seal": setting("seal", seal),
-            "max_pending_bytes": setting("max_pending_bytes", max_pending_bytes),
-            "on_full": setting("on_full", on_full),
-        }
-        self._max_value_bytes = setting("max_value_bytes", max_value_bytes)
+        options = settings(
+            durability=durability,
+            seal=seal,
+            max_pending_bytes=max_pending_bytes,
+            on_full=on_full,
+            max_value_bytes=max_value_bytes,
+        )
+        self._max_value_bytes = options.pop("max_value_bytes")
         path = (
             database.absolute()
             if isinstance(database, Path)
