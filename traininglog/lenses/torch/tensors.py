@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.linalg import vector_norm
 
@@ -93,7 +95,13 @@ class TorchArrays(Arrays):
             # As a matrix, whose rows are summed: by far the fastest.
             rows = units if axis == 0 else array.shape[0] * units if axis == 1 else 1
             mask = self._mask(array, epsilon).view(rows, -1)
-            counts = mask.view(-1).to(total) if rows == mask.numel() else mask.sum(1, dtype=total)
+            if rows == mask.numel():
+                counts = mask.view(-1).to(total)
+                if axis == 0:  # units of one element
+                    active = counts.sum()
+                    return Activity(active, array.numel(), active, units)
+            else:
+                counts = mask.sum(1, dtype=total)
             if axis == 1:
                 counts = counts.view(array.shape[0], units).sum(0)
         return Activity(counts.sum(), array.numel(), vector_norm(counts, 0), units)
@@ -260,6 +268,16 @@ class DevicePool:
         self._lanes, self._waiting = {}, 0
 
 
+def _places(objects: Sequence[Any]) -> list[NDArray[np.intp]]:
+    """Return for each object, by its first place, the places at which it stands."""
+    if not objects:
+        return []
+    numbers = np.fromiter(map(id, objects), np.uint64, len(objects))
+    order = np.argsort(numbers, kind="stable")
+    ends = np.flatnonzero(np.diff(numbers[order])) + 1
+    return sorted(np.split(order, ends), key=lambda places: int(places[0]))
+
+
 class _Lane:
     """What waits on one device in one precision."""
 
@@ -286,19 +304,14 @@ class _Lane:
             return
         everything = (parts[0] if len(parts) == 1 else torch.cat(parts)).to("cpu")
         numbers = everything.double().numpy()
-        places: dict[int, tuple[Any, list[int]]] = {}
-        at = 0
-        for targets, part, times, plus in self.packs:
-            numbers[at : at + len(targets)] = numbers[at : at + len(targets)] * times + plus
-            for place, target in enumerate(targets, at):
-                found = places.get(id(target))
-                if found is None:
-                    places[id(target)] = (target, [place])
-                else:
-                    found[1].append(place)
-            at += part.numel()
-        for target, chosen in places.values():
-            target.add(numbers[chosen])
+        targets: list[Any] = []
+        for targets_of, _, times, plus in self.packs:
+            chosen = slice(len(targets), len(targets) + len(targets_of))
+            numbers[chosen] = numbers[chosen] * times + plus
+            targets += targets_of
+        for places in _places(targets):
+            targets[places[0]].add(numbers[places])
+        at = len(targets)
         for target, part in self.vectors:
             target.add(numbers[at : at + part.numel()])
             at += part.numel()
