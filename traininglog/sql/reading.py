@@ -11,17 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, literal, select
+from sqlalchemy import Connection, select
 
 from traininglog.clock import Clock, Marks
 from traininglog.columns import Column, Layer, Point, Strip, overlay
 from traininglog.encoding import HIDDEN, Kind, decode, fits
 from traininglog.errors import CorruptLog
 from traininglog.sql import segments
-from traininglog.sql.chain import ENTRY, Chain, Link, read_key_names
-from traininglog.sql.prepared import Prepared, bind
+from traininglog.sql.chain import Chain, Link, read_key_names
+from traininglog.sql.prepared import Prepared
 from traininglog.sql.segments import Owner
-from traininglog.sql.tables import entries, keys, marks, runs, status
+from traininglog.sql.tables import runs
 from traininglog.values import MAX_TIME
 
 
@@ -35,59 +35,62 @@ def stored_uuid(text: str) -> UUID:
         ) from None
 
 
-_within = (
-    (entries.c.run_id == bind("run_id"))
-    & (entries.c.time >= bind("low"))
-    & (entries.c.time <= bind("high"))
-)
-_of_key = entries.c.key_id == bind("key_id")
-_hidden = entries.c.kind == Kind.HIDDEN.value
-_shown = entries.c.kind != Kind.HIDDEN.value
-
-_ROW = Prepared(
-    select(keys.c.name, entries.c.kind, entries.c.value)
-    .join(keys, (keys.c.run_id == entries.c.run_id) & (keys.c.id == entries.c.key_id))
-    .where(entries.c.run_id == bind("run_id"), entries.c.time == bind("time"))
-    .order_by(entries.c.key_id)
-)
-_VALUE = Prepared(
-    select(entries.c.kind, entries.c.value)
-    .join(keys, (keys.c.run_id == entries.c.run_id) & (keys.c.id == entries.c.key_id))
-    .where(entries.c.run_id == bind("run_id"), entries.c.time == bind("time"))
-    .where(keys.c.name == bind("key"))
-)
+_ID = Prepared("SELECT id FROM runs WHERE uuid = :uuid")
+_ROW = Prepared("""
+    SELECT keys.name, entries.kind, entries.value
+    FROM entries JOIN keys ON keys.run_id = entries.run_id AND keys.id = entries.key_id
+    WHERE entries.run_id = :run_id AND entries.time = :time
+    ORDER BY entries.key_id
+""")
+_VALUE = Prepared("""
+    SELECT entries.kind, entries.value
+    FROM entries JOIN keys ON keys.run_id = entries.run_id AND keys.id = entries.key_id
+    WHERE entries.run_id = :run_id AND entries.time = :time AND keys.name = :key
+""")
 _ENTRIES = Prepared("""
     SELECT run_id, time, key_id, kind, value FROM entries
-    WHERE run_id = :run_id AND time >= :low AND time <= :high
+    WHERE run_id = :run_id AND time BETWEEN :low AND :high
     ORDER BY time, key_id
 """)
-_ENTRIES_OF_KEY = Prepared(select(*ENTRY).where(_within, _of_key).order_by(entries.c.time))
-_TIMES = Prepared(select(entries.c.time).where(_within, _shown).distinct().order_by(entries.c.time))
-_HIDDEN_TIMES = Prepared(
-    select(entries.c.time).where(_within, _hidden).distinct().order_by(entries.c.time)
-)
-_LAST_TIME = Prepared(
-    select(entries.c.time).where(_within, _shown).order_by(entries.c.time.desc()).limit(1)
-)
-_LAST_OF_KEY = Prepared(
-    select(entries.c.time).where(_within, _of_key, _shown).order_by(entries.c.time.desc()).limit(1)
-)
-_HAS_KEY = Prepared(select(literal(1)).where(_within, _of_key, _shown).limit(1))
-_HIDES_KEY = Prepared(select(literal(1)).where(_within, _of_key, _hidden).limit(1))
-_STATUS = Prepared(
-    select(status.c.key, status.c.kind, status.c.value)
-    .where(status.c.run_id == bind("run_id"))
-    .order_by(status.c.id)
-)
-_MARKS = Prepared(
-    select(marks.c.time, marks.c.wall)
-    .where(marks.c.run_id == bind("run_id"))
-    .order_by(marks.c.time)
-)
-_CREATED = Prepared(select(runs.c.created).where(runs.c.id == bind("run_id")))
-
-
-_ID = Prepared("SELECT id FROM runs WHERE uuid = :uuid")
+_ENTRIES_OF_KEY = Prepared("""
+    SELECT run_id, time, key_id, kind, value FROM entries
+    WHERE run_id = :run_id AND time BETWEEN :low AND :high AND key_id = :key_id
+    ORDER BY time
+""")
+# What is of kind 0 hides an older value, see `Kind`.
+_TIMES = Prepared("""
+    SELECT DISTINCT time FROM entries
+    WHERE run_id = :run_id AND time BETWEEN :low AND :high AND kind != 0
+    ORDER BY time
+""")
+_HIDDEN_TIMES = Prepared("""
+    SELECT DISTINCT time FROM entries
+    WHERE run_id = :run_id AND time BETWEEN :low AND :high AND kind = 0
+    ORDER BY time
+""")
+_LAST_TIME = Prepared("""
+    SELECT time FROM entries
+    WHERE run_id = :run_id AND time BETWEEN :low AND :high AND kind != 0
+    ORDER BY time DESC LIMIT 1
+""")
+_LAST_OF_KEY = Prepared("""
+    SELECT time FROM entries
+    WHERE run_id = :run_id AND time BETWEEN :low AND :high AND key_id = :key_id AND kind != 0
+    ORDER BY time DESC LIMIT 1
+""")
+_HAS_KEY = Prepared("""
+    SELECT 1 FROM entries
+    WHERE run_id = :run_id AND time BETWEEN :low AND :high AND key_id = :key_id AND kind != 0
+    LIMIT 1
+""")
+_HIDES_KEY = Prepared("""
+    SELECT 1 FROM entries
+    WHERE run_id = :run_id AND time BETWEEN :low AND :high AND key_id = :key_id AND kind = 0
+    LIMIT 1
+""")
+_STATUS = Prepared("SELECT key, kind, value FROM status WHERE run_id = :run_id ORDER BY id")
+_MARKS = Prepared("SELECT time, wall FROM marks WHERE run_id = :run_id ORDER BY time")
+_CREATED = Prepared("SELECT created FROM runs WHERE id = :run_id")
 
 
 def find_id(connection: Connection, uuid: str) -> int | None:
@@ -344,7 +347,7 @@ def read_last_point(connection: Connection, chain: Chain, key: str) -> Point | N
 
 
 def entry_batches(connection: Connection, run_id: int) -> Iterator[list[Any]]:
-    """Give all entries of a run, as `ENTRY`, some at a time."""
+    """Give all entries of a run, as `chain.ENTRY`, some at a time."""
     return _ENTRIES.batches(connection, 50_000, run_id=run_id, low=0, high=MAX_TIME)
 
 

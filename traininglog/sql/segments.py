@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
-from sqlalchemy import Connection, delete, literal, select
+from sqlalchemy import Connection, delete, select
 
 from traininglog.columns import Strip
 from traininglog.encoding import Kind
@@ -43,20 +43,18 @@ BLOCK = (
     segments.c.step, segments.c.size, segments.c.kind, segments.c.codec, segments.c.times,
     segments.c.data,
 )  # fmt: skip
-_overlapping = (
-    (segments.c.run_id == bind("run_id"))
-    & (segments.c.first <= bind("high"))
-    & (segments.c.last >= bind("low"))
-)
-_of_key = segments.c.key_id == bind("key_id")
+_meeting = (segments.c.first <= bind("high")) & (segments.c.last >= bind("low"))
 
 _ALL = Prepared("""
     SELECT id, key_id, checksum, first, last, step, size, kind, codec, times, data FROM segments
     WHERE run_id = :run_id AND first <= :high AND last >= :low
     ORDER BY key_id, first
 """)
-_OF_KEY = Prepared(select(*BLOCK).where(_overlapping, _of_key).order_by(segments.c.first))
-_meeting = (segments.c.first <= bind("high")) & (segments.c.last >= bind("low"))
+_OF_KEY = Prepared("""
+    SELECT id, key_id, checksum, first, last, step, size, kind, codec, times, data FROM segments
+    WHERE run_id = :run_id AND first <= :high AND last >= :low AND key_id = :key_id
+    ORDER BY first
+""")
 _OF_RUNS = Prepared(
     select(segments.c.run_id, *BLOCK)
     .where(_meeting)
@@ -68,61 +66,51 @@ _OF_RUNS_AND_KEY = Prepared(
     .where(_meeting, keys.c.name == bind("name"))
     .order_by(segments.c.run_id, segments.c.first)
 )
-_HEAD = (
-    segments.c.key_id, segments.c.first, segments.c.last, segments.c.step, segments.c.size,
-    segments.c.times, segments.c.kind,
-)  # fmt: skip
 _HEADS_WITHIN = Prepared("""
     SELECT key_id, first, last, step, size, times, kind FROM segments
     WHERE run_id = :run_id AND first <= :high AND last >= :low
     ORDER BY key_id, first
 """)
-_HEADS_OF_KEY = Prepared(select(*_HEAD).where(_overlapping, _of_key).order_by(segments.c.first))
+_HEADS_OF_KEY = Prepared("""
+    SELECT key_id, first, last, step, size, times, kind FROM segments
+    WHERE run_id = :run_id AND first <= :high AND last >= :low AND key_id = :key_id
+    ORDER BY first
+""")
 _LAST_OF_KEY = Prepared(
     select(*BLOCK)
-    .where(_overlapping, _of_key)
+    .where(segments.c.run_id == bind("run_id"), segments.c.key_id == bind("key_id"), _meeting)
     .order_by(segments.c.first.desc())
     .limit(1)
-)  # fmt: skip
-_newest = segments.alias()
-_AT = Prepared(
-    select(*BLOCK)
-    .join(keys, keys.c.run_id == segments.c.run_id)
-    .where(
-        keys.c.run_id == bind("run_id"),
-        segments.c.key_id == keys.c.id,
-        # The one that may hold the time, found for each key by itself: by the index.
-        segments.c.first
-        == select(_newest.c.first)
-        .where(
-            _newest.c.run_id == keys.c.run_id,
-            _newest.c.key_id == keys.c.id,
-            _newest.c.first <= bind("time"),
+)
+# The one of a key that may hold the time is found for each key by itself: by the index.
+_AT = Prepared("""
+    SELECT
+        segments.id, key_id, checksum, first, last, step, size, kind, codec, times, data
+    FROM segments JOIN keys ON keys.run_id = segments.run_id AND keys.id = segments.key_id
+    WHERE
+        keys.run_id = :run_id
+        AND first = (
+            SELECT newest.first FROM segments AS newest
+            WHERE newest.run_id = keys.run_id AND newest.key_id = keys.id AND newest.first <= :time
+            ORDER BY newest.first DESC LIMIT 1
         )
-        .order_by(_newest.c.first.desc())
-        .limit(1)
-        .correlate(keys)
-        .scalar_subquery(),
-        segments.c.last >= bind("time"),
-    )
-    .order_by(keys.c.id)
-)
-_TIMES = Prepared(
-    select(segments.c.first, segments.c.last, segments.c.step, segments.c.size, segments.c.times)
-    .where(_overlapping)
-    .distinct()
-)
-_HAS_KEY = Prepared(select(literal(1)).where(_overlapping, _of_key).limit(1))
-_LAST_TIME = Prepared(
-    select(segments.c.last)
-    .where(segments.c.run_id == bind("run_id"), segments.c.last <= bind("high"))
-    .order_by(segments.c.last.desc())
-    .limit(1)
-)
+        AND last >= :time
+    ORDER BY keys.id
+""")
+_TIMES = Prepared("""
+    SELECT DISTINCT first, last, step, size, times FROM segments
+    WHERE run_id = :run_id AND first <= :high AND last >= :low
+""")
+_HAS_KEY = Prepared("""
+    SELECT 1 FROM segments
+    WHERE run_id = :run_id AND first <= :high AND last >= :low AND key_id = :key_id
+    LIMIT 1
+""")
+_LAST_TIME = Prepared("""
+    SELECT last FROM segments WHERE run_id = :run_id AND last <= :high ORDER BY last DESC LIMIT 1
+""")
 _ONE = Prepared(select(*BLOCK).where(segments.c.id == bind("id")))
-_HEADS = Prepared(
-    select(*BLOCK[:5]).where(segments.c.run_id == bind("run_id"))
-)  # fmt: skip
+_HEADS = Prepared("SELECT id, key_id, checksum, first, last FROM segments WHERE run_id = :run_id")
 _COVERED = Prepared(
     select(segments.c.id, segments.c.key_id, segments.c.first, entries.c.time)
     .join(
@@ -133,11 +121,10 @@ _COVERED = Prepared(
     )
     .where(segments.c.run_id == bind("run_id"))
 )
-_SPANS = Prepared(
-    select(segments.c.key_id, segments.c.id, segments.c.first, segments.c.last, segments.c.size)
-    .where(segments.c.run_id == bind("run_id"))
-    .order_by(segments.c.key_id, segments.c.first)
-)
+_SPANS = Prepared("""
+    SELECT key_id, id, first, last, size FROM segments WHERE run_id = :run_id
+    ORDER BY key_id, first
+""")
 
 
 class Cache:
