@@ -6,7 +6,8 @@ How many times the time of a bare training step one takes with lenses as they ar
 thread of the processor, with Adam, and a tick every 100 steps into a log in memory. The perceptron
 has 784-512-512-10 units and batches of 128, the convolution net two convolutions (32 and 64 kernels
 of 3 x 3), two linear layers, and batches of 64 images of 3 x 32 x 32. Beside it monitorch, on the
-lenses that both have, with a visualizer that does nothing. Needs PyTorch.
+lenses that both have, with a visualizer that does nothing. Several lenses together are measured
+five times, and the median counts. Needs PyTorch.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from contenders import Contenders
 from environments import PEERS, Unavailable, python_of, surroundings
-from measure import Report, Table, folder, run_script
+from measure import Report, Table, folder, run_script, spread
 
 HERE = Path(__file__).resolve()
 PEER = "monitorch"
@@ -51,12 +53,14 @@ def measure(quick: bool, contenders: Contenders) -> Report:
     for network, costs in ours["costs"].items():
         columns = ["lenses", "x the bare step", "at most", "ms a tick", f"{PEER}, x the bare step"]
         table = Table(network, columns)
-        for name, (ratio, tick) in costs.items():
-            found = theirs.get(network, {}).get(name)
+        for name, found in costs.items():
+            ratios, ticks = zip(*found, strict=True)
+            peers = [ratio for ratio, _ in theirs.get(network, {}).get(name, ())]
             limit = LIMITS.get(name)
-            table.add(name, ratio, limit, tick * 1e3, None if found is None else found[0])
+            tick = median(ticks) * 1e3
+            table.add(name, spread(ratios), limit, tick, spread(peers) if peers else None)
             if limit is not None:
-                report.figures[f"x the bare step, {name}, {network}"] = ratio
+                report.figures[f"x the bare step, {name}, {network}"] = median(ratios)
         report.tables.append(table)
     report.notes.append(f"With PyTorch {ours['torch']}, in the time of the processor.")
     return report

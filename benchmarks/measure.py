@@ -52,8 +52,13 @@ class Timing:
     def show(self, unit: str) -> str:
         """Return the median, and in brackets the fastest and the slowest, in a unit."""
         factor = {"s": 1.0, "ms": 1e3, "µs": 1e6, "ns": 1e9}[unit]
-        low, high = min(self.seconds) * factor, max(self.seconds) * factor
-        return f"{number(self.median * factor)} ({number(low)}-{number(high)})"
+        return spread([seconds * factor for seconds in self.seconds])
+
+
+def spread(found: Sequence[float]) -> str:
+    """Return the median, and in brackets the least and the greatest; of one only itself."""
+    middle = number(median(found))
+    return middle if len(found) == 1 else f"{middle} ({number(min(found))}-{number(max(found))})"
 
 
 @dataclass

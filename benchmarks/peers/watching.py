@@ -3,7 +3,8 @@
     python monitorch_peer.py QUICK
 
 A program that watches networks calls `main`, which prints one line of JSON: by network and lenses,
-how many times the bare step a watched one takes, and how many seconds a tick.
+how many times the bare step a watched one takes, and how many seconds a tick; of several lenses
+together more than once.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from torch import Tensor, nn
 
 #: How many steps there are from tick to tick: its time is shared among them.
 STEPS = 100
+
+#: How often several lenses together are measured, each time on a new network.
+ROUNDS = 5
 
 
 class Watch(NamedTuple):
@@ -104,7 +108,13 @@ def main(version: str, attach: Attach, sets: Mapping[str, Sequence[str]]) -> Non
     torch.set_num_threads(1)
     quick = sys.argv[-1] == "quick"
     costs = {
-        network: {name: cost(network, lenses, attach, quick) for name, lenses in sets.items()}
+        network: {
+            name: [
+                cost(network, lenses, attach, quick)
+                for _ in range(1 if quick or len(lenses) == 1 else ROUNDS)
+            ]
+            for name, lenses in sets.items()
+        }
         for network in NETWORKS
     }
     print(json.dumps({"version": version, "torch": torch.__version__, "costs": costs}))
