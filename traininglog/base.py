@@ -7,7 +7,6 @@ holds for every store is tested for every store by `traininglog.testing`.
 
 from __future__ import annotations
 
-import fnmatch
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from types import TracebackType
@@ -20,7 +19,7 @@ from traininglog.encoding import HIDDEN
 from traininglog.errors import InvalidState, RunNotFound
 from traininglog.lineage import BEFORE_ALL, Ancestor, cut_status
 from traininglog.rows import Row, RowSlice, Status
-from traininglog.selection import Selection, check_layout, names
+from traininglog.selection import column_of, require_keys, select
 from traininglog.values import MAX_VALUE_BYTES, check_key, check_time, check_uuid, plain, thaw
 
 if TYPE_CHECKING:
@@ -239,7 +238,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         """
         from traininglog import frames
 
-        asked = self._select(keys, start, stop, layout, lineage, index, wall)
+        asked = select(self, keys, start, stop, layout, lineage, index, wall)
         if layout == "long":
             return frames.long(asked.columns, asked.clock)
         return frames.wide(asked)
@@ -276,65 +275,14 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         """
         from traininglog import arrow
 
-        asked = self._select(keys, start, stop, layout, lineage, index, wall)
+        asked = select(self, keys, start, stop, layout, lineage, index, wall)
         if layout == "long":
             return arrow.long(asked.columns, asked.clock)
         return arrow.wide(asked)
 
-    def _select(
-        self,
-        keys: str | Iterable[str] | None,
-        start: int | None,
-        stop: int | None,
-        layout: str,
-        lineage: bool,
-        index: str,
-        wall: bool,
-    ) -> Selection:
-        """Return what the arguments of `to_dataframe` ask for."""
-        check_layout(layout)
-        if layout == "long" and index != "time":
-            raise ValueError(
-                "index applies to the wide layout only: a long frame has a time column"
-            )
-        by = self._kind_of_index(index)
-        asked = names(keys)
-        chosen = None if asked is None else self._match_keys(asked)
-        wanted = chosen
-        if chosen is not None and by == "key" and index not in chosen:
-            wanted = [*chosen, index]
-        columns = self._read_columns(
-            wanted,
-            None if start is None else check_time(start),
-            None if stop is None else check_time(stop),
-            lineage=lineage,
-        )
-        found = {column.key for column in columns}
-        missing = set(wanted or ()) - found
-        if by == "key" and index not in found:
-            missing.add(index)
-        if missing:
-            self._require_keys(missing)
-        # The clock comes after the columns: whatever they have that is not flushed, it knows of.
-        clock = self._read_clock(lineage=lineage) if wall or by in ("wall", "elapsed") else None
-        selected = Selection(columns, chosen, index, by, clock, wall)
-        if layout == "wide" and wall and "wall" in selected.shown():
-            raise ValueError(
-                "this log has a key 'wall', which is not the wall time that wall=True adds: leave "
-                "one of them out, or take the long layout"
-            )
-        return selected
-
-    def _kind_of_index(self, index: str) -> Literal["time", "wall", "elapsed", "key"]:
-        if index == "time":
-            return "time"
-        if index in ("wall", "elapsed") and index not in self._read_keys():
-            return "wall" if index == "wall" else "elapsed"
-        return "key"
-
     def last(self, key: str) -> Point:
         """Return the last value of a key and its time. Raises `KeyError` where there is none."""
-        return self._column(key).last
+        return column_of(self, key).last
 
     def best(self, key: str, mode: Literal["min", "max"] = "min") -> Point:
         """Return the smallest (or largest) number of a key and the first time it was logged.
@@ -343,7 +291,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         """
         if mode not in ("min", "max"):
             raise ValueError(f"mode must be 'min' or 'max', not {mode!r}")
-        found = self._column(key).best(mode)
+        found = column_of(self, key).best(mode)
         if found is None:
             raise KeyError(f"no value of {key!r} is a number")
         return found
@@ -352,45 +300,13 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         """Return every key that has a value, in the order in which the log first saw them."""
         return self._read_keys()
 
-    def _column(self, key: str) -> Column:
-        columns = self._read_columns([key], None, None, lineage=True)
-        if not columns:
-            self._require_keys([key])
-            raise KeyError(key)
-        return columns[0]
-
     def _series(self, key: str, start: int | None, stop: int | None) -> pd.Series[Any]:
         from traininglog import frames
 
         columns = self._read_columns([key], start, stop, lineage=True)
         if not columns:
-            self._require_keys([key])
+            require_keys(self, [key])
         return frames.series(key, columns[0] if columns else None)
-
-    def _match_keys(self, patterns: Iterable[str]) -> list[str]:
-        """Return the keys that names and globs stand for; a name stands for itself."""
-        seen: list[str] | None = None
-        chosen: dict[str, None] = {}
-        for pattern in patterns:
-            if not isinstance(pattern, str):
-                raise TypeError(f"keys are names or globs, not {type(pattern).__name__}")
-            if not any(character in pattern for character in "*?["):
-                chosen[pattern] = None
-                continue
-            if seen is None:
-                seen = self._read_keys()
-            if pattern in seen:  # a key may itself look like a glob
-                chosen[pattern] = None
-            else:
-                chosen.update(dict.fromkeys(k for k in seen if fnmatch.fnmatchcase(k, pattern)))
-        return list(chosen)
-
-    def _require_keys(self, keys: Iterable[str]) -> None:
-        seen = self._read_keys()
-        for key in keys:
-            if key not in seen:
-                known = ", ".join(map(repr, seen[:20])) or "none yet"
-                raise KeyError(f"this log has no key {key!r}; it has: {known}")
 
     # -- lineage ----------------------------------------------------------------------------
 

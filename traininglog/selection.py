@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from traininglog.clock import Clock
 from traininglog.columns import Column
 from traininglog.values import MAX_TIME, check_time
+
+if TYPE_CHECKING:
+    from traininglog.base import TrainingLogBase
 
 #: Which of the numbers of a key is the best one.
 Mode = Literal["min", "max"]
@@ -62,3 +66,91 @@ def modes(best: Mapping[str, Mode] | Iterable[str] | str | None) -> dict[str, Mo
         if mode not in ("min", "max"):
             raise ValueError(f"the best of {key!r} must be its 'min' or 'max', not {mode!r}")
     return asked
+
+
+def select(
+    log: TrainingLogBase,
+    keys: str | Iterable[str] | None,
+    start: int | None,
+    stop: int | None,
+    layout: str,
+    lineage: bool,
+    index: str,
+    wall: bool,
+) -> Selection:
+    """Return what the arguments of `TrainingLogBase.to_dataframe` ask for."""
+    check_layout(layout)
+    if layout == "long" and index != "time":
+        raise ValueError("index applies to the wide layout only: a long frame has a time column")
+    by = _kind_of_index(log, index)
+    asked = names(keys)
+    chosen = None if asked is None else _match_keys(log, asked)
+    wanted = chosen
+    if chosen is not None and by == "key" and index not in chosen:
+        wanted = [*chosen, index]
+    columns = log._read_columns(
+        wanted,
+        None if start is None else check_time(start),
+        None if stop is None else check_time(stop),
+        lineage=lineage,
+    )
+    found = {column.key for column in columns}
+    missing = set(wanted or ()) - found
+    if by == "key" and index not in found:
+        missing.add(index)
+    if missing:
+        require_keys(log, missing)
+    # The clock comes after the columns: whatever they have that is not flushed, it knows of.
+    clock = log._read_clock(lineage=lineage) if wall or by in ("wall", "elapsed") else None
+    selected = Selection(columns, chosen, index, by, clock, wall)
+    if layout == "wide" and wall and "wall" in selected.shown():
+        raise ValueError(
+            "this log has a key 'wall', which is not the wall time that wall=True adds: leave "
+            "one of them out, or take the long layout"
+        )
+    return selected
+
+
+def _kind_of_index(log: TrainingLogBase, index: str) -> Literal["time", "wall", "elapsed", "key"]:
+    if index == "time":
+        return "time"
+    if index in ("wall", "elapsed") and index not in log._read_keys():
+        return "wall" if index == "wall" else "elapsed"
+    return "key"
+
+
+def _match_keys(log: TrainingLogBase, patterns: Iterable[str]) -> list[str]:
+    """Return the keys that names and globs stand for; a name stands for itself."""
+    seen: list[str] | None = None
+    chosen: dict[str, None] = {}
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise TypeError(f"keys are names or globs, not {type(pattern).__name__}")
+        if not any(character in pattern for character in "*?["):
+            chosen[pattern] = None
+            continue
+        if seen is None:
+            seen = log._read_keys()
+        if pattern in seen:  # a key may itself look like a glob
+            chosen[pattern] = None
+        else:
+            chosen.update(dict.fromkeys(k for k in seen if fnmatch.fnmatchcase(k, pattern)))
+    return list(chosen)
+
+
+def column_of(log: TrainingLogBase, key: str) -> Column:
+    """Return what a log has of a key. Raises `KeyError` where that is nothing."""
+    columns = log._read_columns([key], None, None, lineage=True)
+    if not columns:
+        require_keys(log, [key])
+        raise KeyError(key)
+    return columns[0]
+
+
+def require_keys(log: TrainingLogBase, keys: Iterable[str]) -> None:
+    """Raise `KeyError` for a key that a log does not have."""
+    seen = log._read_keys()
+    for key in keys:
+        if key not in seen:
+            known = ", ".join(map(repr, seen[:20])) or "none yet"
+            raise KeyError(f"this log has no key {key!r}; it has: {known}")

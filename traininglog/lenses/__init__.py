@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any
 from traininglog.errors import MissingExtra
 
 if TYPE_CHECKING:
+    from traininglog.lenses.charts import Chart
     from traininglog.lenses.histogram import Histogram
     from traininglog.lenses.inspector import Inspector
-    from traininglog.lenses.lens import AbstractLens, AbstractVisualizer, Chart, Lens
+    from traininglog.lenses.lens import AbstractLens, AbstractVisualizer, Lens
     from traininglog.lenses.losses import LossMetrics
     from traininglog.lenses.matplotlib_figures import MatplotlibVisualizer
     from traininglog.lenses.memory import Memory
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "AbstractLens": "lens",
     "AbstractVisualizer": "lens",
-    "Chart": "lens",
+    "Chart": "charts",
     "FirstNonFinite": "non_finite",
     "Histogram": "histogram",
     "Inspector": "inspector",

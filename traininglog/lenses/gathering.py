@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from traininglog.errors import TrainingLogWarning
 from traininglog.lenses.arrays import NumpyArrays
-from traininglog.lenses.lens import Change, ExplicitCall, Gatherer, State
 from traininglog.lenses.non_finite import NonFiniteFound
+from traininglog.lenses.state import Change, ExplicitCall, Gatherer, State
 
 
 class Home(Protocol):

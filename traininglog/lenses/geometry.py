@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from traininglog.lenses.lens import Chart, Lens, State
+from traininglog.lenses.charts import Chart
+from traininglog.lenses.lens import Lens
+from traininglog.lenses.state import State
 from traininglog.lenses.statistics import quotient
 
 

@@ -7,7 +7,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from traininglog.lenses.lens import Lens, State
+from traininglog.lenses.lens import Lens
+from traininglog.lenses.state import State
 from traininglog.lenses.statistics import Sketch
 
 Of = Literal["parameter", "gradient", "output"]

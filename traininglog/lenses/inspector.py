@@ -13,9 +13,10 @@ from typing import Any, Literal, Self, TypeVar, get_args
 
 from traininglog.base import TrainingLogBase
 from traininglog.lenses.gathering import CommonState, NamedState
-from traininglog.lenses.lens import AbstractLens, AbstractVisualizer, ExplicitCall, Lens
+from traininglog.lenses.lens import AbstractLens, AbstractVisualizer, Lens
 from traininglog.lenses.losses import TRAIN, VALIDATION, check_scalar
 from traininglog.lenses.record import LogWriter, last_time
+from traininglog.lenses.state import ExplicitCall
 from traininglog.lenses.tags import key_of
 from traininglog.lenses.ticking import Ticking
 from traininglog.values import check_key, check_time

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from traininglog.lenses.lens import AbstractVisualizer, Chart, ExplicitCall, Lens, State
+from traininglog.lenses.charts import Chart
+from traininglog.lenses.lens import AbstractVisualizer, Lens
+from traininglog.lenses.state import ExplicitCall, State
 
 TRAIN, VALIDATION = "train", "validation"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from traininglog.lenses.lens import Lens, State
+from traininglog.lenses.lens import Lens
+from traininglog.lenses.state import State
 
 
 class Memory(Lens):

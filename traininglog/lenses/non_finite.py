@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from traininglog.errors import TrainingLogError
-from traininglog.lenses.lens import AbstractVisualizer, ExplicitCall, Lens, State
+from traininglog.lenses.lens import AbstractVisualizer, Lens
+from traininglog.lenses.state import ExplicitCall, State
 
 #: Where the status of a log has what was found.
 STATUS_KEY = "first_non_finite"

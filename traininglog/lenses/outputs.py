@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from traininglog.lenses.arrays import Activity
+from traininglog.lenses.charts import Chart
 from traininglog.lenses.geometry import Geometry
-from traininglog.lenses.lens import Chart, Lens, State
+from traininglog.lenses.lens import Lens
+from traininglog.lenses.state import State
 
 
 class OutputActivation(Lens):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from traininglog.lenses.charts import Chart
 from traininglog.lenses.geometry import Geometries
-from traininglog.lenses.lens import Chart, Lens, State
+from traininglog.lenses.lens import Lens
 from traininglog.lenses.outputs import put_activity
+from traininglog.lenses.state import State
 from traininglog.lenses.statistics import quotient
 
 WEIGHT_AND_BIAS = ("weight", "bias")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from traininglog.lenses.charts import Chart
 from traininglog.lenses.geometry import Geometries
-from traininglog.lenses.lens import Change, Chart, State
 from traininglog.lenses.parameters import WEIGHT_AND_BIAS, ParameterLens
+from traininglog.lenses.state import Change, State
 from traininglog.lenses.statistics import norm_quotient
 
 

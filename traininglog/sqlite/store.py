@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
@@ -15,31 +13,25 @@ from uuid import UUID
 from sqlalchemy import Connection, select
 
 from traininglog.config import setting
-from traininglog.errors import (
-    AmbiguousRun,
-    InvalidUUID,
-    RunBusy,
-    RunHasChildren,
-    RunNotFound,
-    TrainingLogWarning,
-)
-from traininglog.kept import copy_all, copy_over, folder_of
-from traininglog.selection import Mode, bounds, check_layout, modes, names
+from traininglog.errors import AmbiguousRun, InvalidUUID, RunNotFound
+from traininglog.kept import copy_all, folder_of
+from traininglog.selection import Mode, bounds, check_layout, names
 from traininglog.sql import listing, reading, writing
 from traininglog.sql.choosing import Choice, choose
 from traininglog.sql.many import columns_of_runs
-from traininglog.sql.merging import is_part_of, merge_run
-from traininglog.sql.merging_trials import merge_trials
 from traininglog.sql.tables import runs
-from traininglog.sql.trials import move_logs
 from traininglog.sqlite.checking import Check, Size, check
 from traininglog.sqlite.database import Database
+from traininglog.sqlite.deleting import delete
 from traininglog.sqlite.file import locate, wal_path
 from traininglog.sqlite.log import SQLiteLog
+from traininglog.sqlite.merging import Merged, Progress, bringing, merge
 from traininglog.sqlite.owners import Owners, writer_byte
 from traininglog.sqlite.recovery import recover
 from traininglog.sqlite.repairing import repair
+from traininglog.sqlite.run_table import run_table
 from traininglog.sqlite.sealing import seal_run
+from traininglog.sqlite.states import State, owned, state_of
 from traininglog.sqlite.streaming import streaming
 from traininglog.values import MAX_TIME
 
@@ -49,20 +41,6 @@ if TYPE_CHECKING:
 
 #: What a run tells of the process that wrote it last.
 ORIGIN = ("host", "pid", "boot_id", "command", "versions")
-
-State = Literal["running", "finished", "failed", "lost"]
-
-#: Told how far a long piece of work has got: done, and of how many.
-Progress = Callable[[int, int], None]
-
-
-class Merged(NamedTuple):
-    """What `Store.merge` did."""
-
-    added: list[UUID]  #: runs that were not here before
-    updated: list[UUID]  #: runs of which the other store knew more
-    unchanged: list[UUID]
-    trials: list[str]  #: the UIDs of the trials that are new here, or of which more is known
 
 
 class Sealed(NamedTuple):
@@ -183,12 +161,12 @@ class Store:
     def state(self, uuid: UUID | str) -> State:
         """Return how a run stands now; see `runs`."""
         wanted = self.find(uuid).hex
-        owned = self._owned()
+        live = owned(self._database, self._owners)
         with self._database.read() as connection:
             row = writing.find_run(connection, wanted)
         if row is None:
             raise RunNotFound(f"run {wanted} was deleted from {self.path} meanwhile")
-        return self._state(row, owned)
+        return state_of(row, live, self._owners)
 
     def origin(self, uuid: UUID | str) -> dict[str, Any]:
         """Return which process wrote a run last: host, pid, boot_id, command, versions."""
@@ -196,27 +174,6 @@ class Store:
         with self._database.read() as connection:
             row = writing.find_run(connection, wanted)
         return {name: getattr(row, name) for name in ORIGIN}
-
-    def _owned(self) -> set[int]:
-        """Return the runs that are being written.
-
-        To be asked before the rows are read that tell how the others ended: a run that is closed
-        in between has its outcome by then, where the other way round it would seem lost.
-        """
-        with self._database.read() as connection:
-            unended = connection.execute(
-                select(runs.c.id, runs.c.epoch).where(runs.c.outcome.is_(None))
-            ).all()
-        return {row.id for row in unended if self._owners.alive(writer_byte(row.id, row.epoch))}
-
-    def _state(self, row: Any, owned: set[int]) -> State:
-        if row.id in owned and row.outcome is None:
-            return "running"
-        if row.outcome in ("finished", "failed"):
-            ended: State = row.outcome
-            return ended
-        # Perhaps one that began after `owned` was asked for.
-        return "running" if self._owners.alive(writer_byte(row.id, row.epoch)) else "lost"
 
     def runs(
         self,
@@ -251,42 +208,9 @@ class Store:
             KeyError: A name in `keys` or `best` that no run has.
 
         """
-        from traininglog import frames
-
-        patterns = names(keys) or []
-        asked = modes(best)
-        owned = self._owned()
-        with self._database.read() as connection:
-            known = listing.names(connection)
-            chosen = [
-                (line, self._state(line, owned))
-                for line in listing.lines(connection)
-                if name is None or fnmatchcase(known.get(line.id) or "", name)
-            ]
-            chosen = [(line, now) for line, now in chosen if state in (None, now)]
-            if limit is not None:
-                chosen = chosen[-limit:] if limit > 0 else []
-            counts = listing.counts(connection, [line for line, _ in chosen])
-            shown = listing.match(connection, patterns)
-            listing.match(connection, asked)
-            ends = listing.Ends(connection, {*shown, *asked})
-            records, values = [], []
-            for line, now in chosen:
-                counted = counts.get(line.id, listing.Counts())
-                record = {
-                    "uuid": line.uuid, "name": known.get(line.id), "state": now,
-                    "created": line.created, "updated": line.updated, "host": line.host,
-                    "resumed_from": line.resumed_from, "resumed_at": line.resumed_at,
-                    **counted._asdict(),
-                }  # fmt: skip
-                records.append(record)
-                values.append([
-                    *(ends.last(line, key) for key in shown),
-                    *(ends.best(line, key, mode) for key, mode in asked.items()),
-                ])  # fmt: skip
-        headings = [f"log.{key}" if key in _COLUMNS else key for key in shown]
-        headings += [f"best.{key}" for key in asked]
-        return frames.table_of_runs(records, _COLUMNS, headings, values)
+        return run_table(
+            self._database, self._owners, keys, state=state, name=name, limit=limit, best=best
+        )
 
     def to_dataframe(
         self,
@@ -377,33 +301,7 @@ class Store:
 
         """
         root = self.find(uuid).hex
-        with self._database.write() as connection:
-            doomed = [row for row in [writing.find_run(connection, root)] if row is not None]
-            for row in doomed:
-                children = select(runs).where(
-                    runs.c.resumed_from == row.uuid,
-                    runs.c.id.not_in([known.id for known in doomed]),  # whatever a file may say
-                )
-                doomed.extend(connection.execute(children).all())
-            if len(doomed) > 1 and not descendants:
-                raise RunHasChildren(
-                    f"{len(doomed) - 1} runs descend from {root} and read through it: "
-                    f"{', '.join(row.uuid for row in doomed[1:6])}; delete them with it "
-                    "(descendants=True) or keep it"
-                )
-            for row in doomed:
-                self._refuse_live(row)
-            move_logs(connection, _instead_of(connection, doomed))
-            writing.delete_runs(connection, [row.id for row in doomed])
-        self._database.shrink()
-        return [reading.stored_uuid(row.uuid) for row in doomed]
-
-    def _refuse_live(self, row: Any) -> None:
-        if self._owners.alive(writer_byte(row.id, row.epoch)):
-            raise RunBusy(
-                f"run {row.uuid} is being written by process {row.pid} on {row.host}: "
-                "close it there first"
-            )
+        return delete(self._database, self._owners, root, descendants=descendants)
 
     def merge(self, other: Store | str | Path, *, progress: Progress | None = None) -> Merged:
         """Copy every run of another store into this one, and what it knows more of runs in both.
@@ -425,57 +323,8 @@ class Store:
         if not isinstance(other, Store):
             with Store(other, readonly=True) as opened:
                 return self.merge(opened, progress=progress)
-        merged = Merged([], [], [], [])
-        with other._database.read() as source:
-            theirs = source.execute(select(runs).order_by(runs.c.id)).all()
-            with self._database.read() as target:
-                for row in theirs:
-                    self._refuse_live_merge(row, writing.find_run(target, row.uuid))
-            for done, row in enumerate(theirs):
-                if progress is not None:
-                    progress(done, len(theirs))
-                with self._database.write() as target:
-                    ours = writing.find_run(target, row.uuid)
-                    self._refuse_live_merge(row, ours)
-                    changed = (
-                        ours is None
-                        or not is_part_of(
-                            row, ours, sure=self._owners.alive(writer_byte(ours.id, ours.epoch))
-                        )
-                    ) and merge_run(source, row, target, ours)
-                group = (
-                    merged.added if ours is None
-                    else merged.updated if changed
-                    else merged.unchanged
-                )  # fmt: skip
-                group.append(reading.stored_uuid(row.uuid))
-            with self._database.write() as target:
-                merged.trials.extend(merge_trials(source, target, self._bring_from(other)))
-            if progress is not None:
-                progress(len(theirs), len(theirs))
-        self._database.checkpoint()
-        return merged
-
-    def _bring_from(self, other: Store) -> Callable[[str, dict[str, Any]], None]:
-        """Return what copies a file that the other store has kept with a trial."""
-        source, target = folder_of(other.path), folder_of(self.path)
-
-        def bring(uid: str, artifact: dict[str, Any]) -> None:
-            wrong = copy_over(source, target, artifact["sha256"])
-            if wrong is not None:
-                warnings.warn(
-                    f"trial {uid}: the copy of {artifact['name']!r} in {source} {wrong}; the trial "
-                    "was merged without it",
-                    TrainingLogWarning,
-                    stacklevel=4,
-                )
-
-        return bring
-
-    def _refuse_live_merge(self, theirs: Any, ours: Any) -> None:
-        # Its writer numbers keys and counts assignments by what it knows to be in the file.
-        if ours is not None and not is_part_of(theirs, ours, sure=True):
-            self._refuse_live(ours)
+        bring = bringing(folder_of(other.path), folder_of(self.path))
+        return merge(other._database, self._database, self._owners, bring, progress)
 
     def backup(self, path: str | Path) -> None:
         """Copy the store, as it is now, to a new file; runs may go on being written meanwhile.
@@ -553,25 +402,3 @@ class Store:
     #: Write what can be read of a damaged file to a new one. For a file that nobody has open, which
     #: is why this is no method; see `traininglog.sqlite.repairing.repair`.
     repair = staticmethod(repair)
-
-
-def _instead_of(connection: Connection, doomed: Sequence[Any]) -> dict[str, str | None]:
-    """Return of runs that are to be deleted the nearest ancestor that stays."""
-    parents = {row.uuid: row.resumed_from for row in doomed}
-    found = {}
-    for uuid in parents:
-        at, passed = uuid, set()
-        while at in parents and at not in passed:  # whatever a file may say of lineages
-            passed.add(at)
-            at = parents[at]
-        there = at is not None and at not in parents and writing.find_run(connection, at)
-        found[uuid] = at if there else None
-    return found
-
-
-# The columns of `Store.runs` and their dtypes; a moment is a number of seconds.
-_COLUMNS = {
-    "uuid": "object", "name": "object", "state": "object", "created": "moment",
-    "updated": "moment", "host": "object", "resumed_from": "object", "resumed_at": "Int64",
-    "first": "Int64", "last": "Int64", "rows": "int64", "values": "int64",
-}  # fmt: skip

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from traininglog.lenses.lens import Change
+from traininglog.lenses.state import Change
 from traininglog.lenses.torch.tensors import first_tensor
 
 if TYPE_CHECKING:

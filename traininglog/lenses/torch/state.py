@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from traininglog.lenses.gathering import CommonState, Home
-from traininglog.lenses.lens import Change, ExplicitCall, Gatherer
+from traininglog.lenses.state import Change, ExplicitCall, Gatherer
 from traininglog.lenses.torch.hooks import (
     BeginHook,
     ForwardHook,

@@ -1,0 +1,116 @@
+"""Charts: what lenses put numbers into, and what these come to at a tick."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from traininglog.lenses.state import Pool
+from traininglog.lenses.statistics import (
+    Combine,
+    Combined,
+    Running,
+    Statistic,
+    Values,
+    names_of,
+    statistic,
+)
+from traininglog.lenses.tags import TagAttributes, check_tag
+
+
+class Chart:
+    """A preprocessor: the numbers of one tag since the last tick, by layer.
+
+    Args:
+        tag: The tag.
+        attributes: How it is drawn, which tells which points of the numbers are worked out.
+        running: Whether numbers are forgotten once they are counted.
+        computed: Whether the lens works out `numbers` by itself, and puts nothing.
+
+    """
+
+    def __init__(
+        self, tag: str, attributes: TagAttributes, *, running: bool = True, computed: bool = False
+    ) -> None:
+        self.tag = check_tag(tag)
+        self.attributes = attributes
+        self.running = running
+        self.numbers: dict[str, dict[str, float]] = {}  #: what the last tick came to
+        self.pool: Pool | None = None
+        self._layers: dict[str, Statistic] = {}
+        self._combined: dict[tuple[str, int, Combine], Combined] = {}
+        self._points: list[str] = []
+        if not computed and attributes.kind in ("numeric", "probability"):
+            self._points = names_of(attributes.line, attributes.ranges, running=running)
+
+    def expect(self, layer: str) -> None:
+        """Add a layer, in its place in the order."""
+        if layer not in self._layers:
+            self._layers[layer] = statistic(running=self.running)
+            self.attributes.layers.append(layer)
+
+    def put(self, layer: str, number: Any, times: float = 1.0, plus: float = 0.0) -> None:
+        """Take ``number * times + plus`` of a layer; the number may still be on a device."""
+        target = self._layers.get(layer)
+        if target is None:
+            self.expect(layer)
+            target = self._layers[layer]
+        if self.pool is None:
+            target.add(number * times + plus)
+        else:
+            self.pool.put(target, number, times, plus)
+
+    def put_combined(self, layer: str, numbers: Sequence[Any], combine: Combine) -> None:
+        """Take one number of a layer, which `combine` makes of some; see `statistics.Combined`."""
+        place = (layer, len(numbers), combine)
+        target = self._combined.get(place)
+        if target is None:
+            self.expect(layer)
+            target = Combined(self._layers[layer], len(numbers), combine)
+            self._combined[place] = target
+        if self.pool is None:
+            target.add(numbers)
+        else:
+            self.pool.put_together(target, numbers)
+
+    def finalize(self) -> None:
+        """Work out the points of each layer that has a number."""
+        self.numbers = {
+            layer: {name: seen.point(name) for name in self._points}
+            for layer, seen in self._layers.items()
+            if seen.count
+        }
+
+    def reset(self) -> None:
+        """Begin anew, with the same layers."""
+        self.numbers = {}
+        self._new_statistics()
+
+    def _new_statistics(self) -> None:
+        self._layers = {layer: statistic(running=self.running) for layer in self._layers}
+        self._combined = {}
+
+    def clear(self) -> None:
+        """Forget the layers, too."""
+        self._layers, self._combined, self.numbers, self.pool = {}, {}, {}, None
+        self.attributes.layers.clear()
+        self.attributes.aliases.clear()
+
+    def share(self, of: Chart, point: str) -> None:
+        """Have each layer's share of the sum of another chart's points."""
+        found = {layer: values[point] for layer, values in of.numbers.items()}
+        total = sum(found.values())
+        self.numbers = {layer: {"share": value / total} for layer, value in found.items() if total}
+
+    def state(self) -> dict[str, list[float]]:
+        """Return what it has, by layer, as plain numbers."""
+        return {layer: seen.state() for layer, seen in self._layers.items() if seen.count}
+
+    def merge(self, states: Iterable[Mapping[str, Sequence[float]]]) -> None:
+        """Become what some states are together."""
+        kind = Running if self.running else Values
+        self._new_statistics()
+        for state in states:
+            for layer, numbers in state.items():
+                self.expect(layer)
+                self._layers[layer].merge(kind.from_state(numbers))  # type: ignore[arg-type]

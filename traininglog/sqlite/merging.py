@@ -1,0 +1,91 @@
+"""Bringing all that another file holds into this one: runs, trials, and the files they kept."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import select
+
+from traininglog.errors import TrainingLogWarning
+from traininglog.kept import copy_over
+from traininglog.sql import reading, writing
+from traininglog.sql.merging import is_part_of, merge_run
+from traininglog.sql.merging_trials import Bring, merge_trials
+from traininglog.sql.tables import runs
+from traininglog.sqlite.database import Database
+from traininglog.sqlite.owners import Owners, writer_byte
+from traininglog.sqlite.states import refuse_live
+
+#: Told how far a long piece of work has got: done, and of how many.
+Progress = Callable[[int, int], None]
+
+
+class Merged(NamedTuple):
+    """What `Store.merge` did."""
+
+    added: list[UUID]  #: runs that were not here before
+    updated: list[UUID]  #: runs of which the other store knew more
+    unchanged: list[UUID]
+    trials: list[str]  #: the UIDs of the trials that are new here, or of which more is known
+
+
+def merge(
+    other: Database, own: Database, owners: Owners, bring: Bring, progress: Progress | None
+) -> Merged:
+    """Copy what another database holds into our own; see `Store.merge`."""
+    merged = Merged([], [], [], [])
+    with other.read() as source:
+        theirs = source.execute(select(runs).order_by(runs.c.id)).all()
+        with own.read() as target:
+            for row in theirs:
+                _refuse_live_merge(row, writing.find_run(target, row.uuid), owners)
+        for done, row in enumerate(theirs):
+            if progress is not None:
+                progress(done, len(theirs))
+            with own.write() as target:
+                ours = writing.find_run(target, row.uuid)
+                _refuse_live_merge(row, ours, owners)
+                changed = (
+                    ours is None
+                    or not is_part_of(
+                        row, ours, sure=owners.alive(writer_byte(ours.id, ours.epoch))
+                    )
+                ) and merge_run(source, row, target, ours)
+            group = (
+                merged.added if ours is None
+                else merged.updated if changed
+                else merged.unchanged
+            )  # fmt: skip
+            group.append(reading.stored_uuid(row.uuid))
+        with own.write() as target:
+            merged.trials.extend(merge_trials(source, target, bring))
+        if progress is not None:
+            progress(len(theirs), len(theirs))
+    own.checkpoint()
+    return merged
+
+
+def _refuse_live_merge(theirs: Any, ours: Any, owners: Owners) -> None:
+    # Its writer numbers keys and counts assignments by what it knows to be in the file.
+    if ours is not None and not is_part_of(theirs, ours, sure=True):
+        refuse_live(ours, owners)
+
+
+def bringing(source: Path, target: Path) -> Bring:
+    """Return what copies a file that was kept with a trial from one folder to another."""
+
+    def bring(uid: str, artifact: dict[str, Any]) -> None:
+        wrong = copy_over(source, target, artifact["sha256"])
+        if wrong is not None:
+            warnings.warn(
+                f"trial {uid}: the copy of {artifact['name']!r} in {source} {wrong}; the trial "
+                "was merged without it",
+                TrainingLogWarning,
+                stacklevel=5,  # whoever called `Store.merge`
+            )
+
+    return bring

@@ -1,0 +1,25 @@
+"""What every part of the suite is given: a way to open logs of one store, and a new log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from traininglog import TrainingLogBase
+
+OpenLog = Callable[..., TrainingLogBase]
+
+
+class LogFixtures:
+    """The fixtures of the suite: whoever subclasses it overrides `open_log`."""
+
+    @pytest.fixture
+    def open_log(self) -> OpenLog:
+        """Return a callable that opens a new log, or with a UUID an existing one, of one store."""
+        raise NotImplementedError("override the fixture open_log")
+
+    @pytest.fixture
+    def log(self, open_log: OpenLog) -> TrainingLogBase:
+        """Return a new log."""
+        return open_log()
