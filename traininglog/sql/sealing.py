@@ -192,14 +192,18 @@ def _sound(
 
 
 def _small(pieces: list[Piece]) -> Iterator[list[Piece]]:
-    """Give groups of neighbours, none much larger than the others: each is packed a few times."""
+    """Give groups of neighbours, none much larger than the others: each is packed a few times.
+
+    What comes last waits for more, but for what is little: whoever closes a log waits meanwhile.
+    """
     from traininglog.packing import BLOCK
 
     group: list[Piece] = []
     size = 0
     for piece in [*pieces, None]:
         if piece is None or piece.size > BLOCK // 4 or size + piece.size > BLOCK:
-            while len(group) > 1 and group[0].size > size - group[0].size:
+            most = BLOCK // 4 if piece is None else BLOCK
+            while len(group) > 1 and (size > most or group[0].size > size - group[0].size):
                 size -= group.pop(0).size
             if len(group) > 1:
                 yield group
