@@ -9,6 +9,7 @@ another is made here in Python, never by the order in which a planner visits tab
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -217,8 +218,8 @@ class Chain:
         else:
             rows = of_name.run(connection, name=name, **bounds)
         found: dict[int, list[Any]] = {}
-        for row in rows:
-            found.setdefault(row[0], []).append(row)
+        for run_id, mine in groupby(rows, itemgetter(0)):
+            found.setdefault(run_id, []).extend(mine)
         return found
 
 
