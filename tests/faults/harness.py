@@ -4,13 +4,12 @@ What a process does follows from a seed (`Sequence`). After each operation, once
 returned, the process puts the number of operations done so far into memory that it shares with the
 test; the kernel keeps that when the process dies. So the test knows what had been acknowledged, and
 a model that goes through the same operations says what must be in the file.
-
-Run as a script, this is such a process: ``harness.py write ...`` or ``harness.py open ...``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import mmap
@@ -18,16 +17,13 @@ import random
 import signal
 import sqlite3
 import struct
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # as this is also run as a script
-
+from faults import nursery
 from sealing_often import seal_often
 
 from traininglog import SQLiteLog, Store, TrainingLogWarning
@@ -503,27 +499,36 @@ def settle(path: Path, sequence: Sequence, acknowledged: int) -> list[str]:
 _STARTED, _GO, _COUNT = 0, 8, 16
 _SIZE = mmap.PAGESIZE
 
+#: What the processes have imported before they are started.
+IMPORTS = "from faults import harness"
+
+_SCRIPT = """
+import sys
+from faults.harness import run
+run(*sys.argv[1:])
+"""
+
 
 class Process:
-    """A process of this script, and the memory that it shares with us."""
+    """A process that does as `run` is told, and the memory that it shares with us."""
 
     def __init__(self, shared: Path, *arguments: object) -> None:
         with shared.open("wb") as file:
             file.truncate(_SIZE)
         with shared.open("r+b") as file:
             self._memory = mmap.mmap(file.fileno(), _SIZE)
-        command = [sys.executable, "-W", "error", __file__, *map(str, arguments), str(shared)]
         # Not a pipe, which a process whose output nobody reads would wait for.
         self._errors = shared.with_name(shared.name + "-errors")
         with self._errors.open("wb") as file:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=file)
+            self._process = nursery.start(
+                _SCRIPT, *arguments, shared, imports=IMPORTS, stdout=file.fileno()
+            )
 
     def __enter__(self) -> Process:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
+        self._process.kill()
         self._process.wait()
         self._memory.close()
 
@@ -561,8 +566,11 @@ class Process:
 
     def _wait(self, until: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _PATIENCE
-        while not until():
-            assert self._process.poll() is None, self.failure()
+        for attempt in itertools.count():
+            if until():
+                return
+            if attempt % 50 == 0:  # the nursery, too, needs a processor to answer
+                assert self._process.poll() is None, self.failure()
             assert time.monotonic() < deadline, f"nothing after {_PATIENCE} s: {self.failure()}"
             time.sleep(0.0005)
 
@@ -730,8 +738,8 @@ def _open(path: str, uuid: str, memory: mmap.mmap) -> None:
         Store(path, create=True).close()
 
 
-if __name__ == "__main__":
-    do, where, what, share = sys.argv[1:]
-    with open(share, "r+b") as opened:  # noqa: PTH123 - os.open would do; this is shortest
-        shared_memory = mmap.mmap(opened.fileno(), _SIZE)
-    {"write": _write, "open": _open}[do](where, what, shared_memory)
+def run(do: str, where: str, what: str, shared: str) -> None:
+    """Go through a sequence (`write`) or open a file (`open`), and note it in shared memory."""
+    with Path(shared).open("r+b") as file:
+        memory = mmap.mmap(file.fileno(), _SIZE)
+    {"write": _write, "open": _open}[do](where, what, memory)

@@ -10,19 +10,22 @@ import sqlite3
 import struct
 import subprocess
 import sys
-import textwrap
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from faults import harness
+from faults import harness, nursery
 
 from traininglog import SQLiteLog, Store
 from traininglog.sql.tables import REVISION
 
+IMPORTS = """
+import numpy  # without which nothing would be sealed so soon
+from traininglog import SQLiteLog, Store
+"""
+
 SCRIPT = """
 import importlib, mmap, os, signal, sys
-import numpy  # without which nothing would be sealed so soon
 from traininglog import SQLiteLog, Store
 
 path, shared, uuid, point, count, when, act = sys.argv[1:]
@@ -157,13 +160,13 @@ def killed(path, point, count, when, act="write", uuid="-"):
     """Run a process until it dies at a point; return how many steps it had done."""
     shared = path.with_suffix(".shared")
     shared.write_bytes(bytes(8))
-    script = textwrap.dedent(SCRIPT)
-    arguments = [str(word) for word in (path, shared, uuid, point, count, when, act)]
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script, *arguments],
-        capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
-    assert done.returncode == -signal.SIGKILL, (point, done.stderr)
+    errors = path.with_suffix(".errors")
+    arguments = path, shared, uuid, point, count, when, act
+    with (
+        errors.open("wb") as file,
+        nursery.start(SCRIPT, *arguments, imports=IMPORTS, stdout=file.fileno()) as process,
+    ):
+        assert process.wait(100) == -signal.SIGKILL, (point, errors.read_text())
     return struct.unpack("Q", shared.read_bytes())[0]
 
 
