@@ -38,7 +38,7 @@ test: .venv/installed-test
 
 torch: .venv/installed-torch
 
-# The tests run a few dozen trials of these each time; here are very many, for hours.
+# The tests run a few dozen trials of these each time; here are very many.
 faults: .venv/installed-test
 	TESTS_TRIALS=2000 TESTS_IMAGES=1000 TESTS_FLIPS=500 TESTS_LONG=1 \
 		$(PYTEST) tests/faults
