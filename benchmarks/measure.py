@@ -140,8 +140,13 @@ def peak_memory() -> int:
     raise SystemExit("this system does not tell the peak of a process's memory")
 
 
-def noisy(rows: int, keys: Sequence[str] = KEYS, *, single: bool = False) -> dict[str, list[float]]:
-    """Return columns as a training yields them, a trend and noise; in float32 if `single`."""
+def noisy(
+    rows: int, keys: Sequence[str] = KEYS, *, single: bool = False, bits: int | None = None
+) -> dict[str, list[float]]:
+    """Return columns as a training yields them, a trend and noise.
+
+    In float32 if `single`; with `bits`, so many binary places after the point.
+    """
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -149,6 +154,8 @@ def noisy(rows: int, keys: Sequence[str] = KEYS, *, single: bool = False) -> dic
     columns = {}
     for place, key in enumerate(keys):
         values = 1 / np.sqrt(steps) + 0.05 * rng.standard_normal(rows) + place
+        if bits is not None:
+            values = np.round(values * 2.0**bits) / 2.0**bits
         columns[key] = (values.astype(np.float32) if single else values).tolist()
     return columns
 
