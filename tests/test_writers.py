@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from traininglog import RunBusy, SQLiteLog, Store
+from traininglog import LogClosed, RunBusy, SQLiteLog, Store
 from traininglog.sqlite.database import Database
 
 HOLD = """
@@ -362,3 +362,39 @@ def test_a_row_that_was_read_as_a_whole_has_what_is_written_to_it_since(path):
             child[1]["x"] = 100
             assert (child[1]["x"], dict(child[1])["x"], log[1]["x"]) == (100, 100, 10)
         reader.close()
+
+
+def test_a_row_that_was_read_is_read_anew_once_another_has_written(path):
+    with SQLiteLog(path) as log:
+        log[1] = {"a": 1.0, "b": 2.0}
+        log.flush()
+        with SQLiteLog(path, log.uuid, readonly=True) as reader:
+            row = reader[1]
+            assert dict(row) == {"a": 1.0, "b": 2.0}
+            log[1]["a"] = 3.0
+            del log[1]["b"]
+            log.flush()
+            assert row["a"] == 3.0
+            with pytest.raises(KeyError):
+                row["b"]
+            log.seal()
+            assert dict(row) == {"a": 3.0}
+
+
+def test_a_row_that_was_read_shows_what_is_assigned_or_resumed_afterwards(path):
+    with SQLiteLog(path) as log:
+        log[1] = {"a": 1.0, "b": 2.0}
+        log[2]["a"] = 5.0
+        log.flush()
+        row = log[2]
+        assert dict(row) == {"a": 5.0}
+        row["a"] = 6.0
+        assert row["a"] == 6.0
+        log.flush()
+        assert row["a"] == 6.0
+        assert dict(row) == {"a": 6.0}
+        log.resume(at=1)
+        with pytest.raises(KeyError):
+            row["a"]
+    with pytest.raises(LogClosed):
+        row["a"]

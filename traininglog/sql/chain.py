@@ -128,8 +128,6 @@ class Chain:
     ) -> None:
         self.links: list[Link] = []
         self.cache = cache
-        #: The row that was read last: whoever goes through one asks for each of its values.
-        self.row: tuple[int, dict[str, Any]] | None = None
         self._start = {"run_id": run_id, "cut": cut}
         self._keys: dict[int, dict[int, str]] = {}
         self._order: list[str] | None = None

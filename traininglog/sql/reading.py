@@ -100,8 +100,6 @@ def find_id(connection: Connection, uuid: str) -> int | None:
 
 def read_value(connection: Connection, chain: Chain, time: int, key: str) -> Any:
     """Return the value seen at (time, key), or `HIDDEN`, also where there is none."""
-    if chain.row is not None and chain.row[0] == time:
-        return chain.row[1].get(key, HIDDEN)
     for link in chain.covering(time, time):
         for kind, stored in _VALUE.run(connection, run_id=link.run_id, time=time, key=key):
             return decode(kind, stored)
@@ -125,7 +123,6 @@ def read_row(connection: Connection, chain: Chain, time: int) -> dict[str, Any]:
             owner = chain.owner(connection, link)
             for number, value in segments.read_at(connection, owner, time, chain.cache):
                 seen.setdefault(owner.names[number], value)
-    chain.row = time, seen
     return seen
 
 

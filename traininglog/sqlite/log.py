@@ -146,6 +146,9 @@ class SQLiteLog(TrainingLogBase):
         self._tail = ASLEEP
         self._chain: Chain | None = None
         self._chain_token: object = None
+        # The row that was read last, of what version of the file, and what the file has there:
+        # whoever goes through a row asks for each of its values.
+        self._last_row: tuple[int, object, dict[str, Any]] | None = None
         self._segments = Cache()
         # Not __del__: this also runs at the interpreter's end, while what it needs is still there.
         self._finalizer = weakref.finalize(self, when_idle, self._writer.abandon)
@@ -193,7 +196,7 @@ class SQLiteLog(TrainingLogBase):
 
     def _fork(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
         self._writer.fork(parent, at, new_uuid(), status)
-        self._chain = None
+        self._chain = self._last_row = None
 
     # -- lifecycle --------------------------------------------------------------------------
 
@@ -294,17 +297,28 @@ class SQLiteLog(TrainingLogBase):
         if found is not None:
             (value,) = found
         else:
-            with self._reading() as (connection, chain):
-                value = reading.read_value(connection, chain, time, name)
+            value = self._read_stored(time, name)
         if value is HIDDEN:
             raise KeyError(key)
         return value
 
+    def _read_stored(self, time: int, key: str) -> Any:
+        """Return a value that the file has, or `HIDDEN`."""
+        last = self._last_row
+        if last is not None and last[0] == time and last[1] == self._database.version():
+            return last[2].get(key, HIDDEN)
+        with self._reading() as (connection, chain):
+            return reading.read_value(connection, chain, time, key)
+
     def _read_row(self, time: int) -> dict[str, Any]:
         pending = self._writer.read_back.row(time)
+        self._writer.check_open()
+        version = self._database.version()  # before: what is written meanwhile makes it another
         with self._reading() as (connection, chain):
-            seen = reading.read_row(connection, chain, time) | pending
+            stored = reading.read_row(connection, chain, time)
+            seen = stored | pending
             order = self._key_order(connection, chain) if seen else []
+        self._last_row = time, version, stored
         return {key: seen[key] for key in order if key in seen and seen[key] is not HIDDEN}
 
     def _key_order(self, connection: Connection, chain: Chain) -> list[str]:
