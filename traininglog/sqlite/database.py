@@ -188,8 +188,7 @@ class Database:
     def version(self) -> object:
         """Return something that differs from before if anyone has written since, asked at any time.
 
-        To be compared only with what it returned before. Takes a twentieth of what a transaction
-        does that reads but one value.
+        To be compared only with what it returned before; takes a tenth of what a transaction does.
         """
         self._check_process()
         if self.path is None:
