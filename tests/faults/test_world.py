@@ -435,7 +435,8 @@ def test_when_nothing_more_can_be_held_the_assignment_raises(path):
             wait_until(lambda: loop.ask("refused")["count"] > 3)
             held = loop.count
             size = sum(len(world.note_of(step)) for step in range(begin, held) if step % 5 == 0)
-            assert FEW_BYTES / 4 < size < FEW_BYTES
+            # What waited already, as the file was locked, counts, too: on a busy machine, most.
+            assert FEW_BYTES / 16 < size < FEW_BYTES
             refused = loop.ask("refused")
             assert re.match("(StoreFailed|JournalFull): ", refused["error"])
             assert refused["half"] == []
