@@ -65,13 +65,13 @@ def write_slowly(path, steps=6_000, flush=300):
 
 def test_a_slow_run_is_gathered_as_it_goes(path, seals_early):
     with SQLiteLog(path) as log:
-        for start in range(0, 40 * 300, 300):
+        for start in range(0, 80 * 300, 300):
             write(log, start, start + 300)
             log.flush()
         assert len(sizes(path)) < 20
-        assert max(sizes(path)) > 3_000
+        assert max(sizes(path)) > 4_000
         assert sum(sizes(path)) > 11_000
-    check(path, log.uuid, 12_000)
+    check(path, log.uuid, 24_000)
 
 
 def test_one_that_is_closed_has_few_segments(path):

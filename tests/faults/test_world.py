@@ -430,13 +430,14 @@ def test_when_nothing_more_can_be_held_the_assignment_raises(path):
     with world.Loop(path, insist=True, pause=0, **options) as loop:
         loop.start()
         world.watch(0.3, loop)
+        # On a busy machine much may wait by now, which would leave less room for what comes.
+        assert loop.ask("log.flush()") is None
         with harness.locked(path):
             begin = loop.count
             wait_until(lambda: loop.ask("refused")["count"] > 3)
             held = loop.count
             size = sum(len(world.note_of(step)) for step in range(begin, held) if step % 5 == 0)
-            # What waited already, as the file was locked, counts, too: on a busy machine, most.
-            assert FEW_BYTES / 16 < size < FEW_BYTES
+            assert FEW_BYTES / 4 < size < FEW_BYTES
             refused = loop.ask("refused")
             assert re.match("(StoreFailed|JournalFull): ", refused["error"])
             assert refused["half"] == []
