@@ -1,7 +1,9 @@
 """The tail journal: what is in it comes back once, and nothing that was not put there."""
 
+import contextlib
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -9,7 +11,7 @@ import textwrap
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from traininglog import ForkedLog, SQLiteLog, Store, TrainingLogWarning
@@ -218,6 +220,44 @@ def test_it_takes_more_room_while_the_database_is_locked_and_gives_it_back(path)
     assert (path.parent / tail).stat().st_size == size
     assert len(log) == 100_000
     log.close()
+
+
+@contextlib.contextmanager
+def no_writing_past(size):
+    """Let every write of this process fail that goes past so many bytes of a file."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("where", [REGION // 2, REGION + 4096], ids=["amid one", "in the next"])
+def test_it_goes_on_where_what_was_flushed_cannot_be_erased(path, where):
+    """That fails after the database was written, and there is nothing in it that would be lost."""
+    log = SQLiteLog(path)
+    log[0]["x"] = 0.0
+    log.flush()
+    with no_writing_past(where):
+        for number in range(60_000):  # which is much in the journal, and little in the database
+            log[0]["x"] = float(number)
+        log.flush()
+        log[1]["x"] = 1.0
+        log.flush()
+        again = SQLiteLog(path, log.uuid, readonly=True)
+        assert again.to_dict() == {0: {"x": 59_999.0}, 1: {"x": 1.0}}
+        again.close()
+    for number in range(60_000):
+        log[2]["x"] = float(number)
+    log.flush()
+    (tail,) = tails(path)
+    assert (path.parent / tail).stat().st_size == 2 * REGION
+    log.close()
+    assert tails(path) == []
+    assert SQLiteLog(path, log.uuid).to_dict() == {
+        0: {"x": 59_999.0}, 1: {"x": 1.0}, 2: {"x": 59_999.0}
+    }  # fmt: skip
 
 
 def open_journal(tmp_path_factory, most_bytes=2**28):
@@ -430,11 +470,124 @@ def test_what_an_earlier_round_left_on_the_disk_is_not_taken_for_this_ones(tmp_p
             assert value >= 2
 
 
-def test_where_a_file_cannot_be_mapped_every_record_is_written_to_it(path, monkeypatch):
-    def refuse(*_, **__):
-        raise OSError(errno.ENODEV, "No such device")
+@contextlib.contextmanager
+def no_more_files():
+    """Let this process open no further file."""
+    taken = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["and afterwards", "and is closed"])
+def test_it_goes_on_where_no_further_file_can_be_opened(path, closed):
+    """That fails after a commit, too: the WAL is copied by connections of its own."""
+    log = SQLiteLog(path)
+    log[0]["x"] = 0.0
+    log.flush()
+    assert len(log) == 1  # reading has a connection from now on, too
+    (path.parent / "other").touch()
+    with no_more_files():
+        with pytest.raises(OSError, match="Too many open files"):
+            (path.parent / "other").read_bytes()
+        for number in range(40):
+            log[number]["note"] = os.urandom(100_000).hex()
+            log.flush()
+        assert path.with_name("runs.db-wal").stat().st_size > 2**22
+        assert len(log) == 40
+        if closed:
+            log.close()
+    if closed:
+        assert len(SQLiteLog(path, log.uuid)) == 40
+        return
+    for number in range(40, 50):
+        log[number]["note"] = os.urandom(100_000).hex()
+        log.flush()
+    log.close()
+    assert len(SQLiteLog(path, log.uuid)) == 50
+
+
+steps = st.lists(
+    st.tuples(st.just("assign"), st.integers(1, 25_000))
+    | st.tuples(st.just("rest"), st.none())
+    | st.tuples(st.just("flush"), st.none() | st.sampled_from([200, 4096, 2**18, REGION + 200])),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=30)
+@given(steps=steps)
+def test_what_could_not_be_erased_is_never_taken_for_what_is_pending(tmp_path_factory, steps):
+    """Neither by the process nor by recovery, whenever it is killed."""
+    journal = open_journal(tmp_path_factory)
+    number, flushed, position = 0, 0, 1000
+    for what, detail in steps:
+        if what == "assign":
+            for _ in range(detail):
+                number += 1
+                try:
+                    put(journal, ("number", number, 1, float(number)), {}, {}, {})
+                except ValueError:  # no room
+                    journal.rest()
+                    journal.begin()
+                    put(journal, ("number", number, 1, float(number)), {}, {}, {})
+        else:
+            journal.rest()
+            if what == "flush" and journal.waiting:
+                flushed, position = number, journal.waiting[-1].end
+                limit = contextlib.nullcontext() if detail is None else no_writing_past(detail)
+                with limit:
+                    journal.recycle(len(journal.waiting))
+            journal.begin()
+        pending = {(time, 1): float(time) for time in range(flushed + 1, number + 1)}
+        tail = _read_tail(read_journal(journal.path), position)
+        assert tail.damage is None
+        assert plain_rows(tail.batch) == pending
+        seen = {}
+        for region in [*journal.waiting, journal.current]:
+            region.read(region.written)
+            seen |= plain_rows(region.batch)
+        assert seen == pending
+    journal.remove()
+
+
+@pytest.fixture
+def no_mapping(monkeypatch):
+    """Let no file be mapped, as on some file systems."""
+    mapping = regions.mmap.mmap
+
+    def refuse(descriptor, *rest, **options):
+        if descriptor != -1:
+            raise OSError(errno.ENODEV, "No such device")
+        return mapping(descriptor, *rest, **options)
 
     monkeypatch.setattr(regions.mmap, "mmap", refuse)
+
+
+@pytest.mark.parametrize("where", [REGION // 2, REGION + 20, REGION + 4096])
+@pytest.mark.usefixtures("no_mapping")
+def test_where_it_can_be_neither_mapped_nor_written_it_goes_on_in_memory(path, where):
+    log = SQLiteLog(path)
+    log[0]["x"] = 0.0
+    with no_writing_past(where):
+        for number in range(60_000):
+            log[0]["x"] = float(number)
+        assert log[0]["x"] == 59_999.0
+    log.flush()
+    log[1]["x"] = 1.0
+    log.close()
+    assert tails(path) == []
+    assert SQLiteLog(path, log.uuid).to_dict() == {0: {"x": 59_999.0}, 1: {"x": 1.0}}
+
+
+@pytest.mark.usefixtures("no_mapping")
+def test_where_a_file_cannot_be_mapped_every_record_is_written_to_it(path):
     log = SQLiteLog(path)
     for time in range(30_000):
         log[time]["x"] = time / 7

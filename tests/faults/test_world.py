@@ -6,6 +6,7 @@ Also if the process is killed in the midst of it, and the file is opened once it
 
 import contextlib
 import os
+import random
 import re
 import resource
 import shutil
@@ -214,6 +215,28 @@ def test_the_loop_goes_on_and_everything_is_there_afterwards(tmp_path, name):
     fault, answer = FAULTS[name]
     go_through(tmp_path, fault, answer, room=fault not in (no_larger_files, io_errors))
     assert not any("-tail-" in file.name for file in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.0005])
+def test_a_fault_that_comes_and_goes_is_survived_whatever_it_comes_between(path, pause):
+    """Between a commit and what follows on it, for one."""
+    draw = random.Random(pause)
+    with world.Loop(path, pause=pause) as loop:
+        loop.start()
+        before = resource.prlimit(loop.pid, resource.RLIMIT_FSIZE)
+        end = time.monotonic() + 5 * LASTS
+        while time.monotonic() < end:
+            most = int(2 ** draw.uniform(10, 21))
+            resource.prlimit(loop.pid, resource.RLIMIT_FSIZE, (most, before[1]))
+            time.sleep(draw.choice([0.001, 0.01, 0.05, 0.3]))
+            resource.prlimit(loop.pid, resource.RLIMIT_FSIZE, before)
+            time.sleep(draw.choice([0.001, 0.01, 0.05, 0.3]))
+        world.watch(0.1, loop)
+        assert loop.ask("log.flush()") is None
+        loop.end()
+        count = loop.count
+    found = world.look(path)[loop.uuid]
+    assert (found["steps"], found["more"], found["wrong"]) == (count, [], [])
 
 
 def test_a_process_that_loses_the_right_to_write_goes_on():

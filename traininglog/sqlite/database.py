@@ -217,16 +217,20 @@ class Database:
     # -- the WAL ----------------------------------------------------------------------------
 
     def checkpoint(self) -> None:
-        """Move what is in the WAL into the file, as far as readers allow."""
-        with self._raw_connection(0) as holder, self._raw_connection(0) as other:
-            try:
-                # One connection holds the write lock while another copies: nobody can reset the WAL
-                # meanwhile, which is what the bug needs.
-                holder.execute("BEGIN IMMEDIATE")
-                other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-                holder.execute("ROLLBACK")
-            except sqlite3.OperationalError:  # busy: a later flush will come round to it
-                return
+        """Move what is in the WAL into the file, as far as readers allow.
+
+        Where that fails, a later one will come round to it: what was committed stays so.
+        """
+        with (
+            suppress(sqlite3.Error),
+            self._raw_connection(0) as holder,
+            self._raw_connection(0) as other,
+        ):
+            # One connection holds the write lock while another copies: nobody can reset the WAL
+            # meanwhile, which is what the bug needs.
+            holder.execute("BEGIN IMMEDIATE")
+            other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            holder.execute("ROLLBACK")
 
     def shrink(self) -> None:
         """Give the pages that hold nothing back to the file system, as far as others allow."""

@@ -65,7 +65,7 @@ _TRANSLATIONS: dict[int, tuple[type[TrainingLogError], str]] = {
     ),
     sqlite3.SQLITE_CANTOPEN: (
         StoreUnwritable,
-        "{name} cannot be opened ({reason}); check its permissions and its folder's",
+        "{name} cannot be opened ({reason}); check its permissions, its folder's, and `ulimit -n`",
     ),
     sqlite3.SQLITE_FULL: (StoreFailed, "the disk of {name} is full; free space and try again"),
     sqlite3.SQLITE_IOERR: (StoreFailed, "{name} cannot be read or written: {reason}"),

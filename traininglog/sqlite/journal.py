@@ -24,7 +24,15 @@ from uuid import UUID
 
 from traininglog.errors import StoreFailed
 from traininglog.sqlite.file import stat_of
-from traininglog.sqlite.regions import HEADER, MAGIC, REGION, Head, MemoryRegion, Region
+from traininglog.sqlite.regions import (
+    HEADER,
+    MAGIC,
+    REGION,
+    Head,
+    MemoryRegion,
+    Region,
+    write_all,
+)
 from traininglog.sqlite.tail import ASLEEP, NO_ROW
 
 # A fresh file has room for one region to be written while another is flushed.
@@ -55,6 +63,7 @@ class Journal:
         self._numbers = numbers
         self._most_bytes = most_bytes
         self._free: list[Region] = []
+        self._used: list[Region] = []  # in the database, and to be erased
         self._memory_size = 0  # taken where the file can have no more
         self._file_size = 0
         self._descriptor = None if path is None else _make(path, mode)
@@ -86,9 +95,12 @@ class Journal:
         )  # fmt: skip
         try:
             self.tail = region.begin(head, self._numbers)
-        except BaseException:
-            self._free.append(region)
-            raise
+        except BaseException as error:
+            self._used.append(region)
+            if not isinstance(error, OSError):
+                raise
+            region = self._add_memory(region.size)
+            self.tail = region.begin(head, self._numbers)
         self.current = region
 
     def rest(self) -> None:
@@ -103,17 +115,16 @@ class Journal:
         if region.length:
             self.waiting.append(region)
         else:
-            region.erase()
-            self._free.append(region)
+            self._used.append(region)
+            self._erase()
         tail.row = NO_ROW  # which may be all that holds its log
 
     def recycle(self, count: int) -> None:
         """Make the first `count` regions that wait free: they are in the database."""
-        for region in self.waiting[:count]:
-            region.erase()
-            self._free.append(region)
+        self._used += self.waiting[:count]
         del self.waiting[:count]
-        if not self.idle:
+        self._erase()
+        if not self.idle or self._used:
             return
         # Nothing is in here: give back what was taken while the database could not be written.
         usual = _FIRST_REGIONS * REGION
@@ -123,11 +134,27 @@ class Journal:
         elif self._file_size > usual or self._memory_size:
             self._memory_size = 0
             if self._file_size > usual:
-                os.ftruncate(self._descriptor, usual)
-                self._file_size = usual
+                with suppress(OSError):  # it is no loss
+                    os.ftruncate(self._descriptor, usual)
+                    self._file_size = usual
             self._free = [
                 Region(self._descriptor, at, REGION) for at in range(0, self._file_size, REGION)
             ]
+
+    def _erase(self) -> None:
+        """Make free what was used.
+
+        Where that fails, it is done another time: the database has these records by now, and its
+        high-water mark says so to whoever finds them.
+        """
+        used, self._used = self._used, []
+        for region in used:
+            try:
+                region.erase()
+            except OSError:
+                self._used.append(region)
+            else:
+                self._free.append(region)
 
     @property
     def idle(self) -> bool:
@@ -146,13 +173,8 @@ class Journal:
 
     def _add(self, size: int) -> Region:
         """Add room. Not sparse: touching a page without room on the disk would kill the process."""
-        if self._file_size + self._memory_size + size > max(self._most_bytes, 2 * REGION, size):
-            raise JournalFull(
-                f"{self.path or 'memory'} holds {self._most_bytes >> 20} MiB (max_pending_bytes) "
-                "that the database could not take: nothing more can be assigned until it can be "
-                "written again"
-            )
         if self._descriptor is not None:
+            self._require_room(size)
             try:
                 _allocate(self._descriptor, self._file_size, size)
             except OSError:
@@ -162,8 +184,20 @@ class Journal:
                 region = Region(self._descriptor, self._file_size, size)
                 self._file_size += size
                 return region
+        return self._add_memory(size)
+
+    def _add_memory(self, size: int) -> Region:
+        self._require_room(size)
         self._memory_size += size
         return MemoryRegion(size)
+
+    def _require_room(self, size: int) -> None:
+        if self._file_size + self._memory_size + size > max(self._most_bytes, 2 * REGION, size):
+            raise JournalFull(
+                f"{self.path or 'memory'} holds {self._most_bytes >> 20} MiB (max_pending_bytes) "
+                "that the database could not take: nothing more can be assigned until it can be "
+                "written again"
+            )
 
     # -- the end ----------------------------------------------------------------------------
 
@@ -201,8 +235,7 @@ def _allocate(descriptor: int, offset: int, size: int) -> None:
             raise
         zeros = bytes(2**16)  # written out, there is room for it as well
         for at in range(offset, offset + size, len(zeros)):
-            if os.pwrite(descriptor, zeros, at) < len(zeros):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+            write_all(descriptor, zeros, at)
 
 
 def _make(path: Path, mode: int) -> int:

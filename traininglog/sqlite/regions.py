@@ -16,6 +16,7 @@ import errno
 import mmap
 import os
 import threading
+from contextlib import suppress
 from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
@@ -37,8 +38,6 @@ _HEAD = Struct("<8s16sQQQQQ")
 _CHECK = Struct("<I")
 _GAP_AT = 72
 _GAP = Struct("<QQQ")
-
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Head(NamedTuple):
@@ -93,6 +92,17 @@ def read_gap(content: bytes, at: int, tag: int) -> Gap | None:
     return _GAP.unpack(data)
 
 
+def write_all(descriptor: int, data: bytes, offset: int) -> None:
+    """Write all of it, which one call may not do where a limit is near. Raises `OSError`."""
+    left = memoryview(data)
+    while left:
+        written = os.pwrite(descriptor, left, offset)
+        if not written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        left = left[written:]
+        offset += written
+
+
 class Region:
     """A part of a journal's file, for one round of it."""
 
@@ -121,8 +131,8 @@ class Region:
         """Close to writing. What is in it stays, and can be read."""
         if self._open is not None:
             self._shut(self._open)
-            self._open = None
             self.length = len(self._content(0, self.size - HEADER).rstrip(b"\0"))
+            self._open = None  # last: what could not be read must not count as nothing
 
     @property
     def end(self) -> int:
@@ -141,16 +151,20 @@ class Region:
             self.batch.add(self._content(start, stop), self.tag)
 
     def erase(self) -> None:
-        """Make it ready for another round: its records are in the database."""
+        """Make it ready for another round: its records are in the database.
+
+        Raises `OSError`; then it is not ready, and may be erased again.
+        """
         # The header last: what has one and is only half erased is known to be in the database.
-        os.pwrite(self._descriptor, bytes(self.length), self.offset + HEADER)
-        os.pwrite(self._descriptor, bytes(HEADER), self.offset)
+        write_all(self._descriptor, bytes(self.length), self.offset + HEADER)
+        write_all(self._descriptor, bytes(HEADER), self.offset)
         self.length = 0
         self.batch = Batch()
 
     def note_gap(self, gap: Gap) -> None:
         """Write down, where there is always room, that assignments had to be left out after it."""
-        os.pwrite(self._descriptor, pack_gap(gap, self.tag), self.offset + _GAP_AT)
+        with suppress(OSError):  # the process knows it, too, and will say so in the status
+            write_all(self._descriptor, pack_gap(gap, self.tag), self.offset + _GAP_AT)
 
     def forget(self) -> None:
         """Drop the mapping, in a forked child whose parent goes on with it."""
@@ -216,18 +230,17 @@ class _Appended:
                 raise ValueError("no room")
             try:
                 written = os.pwrite(self._descriptor, data, self._offset + self._at)
+                if written < len(data):  # the disk became full: take the part back
+                    os.pwrite(self._descriptor, bytes(written), self._offset + self._at)
             except OSError as error:
-                if error.errno in _NO_SPACE:
-                    raise ValueError("no room") from error
-                raise
-            if written < len(data):  # the disk became full: take the part back
-                os.pwrite(self._descriptor, bytes(written), self._offset + self._at)
+                raise ValueError("no room") from error
+            if written < len(data):
                 raise ValueError("no room")
             self._at += written
             return written
 
     def __setitem__(self, place: slice, data: bytes) -> None:
-        os.pwrite(self._descriptor, data, self._offset)
+        write_all(self._descriptor, data, self._offset)
 
     def seek(self, at: int) -> None:
         self._at = at
