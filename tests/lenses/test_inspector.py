@@ -110,19 +110,24 @@ def test_half_precision_and_what_numpy_can_convert():
     assert not [key for key in log.keys_seen() if "whole" in key or "empty" in key]
 
 
-def test_a_large_weights_condition_is_estimated_from_below():
+@pytest.mark.parametrize("shape", [(80, 80), (80, 130), (130, 80), (80, 9, 9), (900, 9, 9)])
+def test_a_large_weights_condition_is_estimated_from_below(shape):
+    """Also where the weight is wide: then it has vectors that it makes zero."""
     chance = np.random.default_rng(0)
-    left, _ = np.linalg.qr(chance.standard_normal((80, 80)))
-    right, _ = np.linalg.qr(chance.standard_normal((80, 80)))
-    weight = left @ np.diag(np.geomspace(50, 1, 80)) @ right
+    rows, columns = shape[0], math.prod(shape[1:])
+    left, _ = np.linalg.qr(chance.standard_normal((rows, rows)))
+    right, _ = np.linalg.qr(chance.standard_normal((columns, columns)))
+    values = np.zeros((rows, columns))
+    np.fill_diagonal(values, np.geomspace(50, 1, min(rows, columns)))
+    weight = (left @ values @ right).reshape(shape)
     found = {}
-    for most in (80, 20):
+    for most in (81, 20):
         log = TrainingLog()
         inspector = Inspector([ParameterCondition(exact_up_to=most)], log)
         inspector.observe("parameter", "dense", weight)
         inspector.tick()
         found[most] = log[1]["weight condition/dense/mean"]
-    assert found[80] == pytest.approx(50)
+    assert found[81] == pytest.approx(50)
     assert 0.5 * 50 < found[20] <= 50 * (1 + 1e-9)
 
 

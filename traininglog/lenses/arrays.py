@@ -16,12 +16,10 @@ EPSILON = 1e-8
 
 
 class Activity(NamedTuple):
-    """How many elements are active, and how many units have an active one."""
+    """How many elements are active."""
 
-    active: Any
-    elements: int
-    alive: Any
-    units: int
+    counts: Any  #: a vector: how many of each unit
+    elements: int  #: how many there are, of all units together
 
 
 class Arrays(ABC):
@@ -39,11 +37,8 @@ class Arrays(ABC):
         """Return copies; in the memory of earlier ones, of the same shapes, if there are some."""
 
     @abstractmethod
-    def sample_norm(self, array: Any, *, by_size: bool) -> Any:
-        """Return the mean over the batch (the first axis) of each sample's L2 norm.
-
-        With `by_size`, of its root mean square.
-        """
+    def sample_norms(self, array: Any) -> Any:
+        """Return the L2 norm of each sample (of the first axis), as a vector of its own memory."""
 
     @abstractmethod
     def batch_mean(self, array: Any) -> Any:
@@ -55,11 +50,11 @@ class Arrays(ABC):
 
     @abstractmethod
     def activity(self, array: Any, channel_axis: int) -> Activity:
-        """Count elements that are active, of a magnitude above `EPSILON`, and channels with any."""
+        """Count in each channel the elements that are active: of a magnitude above `EPSILON`."""
 
     @abstractmethod
     def unit_activity(self, arrays: Sequence[Any]) -> Activity:
-        """Count elements that are not zero, and rows (of the first axis) with any."""
+        """Count in each row (of the first axis) the elements that are not zero."""
 
     @abstractmethod
     def norm(self, arrays: Sequence[Any]) -> Any:
@@ -114,11 +109,9 @@ class NumpyArrays(Arrays):
         """Return copies."""
         return [np.array(array) for array in arrays]
 
-    def sample_norm(self, array: Any, *, by_size: bool) -> Any:
-        """Return the mean norm of samples."""
-        samples = _rows(array)
-        norms = np.linalg.norm(samples, axis=1)
-        return norms.mean() / (np.sqrt(samples.shape[1]) if by_size else 1.0)
+    def sample_norms(self, array: Any) -> Any:
+        """Return the norms of samples."""
+        return np.linalg.norm(_rows(array), axis=1)
 
     def batch_mean(self, array: Any) -> Any:
         """Return the mean over the batch."""
@@ -129,16 +122,15 @@ class NumpyArrays(Arrays):
         return sum(float(np.vdot(a, b).real) for a, b in zip(one, other, strict=True))
 
     def activity(self, array: Any, channel_axis: int) -> Activity:
-        """Count active elements, and channels with any."""
+        """Count active elements."""
         active = np.abs(array) > EPSILON
         channels = np.moveaxis(active, channel_axis, 0) if active.ndim > 1 else active[None]
         return _activity(channels)
 
     def unit_activity(self, arrays: Sequence[Any]) -> Activity:
-        """Count elements that are not zero, and rows with any."""
-        return Activity(
-            *map(sum, zip(*(_activity(_rows(array != 0)) for array in arrays), strict=True))
-        )
+        """Count elements that are not zero."""
+        counts, elements = zip(*(_activity(_rows(array != 0)) for array in arrays), strict=True)
+        return Activity(np.concatenate(counts), sum(elements))
 
     def norm(self, arrays: Sequence[Any]) -> Any:
         """Return the joint norm."""
@@ -162,7 +154,7 @@ class NumpyArrays(Arrays):
         if not np.isfinite(matrix).all():
             return np.full(2, np.nan)
         if min(matrix.shape) > exact_up_to:
-            start = np.random.default_rng(0).standard_normal(matrix.shape[1])
+            start = np.random.default_rng(0).standard_normal(min(matrix.shape))
             matrix = golub_kahan(matrix, start, np)
         values = np.linalg.svd(matrix, compute_uv=False)
         return values[[0, -1]]
@@ -198,12 +190,15 @@ def golub_kahan(matrix: Any, start: Any, library: Any, steps: int = 32) -> Any:
 
     Golub and Kahan, "Calculating the Singular Values and Pseudo-Inverse of a Matrix" (1965), with
     every vector made orthogonal to all before. The greatest is very near after these steps; the
-    least comes out too great, so that a condition number of it is a lower bound.
+    least comes out too great, so that a condition number of it is a lower bound. `start` is a vector
+    as long as the shorter side.
     """
+    if matrix.shape[0] < matrix.shape[1]:  # or the least would be of a vector that it makes zero
+        matrix = matrix.T
     steps = min(steps, *matrix.shape)
-    right = library.zeros_like(matrix[:steps])  # a vector a row
+    right = library.stack([0 * matrix[0]] * steps)  # a vector a row
     right[0] = start / library.linalg.norm(start)
-    left = library.stack([0 * (matrix @ right[0])] * steps)
+    left = library.stack([0 * matrix[:, 0]] * steps)
     diagonal, above = [], []
     for step in range(steps):
         u = _apart(matrix @ right[step], left[:step])
@@ -225,8 +220,7 @@ def _apart(vector: Any, others: Any) -> Any:
 
 
 def _activity(units: Any) -> Activity:
-    counts = np.count_nonzero(units.reshape(units.shape[0], -1), axis=1)
-    return Activity(counts.sum(), units.size, np.count_nonzero(counts), units.shape[0])
+    return Activity(np.count_nonzero(units.reshape(units.shape[0], -1), axis=1), units.size)
 
 
 def _rows(array: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from traininglog.lenses.state import Pool
+from traininglog.lenses.state import Immediate, Pool
 from traininglog.lenses.statistics import (
     Combine,
     Combined,
@@ -36,7 +36,7 @@ class Chart:
         self.attributes = attributes
         self.running = running
         self.numbers: dict[str, dict[str, float]] = {}  #: what the last tick came to
-        self.pool: Pool | None = None
+        self.pool: Pool = Immediate()
         self._layers: dict[str, Statistic] = {}
         self._combined: dict[tuple[str, int, Combine], Combined] = {}
         self._points: list[str] = []
@@ -51,27 +51,34 @@ class Chart:
 
     def put(self, layer: str, number: Any, times: float = 1.0, plus: float = 0.0) -> None:
         """Take ``number * times + plus`` of a layer; the number may still be on a device."""
-        target = self._layers.get(layer)
-        if target is None:
-            self.expect(layer)
-            target = self._layers[layer]
-        if self.pool is None:
-            target.add(number * times + plus)
-        else:
-            self.pool.put(target, number, times, plus)
+        self.pool.put(self._target(layer), number, times, plus)
+
+    def put_total(
+        self, layer: str, numbers: Any, times: float = 1.0, plus: float = 0.0, *,
+        nonzero: bool = False,
+    ) -> None:  # fmt: skip
+        """Take ``total * times + plus`` of a layer: of a vector's sum.
+
+        With `nonzero`, of how many in it are not zero. The vector, which may still be on a device,
+        must stay as it is: its total may be worked out later, together with others.
+        """
+        self.pool.put_total(self._target(layer), numbers, times, plus, nonzero=nonzero)
 
     def put_combined(self, layer: str, numbers: Sequence[Any], combine: Combine) -> None:
         """Take one number of a layer, which `combine` makes of some; see `statistics.Combined`."""
         place = (layer, len(numbers), combine)
         target = self._combined.get(place)
         if target is None:
-            self.expect(layer)
-            target = Combined(self._layers[layer], len(numbers), combine)
+            target = Combined(self._target(layer), len(numbers), combine)
             self._combined[place] = target
-        if self.pool is None:
-            target.add(numbers)
-        else:
-            self.pool.put_together(target, numbers)
+        self.pool.put_together(target, numbers)
+
+    def _target(self, layer: str) -> Statistic:
+        target = self._layers.get(layer)
+        if target is None:
+            self.expect(layer)
+            target = self._layers[layer]
+        return target
 
     def finalize(self) -> None:
         """Work out the points of each layer that has a number."""
@@ -92,7 +99,7 @@ class Chart:
 
     def clear(self) -> None:
         """Forget the layers, too."""
-        self._layers, self._combined, self.numbers, self.pool = {}, {}, {}, None
+        self._layers, self._combined, self.numbers, self.pool = {}, {}, {}, Immediate()
         self.attributes.layers.clear()
         self.attributes.aliases.clear()
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from traininglog.errors import TrainingLogWarning
 from traininglog.lenses.arrays import NumpyArrays
 from traininglog.lenses.non_finite import NonFiniteFound
-from traininglog.lenses.state import Change, ExplicitCall, Gatherer, State
+from traininglog.lenses.state import Change, ExplicitCall, Gatherer, Immediate, State
 
 
 class Home(Protocol):
@@ -98,22 +98,6 @@ class CommonState(State):
         """Let go of everything."""
         self.tick_calls.clear()
         self._failed.clear()
-
-
-class Immediate:
-    """A pool for numbers that are here already."""
-
-    def put(self, target: Any, number: Any, times: float = 1.0, plus: float = 0.0) -> None:
-        """Hand on a number."""
-        target.add(number * times + plus)
-
-    def put_together(self, target: Any, numbers: Sequence[Any]) -> None:
-        """Hand on some numbers."""
-        target.add(numbers)
-
-    def put_vector(self, target: Any, numbers: Any) -> None:
-        """Hand on numbers to one."""
-        target.add(numbers)
 
 
 class NamedState(CommonState):

@@ -100,8 +100,9 @@ class OutputActivation(Lens):
 
 def put_activity(layer: str, seen: Activity, activation: Chart, death: Chart) -> None:
     """Put the share of elements that are active, and that of units of which none is."""
-    activation.put(layer, seen.active, 1 / max(1, seen.elements))
-    death.put(layer, seen.alive, -1 / max(1, seen.units), 1.0)
+    counts = seen.counts
+    activation.put_total(layer, counts, 1 / max(1, seen.elements))
+    death.put_total(layer, counts, -1 / max(1, counts.shape[0]), 1.0, nonzero=True)
 
 
 class OutputNorm(Lens):
@@ -148,16 +149,16 @@ class OutputNorm(Lens):
         """Gather the outputs of every leaf."""
         if not self.chosen(module, name):
             return
-        sample_norm, by_size, record_eval = (
-            state.arrays.sample_norm,
-            self._by_size,
-            self._record_eval,
-        )
-        put = self.norm.put
+        library, by_size, record_eval = state.arrays, self._by_size, self._record_eval
+        put_total = self.norm.put_total
 
         def look(layer: str, output: Any, training: bool) -> None:
             if training or record_eval:
-                put(layer, sample_norm(output, by_size=by_size))
+                norms = library.sample_norms(output)
+                times = 1 / norms.shape[0]
+                if by_size:
+                    times *= (library.count(output) / norms.shape[0]) ** -0.5
+                put_total(layer, norms, times)
 
         self.norm.expect(name)
         if self.shares is not None:

@@ -26,8 +26,39 @@ class Pool(Protocol):
     def put_together(self, target: Any, numbers: Sequence[Any]) -> None:
         """Take numbers that stay together, one after the other, in a ``target.add(numbers)``."""
 
+    def put_total(
+        self, target: Statistic, numbers: Any, times: float, plus: float, *, nonzero: bool
+    ) -> None:
+        """Take ``total * times + plus``: of a vector's sum, or of how many in it are not zero.
+
+        The vector must stay as it is: it may be summed later, and together with others.
+        """
+
     def put_vector(self, target: Any, numbers: Any) -> None:
         """Take a vector of numbers, for one ``target.add(numbers)``."""
+
+
+class Immediate:
+    """A pool for numbers that are here already."""
+
+    def put(self, target: Any, number: Any, times: float = 1.0, plus: float = 0.0) -> None:
+        """Hand on a number."""
+        target.add(number * times + plus)
+
+    def put_together(self, target: Any, numbers: Sequence[Any]) -> None:
+        """Hand on some numbers."""
+        target.add(numbers)
+
+    def put_total(
+        self, target: Any, numbers: Any, times: float, plus: float, *, nonzero: bool
+    ) -> None:
+        """Hand on a total."""
+        total = (numbers != 0).sum() if nonzero else numbers.sum()
+        target.add(float(total) * times + plus)
+
+    def put_vector(self, target: Any, numbers: Any) -> None:
+        """Hand on numbers to one."""
+        target.add(numbers)
 
 
 class ExplicitCall:

@@ -48,17 +48,14 @@ class TorchArrays(Arrays):
             return [self.norm([array]) for array in arrays]
         return list(torch._foreach_norm(list(arrays)))
 
-    def sample_norm(self, array: Tensor, *, by_size: bool) -> Tensor:
-        """Return the mean norm of samples."""
+    def sample_norms(self, array: Tensor) -> Tensor:
+        """Return the norms of samples."""
         dtype = torch.float32 if array.dtype in _SMALL else None
         if array.ndim < 2:
-            norms = array.abs() if dtype is None else array.abs().to(dtype)
-        elif array.is_contiguous():
-            norms = vector_norm(array.flatten(1), dim=1, dtype=dtype)
-        else:
-            norms = vector_norm(array, dim=tuple(range(1, array.ndim)), dtype=dtype)
-        mean = norms.mean()
-        return mean / (array.numel() / max(1, norms.numel())) ** 0.5 if by_size else mean
+            return array.abs().reshape(-1).to(dtype)
+        if array.ndim > 2 and array.is_contiguous():
+            array = array.flatten(1)
+        return vector_norm(array, dim=tuple(range(1, array.ndim)), dtype=dtype)
 
     def batch_mean(self, array: Tensor) -> Tensor:
         """Return the mean over the batch."""
@@ -70,17 +67,17 @@ class TorchArrays(Arrays):
         return dots[0] if len(dots) == 1 else _vector(dots).sum()
 
     def activity(self, array: Tensor, channel_axis: int) -> Activity:
-        """Count active elements, and channels with any."""
+        """Count active elements."""
         axis = channel_axis % array.ndim if array.ndim > 1 else None
         return self._activity(array, axis, EPSILON)
 
     def unit_activity(self, arrays: Sequence[Tensor]) -> Activity:
-        """Count elements that are not zero, and rows with any."""
+        """Count elements that are not zero."""
         found = [self._activity(array, 0 if array.ndim else None, 0.0) for array in arrays]
         if len(found) == 1:
             return found[0]
-        active, elements, alive, units = zip(*found, strict=True)
-        return Activity(_vector(active).sum(), sum(elements), _vector(alive).sum(), sum(units))
+        counts, elements = zip(*found, strict=True)
+        return Activity(torch.cat([part.to(counts[0]) for part in counts]), sum(elements))
 
     def _activity(self, array: Tensor, axis: int | None, epsilon: float) -> Activity:
         if array.is_complex():
@@ -90,21 +87,16 @@ class TorchArrays(Arrays):
         if axis is not None and not (array.is_contiguous() and axis < 2):
             mask = self._mask(array, epsilon)
             others = [number for number in range(mask.ndim) if number != axis]
-            counts = mask.sum(others, dtype=total) if others else mask.to(total)
+            counts = mask.sum(others, dtype=total) if others else mask.to(total, copy=True)
         else:
             # As a matrix, whose rows are summed: by far the fastest.
             rows = units if axis == 0 else array.shape[0] * units if axis == 1 else 1
             mask = self._mask(array, epsilon).view(rows, -1)
-            if rows == mask.numel():
-                counts = mask.view(-1).to(total)
-                if axis == 0:  # units of one element
-                    active = counts.sum()
-                    return Activity(active, array.numel(), active, units)
-            else:
-                counts = mask.sum(1, dtype=total)
+            alone = rows == mask.numel()  # and the mask is to be written over
+            counts = mask.view(-1).to(total, copy=True) if alone else mask.sum(1, dtype=total)
             if axis == 1:
                 counts = counts.view(array.shape[0], units).sum(0)
-        return Activity(counts.sum(), array.numel(), vector_norm(counts, 0), units)
+        return Activity(counts, array.numel())
 
     def _mask(self, array: Tensor, epsilon: float) -> Tensor:
         """Return 1 where the magnitude is above `epsilon`, else 0; of zero, what is not zero.
@@ -145,7 +137,7 @@ class TorchArrays(Arrays):
         matrix = torch.where(usable, matrix, 0.0)
         if min(matrix.shape) > exact_up_to:
             chance = torch.Generator().manual_seed(0)  # its own, so that nobody else's moves on
-            start = torch.randn(matrix.shape[1], generator=chance, dtype=matrix.dtype)
+            start = torch.randn(min(matrix.shape), generator=chance, dtype=matrix.dtype)
             matrix = golub_kahan(matrix, start.to(matrix.device), torch)
         values = torch.linalg.svdvals(matrix)[[0, -1]].float()
         return torch.where(usable, values, torch.nan)
@@ -195,8 +187,14 @@ def _dot(one: Tensor, other: Tensor) -> Tensor:
 def _vector(numbers: Sequence[Tensor]) -> Tensor:
     """Return scalars as one vector, on the device and in the precision of the first."""
     first = numbers[0]
-    alike = all(n.device == first.device and n.dtype == first.dtype for n in numbers)
-    return torch.stack(list(numbers) if alike else [n.to(first) for n in numbers])
+    return torch.stack(list(numbers) if _alike(numbers) else [n.to(first) for n in numbers])
+
+
+def _alike(numbers: Sequence[Tensor]) -> bool:
+    """Tell whether they are on one device, and of one precision."""
+    first = numbers[0]
+    device, dtype = first.device, first.dtype
+    return all(number.dtype is dtype and number.device == device for number in numbers)
 
 
 def _sum_type(array: Tensor) -> torch.dtype | None:
@@ -207,10 +205,11 @@ class DevicePool:
     """Numbers on their way to statistics, which cross from each device once, at the drain.
 
     In between, and so that many do not take much memory, they are packed into vectors on their
-    device; beyond a million they cross early.
+    device; beyond a million they cross early. Totals are worked out there, many at a time: a small
+    operation takes as long as a larger one.
     """
 
-    _PACK, _MOST = 4096, 2**20
+    _PACK, _SUM, _MOST = 4096, 2**18, 2**20
 
     def __init__(self) -> None:
         self._lanes: dict[tuple[torch.device, torch.dtype], _Lane] = {}
@@ -240,9 +239,22 @@ class DevicePool:
             target.add([float(number) for number in numbers])
             return
         lane = self._lane(first)
-        lane.waiting += [(target, number.to(first), 1.0, 0.0) for number in numbers]
+        if not _alike(numbers):
+            numbers = [number.to(first) for number in numbers]
+        lane.waiting += [(target, number, 1.0, 0.0) for number in numbers]
         if len(lane.waiting) >= self._PACK:
             self._pack(lane)
+
+    def put_total(
+        self, target: Any, numbers: Tensor, times: float, plus: float, *, nonzero: bool
+    ) -> None:
+        """Take a total, to be worked out with those of vectors that are as long."""
+        lane = self._lane(numbers)
+        length = numbers.numel()
+        lane.totals.setdefault((length, nonzero), []).append((target, numbers, times, plus))
+        lane.to_sum += max(length, 64)  # as much memory as a short one takes, about
+        if lane.to_sum > self._SUM:
+            self._count(lane.sum())
 
     def put_vector(self, target: Any, numbers: Tensor) -> None:
         """Take several numbers for one target."""
@@ -281,12 +293,25 @@ def _places(objects: Sequence[Any]) -> list[NDArray[np.intp]]:
 class _Lane:
     """What waits on one device in one precision."""
 
-    __slots__ = ("packs", "vectors", "waiting")
+    __slots__ = ("packs", "to_sum", "totals", "vectors", "waiting")
 
     def __init__(self) -> None:
+        #: By length, and whether it is counted what is not zero: target, vector, times, plus.
+        self.totals: dict[tuple[int, bool], list[tuple[Any, Tensor, float, float]]] = {}
+        self.to_sum = 0  #: how many numbers these are, about
         self.waiting: list[tuple[Any, Tensor, float, float]] = []  # target, number, times, plus
         self.packs: list[tuple[list[Any], Tensor, list[float], list[float]]] = []
         self.vectors: list[tuple[Any, Tensor]] = []
+
+    def sum(self) -> int:
+        """Work out the totals that wait; return how many there were."""
+        totals, self.totals, self.to_sum = self.totals, {}, 0
+        for (_, nonzero), some in totals.items():
+            targets, vectors, times, plus = map(list, zip(*some, strict=True))
+            rows = torch.stack(vectors)
+            sums = (rows != 0).sum(1, dtype=rows.dtype) if nonzero else rows.sum(1)
+            self.packs.append((targets, sums, times, plus))
+        return sum(map(len, totals.values()))
 
     def pack(self) -> int:
         """Make one vector of the numbers that wait; return how many there were."""
@@ -298,6 +323,7 @@ class _Lane:
 
     def drain(self) -> None:
         """Take everything to its target, by one transfer."""
+        self.sum()
         self.pack()
         parts = [pack[1] for pack in self.packs] + [part.reshape(-1) for _, part in self.vectors]
         if not parts:
