@@ -444,13 +444,25 @@ def test_the_first_nan_is_in_the_status(log):
     assert lens.found == found
 
 
+def test_what_is_finite_is_not_told_however_large():
+    log = TrainingLog()
+    lens = FirstNonFinite()
+    inspector = Inspector([lens], log)
+    inspector.observe("output", "a", np.full(3, -np.finfo(np.float64).max))
+    inspector.tick()
+    assert lens.found is None
+    inspector.observe("output", "a", np.array([np.inf]))
+    inspector.tick()
+    assert log.status["first_non_finite"]["last_finite"]["norm"] == np.finfo(np.float64).max
+
+
 def test_a_nan_loss_is_told_at_once_and_may_stop():
     log = TrainingLog()
     inspector = Inspector([FirstNonFinite(stop=True)], log)
     inspector.push_loss(2.0)
     with pytest.raises(NonFiniteFound, match="nan in loss of 'train'"):
         inspector.push_loss(math.nan)
-    assert log.status["first_non_finite"]["last_finite"] == {"largest": 2.0, "step": 0}
+    assert log.status["first_non_finite"]["last_finite"] == {"norm": 2.0, "step": 0}
 
 
 # -- mistakes -----------------------------------------------------------------------------------

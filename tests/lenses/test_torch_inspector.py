@@ -644,9 +644,25 @@ def test_a_planted_nan_is_named_where_it_first_comes_up(where, layer, kind, valu
     assert (found["layer"], found["kind"], found["value"]) == (layer, kind, value)
     assert found["step"] == 3
     assert found["after_time"] == 2
-    assert math.isfinite(found["last_finite"]["largest"])
+    assert math.isfinite(found["last_finite"]["norm"])
     assert found["last_finite"]["step"] == 2
     assert lens.found == found
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.complex64])
+def test_what_is_finite_is_not_told_however_large(dtype, log):
+    """Not even where its norm is beyond the greatest number."""
+    largest = torch.finfo(dtype).max
+    model = nn.Sequential(nn.Identity(), nn.Identity())
+    lens = FirstNonFinite()
+    inspector = TorchInspector([lens, OutputNorm()], log, module=model)
+    model(torch.full((3, 2), -largest, dtype=dtype))
+    inspector.tick()
+    assert lens.found is None
+    model(torch.tensor([[1.0, largest * 2]], dtype=dtype))
+    inspector.tick()
+    assert lens.found["value"] == "inf"
+    assert lens.found["last_finite"]["norm"] >= largest * 0.99
 
 
 @pytest.mark.parametrize("where", ["output", "gradient"])

@@ -5,6 +5,7 @@ Numbers come back as the library's own scalars and vectors, so that nothing wait
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -65,8 +66,11 @@ class Arrays(ABC):
         """Return how many elements an array has."""
 
     @abstractmethod
-    def extent(self, array: Any) -> tuple[Any, Any]:
-        """Return the least and the greatest element; NaN twice if there is a NaN."""
+    def magnitude(self, array: Any) -> Any:
+        """Return the L2 norm; an infinity or NaN only where there is one in the array.
+
+        Where the norm is beyond the greatest number, it is the greatest magnitude instead.
+        """
 
     @abstractmethod
     def extremes(self, array: Any, exact_up_to: int) -> Any:
@@ -141,11 +145,11 @@ class NumpyArrays(Arrays):
         """Return the number of elements."""
         return int(array.size)
 
-    def extent(self, array: Any) -> tuple[Any, Any]:
-        """Return the least and the greatest element."""
-        if array.dtype.kind == "c":
-            array = array.view(array.real.dtype)
-        return array.min(), array.max()
+    def magnitude(self, array: Any) -> Any:
+        """Return the norm, or the greatest magnitude."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            norm = self.norm([array])
+        return norm if math.isfinite(norm) else float(np.abs(array).max())
 
     def extremes(self, array: Any, exact_up_to: int) -> Any:
         """Return the extreme singular values."""
@@ -189,9 +193,9 @@ def golub_kahan(matrix: Any, start: Any, library: Any, steps: int = 32) -> Any:
     """Return a small bidiagonal matrix whose extreme singular values approach those of `matrix`.
 
     Golub and Kahan, "Calculating the Singular Values and Pseudo-Inverse of a Matrix" (1965), with
-    every vector made orthogonal to all before. The greatest is very near after these steps; the
-    least comes out too great, so that a condition number of it is a lower bound. `start` is a vector
-    as long as the shorter side.
+    every vector made orthogonal to all before, from a vector as long as the shorter side. The
+    greatest is very near after these steps; the least comes out too great, so that a condition
+    number of it is a lower bound.
     """
     if matrix.shape[0] < matrix.shape[1]:  # or the least would be of a vector that it makes zero
         matrix = matrix.T

@@ -30,10 +30,10 @@ class FirstNonFinite(Lens):
     - ``value``: ``"nan"`` or ``"inf"``;
     - ``step``: the how-manieth forward pass in training it was since the lens was attached;
     - ``after_time``: the time of the last tick before it, or None;
-    - ``last_finite``: the largest magnitude that was there before, and at which step; or None.
+    - ``last_finite``: the L2 norm of what was there before, and at which step; or None.
 
-    It looks even while the inspector is inactive. The magnitudes of a step stay on their device and
-    are looked at after the forward pass, after the backward pass, and when the loss is pushed: each
+    It looks even while the inspector is inactive. The norms of a step stay on their device and are
+    looked at after the forward pass, after the backward pass, and when the loss is pushed: each
     waits for the device once. The inspector's first module gives the input.
 
     Args:
@@ -47,7 +47,7 @@ class FirstNonFinite(Lens):
         self.found: dict[str, Any] | None = None
         self._state: State | None = None
         self._step = 0
-        self._seen: list[tuple[str, str, int, tuple[Any, Any]]] = []
+        self._seen: list[tuple[str, str, int, Any]] = []
         self._last: dict[tuple[str, str], tuple[float, int]] = {}
         self._layers: dict[str, Any] = {}
         self._expected = 0
@@ -126,22 +126,21 @@ class FirstNonFinite(Lens):
             if array is not None:
                 self._see(name, "loss", array)
             elif isinstance(number, float):
-                self._seen.append((name, "loss", self._step, (number, number)))
+                self._seen.append((name, "loss", self._step, abs(number)))
             self.check()
 
     def _see(self, layer: str, kind: str, array: Any) -> None:
         if self.found is None and self._state is not None and self._state.arrays.count(array):
-            self._seen.append((layer, kind, self._step, self._state.arrays.extent(array)))
+            self._seen.append((layer, kind, self._step, self._state.arrays.magnitude(array)))
 
     def check(self) -> None:
-        """Look at all magnitudes that have come; write down and raise what is to be."""
+        """Look at all that has come; write down and raise what is to be."""
         state, seen = self._state, self._seen
         if state is None or not seen or self.found is not None:
             return
         self._seen = []
-        ends = state.arrays.floats([end for *_, extent in seen for end in extent])
-        for (layer, kind, step, _), low, high in zip(seen, ends[::2], ends[1::2], strict=True):
-            magnitude = math.nan if math.isnan(low) else max(-low, high)
+        magnitudes = state.arrays.floats([number for *_, number in seen])
+        for (layer, kind, step, _), magnitude in zip(seen, magnitudes, strict=True):
             if math.isfinite(magnitude):
                 self._last[layer, kind] = (magnitude, step)
                 continue
@@ -158,7 +157,7 @@ class FirstNonFinite(Lens):
             "value": "nan" if math.isnan(magnitude) else "inf",
             "step": step,
             "after_time": state.last_time if state.last_time >= 0 else None,
-            "last_finite": None if last is None else {"largest": last[0], "step": last[1]},
+            "last_finite": None if last is None else {"norm": last[0], "step": last[1]},
         }
         state.announce(STATUS_KEY, self.found)
         if self.stop:

@@ -115,9 +115,11 @@ class ForwardHook(Hook):
         state = self.state
         active = state.active
         detached = gradient.detach()
+        state.arrays.share(detached)
         for call, layer, always in self.gradients:
             if active or always:
                 state.guarded(call, layer, detached)
+        state.arrays.share(None)
 
     def release(self) -> None:
         """Remove the hook if nobody looks."""
@@ -169,10 +171,12 @@ class GradientHook(Hook):
         gradient = gradient.detach()
         if gradient.layout is not torch.strided:  # of embeddings with sparse=True
             gradient = gradient.coalesce().values()
-        active = self.state.active
+        active, arrays = self.state.active, self.state.arrays
+        arrays.share(gradient)
         for group, place, always in self.calls:
             if active or always:
                 group.arrived(place, gradient)
+        arrays.share(None)
 
     def release(self) -> None:
         """Remove the hook if nobody looks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ class TorchArrays(Arrays):
 
     def __init__(self) -> None:
         self._scratch: dict[torch.dtype, Tensor] = {}
+        self._shared: Tensor | None = None
+        self._shared_norm: Tensor | None = None
 
     def first(self, output: Any) -> Any:
         """Return the first tensor of floating point, out of the graph, or None."""
@@ -35,11 +38,19 @@ class TorchArrays(Arrays):
             target.copy_(array)
         return list(into)
 
+    def share(self, array: Tensor | None) -> None:
+        """Work out the norm of an array once only, whoever asks, until the next call of this."""
+        self._shared, self._shared_norm = array, None
+
     def norm(self, arrays: Sequence[Tensor]) -> Tensor:
         """Return the joint norm."""
         if len(arrays) == 1:
-            dtype = torch.float32 if arrays[0].dtype in _SMALL else None
-            return vector_norm(arrays[0], dtype=dtype)
+            array = arrays[0]
+            if array is not self._shared:
+                return _norm(array)
+            if self._shared_norm is None:
+                self._shared_norm = _norm(array)
+            return self._shared_norm
         return vector_norm(_vector([self.norm([array]) for array in arrays]))
 
     def each_norm(self, arrays: Sequence[Tensor]) -> list[Tensor]:
@@ -121,11 +132,13 @@ class TorchArrays(Arrays):
         """Let go of memory."""
         self._scratch.clear()
 
-    def extent(self, array: Tensor) -> tuple[Any, Any]:
-        """Return the least and the greatest element."""
-        low, high = torch.aminmax(torch.view_as_real(array) if array.is_complex() else array)
-        # On a CPU nothing waits, and numbers are less to carry on.
-        return (low.item(), high.item()) if low.device.type == "cpu" else (low, high)
+    def magnitude(self, array: Tensor) -> Any:
+        """Return the norm, or the greatest magnitude."""
+        norm = self.norm([array])
+        if norm.device.type == "cpu":  # where nothing waits, and a number is less to carry on
+            number = norm.item()
+            return number if math.isfinite(number) else _greatest(array).item()
+        return torch.where(norm.isfinite(), norm, _greatest(array))
 
     def extremes(self, array: Tensor, exact_up_to: int) -> Tensor:
         """Return the extreme singular values."""
@@ -175,6 +188,16 @@ def first_tensor(output: Any) -> Tensor | None:
         ):
             return leaf
     return None
+
+
+def _norm(array: Tensor) -> Tensor:
+    return vector_norm(array, dtype=torch.float32 if array.dtype in _SMALL else None)
+
+
+def _greatest(array: Tensor) -> Tensor:
+    """Return the greatest magnitude, in no more memory; of complex numbers, of their parts."""
+    low, high = torch.aminmax(torch.view_as_real(array) if array.is_complex() else array)
+    return torch.maximum(-low, high)
 
 
 def _dot(one: Tensor, other: Tensor) -> Tensor:
