@@ -92,9 +92,9 @@ class Arrays(ABC):
     def floats(self, numbers: Sequence[Any]) -> list[float]:
         """Return numbers as Python's, waiting for the device once."""
 
-    def shapes(self, arrays: Sequence[Any]) -> list[tuple[int, ...]]:
-        """Return the shape of each array."""
-        return [tuple(array.shape) for array in arrays]
+    def same_shapes(self, some: Sequence[Any], others: Sequence[Any]) -> bool:
+        """Tell whether arrays have the shapes of others."""
+        return [array.shape for array in some] == [array.shape for array in others]
 
 
 class NumpyArrays(Arrays):

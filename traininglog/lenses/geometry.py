@@ -114,7 +114,7 @@ class Geometry:
         length = norm if direction is None else library.norm(now)
         into = None
         before = self.previous.get(layer)
-        if before is not None and library.shapes(before[0]) == library.shapes(now):
+        if before is not None and library.same_shapes(before[0], now):
             into, before_length = before
             numbers = [library.dot(now, into), length, before_length]
             self.correlation.put_combined(layer, numbers, quotient)

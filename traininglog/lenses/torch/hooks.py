@@ -253,10 +253,10 @@ class Updates:
             self._before, self._spare = self._spare, self._before
         if self._before is None:
             self._before = [torch.empty_like(parameter) for parameter in self.parameters]
-        values = [parameter.detach() for parameter in self.parameters]
-        none = [None] * len(values)
-        self._sizes = self.state.arrays.each_norm(values) if self.sizes else none
-        torch._foreach_copy_(self._before, values)
+        with torch.no_grad():
+            none = [None] * len(self.parameters)
+            self._sizes = self.state.arrays.each_norm(self.parameters) if self.sizes else none
+            torch._foreach_copy_(self._before, self.parameters)
         self._remembers = True
 
     def compare(self) -> None:
@@ -264,8 +264,9 @@ class Updates:
         before = self._before
         if before is None or not self.state.active or not self._remembers:
             return
-        for parameter, value in zip(self.parameters, before, strict=True):
-            torch.sub(parameter.detach(), value, out=value)
+        with torch.no_grad():
+            for parameter, value in zip(self.parameters, before, strict=True):
+                torch.sub(parameter, value, out=value)
         norms = self.state.arrays.each_norm(before)
         changes = [
             Change(layer, name, delta, norm, size, lasting=self.lasting)

@@ -16,12 +16,16 @@ from traininglog.lenses.arrays import EPSILON, Activity, Arrays, golub_kahan, le
 
 _SMALL = (torch.float16, torch.bfloat16)
 
+# Shapes may change from batch to batch.
+_MOST_MASKS = 256
+
 
 class TorchArrays(Arrays):
     """PyTorch's answers. What it is given has left the graph; halves are summed in single."""
 
     def __init__(self) -> None:
         self._scratch: dict[torch.dtype, Tensor] = {}
+        self._masks: dict[tuple[torch.dtype, torch.Size], Tensor] = {}  # views of it
         self._shared: Tensor | None = None
         self._shared_norm: Tensor | None = None
 
@@ -96,46 +100,50 @@ class TorchArrays(Arrays):
         units = 1 if axis is None else array.shape[axis]
         total = torch.float32 if array.dtype in _SMALL else array.dtype
         if axis is not None and not (array.is_contiguous() and axis < 2):
-            mask = self._mask(array, epsilon)
-            others = [number for number in range(mask.ndim) if number != axis]
-            counts = mask.sum(others, dtype=total) if others else mask.to(total, copy=True)
+            others = [number for number in range(array.ndim) if number != axis]
+            mask = _mask(array, epsilon, torch.empty_like(array))
+            return Activity(
+                mask.sum(others, dtype=total) if others else mask.to(total), mask.numel()
+            )
+        # As a matrix, whose rows are summed: by far the fastest.
+        rows = units if axis == 0 else array.shape[0] * units if axis == 1 else 1
+        if rows == array.numel():
+            array = array.view(-1)
+            counts = _mask(array, epsilon, torch.empty_like(array))
+            counts = counts if array.dtype is total else counts.to(total)
         else:
-            # As a matrix, whose rows are summed: by far the fastest.
-            rows = units if axis == 0 else array.shape[0] * units if axis == 1 else 1
-            mask = self._mask(array, epsilon).view(rows, -1)
-            alone = rows == mask.numel()  # and the mask is to be written over
-            counts = mask.view(-1).to(total, copy=True) if alone else mask.sum(1, dtype=total)
-            if axis == 1:
-                counts = counts.view(array.shape[0], units).sum(0)
+            array = array.view(rows, -1)
+            counts = _mask(array, epsilon, self._memory(array)).sum(1, dtype=total)
+        if axis == 1:
+            counts = counts.view(-1, units).sum(0)
         return Activity(counts, array.numel())
 
-    def _mask(self, array: Tensor, epsilon: float) -> Tensor:
-        """Return 1 where the magnitude is above `epsilon`, else 0; of zero, what is not zero.
-
-        In floats: on a CPU, comparisons that give booleans take six times as long. And in memory
-        that was used before, as new memory is slow.
-        """
-        if array.device.type != "cpu" or not array.is_contiguous():
-            mask = torch.empty_like(array)
-        else:
-            count = array.numel()
-            scratch = self._scratch.get(array.dtype)
-            if scratch is None or scratch.numel() < count:
+    def _memory(self, like: Tensor) -> Tensor:
+        """Return memory for a mask: on a CPU, such as was used before, as new memory is slow."""
+        if not like.is_cpu:
+            return torch.empty_like(like)
+        place = like.dtype, like.shape
+        mask = self._masks.get(place)
+        if mask is None:
+            scratch, count = self._scratch.get(like.dtype), like.numel()
+            larger = scratch is None or scratch.numel() < count
+            if larger or len(self._masks) >= _MOST_MASKS:
+                self._masks.clear()
+            if scratch is None or larger:
                 with torch.inference_mode(mode=False):  # or it could be used nowhere else
-                    scratch = self._scratch[array.dtype] = torch.empty(count, dtype=array.dtype)
-            mask = scratch[:count].view(array.shape)
-        if epsilon == 0:
-            return torch.ne(array, 0, out=mask)
-        return torch.abs(array, out=mask).gt_(epsilon)
+                    scratch = self._scratch[like.dtype] = torch.empty(count, dtype=like.dtype)
+            mask = self._masks[place] = scratch[:count].view(like.shape)
+        return mask
 
     def clear(self) -> None:
         """Let go of memory."""
         self._scratch.clear()
+        self._masks.clear()
 
     def magnitude(self, array: Tensor) -> Any:
         """Return the norm, or the greatest magnitude."""
         norm = self.norm([array])
-        if norm.device.type == "cpu":  # where nothing waits, and a number is less to carry on
+        if norm.is_cpu:  # where nothing waits, and a number is less to carry on
             number = norm.item()
             return number if math.isfinite(number) else _greatest(array).item()
         return torch.where(norm.isfinite(), norm, _greatest(array))
@@ -194,6 +202,16 @@ def _norm(array: Tensor) -> Tensor:
     return vector_norm(array, dtype=torch.float32 if array.dtype in _SMALL else None)
 
 
+def _mask(array: Tensor, epsilon: float, out: Tensor) -> Tensor:
+    """Return 1 where the magnitude is above `epsilon`, else 0; of zero, what is not zero.
+
+    In floats: on a CPU, comparisons that give booleans take six times as long.
+    """
+    if epsilon == 0:
+        return torch.ne(array, 0, out=out)
+    return torch.abs(array, out=out).gt_(epsilon)
+
+
 def _greatest(array: Tensor) -> Tensor:
     """Return the greatest magnitude, in no more memory; of complex numbers, of their parts."""
     low, high = torch.aminmax(torch.view_as_real(array) if array.is_complex() else array)
@@ -203,8 +221,9 @@ def _greatest(array: Tensor) -> Tensor:
 def _dot(one: Tensor, other: Tensor) -> Tensor:
     if one.dtype in _SMALL:
         one, other = one.float(), other.float()
-    product = torch.vdot if one.is_complex() else torch.dot
-    return product(one.reshape(-1), other.reshape(-1)).real
+    if one.ndim != 1:
+        one, other = one.reshape(-1), other.reshape(-1)
+    return torch.vdot(one, other).real if one.is_complex() else torch.dot(one, other)
 
 
 def _vector(numbers: Sequence[Tensor]) -> Tensor:
@@ -215,13 +234,16 @@ def _vector(numbers: Sequence[Tensor]) -> Tensor:
 
 def _alike(numbers: Sequence[Tensor]) -> bool:
     """Tell whether they are on one device, and of one precision."""
-    first = numbers[0]
-    device, dtype = first.device, first.dtype
-    return all(number.dtype is dtype and number.device == device for number in numbers)
+    place = _place(numbers[0])
+    for number in numbers:  # noqa: SIM110 - a generator takes twice as long
+        if _place(number) != place:
+            return False
+    return True
 
 
-def _sum_type(array: Tensor) -> torch.dtype | None:
-    return torch.float32 if array.dtype in _SMALL else None
+def _place(numbers: Tensor) -> tuple[torch.device | None, torch.dtype]:
+    """Return device and precision; the CPU is None, as asking for a device takes long."""
+    return None if numbers.is_cpu else numbers.device, numbers.dtype
 
 
 class DevicePool:
@@ -235,11 +257,11 @@ class DevicePool:
     _PACK, _SUM, _MOST = 4096, 2**18, 2**20
 
     def __init__(self) -> None:
-        self._lanes: dict[tuple[torch.device, torch.dtype], _Lane] = {}
+        self._lanes: dict[tuple[torch.device | None, torch.dtype], _Lane] = {}
         self._waiting = 0
 
     def _lane(self, numbers: Tensor) -> _Lane:
-        place = (numbers.device, numbers.dtype)
+        place = _place(numbers)
         lane = self._lanes.get(place)
         if lane is None:
             lane = self._lanes[place] = _Lane()
