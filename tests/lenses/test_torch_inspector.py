@@ -6,7 +6,9 @@ import io
 import math
 import warnings
 import weakref
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from lenses.torch_networks import batches, network, train
@@ -186,7 +188,7 @@ def test_everything_crosses_from_the_device_at_once(monkeypatch):
 
 
 def test_very_many_numbers_are_packed_and_cross_early(monkeypatch):
-    from traininglog.lenses.torch.tensors import DevicePool
+    from traininglog.lenses.torch.pool import DevicePool
 
     monkeypatch.setattr(DevicePool, "_PACK", 4)
     monkeypatch.setattr(DevicePool, "_MOST", 10)
@@ -197,6 +199,29 @@ def test_very_many_numbers_are_packed_and_cross_early(monkeypatch):
     inspector.tick()
     assert log[1]["loss/train/mean"] == 500.0
     assert log[1]["loss/train/std"] == pytest.approx(math.sqrt(1001**2 / 12), rel=1e-3)
+
+
+@pytest.mark.parametrize("limits", [{"_PACK": 1}, {"_PACK": 7, "_SUM": 100}, {"_MOST": 1}])
+def test_it_makes_no_difference_when_numbers_are_packed(monkeypatch, limits):
+    from traininglog.lenses.torch.pool import DevicePool
+
+    found = []
+    for some in ({}, limits):
+        for name, value in some.items():
+            monkeypatch.setattr(DevicePool, name, value)
+        model = network("perceptron")
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        log = TrainingLog()
+        inspector = TorchInspector(every_lens(optimizer), log, module=model)
+        for tick in range(2):
+            for _ in range(5):
+                train(model, batches("perceptron"), optimizer, inspector.push_loss)
+            inspector.tick(tick)
+        found.append(log.to_dict())
+    for time, row in found[0].items():
+        assert list(row) == list(found[1][time])
+        wanted = {key: value for key, value in row.items() if isinstance(value, float)}
+        assert {key: found[1][time][key] for key in wanted} == pytest.approx(wanted, rel=1e-5)
 
 
 def test_a_copied_or_saved_model_is_not_observed_and_the_log_is_left_alone(tmp_path):
@@ -530,6 +555,29 @@ def test_a_loss_module_tells_training_from_validation(log):
     assert log[1]["loss/train/mean"] >= 0
     inspector.detach()
     assert hooks(loss_fn) == 0
+
+
+NUMBERS = {
+    "float": 0.0, "fraction": Fraction(0), "NumPy's": np.float32(0), "an array": np.zeros(()),
+    "of one": np.zeros(1), "of one, twice": np.zeros((1, 1), np.float32),
+    "a tensor": torch.zeros(()), "of one element": torch.zeros(1, 1, dtype=torch.float16),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", NUMBERS.values(), ids=NUMBERS)
+def test_a_loss_may_be_a_number_of_any_library_which_goes_on_with_it(loss, log):
+    """Also in an array of one, that is added to in its place."""
+    loss = copy.deepcopy(loss)
+    inspector = TorchInspector([LossMetrics(), FirstNonFinite()], log, module=nn.Linear(1, 1))
+    for _ in range(3):
+        loss += 1
+        inspector.push_loss(loss)
+        inspector.push_metric("score", loss)
+    inspector.tick()
+    assert log[1]["loss/train/mean"] == log[1]["metrics/score/mean"] == 2.0
+    loss += math.nan
+    inspector.push_loss(loss)
+    assert log.status["first_non_finite"]["kind"] == "loss"
 
 
 def test_a_loss_that_is_no_scalar_is_refused_and_from_a_module_left_out(log):

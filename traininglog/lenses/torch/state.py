@@ -19,7 +19,8 @@ from traininglog.lenses.torch.hooks import (
     Updates,
 )
 from traininglog.lenses.torch.modules import Found, role_of
-from traininglog.lenses.torch.tensors import DevicePool, TorchArrays
+from traininglog.lenses.torch.pool import DevicePool
+from traininglog.lenses.torch.tensors import TorchArrays
 
 
 class TorchState(CommonState):
@@ -195,6 +196,8 @@ class TorchState(CommonState):
             value = value.detach().reshape(()).clone()
             if value.dtype not in (torch.float32, torch.float64):
                 value = value.float()
+        else:
+            value = float(value.item() if getattr(value, "shape", ()) else value)
         super().push(explicit, kind, name, value)
 
     def drain(self) -> None:

@@ -1,4 +1,4 @@
-"""What lenses ask of arrays, as PyTorch answers; and the pool in which numbers wait on a device."""
+"""What lenses ask of arrays, as PyTorch answers."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.linalg import vector_norm
 
 from traininglog.lenses.arrays import EPSILON, Activity, Arrays, golub_kahan, leaves
+
+#: A device, of which the CPU is None, and a precision.
+Place = tuple[torch.device | None, torch.dtype]
 
 _SMALL = (torch.float16, torch.bfloat16)
 
@@ -229,160 +230,18 @@ def _dot(one: Tensor, other: Tensor) -> Tensor:
 def _vector(numbers: Sequence[Tensor]) -> Tensor:
     """Return scalars as one vector, on the device and in the precision of the first."""
     first = numbers[0]
-    return torch.stack(list(numbers) if _alike(numbers) else [n.to(first) for n in numbers])
+    return torch.stack(list(numbers) if alike(numbers) else [n.to(first) for n in numbers])
 
 
-def _alike(numbers: Sequence[Tensor]) -> bool:
+def alike(numbers: Sequence[Tensor]) -> bool:
     """Tell whether they are on one device, and of one precision."""
-    place = _place(numbers[0])
+    place = place_of(numbers[0])
     for number in numbers:  # noqa: SIM110 - a generator takes twice as long
-        if _place(number) != place:
+        if place_of(number) != place:
             return False
     return True
 
 
-def _place(numbers: Tensor) -> tuple[torch.device | None, torch.dtype]:
-    """Return device and precision; the CPU is None, as asking for a device takes long."""
+def place_of(numbers: Tensor) -> Place:
+    """Return where a tensor is; to ask for its device takes long."""
     return None if numbers.is_cpu else numbers.device, numbers.dtype
-
-
-class DevicePool:
-    """Numbers on their way to statistics, which cross from each device once, at the drain.
-
-    In between, and so that many do not take much memory, they are packed into vectors on their
-    device; beyond a million they cross early. Totals are worked out there, many at a time: a small
-    operation takes as long as a larger one.
-    """
-
-    _PACK, _SUM, _MOST = 4096, 2**18, 2**20
-
-    def __init__(self) -> None:
-        self._lanes: dict[tuple[torch.device | None, torch.dtype], _Lane] = {}
-        self._waiting = 0
-
-    def _lane(self, numbers: Tensor) -> _Lane:
-        place = _place(numbers)
-        lane = self._lanes.get(place)
-        if lane is None:
-            lane = self._lanes[place] = _Lane()
-        return lane
-
-    def put(self, target: Any, number: Any, times: float = 1.0, plus: float = 0.0) -> None:
-        """Take a number."""
-        if not isinstance(number, Tensor):
-            target.add(float(number) * times + plus)
-            return
-        lane = self._lane(number)
-        lane.waiting.append((target, number, times, plus))
-        if len(lane.waiting) >= self._PACK:
-            self._pack(lane)
-
-    def put_together(self, target: Any, numbers: Sequence[Any]) -> None:
-        """Take some numbers that belong together."""
-        first = numbers[0]
-        if not all(isinstance(number, Tensor) for number in numbers):
-            target.add([float(number) for number in numbers])
-            return
-        lane = self._lane(first)
-        if not _alike(numbers):
-            numbers = [number.to(first) for number in numbers]
-        lane.waiting += [(target, number, 1.0, 0.0) for number in numbers]
-        if len(lane.waiting) >= self._PACK:
-            self._pack(lane)
-
-    def put_total(
-        self, target: Any, numbers: Tensor, times: float, plus: float, *, nonzero: bool
-    ) -> None:
-        """Take a total, to be worked out with those of vectors that are as long."""
-        lane = self._lane(numbers)
-        length = numbers.numel()
-        lane.totals.setdefault((length, nonzero), []).append((target, numbers, times, plus))
-        lane.to_sum += max(length, 64)  # as much memory as a short one takes, about
-        if lane.to_sum > self._SUM:
-            self._count(lane.sum())
-
-    def put_vector(self, target: Any, numbers: Tensor) -> None:
-        """Take several numbers for one target."""
-        self._lane(numbers).vectors.append((target, numbers))
-        self._count(numbers.numel())
-
-    def _pack(self, lane: _Lane) -> None:
-        self._count(lane.pack())
-
-    def _count(self, more: int) -> None:
-        self._waiting += more
-        if self._waiting > self._MOST:
-            self.drain()
-
-    def drain(self) -> None:
-        """Take everything to its target."""
-        lanes, self._lanes, self._waiting = self._lanes, {}, 0
-        for lane in lanes.values():
-            lane.drain()
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._lanes, self._waiting = {}, 0
-
-
-def _places(objects: Sequence[Any]) -> list[NDArray[np.intp]]:
-    """Return for each object, by its first place, the places at which it stands."""
-    if not objects:
-        return []
-    numbers = np.fromiter(map(id, objects), np.uint64, len(objects))
-    order = np.argsort(numbers, kind="stable")
-    ends = np.flatnonzero(np.diff(numbers[order])) + 1
-    return sorted(np.split(order, ends), key=lambda places: int(places[0]))
-
-
-class _Lane:
-    """What waits on one device in one precision."""
-
-    __slots__ = ("packs", "to_sum", "totals", "vectors", "waiting")
-
-    def __init__(self) -> None:
-        #: By length, and whether it is counted what is not zero: target, vector, times, plus.
-        self.totals: dict[tuple[int, bool], list[tuple[Any, Tensor, float, float]]] = {}
-        self.to_sum = 0  #: how many numbers these are, about
-        self.waiting: list[tuple[Any, Tensor, float, float]] = []  # target, number, times, plus
-        self.packs: list[tuple[list[Any], Tensor, list[float], list[float]]] = []
-        self.vectors: list[tuple[Any, Tensor]] = []
-
-    def sum(self) -> int:
-        """Work out the totals that wait; return how many there were."""
-        totals, self.totals, self.to_sum = self.totals, {}, 0
-        for (_, nonzero), some in totals.items():
-            targets, vectors, times, plus = map(list, zip(*some, strict=True))
-            rows = torch.stack(vectors)
-            sums = (rows != 0).sum(1, dtype=rows.dtype) if nonzero else rows.sum(1)
-            self.packs.append((targets, sums, times, plus))
-        return sum(map(len, totals.values()))
-
-    def pack(self) -> int:
-        """Make one vector of the numbers that wait; return how many there were."""
-        waiting, self.waiting = self.waiting, []
-        if waiting:
-            targets, numbers, times, plus = map(list, zip(*waiting, strict=True))
-            self.packs.append((targets, torch.stack(numbers), times, plus))
-        return len(waiting)
-
-    def drain(self) -> None:
-        """Take everything to its target, by one transfer."""
-        self.sum()
-        self.pack()
-        parts = [pack[1] for pack in self.packs] + [part.reshape(-1) for _, part in self.vectors]
-        if not parts:
-            return
-        everything = (parts[0] if len(parts) == 1 else torch.cat(parts)).to("cpu")
-        numbers = everything.double().numpy()
-        targets: list[Any] = []
-        for targets_of, _, times, plus in self.packs:
-            chosen = slice(len(targets), len(targets) + len(targets_of))
-            numbers[chosen] = numbers[chosen] * times + plus
-            targets += targets_of
-        for places in _places(targets):
-            targets[places[0]].add(numbers[places])
-        at = len(targets)
-        for target, part in self.vectors:
-            target.add(numbers[at : at + part.numel()])
-            at += part.numel()
