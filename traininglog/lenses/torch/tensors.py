@@ -108,15 +108,16 @@ class TorchArrays(Arrays):
             )
         # As a matrix, whose rows are summed: by far the fastest.
         rows = units if axis == 0 else array.shape[0] * units if axis == 1 else 1
-        if rows == array.numel():
-            array = array.view(-1)
-            counts = _mask(array, epsilon, torch.empty_like(array))
-            counts = counts if array.dtype is total else counts.to(total)
-        else:
-            array = array.view(rows, -1)
+        array = array.view(rows, -1)
+        if rows < array.numel():
             counts = _mask(array, epsilon, self._memory(array)).sum(1, dtype=total)
+        else:  # nothing to sum; what is not summed below must have memory of its own
+            out = self._memory(array) if axis == 1 else torch.empty_like(array)
+            counts = _mask(array, epsilon, out).view(-1)
         if axis == 1:
-            counts = counts.view(-1, units).sum(0)
+            counts = counts.view(-1, units).sum(0, dtype=total)
+        elif counts.dtype is not total:
+            counts = counts.to(total)
         return Activity(counts, array.numel())
 
     def _memory(self, like: Tensor) -> Tensor:
