@@ -190,7 +190,7 @@ def test_everything_crosses_from_the_device_at_once(monkeypatch):
 def test_very_many_numbers_are_packed_and_cross_early(monkeypatch):
     from traininglog.lenses.torch.pool import DevicePool
 
-    monkeypatch.setattr(DevicePool, "_PACK", 4)
+    monkeypatch.setattr(DevicePool, "_NUMBERS", 4)
     monkeypatch.setattr(DevicePool, "_MOST", 10)
     log = TrainingLog()
     inspector = TorchInspector([LossMetrics()], log, module=nn.Linear(1, 1))
@@ -201,7 +201,14 @@ def test_very_many_numbers_are_packed_and_cross_early(monkeypatch):
     assert log[1]["loss/train/std"] == pytest.approx(math.sqrt(1001**2 / 12), rel=1e-3)
 
 
-@pytest.mark.parametrize("limits", [{"_PACK": 1}, {"_PACK": 7, "_SUM": 100}, {"_MOST": 1}])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"_NUMBERS": 1, "_TOGETHER": 1, "_TOTALS": 1},
+        {"_NUMBERS": 7, "_TOGETHER": 3, "_TO_SUM": 100},
+        {"_MOST": 1},
+    ],
+)
 def test_it_makes_no_difference_when_numbers_are_packed(monkeypatch, limits):
     from traininglog.lenses.torch.pool import DevicePool
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,82 +11,106 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from traininglog.lenses.torch.tensors import Place, alike, place_of
+from traininglog.lenses.torch.tensors import Place, place_of
 
 
 class DevicePool:
     """Numbers on their way to statistics, which cross from each device once, at the drain.
 
     What is put is only noted: in between two steps of a training, whatever is done takes several
-    times as long as when it is done for thousands at a time. From time to time the numbers are
-    packed into vectors on their device, and totals worked out there, so that they do not take much
-    memory; beyond a million they cross early.
+    times as long as when it is done for hundreds at a time. Then the numbers are packed into
+    vectors on their device, and totals worked out there. So they do not take much memory, and are
+    no work for the garbage collector, which looks through all of a program where 700 objects stay.
+    Beyond a million numbers they cross early.
     """
 
-    _PACK, _SUM, _MOST = 4096, 2**18, 2**20
+    # How many are noted before they are packed: numbers, such as belong together, and totals.
+    _NUMBERS, _TOGETHER, _TOTALS = 128, 64, 256
+
+    #: Of how many numbers the totals that are noted are, and how many numbers wait, at most.
+    _TO_SUM, _MOST = 2**18, 2**20
 
     def __init__(self) -> None:
-        self._numbers: list[tuple[Any, Any, float, float]] = []  # target, number, times, plus
-        self._together: list[tuple[Any, Sequence[Any]]] = []
-        self._totals: list[tuple[Any, Tensor, float, float, bool]] = []
-        self._to_sum = 0  # of how many numbers these totals are, about
+        # Flat lists: a tuple for each would be one more object for the garbage collector.
+        self._numbers: list[Any] = []  # target, number, times, plus, target, ...
+        self._together: list[Any] = []  # target, numbers, target, ...
+        self._totals: list[Any] = []  # target, vector, times, plus, nonzero, target, ...
+        self._to_sum = 0
         self._vectors: list[tuple[Any, Tensor]] = []
         self._lanes: dict[Place, _Lane] = {}
-        self._packed = 0
+        self._packed: float = 0
 
     def put(self, target: Any, number: Any, times: float = 1.0, plus: float = 0.0) -> None:
         """Take a number."""
-        self._numbers.append((target, number, times, plus))
-        if len(self._numbers) >= self._PACK:
-            self._pack()
+        self._numbers += (target, number, times, plus)
+        if len(self._numbers) >= 4 * self._NUMBERS:
+            self._pack_numbers()
 
     def put_together(self, target: Any, numbers: Sequence[Any]) -> None:
         """Take some numbers that belong together."""
-        self._together.append((target, numbers))
-        if len(self._together) >= self._PACK:
-            self._pack()
+        self._together += (target, numbers)
+        if len(self._together) >= 2 * self._TOGETHER:
+            self._pack_together()
 
     def put_total(
         self, target: Any, numbers: Tensor, times: float, plus: float, *, nonzero: bool
     ) -> None:
         """Take a total, to be worked out with those of vectors that are as long."""
-        self._totals.append((target, numbers, times, plus, nonzero))
-        self._to_sum += numbers.shape[0] + 64  # the memory of a short one, about
-        if self._to_sum > self._SUM:
-            self._pack()
+        self._totals += (target, numbers, times, plus, nonzero)
+        self._to_sum += numbers.shape[0]
+        if len(self._totals) >= 5 * self._TOTALS or self._to_sum > self._TO_SUM:
+            self._pack_totals()
 
     def put_vector(self, target: Any, numbers: Tensor) -> None:
         """Take several numbers for one target."""
         self._vectors.append((target, numbers))
         self._count(numbers.numel())
 
-    def _lane(self, numbers: Tensor) -> _Lane:
-        place = place_of(numbers)
-        lane = self._lanes.get(place)
-        if lane is None:
-            lane = self._lanes[place] = _Lane()
-        return lane
-
-    def _pack(self) -> None:
-        """Have what was noted in vectors, each on its device and in its precision."""
-        numbers, together, totals = self._numbers, self._together, self._totals
-        self._numbers, self._together, self._totals, self._to_sum = [], [], [], 0
-        for target, number, times, plus in numbers:
+    def _pack_numbers(self) -> None:
+        noted, self._numbers = self._numbers, []
+        found: dict[Place, _Numbers] = {}
+        for target, number, times, plus in _rows(noted, 4):
             if isinstance(number, Tensor):
-                self._lane(number).numbers.append((target, number, times, plus))
+                found.setdefault(place_of(number), _Numbers()).add(target, number, times, plus)
             else:
                 target.add(float(number) * times + plus)
-        for target, some in together:
-            if not all(isinstance(number, Tensor) for number in some):
-                target.add([float(number) for number in some])
+        self._stack(found)
+
+    def _pack_together(self) -> None:
+        noted, self._together = self._together, []
+        found: dict[Place, _Numbers] = {}
+        for target, numbers in _rows(noted, 2):
+            if not all(isinstance(number, Tensor) for number in numbers):
+                target.add([float(number) for number in numbers])
                 continue
-            first = some[0]
-            moved = some if alike(some) else [number.to(first) for number in some]
-            self._lane(first).numbers += [(target, number, 1.0, 0.0) for number in moved]
-        for target, vector, times, plus, nonzero in totals:
-            of = self._lane(vector).totals.setdefault((vector.shape[0], nonzero), [])
-            of.append((target, vector, times, plus))
-        self._count(sum(lane.pack() for lane in self._lanes.values()))
+            place = place_of(numbers[0])
+            of = found.setdefault(place, _Numbers())
+            for number in numbers:
+                of.add(target, number if place_of(number) == place else number.to(numbers[0]))
+        self._stack(found)
+
+    def _stack(self, found: dict[Place, _Numbers]) -> None:
+        for place, some in found.items():
+            self._keep(place, some, torch.stack(some.tensors))
+
+    def _pack_totals(self) -> None:
+        noted, self._totals, self._to_sum = self._totals, [], 0
+        found: dict[tuple[Place, int, bool], _Numbers] = {}
+        for target, vector, times, plus, nonzero in _rows(noted, 5):
+            alike = place_of(vector), vector.shape[0], nonzero
+            found.setdefault(alike, _Numbers()).add(target, vector, times, plus)
+        for (place, _, nonzero), some in found.items():
+            rows = torch.stack(some.tensors)
+            totals = (rows != 0).sum(1, dtype=rows.dtype) if nonzero else rows.sum(1)
+            self._keep(place, some, totals)
+
+    def _keep(self, place: Place, some: _Numbers, packed: Tensor) -> None:
+        lane = self._lanes.setdefault(place, _Lane())
+        lane.targets += some.targets
+        lane.times += some.times
+        lane.plus += some.plus
+        lane.packs.append(packed)
+        self._count(len(packed))
 
     def _count(self, more: int) -> None:
         self._packed += more
@@ -94,10 +119,13 @@ class DevicePool:
 
     def drain(self) -> None:
         """Take everything to its target."""
-        self._packed = -self._MOST  # or packing might begin another
-        self._pack()
+        self._packed = -math.inf  # or packing might begin another
+        self._pack_numbers()
+        self._pack_together()
+        self._pack_totals()
         for target, vector in self._vectors:
-            self._lane(vector).vectors.append((target, vector))
+            lane = self._lanes.setdefault(place_of(vector), _Lane())
+            lane.vectors.append((target, vector))
         lanes = self._lanes
         self.clear()
         for lane in lanes.values():
@@ -109,47 +137,49 @@ class DevicePool:
         self._lanes, self._to_sum, self._packed = {}, 0, 0
 
 
+def _rows(flat: list[Any], length: int) -> Iterator[tuple[Any, ...]]:
+    return zip(*[iter(flat)] * length, strict=True)
+
+
+class _Numbers:
+    """Tensors of one kind, their targets, and what is to be done to each number."""
+
+    __slots__ = ("plus", "targets", "tensors", "times")
+
+    def __init__(self) -> None:
+        self.targets: list[Any] = []
+        self.tensors: list[Tensor] = []
+        self.times: list[float] = []
+        self.plus: list[float] = []
+
+    def add(self, target: Any, tensor: Tensor, times: float = 1.0, plus: float = 0.0) -> None:
+        self.targets.append(target)
+        self.tensors.append(tensor)
+        self.times.append(times)
+        self.plus.append(plus)
+
+
 class _Lane:
     """What waits on one device in one precision."""
 
-    __slots__ = ("numbers", "packs", "totals", "vectors")
+    __slots__ = ("packs", "plus", "targets", "times", "vectors")
 
     def __init__(self) -> None:
-        self.numbers: list[tuple[Any, Tensor, float, float]] = []  # target, number, times, plus
-        #: By length, and whether it is counted what is not zero: target, vector, times, plus.
-        self.totals: dict[tuple[int, bool], list[tuple[Any, Tensor, float, float]]] = {}
-        self.packs: list[tuple[list[Any], Tensor, list[float], list[float]]] = []
+        self.targets: list[Any] = []  #: of each number in the packs
+        self.times: list[float] = []
+        self.plus: list[float] = []
+        self.packs: list[Tensor] = []
         self.vectors: list[tuple[Any, Tensor]] = []
-
-    def pack(self) -> int:
-        """Make vectors of the numbers and of the totals; return how many there were."""
-        before = len(self.packs)
-        if self.numbers:
-            targets, numbers, times, plus = map(list, zip(*self.numbers, strict=True))
-            self.packs.append((targets, torch.stack(numbers), times, plus))
-        for (_, nonzero), some in self.totals.items():
-            targets, vectors, times, plus = map(list, zip(*some, strict=True))
-            rows = torch.stack(vectors)
-            sums = (rows != 0).sum(1, dtype=rows.dtype) if nonzero else rows.sum(1)
-            self.packs.append((targets, sums, times, plus))
-        self.numbers, self.totals = [], {}
-        return sum(len(pack[0]) for pack in self.packs[before:])
 
     def drain(self) -> None:
         """Take everything to its target, by one transfer."""
-        parts = [pack[1] for pack in self.packs] + [part.reshape(-1) for _, part in self.vectors]
-        if not parts:
-            return
+        parts = self.packs + [part.reshape(-1) for _, part in self.vectors]
         everything = (parts[0] if len(parts) == 1 else torch.cat(parts)).to("cpu")
         numbers = everything.double().numpy()
-        targets: list[Any] = []
-        for targets_of, _, times, plus in self.packs:
-            chosen = slice(len(targets), len(targets) + len(targets_of))
-            numbers[chosen] = numbers[chosen] * times + plus
-            targets += targets_of
-        for places in _places(targets):
-            targets[places[0]].add(numbers[places])
-        at = len(targets)
+        at = len(self.targets)
+        numbers[:at] = numbers[:at] * self.times + self.plus
+        for places in _places(self.targets):
+            self.targets[places[0]].add(numbers[places])
         for target, part in self.vectors:
             target.add(numbers[at : at + part.numel()])
             at += part.numel()

@@ -231,10 +231,10 @@ def _dot(one: Tensor, other: Tensor) -> Tensor:
 def _vector(numbers: Sequence[Tensor]) -> Tensor:
     """Return scalars as one vector, on the device and in the precision of the first."""
     first = numbers[0]
-    return torch.stack(list(numbers) if alike(numbers) else [n.to(first) for n in numbers])
+    return torch.stack(list(numbers) if _alike(numbers) else [n.to(first) for n in numbers])
 
 
-def alike(numbers: Sequence[Tensor]) -> bool:
+def _alike(numbers: Sequence[Tensor]) -> bool:
     """Tell whether they are on one device, and of one precision."""
     place = place_of(numbers[0])
     for number in numbers:  # noqa: SIM110 - a generator takes twice as long
