@@ -1,5 +1,6 @@
 """Blocks of numbers: every bit comes back, what is damaged is not read, and they are small."""
 
+import contextlib
 import math
 import struct
 from itertools import accumulate
@@ -17,6 +18,7 @@ from traininglog.packing import (
     Points,
     joined,
     pack,
+    pick,
     points_of,
     room_for,
     run_on,
@@ -71,6 +73,16 @@ def test_what_lies_between_two_times_is_read_across_blocks(column, size, low, hi
     found_times, found = run_on(heads, iter(blocks), low, high, room, {})
     wanted = [(t, bits(v)) for t, v in zip(times, values, strict=True) if low <= t <= high]
     assert list(zip(found_times.tolist(), map(bits, listed(found)), strict=True)) == wanted
+
+
+@given(columns(), st.integers(1, 70), st.data())
+def test_one_number_is_picked_as_if_all_had_been_read(column, size, data):
+    for block in pack(points_of(*column), size):
+        points = unpack(block)
+        near = st.sampled_from(points.times.tolist()) | st.integers(block.first - 2, block.last + 2)
+        time = data.draw(near)
+        picked, wanted = pick(block, time), points.at(time)
+        assert (type(picked), bits(picked)) == (type(wanted), bits(wanted))
 
 
 @pytest.mark.parametrize("count", [1, 2, 511, 512, 5000])
@@ -153,6 +165,8 @@ def test_what_is_damaged_reads_as_such_or_not_at_all_but_never_crashes(column, d
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(raw)))
     for damaged in (bytes(raw), bytes(raw[:cut]), block.data + b"\0"):
+        with contextlib.suppress(CorruptLog):
+            pick(block._replace(data=damaged), data.draw(st.sampled_from(column[0])))
         try:
             found = unpack(block._replace(data=damaged))
         except CorruptLog:

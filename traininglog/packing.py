@@ -1,40 +1,14 @@
 """The numbers of one key as a block of bytes, and back: what a segment of a log holds.
 
 A block is made for numbers whose lower digits are noise, as those of a training are. Codec 1 takes
-every number as a 64-bit word and does, where it helps:
-
-1. floats that are float32 values, as ``loss.item()`` gives them, become 32-bit words;
-2. words become the differences between neighbours;
-3. the least word is subtracted from all (a "frame of reference");
-4. the lowest bytes of each, those that are noise, are stored as they are, at no cost;
-5. of the others, the lowest bytes of all words are put together, then the second lowest, ...: the
-   *planes*. The uppermost ones, all zero, are left out; of one that uses few bits of a byte only
-   those are kept; and what is smaller by a quarter if deflated is deflated.
-
-So any reader with an inflate function can undo it: plane by plane back into words, plus the base.
-Numbers come back to the bit: -0.0, infinities, denormals and the payload of a NaN. After
-"byte shuffle" (Francesc Alted's Blosc) and "frame of reference" (Goldstein, Ramakrishnan and Shaft,
-"Compressing Relations and Indexes", ICDE 1998).
-
-A stream of words in bytes, little-endian::
-
-    form (1): 1 if differences + 2 if float32 words
-    how many bytes of a word are used (1), how many of those are noise (1)
-    base (8)    the first word, if differences (8)
-    for each plane, from the lowest: its size (4), and in the two top bits how it is stored; 1x: as
-    it is; 01: in bits, the lowest of all bytes, the second lowest, ...; 00: deflated, or all 0
-    the noise: of each word its lowest bytes; and zeros, as many as make the last word whole
-    the planes
-
-A block of numbers of several kinds has a stream of their kinds before that of the numbers.
+every number as a 64-bit word; the words of a block are a stream (`streams`). A block of numbers of
+several kinds has a stream of their kinds before that of the numbers.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
-from struct import Struct
-from struct import error as StructError  # noqa: N812 - the module names it in lower case
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +17,7 @@ from numpy.typing import NDArray
 from traininglog.arrays import newest
 from traininglog.encoding import Kind
 from traininglog.errors import CorruptLog
+from traininglog.streams import UNREADABLE, Words, pack_words, pick_word, unpack_words
 
 #: How many numbers a block holds at the most. Larger ones are little smaller for each number, and
 #: cost more to read one number of.
@@ -60,17 +35,9 @@ KINDS = (Kind.BOOL, Kind.INT, Kind.FLOAT)
 #: Stands for the kind of a block that holds several.
 MIXED = 0
 
-_HEAD = Struct("<BBBQQ")
-_SIZE = Struct("<I")
-_DIFFERENCES, _SINGLE = 1, 2
-_PLAIN, _BITS = 1 << 31, 1 << 30
-_BODY = _BITS - 1
-_ENTROPY_ROWS = 512  # below, to try is quicker than to estimate
-_WORTH = 0.75  # of its size, deflated, or it is not worth the time that it takes to come back
-_WORDS = 2**64
+_CHECK = 4  # bytes of the checksum of times that are stored
 
 Times = NDArray[np.int64]
-Words = NDArray[np.uint64]
 Kinds = NDArray[np.uint8]
 
 
@@ -187,15 +154,15 @@ def _pack(points: Points) -> Block:
     times, kinds, words = points
     count, first, last = len(times), int(times[0]), int(times[-1])
     kind = int(kinds[0]) if (kinds == kinds[0]).all() else MIXED
-    data = _stream(words, floats=kind == Kind.FLOAT)
+    data = pack_words(words, floats=kind == Kind.FLOAT)
     if kind == MIXED:
-        data = _stream(kinds.astype(np.uint64)) + data
+        data = pack_words(kinds.astype(np.uint64)) + data
     step = (last - first) // (count - 1) if count > 1 else 1
     regular = count == 1 or bool((np.diff(times) == step).all())
     packed = None
     if not regular:
-        stream = _stream(times.view(np.uint64))
-        packed = stream + _SIZE.pack(zlib.crc32(stream))
+        stream = pack_words(times.view(np.uint64))
+        packed = stream + zlib.crc32(stream).to_bytes(_CHECK, "little")
     return Block(first, last, step if regular else 0, count, kind, CODEC, packed, data)
 
 
@@ -203,7 +170,7 @@ def unpack_times(first: int, last: int, step: int, count: int, packed: bytes | N
     """Return the times of a block. Raises `CorruptLog` for what cannot be those."""
     try:
         return _unpack_times(first, last, step, count, packed)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise CorruptLog(f"a segment cannot be read ({error}); see `traininglog check`") from error
 
 
@@ -214,18 +181,15 @@ def _unpack_times(first: int, last: int, step: int, count: int, packed: bytes | 
         if first + step * (count - 1) != last:
             raise ValueError("its times do not fit together")
         return first + step * np.arange(count, dtype=np.int64)
-    stream = memoryview(packed)[: -_SIZE.size]
-    if zlib.crc32(stream) != _SIZE.unpack(packed[-_SIZE.size :])[0]:
+    stream = memoryview(packed)[:-_CHECK]
+    if zlib.crc32(stream) != int.from_bytes(packed[-_CHECK:], "little"):
         raise ValueError("its times are damaged")
     words = np.empty(count, np.uint64)
-    _words(stream, words)
+    unpack_words(stream, words)
     times = words.view(np.int64)
     if times[0] != first or times[-1] != last:
         raise ValueError("its times do not fit together")
     return times
-
-
-_UNREADABLE = (TypeError, ValueError, IndexError, OverflowError, zlib.error, StructError)
 
 
 class Head(NamedTuple):
@@ -267,7 +231,7 @@ def run_on(
     """
     try:
         return _run_on(heads, blocks, low, high, words, shared)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise CorruptLog(f"a segment cannot be read ({error}); see `traininglog check`") from error
 
 
@@ -289,7 +253,7 @@ def _run_on(
         return times, joined(points).part(part).values()
     at = 0
     for block in blocks:
-        if len(_words(_known(block), words[at : at + block.size])):
+        if len(unpack_words(_known(block), words[at : at + block.size])):
             raise ValueError("it is longer than it should be")
         at += block.size
     return times, typed(kind, words[part])
@@ -299,7 +263,7 @@ def unpack(block: Block) -> Points:
     """Return the numbers of a block. Raises `CorruptLog` for what cannot be one."""
     try:
         return _unpack(block)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise CorruptLog(f"a segment cannot be read ({error}); see `traininglog check`") from error
 
 
@@ -309,136 +273,41 @@ def _unpack(block: Block) -> Points:
     times = _unpack_times(block.first, block.last, block.step, count, block.times)
     words = np.empty(count, np.uint64)
     if block.kind == MIXED:
-        rest = _words(rest, words)
+        rest = unpack_words(rest, words)
         kinds = words.astype(np.uint8)
     else:
         kinds = np.full(count, block.kind, np.uint8)
-    if len(_words(rest, words)):
+    if len(unpack_words(rest, words)):
         raise ValueError("it is longer than it should be")
     return Points(times, kinds, words)
+
+
+def pick(block: Block, time: int) -> float | int | bool | None:
+    """Return the number at a time, or None: `unpack(block).at(time)`, mostly without the others.
+
+    Raises `CorruptLog` for what cannot be a block.
+    """
+    try:
+        return _pick(block, time)
+    except UNREADABLE as error:
+        raise CorruptLog(f"a segment cannot be read ({error}); see `traininglog check`") from error
+
+
+def _pick(block: Block, time: int) -> float | int | bool | None:
+    data = _known(block)
+    if block.kind == MIXED or not block.step:
+        return _unpack(block).at(time)
+    place, between = divmod(time - block.first, block.step)
+    if between or not 0 <= place < block.size:
+        return None
+    word = pick_word(data, block.size, place)
+    if word is None:
+        return _unpack(block).at(time)
+    value: float | int | bool = typed(block.kind, np.array([word], np.uint64)).tolist()[0]
+    return value
 
 
 def _known(block: Block) -> memoryview:
     if block.codec != CODEC:
         raise ValueError(f"codec {block.codec} is not known: install a newer traininglog")
     return memoryview(block.data)
-
-
-# -- streams ------------------------------------------------------------------------------------
-
-
-def _stream(words: Words, *, floats: bool = False) -> bytes:
-    form, first = 0, 0
-    if floats:
-        with np.errstate(over="ignore", invalid="ignore"):
-            single = words.view(np.float64).astype(np.float32)
-            if np.array_equal(single.astype(np.float64).view(np.uint64), words):
-                form |= _SINGLE
-                words = single.view(np.uint32).astype(np.uint64)
-    base, spread = _range(words)
-    if spread and len(words) > 2:
-        differences = np.diff(words)  # modulo 2**64
-        other_base, other_spread = _range(differences)
-        if other_spread < spread >> 6:
-            form |= _DIFFERENCES
-            base, spread, first = other_base, other_spread, int(words[0])
-            words = np.concatenate([np.array([base], np.uint64), differences])
-    cells = (words - np.uint64(base)).view(np.uint8).reshape(-1, 8)
-    used = (spread.bit_length() + 7) // 8
-    packed: list[tuple[int, bytes]] = []
-    for place in range(used):
-        noise = bool(packed) and packed[0][0] == _PLAIN  # or it repeats itself, as a cycle does
-        packed.append(_plane(np.ascontiguousarray(cells[:, place]), noise=noise))
-    plain = next((place for place, (how, _) in enumerate(packed) if how != _PLAIN), used)
-    bodies = [cells[:, :plain].tobytes(), bytes(8 - plain)] if plain else []
-    sizes = []
-    for how, body in packed[plain:]:
-        sizes.append(_SIZE.pack(len(body) | how))
-        bodies.append(body)
-    return b"".join([_HEAD.pack(form, used, plain, base, first), *sizes, *bodies])
-
-
-def _range(words: Words) -> tuple[int, int]:
-    """Return the least word, and how far the greatest is above it.
-
-    Words are signed or unsigned, whatever brings them closer together.
-    """
-    low, high = int(words.min()), int(words.max())
-    signed = words.view(np.int64)
-    signed_low, signed_high = int(signed.min()), int(signed.max())
-    if signed_high - signed_low < high - low:
-        return signed_low % _WORDS, signed_high - signed_low
-    return low, high - low
-
-
-def _plane(plane: NDArray[np.uint8], *, noise: bool) -> tuple[int, bytes]:
-    """Return how a plane is stored, and as what; by its entropy alone, if there is noise below."""
-    raw = plane.tobytes()
-    width = int(plane.max()).bit_length()
-    if not width:
-        return 0, b""
-    how, body = _PLAIN, raw
-    if width < 8:
-        bits = plane >> np.arange(width, dtype=np.uint8)[:, np.newaxis] & 1
-        how, body = _BITS, np.packbits(bits, axis=1, bitorder="little").tobytes()
-    if noise and len(raw) >= _ENTROPY_ROWS:
-        shares = np.bincount(plane) / len(raw)
-        shares = shares[shares > 0]
-        if -(shares * np.log2(shares)).sum() / 8 * len(raw) > _WORTH * len(body):
-            return how, body
-    deflated = zlib.compress(raw, 1, -zlib.MAX_WBITS)
-    return (0, deflated) if len(deflated) < _WORTH * len(body) else (how, body)
-
-
-def _words(data: memoryview, out: Words) -> memoryview:
-    """Put the words of the stream that data begins with into `out`; return what follows it."""
-    form, used, plain, base, first = _HEAD.unpack_from(data)
-    if not plain <= used <= 8 or form > (_DIFFERENCES | _SINGLE):
-        raise ValueError("it has no head")
-    count = len(out)
-    cells = out.view(np.uint8).reshape(-1, 8)
-    at = _HEAD.size + (used - plain) * _SIZE.size
-    if plain:  # as words that overlap, less what each has of the next
-        out[:] = np.ndarray(count, "<u8", data, at, (plain,))
-        out &= np.uint64(_WORDS - 1 >> 8 * (8 - plain))
-        at += plain * count + 8 - plain
-    else:
-        out[:] = 0
-    for place in range(plain, used):
-        (size,) = _SIZE.unpack_from(data, _HEAD.size + (place - plain) * _SIZE.size)
-        body = data[at : at + (size & _BODY)]
-        at += len(body)
-        if size & _BITS:
-            cells[:, place] = _bytes(body, count)
-        elif size:
-            found = body if size & _PLAIN else _inflate(body, count)
-            cells[:, place] = np.frombuffer(found, np.uint8, count)
-    if form & _DIFFERENCES:
-        out += np.uint64(base)
-        out[0] = first
-        np.cumsum(out, out=out)
-    elif base:
-        out += np.uint64(base)
-    if form & _SINGLE:
-        with np.errstate(invalid="ignore"):
-            out.view(np.float64)[:] = out.astype(np.uint32).view(np.float32)
-    return data[at:]
-
-
-def _bytes(body: memoryview, count: int) -> NDArray[np.uint8]:
-    """Return the bytes of which there are bits: the lowest of all, the second lowest, ..."""
-    packed = np.frombuffer(body, np.uint8).reshape(-1, -(-count // 8))
-    bits: NDArray[np.uint8]
-    found: NDArray[np.uint8]
-    found, *higher = np.unpackbits(packed, axis=1, count=count, bitorder="little")
-    for place, bits in enumerate(higher, 1):
-        found |= np.left_shift(bits, place, out=bits)
-    return found
-
-
-def _inflate(body: memoryview, count: int) -> bytes:
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    found = inflater.decompress(body, count + 1)
-    if len(found) != count:
-        raise ValueError("a plane has not the size that it should have")
-    return found

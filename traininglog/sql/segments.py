@@ -35,8 +35,10 @@ _COLUMNS = [column.name for column in segments.columns if column.name != "id"]
 # How many ids go into one statement.
 _TOGETHER = 10_000
 
-# How many decoded segments are kept for whoever reads row by row.
+# How many decoded segments are kept for whoever reads row by row, and of how many more it is known
+# that somebody has asked for a number of theirs.
 _KEPT = 64
+_KNOWN = 1024
 
 BLOCK = (
     segments.c.id, segments.c.key_id, segments.c.checksum, segments.c.first, segments.c.last,
@@ -132,6 +134,7 @@ class Cache:
 
     def __init__(self) -> None:
         self._points: OrderedDict[int, Points] = OrderedDict()
+        self._asked: set[int] = set()
         self._lock = threading.Lock()
 
     def get(self, number: int) -> Points | None:
@@ -141,6 +144,15 @@ class Cache:
             if found is not None:
                 self._points.move_to_end(number)
             return found
+
+    def asked_before(self, number: int) -> bool:
+        """Tell whether this was called for a segment before, not too long ago."""
+        with self._lock:
+            before = number in self._asked
+            if len(self._asked) >= _KNOWN:
+                self._asked.clear()
+            self._asked.add(number)
+            return before
 
     def keep(self, number: int, points: Points) -> None:
         """Keep what a segment holds, for a while."""
@@ -237,7 +249,7 @@ def read_at(
     else:
         rows = _OF_KEY.run(connection, run_id=owner.run_id, low=time, high=time, key_id=key_id)
     for row in rows:
-        value = _kept(owner, row, cache).at(time)
+        value = _value_at(owner, row, time, cache)
         if value is not None:
             yield row[1], value
 
@@ -352,6 +364,19 @@ def verified(owner: Owner, row: Any) -> Block:
             "is damaged; see `traininglog check`"
         )
     return found
+
+
+def _value_at(owner: Owner, row: Any, time: int, cache: Cache | None) -> Any:
+    """Return what a segment has at a time, or None.
+
+    Whoever asks for one number waits only for that one; who asks again may go through all.
+    """
+    from traininglog.packing import pick
+
+    points = None if cache is None else cache.get(row[0])
+    if points is None and (cache is None or not cache.asked_before(row[0])):
+        return pick(verified(owner, row), time)
+    return (points or _kept(owner, row, cache)).at(time)
 
 
 def _kept(owner: Owner, row: Any, cache: Cache | None) -> Points:
