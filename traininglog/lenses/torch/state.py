@@ -192,12 +192,12 @@ class TorchState(CommonState):
 
     def push(self, explicit: ExplicitCall, kind: str, name: str, value: Any) -> None:
         """Hand on what was pushed: a copy, out of the graph, as the program may go on with it."""
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor) and not value.is_cpu:  # whose device is not to be waited for
             value = value.detach().reshape(()).clone()
             if value.dtype not in (torch.float32, torch.float64):
                 value = value.float()
         else:
-            value = float(value.item() if getattr(value, "shape", ()) else value)
+            value = float(value.item() if hasattr(value, "item") else value)
         super().push(explicit, kind, name, value)
 
     def drain(self) -> None:
