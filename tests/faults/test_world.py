@@ -13,6 +13,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -259,6 +260,44 @@ def test_a_process_that_loses_the_right_to_write_goes_on():
         os.chown(folder, 65534, 65534)
         answer = "None|StoreFailed|StoreUnwritable"
         go_through(Path(folder), without_permission, answer, nobody=True, warnings=(0, 1))
+
+
+READ_AS_NOBODY = """
+import os, sys
+from traininglog import SQLiteLog
+with SQLiteLog(":memory:") as warm:  # what is imported late may be out of reach afterwards
+    warm[1]["x"] = 1
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+with SQLiteLog(sys.argv[1], sys.argv[2], readonly=True) as log:
+    print(len(log))
+"""
+
+
+def test_a_log_closes_in_a_folder_that_has_become_read_only():
+    """Its journal stays, as it may not be deleted; nothing is in it, and nobody is told of it."""
+    if os.getuid() != 0:
+        pytest.skip("needs root, to become somebody else")
+    with tempfile.TemporaryDirectory() as name:  # pytest's folders are the user's own
+        folder = Path(name)
+        os.chown(folder, 65534, 65534)
+        with world.Loop(folder / "runs.db", nobody=True) as loop:
+            loop.start()
+            world.watch(0.3, loop)
+            folder.chmod(0o555)
+            loop.end()
+            count = loop.count
+        assert any("-tail-" in file.name for file in folder.iterdir())
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", READ_AS_NOBODY, loop.path, loop.uuid],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.stdout, done.stderr) == (f"{count}\n", "")
+        folder.chmod(0o755)
+        found = world.look(loop.path)[loop.uuid]
+        assert (found["state"], found["steps"], found["more"]) == ("finished", count, [])
+        assert not any("-tail-" in file.name for file in folder.iterdir())
 
 
 # -- a file that is locked --------------------------------------------------------------------

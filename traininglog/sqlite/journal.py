@@ -202,9 +202,13 @@ class Journal:
     # -- the end ----------------------------------------------------------------------------
 
     def remove(self) -> None:
-        """Delete the journal: everything in it is in the database."""
+        """Delete the journal: everything in it is in the database.
+
+        Where that is not allowed, whoever opens the database next does it.
+        """
         if self.path is not None:
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.path.unlink()
         self.leave()
 
     def leave(self) -> None:

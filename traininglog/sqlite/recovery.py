@@ -72,7 +72,9 @@ def recover(database: Database) -> None:
     except (
         StoreUnwritable, StoreLocked, StoreFailed, NetworkFileSystem, PermissionError,
     ) as error:  # fmt: skip
-        some = next(iter(dead.values()))
+        some = next(filter(_holds_something, dead.values()), None)
+        if some is None:  # it was only not to be deleted
+            return
         warnings.warn(
             f"{error}; what a killed process had assigned last is in {some} and will be put "
             "back when the file can be written",
@@ -106,6 +108,14 @@ def _dead(database: Database, owners: Owners, path: Path) -> dict[int, Path]:
         if row is not None and not owners.alive(writer_byte(row.id, left.epoch)):
             found[row.id] = left.path
     return found
+
+
+def _holds_something(journal: Path) -> bool:
+    try:
+        contents = read_journal(journal)
+    except OSError:
+        return True  # who knows
+    return bool(contents.regions or contents.damage)
 
 
 def _recover_all(database: Database, owners: Owners, dead: dict[int, Path]) -> None:
