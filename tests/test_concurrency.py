@@ -12,7 +12,8 @@ from contextlib import contextmanager
 import pytest
 
 from traininglog import SQLiteLog, Store, StoreLocked, TrainingLogWarning
-from traininglog.sqlite import failures
+from traininglog.sqlite import failures, revisions
+from traininglog.sqlite.database import Database
 
 
 def start(script, *arguments):
@@ -320,3 +321,33 @@ def test_a_long_reader_does_not_keep_writers_waiting(tmp_path):
         assert time.monotonic() - begin < 10
         assert reader.execute("SELECT count(*) FROM entries").fetchone() == seen == (1,)
         reader.close()
+
+
+# What a process looks like that has just found a WAL, and reads it: its index has no header yet,
+# and those who come are told that the file is locked.
+HOLD_INDEX = """
+import fcntl, os, sys, time
+with open(sys.argv[1] + "-shm", "r+b") as index:
+    fcntl.lockf(index, fcntl.LOCK_EX, 3, 120)  # to write, to copy, to recover
+    os.pwrite(index.fileno(), bytes(136), 0)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    time.sleep(0.5)
+"""
+
+
+def test_a_first_write_waits_for_who_is_just_opening_the_file(tmp_path):
+    """A new connection looks into the file before its first transaction begins."""
+    path = tmp_path / "runs.db"
+    SQLiteLog(path).close()
+    database = Database(path, readonly=False)
+    with database.read() as connection:
+        revisions.is_blank(connection)  # so that there is an index
+    holder = start(HOLD_INDEX, path)
+    release([holder])
+    begin = time.monotonic()
+    with database.write() as connection:
+        assert not revisions.is_blank(connection)
+    assert time.monotonic() - begin > 0.3
+    finish([holder])
+    database.close()

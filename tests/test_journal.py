@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import os
 import resource
 import signal
@@ -225,6 +226,7 @@ def test_it_takes_more_room_while_the_database_is_locked_and_gives_it_back(path)
 @contextlib.contextmanager
 def no_writing_past(size):
     """Let every write of this process fail that goes past so many bytes of a file."""
+    gc.collect()  # logs of other tests, which this would keep from closing
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

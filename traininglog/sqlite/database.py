@@ -141,7 +141,10 @@ class Database:
             with self._alone(), translated(self.name):
                 connection = patiently(self._writing.connect)
                 with connection:
-                    self._set_synchronous(connection, "FULL" if durable else "NORMAL")
+                    # It may look into the file, and so find that others are just opening it, too.
+                    level = "FULL" if durable else "NORMAL"
+                    set_level = functools.partial(self._set_synchronous, connection, level)
+                    patiently(set_level, longest=0.008, patience=patience)
                     # Asking often costs little, and serves all who wait about alike. SQLite's own
                     # waiting sleeps longer and longer: who has waited long waits on, others pass.
                     # Not by `connection.begin`, which would take ten times as long to fail.
