@@ -31,6 +31,7 @@ What reads one raises an error of `UNREADABLE` for what cannot be a stream.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - the module names it in lower case
 
@@ -128,9 +129,7 @@ def unpack_words(data: memoryview, out: Words) -> memoryview:
         at += plain * count + 8 - plain
     else:
         out[:] = 0
-    for place in range(plain, used):
-        (size,) = _SIZE.unpack_from(data, _HEAD.size + (place - plain) * _SIZE.size)
-        body = data[at : at + (size & _BODY)]
+    for place, size, body in _planes(data, plain, used, at):
         at += len(body)
         if size & _BITS:
             cells[:, place] = _bytes(body, count)
@@ -160,10 +159,7 @@ def pick_word(data: memoryview, count: int, place: int) -> int | None:
     at = _HEAD.size + (used - plain) * _SIZE.size
     word = int.from_bytes(data[at + place * plain : at + (place + 1) * plain], "little")
     at += plain * count + 8 - plain if plain else 0
-    for plane in range(plain, used):
-        (size,) = _SIZE.unpack_from(data, _HEAD.size + (plane - plain) * _SIZE.size)
-        body = data[at : at + (size & _BODY)]
-        at += len(body)
+    for plane, size, body in _planes(data, plain, used, at):
         if size & _BITS:
             row = -(-count // 8)
             bits = body[place // 8 :: row]
@@ -186,6 +182,17 @@ def _head(data: memoryview) -> tuple[int, int, int, int, int]:
     if not plain <= used <= 8 or form > (_DIFFERENCES | _SINGLE):
         raise ValueError("it has no head")
     return form, used, plain, base, first
+
+
+def _planes(
+    data: memoryview, plain: int, used: int, at: int
+) -> Iterator[tuple[int, int, memoryview]]:
+    """Give the number, the size as it is stored, and the body of each plane, from byte `at` on."""
+    for place in range(plain, used):
+        (size,) = _SIZE.unpack_from(data, _HEAD.size + (place - plain) * _SIZE.size)
+        body = data[at : at + (size & _BODY)]
+        yield place, size, body
+        at += len(body)
 
 
 def _bytes(body: memoryview, count: int) -> NDArray[np.uint8]:

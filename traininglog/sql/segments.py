@@ -373,10 +373,9 @@ def _value_at(owner: Owner, row: Any, time: int, cache: Cache | None) -> Any:
     """
     from traininglog.packing import pick
 
-    points = None if cache is None else cache.get(row[0])
-    if points is None and (cache is None or not cache.asked_before(row[0])):
+    if cache is None or not (cache.get(row[0]) or cache.asked_before(row[0])):
         return pick(verified(owner, row), time)
-    return (points or _kept(owner, row, cache)).at(time)
+    return _kept(owner, row, cache).at(time)
 
 
 def _kept(owner: Owner, row: Any, cache: Cache | None) -> Points:
