@@ -102,9 +102,13 @@ def delete_runs(connection: Connection, numbers: Sequence[int]) -> None:
 
 
 def save_keys(connection: Connection, run_id: int, named: Mapping[str, int]) -> None:
-    """Add keys to a run."""
-    insert_rows(connection, f"INSERT INTO {keys.name} (run_id, id, name) VALUES", "",
-            [(run_id, number, name) for name, number in named.items()])  # fmt: skip
+    """Add keys to a run, each once."""
+    insert_rows(
+        connection,
+        f"INSERT INTO {keys.name} (run_id, id, name) VALUES",
+        "ON CONFLICT (run_id, id) DO NOTHING",
+        [(run_id, number, name) for name, number in named.items()],
+    )
 
 
 def save_entries(

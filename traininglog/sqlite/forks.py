@@ -79,8 +79,12 @@ class _Busy:
         _THREAD.depth -= 1
         if not _THREAD.depth:
             _GATE.leave()
-            while _THREAD.later and not _THREAD.depth:
-                _THREAD.later.pop()()
+            while not _THREAD.depth:
+                try:
+                    act = _THREAD.later.pop()
+                except IndexError:  # as in `Locks.catch_up`
+                    return
+                act()
 
 
 _BUSY = _Busy()

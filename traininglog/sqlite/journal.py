@@ -46,7 +46,11 @@ class JournalFull(StoreFailed):
 
 
 class Journal:
-    """The journal of one run, held by its writer; all but `tail.write` under the writer's lock."""
+    """The journal of one run, held by its writer; all but `tail.write` under the writer's lock.
+
+    An exception may come out of a signal handler at any call, as Ctrl-C does. So what belongs
+    together is changed by one statement without any, and what was cut short can be done again.
+    """
 
     def __init__(
         self, path: Path | None, mode: int, uuid: UUID, epoch: int, base: int,
@@ -94,14 +98,14 @@ class Journal:
             self._file_size,
         )  # fmt: skip
         try:
-            self.tail = region.begin(head, self._numbers)
+            tail = region.begin(head, self._numbers)
         except BaseException as error:
             self._used.append(region)
             if not isinstance(error, OSError):
                 raise
             region = self._add_memory(region.size)
-            self.tail = region.begin(head, self._numbers)
-        self.current = region
+            tail = region.begin(head, self._numbers)
+        self.tail, self.current = tail, region
 
     def rest(self) -> None:
         """Let the open region, if there is one, rest, so that it can be flushed."""
@@ -110,19 +114,20 @@ class Journal:
         if region is None:
             return
         region.rest()
-        self.current = None
-        self._end = region.end
+        end, waiting, used = region.end, self.waiting, self._used
         if region.length:
-            self.waiting.append(region)
+            waiting = [*waiting, region]
         else:
-            self._used.append(region)
+            used = [*used, region]
+        self._end, self.waiting, self._used, self.current = end, waiting, used, None
+        if not region.length:
             self._erase()
         tail.row = NO_ROW  # which may be all that holds its log
 
     def recycle(self, count: int) -> None:
         """Make the first `count` regions that wait free: they are in the database."""
-        self._used += self.waiting[:count]
-        del self.waiting[:count]
+        left, used = self.waiting[count:], self._used + self.waiting[:count]
+        self.waiting, self._used = left, used
         self._erase()
         if not self.idle or self._used:
             return
@@ -147,14 +152,14 @@ class Journal:
         Where that fails, it is done another time: the database has these records by now, and its
         high-water mark says so to whoever finds them.
         """
-        used, self._used = self._used, []
-        for region in used:
-            try:
+        for region in self._used:
+            with suppress(OSError):
                 region.erase()
-            except OSError:
-                self._used.append(region)
-            else:
-                self._free.append(region)
+                used, free = (
+                    [each for each in self._used if each is not region],
+                    [*self._free, region],
+                )
+                self._used, self._free = used, free
 
     @property
     def idle(self) -> bool:
@@ -227,8 +232,9 @@ class Journal:
         self._close()
 
     def _close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _allocate(descriptor: int, offset: int, size: int) -> None:
@@ -244,7 +250,14 @@ def _allocate(descriptor: int, offset: int, size: int) -> None:
 
 def _make(path: Path, mode: int) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    descriptor = os.open(path, flags, mode)
+    try:
+        descriptor = os.open(path, flags, mode)
+    except FileExistsError:
+        # Nobody else has this epoch of the run: making it was cut short before, by Ctrl-C.
+        if any(path.read_bytes()):
+            raise
+        path.unlink()
+        descriptor = os.open(path, flags, mode)
     os.fchmod(descriptor, mode)  # whatever the umask: as open as the database, no more
     return descriptor
 

@@ -1,77 +1,69 @@
 """The locks of an open run, and what has to wait until a thread is out of them.
 
-Three locks, always taken in this order: that of `saving`, by whoever changes the file; `reading`,
-while records are read back; `state`, for what is in memory. The last is never held while anything
-waits for the file, and an assignment mostly needs none of them.
+Always taken in this order: `saving`, by whoever changes the file; `reading`, while records are read
+back; `state`, for what is in memory; `changing`, by whoever changes that. The last two are never
+held while anything waits for the file, and an assignment mostly needs none of them.
 
 All are re-entrant, as a signal handler may assign at any point, in a thread that holds them. What
-cannot be done there is put off, and done when what it interrupted is.
+cannot be done there is put off, and done when what it interrupted is. They are held by plain `with`
+statements: those let go of them even if the handler raises an exception at the very first moment,
+as Ctrl-C does, where a context manager written in Python would hold them until it is forgotten.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
-from traininglog.sqlite.forks import busy
+from collections.abc import Callable
+from typing import Any
 
 
 class Locks:
     """The locks of one open run."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, in a forked child: another thread of the parent may have held the old."""
+        self.saving = threading.RLock()
         self.reading = threading.RLock()
         self.state = threading.RLock()
-        self.inside = False  #: whether what is in memory is being changed
+        self.changing = threading.RLock()
         self.later: list[Callable[[], None]] = []  #: what was put off
-        self._saving = threading.RLock()
-        self._saver: int | None = None  # the thread that is in `saving`
 
     @property
     def saving_here(self) -> bool:
         """Whether it is this thread that changes the file."""
-        return self._saver == threading.get_ident()
+        return _is_mine(self.saving)
 
-    @contextmanager
-    def saving(self) -> Iterator[None]:
-        """Be the one thread that changes the file."""
-        with busy():
-            with self._saving:
-                before, self._saver = self._saver, threading.get_ident()
-                try:
-                    yield
-                finally:
-                    self._saver = before
-            if before is None:
-                self.catch_up()
+    @property
+    def changing_here(self) -> bool:
+        """Whether it is this thread that changes what is in memory."""
+        return _is_mine(self.changing)
 
-    @contextmanager
-    def memory(self) -> Iterator[None]:
-        """Change what is in memory, alone."""
-        with self.state:
-            before, self.inside = self.inside, True
-            try:
-                yield
-            finally:
-                self.inside = before
+    @property
+    def held_here(self) -> bool:
+        """Whether this thread is in the midst of something that a flush would get in the way of."""
+        return self.changing_here or self.saving_here or _is_mine(self.reading)
 
     def put_off(self, act: Callable[[], None]) -> bool:
-        """Have something done later if this thread is in the midst of a change; tell whether."""
-        with self.state:
-            interrupts = self.inside or self.saving_here
-            if interrupts:
-                self.later.append(act)
-            return interrupts
+        """Have something done later if this thread is in the midst of another; tell whether."""
+        interrupts = self.held_here
+        if interrupts:
+            self.later.append(act)
+        return interrupts
 
     def catch_up(self) -> None:
-        """Do what signal handlers could not."""
-        while self.later and not self.inside and not self.saving_here:
-            self.later.pop(0)()
+        """Do what signal handlers could not. To be called on leaving `saving` or `reading`."""
+        while self.later and not self.held_here:
+            try:
+                act = self.later.pop(0)
+            except IndexError:  # one that came in between has done it
+                return
+            act()
 
-    def forget(self) -> None:
-        """Begin anew, in a forked child: another thread of the parent may have held the old."""
-        self._saving, self.reading = threading.RLock(), threading.RLock()
-        self.state = threading.RLock()
-        self.inside, self._saver = False, None
-        self.later = []
+
+def _is_mine(lock: Any) -> bool:
+    """Tell whether this thread holds a lock; by the method that `threading.Condition` needs."""
+    mine: bool = lock._is_owned()
+    return mine

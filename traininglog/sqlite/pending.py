@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from traininglog.errors import InvalidKey, StoreFailed, StoreUnwritable
@@ -74,13 +75,14 @@ class Pending:
         self._in_file = in_file
         self._most_bytes = most_bytes
         self._last_number = 0
+        self._named: tuple[int, str] | None = None  # a key that may be in the journal already
         self._high_water = 0
         self._journal: Journal | None = None  # made with the first assignment
 
     def begin(self, start: Start) -> None:
         """Be that of a run that we begin to write. In `Locks.state`."""
         self.names = {number: name for name, number in (start.keys or {}).items()}
-        self._last_number = max(self.names, default=0)
+        self._last_number, self._named = max(self.names, default=0), None
         self.numbers = {name: number + FLOAT_HEAD for number, name in self.names.items()}
         self.gaps = Gaps(start.status)
         self._high_water = start.high_water
@@ -170,17 +172,21 @@ class Pending:
 
     def _number(self, key: str) -> int:
         """Return the number of a key, which may be new."""
-        head = self.numbers.get(key)
-        if head is None:
-            number = self._last_number + 1
+        while (head := self.numbers.get(key)) is None:
+            # The last one first, if an exception of a signal handler came after it was written.
+            number, name = self._named = self._named or (self._last_number + 1, key)
             if number > MOST_KEYS:
+                self._named = None
                 raise InvalidKey(
                     f"a run may have {MOST_KEYS} keys: put what differs into the value"
                 )
-            self._append(lambda tag: pack_key(number, key, tag))
-            self._last_number = number
-            self.names[number] = key
-            head = self.numbers[key] = number + FLOAT_HEAD
+            try:
+                self._append(partial(pack_key, number, name))
+            except StoreFailed:  # there is no room for it
+                self._named = None
+                raise
+            self._last_number, self.names[number], self._named = number, name, None
+            self.numbers[name] = number + FLOAT_HEAD
         return head & MOST_KEYS
 
     def _append(self, pack: Callable[[int], bytes]) -> None:
@@ -203,8 +209,9 @@ class Pending:
         journal.begin(need)
         self.tail = journal.tail
         if self.gaps.current is not None:
+            told = {DROPPED: self.gaps.described(self.gaps.current)}
+            self.tail.write(pack_status(told, self.tail.tag))
             self.gaps.end()
-            self.tail.write(pack_status({DROPPED: self.gaps.described()}, self.tail.tag))
         self._run.kept = True
         self._wake(now=bool(journal.waiting))
 
@@ -228,7 +235,7 @@ class Pending:
 
     def leave_out(self, count: int, first: int | None, last: int | None) -> None:
         """Leave assignments out, and see to it that this can be seen."""
-        with self._locks.memory():
+        with self._locks.state, self._locks.changing:
             begins = self.gaps.current is None
             gap = self.gaps.add(count, first, last)
             journal = self._journal
@@ -246,7 +253,7 @@ class Pending:
 
     def sleep(self) -> None:
         """Let the next assignment look at how things are."""
-        with self._locks.memory():
+        with self._locks.state, self._locks.changing:
             if self._journal is not None:
                 self._journal.rest()
             self.tail = ASLEEP
@@ -255,7 +262,7 @@ class Pending:
         """Let what was assigned rest, and return all that is to be flushed."""
         if self._journal is None:
             return []
-        with self._locks.memory():
+        with self._locks.state, self._locks.changing:
             self.sleep()
             return self.waiting
 
@@ -282,10 +289,10 @@ class Pending:
         return journal is not None and (journal.path is None or journal.volatile)
 
     def recycle(self, regions: list[Region]) -> None:
-        """Forget the oldest regions, which were committed. In `Locks.memory`."""
+        """Forget the oldest regions, which were committed. In `Locks.changing`."""
         if regions and self._journal is not None:
-            self._high_water = regions[-1].end
-            self._journal.recycle(len(regions))
+            self._high_water = max(self._high_water, regions[-1].end)
+            self._journal.recycle(sum(region in regions for region in self._journal.waiting))
             if self._journal.vanished and self._journal.idle:
                 self._journal.remove()
                 self._journal = None
@@ -293,7 +300,7 @@ class Pending:
     # -- the end ----------------------------------------------------------------------------
 
     def end(self) -> bool:
-        """Remove the journal if all of it is in the file; tell whether. In `Locks.memory`."""
+        """Remove the journal if all of it is in the file; tell whether. In `Locks.changing`."""
         if self._journal is not None:
             self._journal.rest()
             if self._journal.idle:
@@ -303,7 +310,7 @@ class Pending:
         return self._journal is None
 
     def leave(self) -> None:
-        """Leave the journal to whoever opens the file next. In `Locks.memory`."""
+        """Leave the journal to whoever opens the file next. In `Locks.changing`."""
         if self._journal is not None:
             self._journal.leave()
             self._journal = None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
 from traininglog.encoding import from_cell
 from traininglog.errors import CorruptLog
@@ -14,6 +16,8 @@ from traininglog.sqlite.own_run import OwnRun
 from traininglog.sqlite.pending import Pending, Rows
 from traininglog.sqlite.records import Batch, DamagedRecord, changed_status
 from traininglog.sqlite.regions import Region
+
+T = TypeVar("T")
 
 
 class ReadBack:
@@ -32,11 +36,12 @@ class ReadBack:
 
     def status(self) -> dict[str, Any] | None:
         """Return the status if it is known here, which it is while we write the run."""
-        with busy(), self._locks.reading:
-            regions = self._read()
-            if self.saved_status is None or not any(region.batch.status for region in regions):
-                return self.saved_status
-            return changed_status(self.saved_status, (region.batch for region in regions))
+        return self._look(self._status)
+
+    def _status(self, regions: list[Region]) -> dict[str, Any] | None:
+        if self.saved_status is None or not any(region.batch.status for region in regions):
+            return self.saved_status
+        return changed_status(self.saved_status, (region.batch for region in regions))
 
     def rows(self, low: int, high: int) -> Rows:
         """Return what is not in the file, at times from `low` to `high`; `HIDDEN` included.
@@ -44,25 +49,29 @@ class ReadBack:
         To be taken before the file is read: a flush in between then shows a value twice, which does
         no harm, and not never.
         """
+        return self._look(partial(self._rows, low, high))
+
+    def _rows(self, low: int, high: int, regions: list[Region]) -> Rows:
         rows: Rows = {}
-        with busy(), self._locks.reading:
-            names = self._pending.names
-            for region in self._read():
-                for at, row in region.batch.rows.items():
-                    if low <= at <= high:
-                        known = rows.setdefault(at, {})
-                        for number, cell in row.items():
-                            known[names[number]] = from_cell(cell)
+        names = self._pending.names
+        for region in regions:
+            for at, row in region.batch.rows.items():
+                if low <= at <= high:
+                    known = rows.setdefault(at, {})
+                    for number, cell in row.items():
+                        known[names[number]] = from_cell(cell)
         return rows
 
     def row(self, at: int) -> dict[str, Any]:
         """Return what is not in the file of one row."""
+        return self._look(partial(self._row, at))
+
+    def _row(self, at: int, regions: list[Region]) -> dict[str, Any]:
         row: dict[str, Any] = {}
-        with busy(), self._locks.reading:
-            names = self._pending.names
-            for region in self._read():
-                for number, cell in region.batch.rows.get(at, {}).items():
-                    row[names[number]] = from_cell(cell)
+        names = self._pending.names
+        for region in regions:
+            for number, cell in region.batch.rows.get(at, {}).items():
+                row[names[number]] = from_cell(cell)
         return row
 
     def value(self, at: int, key: str) -> tuple[Any] | None:
@@ -70,11 +79,13 @@ class ReadBack:
         head = self._pending.numbers.get(key)
         if head is None:
             return None
-        with busy(), self._locks.reading:
-            for region in reversed(self._read()):
-                row = region.batch.rows.get(at)
-                if row is not None and (cell := row.get(head & MOST_KEYS)) is not None:
-                    return (from_cell(cell),)
+        return self._look(partial(self._value, at, head & MOST_KEYS))
+
+    def _value(self, at: int, number: int, regions: list[Region]) -> tuple[Any] | None:
+        for region in reversed(regions):
+            row = region.batch.rows.get(at)
+            if row is not None and (cell := row.get(number)) is not None:
+                return (from_cell(cell),)
         return None
 
     def batch(self, regions: list[Region]) -> Batch:
@@ -92,6 +103,13 @@ class ReadBack:
     def forget(self) -> None:
         """Be read by nobody, in a forked child."""
         self._reader = None
+
+    def _look(self, look: Callable[[list[Region]], T]) -> T:
+        """Look at the regions, none of which is recycled meanwhile."""
+        with busy(), self._locks.reading:
+            found = look(self._read())
+        self._locks.catch_up()
+        return found
 
     def _read(self) -> list[Region]:
         """Read the records, and return their regions, the oldest first. In `Locks.reading`."""

@@ -66,8 +66,8 @@ class Saver:
         self._troubles = troubles
         self._sealer: Sealer | None = None
         self._unsynced_since: float | None = None
-        self._progress = threading.Condition(threading.Lock())
-        self._waiters: set[int] = set()  # threads
+        self._unsure: tuple[list[Region], Gap | None] | None = None  # whether it was committed
+        self._waiters: dict[int, threading.Lock] = {}  # by their threads
 
     def begin(self, start: Start) -> None:
         """Save what is assigned to a run that we begin to write. In `Locks.state`."""
@@ -86,8 +86,29 @@ class Saver:
         """
         if self._troubles.current is not None:
             # First what waits already: else each vain try would use up a region.
+            self.make_sure()
             self.save_regions(self._pending.waiting, patience)
-        self.save_regions(self._pending.take(), patience, changes, final=final)
+        self.save_regions(self.take(), patience, changes, final=final)
+
+    def take(self) -> list[Region]:
+        """Let what was assigned rest, and return all of it that is to be saved."""
+        self.make_sure()
+        return self._pending.take()
+
+    def make_sure(self) -> None:
+        """Find out whether what was being saved last was committed, if that is not known.
+
+        An exception of a signal handler, as Ctrl-C is, may come right after the commit.
+        """
+        if self._unsure is None:
+            return
+        regions, gap = self._unsure
+        run = self._run
+        with run.database.read() as connection:
+            row = require_run(connection, run.database, run.uuid)
+        if regions and row.epoch == run.epoch and row.high_water >= regions[-1].end:
+            self.committed(regions, gap)
+        self._unsure = None
 
     def save_regions(
         self, regions: list[Region], patience: float | None, changes: dict[str, Any] | None = None,
@@ -110,7 +131,8 @@ class Saver:
         self, connection: Connection, regions: list[Region], changes: dict[str, Any],
         gap: Gap | None, *, final: bool,
     ) -> None:  # fmt: skip
-        """Write regions that rest, in the caller's transaction."""
+        """Write regions that rest, in the caller's transaction; `committed` must follow it."""
+        self._unsure = regions, gap
         run = self._run
         run_id = run.run_id
         assert run_id is not None  # noqa: S101
@@ -148,7 +170,7 @@ class Saver:
         if self._unsynced_since is None and not self._run.durable:
             self._unsynced_since = monotonic()
         back, gaps = self._read_back, self._pending.gaps
-        with self._locks.reading, self._locks.memory():
+        with self._locks.reading, self._locks.state, self._locks.changing:
             if back.saved_status is not None and regions:
                 back.saved_status = changed_status(
                     back.saved_status, (region.batch for region in regions)
@@ -156,8 +178,10 @@ class Saver:
             self._pending.recycle(regions)
             if gaps.saved(gap) and back.saved_status is not None:
                 back.saved_status[DROPPED] = gaps.described()
-        with self._progress:
-            self._progress.notify_all()
+        self._unsure = None
+        for waiter in list(self._waiters.values()):
+            with suppress(RuntimeError):  # it goes on already
+                waiter.release()
 
     def wait_for_progress(self, seconds: float) -> None:
         """Wait until something was saved, so long at the most.
@@ -166,14 +190,16 @@ class Saver:
         that came would wait on top of the last, and some hold what saving needs.
         """
         me = threading.get_ident()
-        if me in self._waiters or self._locks.inside or self._locks.saving_here:
+        if me in self._waiters or self._locks.held_here:
             return
-        self._waiters.add(me)
+        # No `Condition`: one that Ctrl-C interrupts raises a `RuntimeError` instead.
+        waiter = threading.Lock()
+        waiter.acquire()
+        self._waiters[me] = waiter
         try:
-            with self._progress:
-                self._progress.wait(seconds)
+            waiter.acquire(timeout=seconds)  # until it is released
         finally:
-            self._waiters.discard(me)
+            self._waiters.pop(me, None)
 
     def sync(self) -> None:
         """Have the disk take what was committed."""
@@ -182,8 +208,7 @@ class Saver:
 
     def forget(self) -> None:
         """Wait for nobody, in a forked child."""
-        self._progress = threading.Condition(threading.Lock())
-        self._waiters = set()
+        self._waiters = {}
 
     # -- in the background ------------------------------------------------------------------
 
@@ -191,8 +216,10 @@ class Saver:
         """Save, and return when to do so again. What goes wrong is for those who assign."""
         with busy():
             try:
-                with self._locks.saving():
-                    return self._save_and_sync() if self._run.held else None
+                with self._locks.saving:
+                    again = self._save_and_sync() if self._run.held else None
+                self._locks.catch_up()
+                return again
             except (StoreLocked, StoreFailed, StoreUnwritable) as error:
                 self._note_trouble(error)
                 return _RETRY_SECONDS
@@ -214,7 +241,7 @@ class Saver:
     def _note_trouble(self, error: Exception) -> None:
         if not self._troubles.note(error):
             return
-        with self._locks.memory():
+        with self._locks.state, self._locks.changing:
             where = "in the journal"
             if self._pending.volatile:
                 where = "in memory, where a kill would lose them,"
@@ -233,10 +260,9 @@ class Saver:
         with run.database.write(patience=patience) as connection:
             row = require_run(connection, run.database, run.uuid)
             if row.epoch == run.epoch:
+                if self._sealer is not None:  # what it has at hand is sealed here
+                    self._sealer = Sealer(-1 if row.last_time is None else row.last_time)
                 how(connection, row)
-                if self._sealer is not None:
-                    last = -1 if row.last_time is None else row.last_time
-                    self._sealer = Sealer(last)
         run.database.shrink_if_worth()
 
     def seal_in_the_end(self, patience: float | None) -> None:

@@ -102,18 +102,19 @@ class Writer:
 
     def create(self, status: dict[str, Any]) -> None:
         """Put a new root run into the file."""
-        with self._locks.saving(), self.run.locking():
+        with busy(), self._locks.saving, self.run.locking():
             with self.run.write() as connection:
                 start = self.run.add(connection, self.run.uuid, status, None)
             self._begin(start)
+        self._locks.catch_up()
 
     def fork(self, parent: UUID, at: int, uuid: UUID, status: dict[str, Any]) -> None:
         """Flush, and become a new child of `parent`, in one transaction."""
         self.check_writable()
         run, saver = self.run, self._saver
-        with self._locks.saving(), run.locking():
+        with busy(), self._locks.saving, run.locking():
             left = run.run_id if run.held else None
-            regions = self.pending.take()
+            regions = saver.take()
             with run.write() as connection:
                 gap = self.pending.gaps.current
                 final = saver.seals and left is not None
@@ -135,6 +136,7 @@ class Writer:
                 self._release()
             self._begin(start)
             run.kept = True  # a resumed run is kept, written to or not
+        self._locks.catch_up()
 
     def _be_born(self, connection: Connection) -> Start:
         """Put the run of `descend_later` into the file."""
@@ -165,10 +167,11 @@ class Writer:
             other = _HOLDERS.get((self.run.owners, self.run.run_id))
             if other is not None and other is not self:
                 other.hand_over()
-            with self._locks.saving():
+            with self._locks.saving:
                 if not self.run.held:
                     self.check_writable()
                     self._claim()
+        self._locks.catch_up()
 
     def _claim(self) -> None:
         with self.run.locking():
@@ -181,10 +184,11 @@ class Writer:
 
     def hand_over(self) -> None:
         """Flush, and let another log of this process write the run."""
-        with self._locks.saving():
+        with busy(), self._locks.saving:
             if self.run.held:
                 self._saver.save_all(patience=None)
                 self._release()
+        self._locks.catch_up()
 
     def keep(self) -> None:
         """See to it that the run is in the file and stays: a checkpoint is about to name it."""
@@ -197,15 +201,15 @@ class Writer:
         """Be the writer of the run no longer: all of it is in the file."""
         while True:
             # Other threads may go on assigning until the very moment in which this is said.
-            with self._locks.memory():
+            with self._locks.state, self._locks.changing:
                 if self.pending.end():
                     self._let_go()
                     return
-            self._saver.save_regions(self.pending.take(), patience)
+            self._saver.save_regions(self._saver.take(), patience)
 
     def _leave(self) -> None:
         """Be the writer no longer, and leave the journal to whoever opens the file next."""
-        with self._locks.memory():
+        with self._locks.state, self._locks.changing:
             self.pending.leave()
             self._let_go()
 
@@ -233,7 +237,7 @@ class Writer:
                     raise
         if len(self.pending.waiting) > _BACKLOG and self._troubles.current is None:
             self._saver.wait_for_progress(_BACK_PRESSURE)
-        elif self._flusher.impossible:
+        elif self._flusher.impossible and not self._locks.held_here:
             self._save_in_background()
 
     def _try(self, act: Act) -> None:
@@ -241,11 +245,12 @@ class Writer:
         with busy():  # a log that nobody holds any more may be let go of in here
             while True:
                 with locks.state:
-                    if locks.inside or (locks.saving_here and not self.run.held):
+                    if locks.changing_here or (locks.saving_here and not self.run.held):
+                        self.check_open()  # later, nobody would be told
                         locks.later.append(lambda: self._try(act))
                         return
                     if self.run.held:
-                        with locks.memory():
+                        with locks.changing:
                             act()
                         break
                 self.claim()
@@ -253,10 +258,11 @@ class Writer:
 
     def _relieve(self) -> None:
         """Make room in the journal by a flush."""
-        if self._locks.saving_here:
+        if self._locks.held_here:
             return
-        with suppress(StoreLocked, StoreFailed, StoreUnwritable), self._locks.saving():
+        with suppress(StoreLocked, StoreFailed, StoreUnwritable), busy(), self._locks.saving:
             self._saver.save_all(patience=_BACK_PRESSURE)
+        self._locks.catch_up()
 
     # -- flushing ---------------------------------------------------------------------------
 
@@ -268,11 +274,12 @@ class Writer:
         if self.run.run_id is None or self._why_readonly:
             return  # nothing of ours can be in the file
         self._troubles.raise_fatal(self.run.uuid)
-        with self._locks.saving():
+        with busy(), self._locks.saving:
             if self.run.held:
                 self._saver.save_all(patience=None)
             if durable:
                 self._saver.sync()
+        self._locks.catch_up()
 
     def seal(self) -> None:
         """Flush, and move what can be moved to segments."""
@@ -280,9 +287,10 @@ class Writer:
         if self.run.run_id is None:
             return
         self.claim()
-        with self._locks.saving():
+        with busy(), self._locks.saving:
             self._saver.save_all(patience=None, final=True)
             self._saver.seal_rest(None)
+        self._locks.catch_up()
 
     def _save_in_background(self) -> float | None:
         return self._saver.save_in_background()
@@ -299,17 +307,22 @@ class Writer:
         if self._locks.put_off(lambda: self.close(outcome)):
             return
         self._flusher.stop()
-        troubles = self._troubles
-        with self._locks.saving():
-            if self.closed:
-                return  # type: ignore[unreachable]  # another thread was first
-            if self.run.held and troubles.fatal is None:
-                self._save_in_the_end(outcome, patience)
-            if self.run.held and troubles.fatal is None:
-                self._release(patience)
-            elif self.run.held:
-                self._leave()
-            self.closed = True
+        troubles, locks = self._troubles, self._locks
+        while not self.closed:
+            with busy(), locks.saving:
+                if self.closed:
+                    return  # type: ignore[unreachable]  # another thread was first
+                if self.run.held and troubles.fatal is None:
+                    self._save_in_the_end(outcome, patience)
+                if self.run.held and troubles.fatal is None:
+                    self._release(patience)
+                elif self.run.held:
+                    self._leave()
+                with locks.state, locks.changing:
+                    self.closed = True
+                    if locks.later:  # a signal handler assigned meanwhile
+                        self.closed = False
+            locks.catch_up()
         if isinstance(troubles.fatal, RunTakenOver):
             recover(self.database)
         self.database.close()

@@ -1,0 +1,250 @@
+"""Whatever a signal handler does, and at whatever point it comes, nothing is lost.
+
+It may assign to the log that it interrupts, flush or close it, or raise an exception, as that of
+Ctrl-C does; the program may go on after that. `TESTS_LONG=1` tries every point, not only some.
+"""
+
+import os
+import random
+from contextlib import suppress
+from functools import partial
+
+import pytest
+from faults import harness
+from faults.interrupts import Interrupted
+
+from traininglog import LogClosed, SQLiteLog, TrainingLog
+from traininglog.sqlite import writer
+from traininglog.sqlite.flusher import Flusher
+from traininglog.sqlite.regions import REGION
+
+SOME = 10**6 if os.environ.get("TESTS_LONG") == "1" else 12
+
+
+def assign(key, value, at, log):
+    log[at][key] = value
+
+
+def row(log):
+    log[3].update(x=1.5, text="t", nothing=None, flag=True)
+
+
+def status(log):
+    log.status["best"] = 3
+
+
+def delete(log):
+    del log[1]["x"]
+
+
+def frame(log):
+    log.to_dataframe()
+
+
+def three(log):
+    for at in range(3):
+        log[at]["x"] = at / 7
+
+
+def many(log):
+    for at in range(300):
+        log[at].update(x=at / 7, n=at)
+
+
+def nearly_a_region(log):
+    three(log)
+    log[0]["long"] = "y" * (REGION - 900)
+
+
+FILL = [partial(assign, "x", at / 7, at) for at in range(3, 30)]
+
+#: What is assigned before, and what is interrupted, step by step.
+DOING = {
+    "a first assignment": (lambda log: None, [partial(assign, "x", 0.5, 0)]),
+    "an assignment": (three, [partial(assign, "x", 0.5, 3)]),
+    "new keys": (three, [partial(assign, "y", 0.5, 2), partial(assign, "z", "text", 2)]),
+    "a row": (three, [row]),
+    "the status": (three, [status]),
+    "a deletion": (three, [delete]),
+    "a new region": (nearly_a_region, FILL),
+    "reading": (three, [frame]),
+    "flush": (three, [SQLiteLog.flush]),
+    "seal": (many, [SQLiteLog.seal]),
+    "close": (three, [SQLiteLog.close]),
+}
+
+HURRY = [*DOING, "waiting for a flush"]
+
+
+def do(step, log):
+    """Do a step to the log in memory, which has no file to flush to."""
+    if step not in (SQLiteLog.flush, SQLiteLog.seal, SQLiteLog.close):
+        step(log)
+
+
+def content(log):
+    """Return all values, and those of the status that these tests set."""
+    kept = {key: log.status[key] for key in ("best", "signal 0", "signal 1") if key in log.status}
+    return log.to_dict(), kept
+
+
+def states(prepare, steps, *more):
+    """Return what there is after each of the steps, and then after more of them."""
+    found = []
+    for done in range(len(steps) + 1):
+        log = TrainingLog()
+        prepare(log)
+        for step in [*steps[:done], *more]:
+            do(step, log)
+        found.append(content(log))
+    return found
+
+
+@pytest.fixture(params=HURRY)
+def doing(request, monkeypatch):
+    """What is interrupted; nothing else flushes meanwhile, so that points have fixed numbers."""
+    monkeypatch.setattr(Flusher, "wake", lambda *_, **__: None)
+    if request.param == "waiting for a flush":
+        monkeypatch.setattr(writer, "_BACKLOG", -1)
+        monkeypatch.setattr(writer, "_BACK_PRESSURE", 0.002)
+        return DOING["new keys"]
+    return DOING[request.param]
+
+
+class Trials:
+    """A run for each point at which it is interrupted."""
+
+    def __init__(self, folder, doing):
+        self.folder = folder
+        self.prepare, self.steps = doing
+        self.number = 0
+
+    def count(self):
+        """Return at how many points it can be interrupted."""
+        everything = Interrupted(lambda: None)
+        with self.log() as log:
+            everything.run(partial(self.act, log))
+        return everything.count
+
+    def points(self):
+        """Return at which to interrupt it: some, in all parts of it."""
+        count = self.count()
+        stride = -(-count // SOME)
+        return range(random.Random(count).randrange(stride), count, stride)
+
+    def log(self):
+        self.number += 1
+        log = SQLiteLog(self.folder / f"{self.number}.db")
+        self.prepare(log)
+        return log
+
+    def act(self, log):
+        for step in self.steps:
+            step(log)
+
+    def found(self, log):
+        """Close the log, and return what is in its file."""
+        path = self.folder / f"{self.number}.db"
+        log.close()
+        assert harness.tails(path) == []
+        with SQLiteLog(path, log.uuid, readonly=True) as again:
+            return content(again)
+
+
+@pytest.fixture
+def trials(tmp_path, doing):
+    return Trials(tmp_path, doing)
+
+
+class Noting:
+    """A signal handler that assigns in three ways, unless the log was closed before."""
+
+    def __init__(self, log):
+        self.log = log
+        self.told = 0  # of how many signals all was assigned
+
+    def __call__(self):
+        with suppress(LogClosed):
+            note(self.told, self.log)
+            self.told += 1
+
+
+def note(number, log):
+    log.status[f"signal {number}"] = number
+    log[1].update({f"signal {number}": "here"})
+    log[9][f"signal {number}"] = 2.5
+
+
+def assert_all_is_there(trials, points):
+    log = trials.log()
+    noting = Noting(log)
+    interrupted = Interrupted(noting, points)
+    interrupted.run(partial(trials.act, log))
+    notes = [partial(note, number) for number in range(noting.told)]
+    wanted = states(trials.prepare, trials.steps, *notes)[-1]
+    assert trials.found(log) == wanted, interrupted.where
+
+
+def test_one_may_assign(trials):
+    for point in trials.points():
+        assert_all_is_there(trials, [point])
+
+
+def test_two_may_assign(trials):
+    chance = random.Random(2)
+    for point in trials.points():
+        assert_all_is_there(trials, [point, point + chance.randrange(1, 40)])
+
+
+@pytest.mark.parametrize("doing", ["new keys"], indirect=True)
+def test_one_may_assign_while_what_another_could_not_do_at_once_is_done(trials):
+    first = trials.count() // 4  # in the midst of the assignment, so that it is put off
+    for second in range(first + 1, first + 100):
+        assert_all_is_there(trials, [first, second])
+
+
+@pytest.mark.parametrize("what", ["flush", "to_dataframe"])
+def test_one_may_look_or_flush(trials, what):
+    for point in trials.points():
+        log = trials.log()
+
+        def handle(log=log):
+            with suppress(LogClosed):
+                getattr(log, what)()
+
+        interrupted = Interrupted(handle, [point])
+        interrupted.run(partial(trials.act, log))
+        wanted = states(trials.prepare, trials.steps)[-1]
+        assert trials.found(log) == wanted, interrupted.where
+
+
+def test_one_may_close(trials):
+    for point in trials.points():
+        log = trials.log()
+        interrupted = Interrupted(log.close, [point])
+        with suppress(LogClosed):
+            interrupted.run(partial(trials.act, log))
+        assert log.closed, interrupted.where
+        assert trials.found(log) in states(trials.prepare, trials.steps), interrupted.where
+
+
+def test_one_may_raise_an_exception_and_the_program_go_on(trials):
+    """As after Ctrl-C in a notebook; what was interrupted is done or not."""
+    for point in trials.points():
+        log = trials.log()
+        interrupted = Interrupted(interrupt, [point])
+        after = []
+        try:
+            interrupted.run(partial(trials.act, log))
+        except KeyboardInterrupt:
+            with suppress(LogClosed):
+                note(0, log)
+                log.flush()
+                note(1, log)
+                after = [partial(note, 0), partial(note, 1)]
+        found = trials.found(log)
+        assert found in states(trials.prepare, trials.steps, *after), interrupted.where
+
+
+def interrupt():
+    raise KeyboardInterrupt
