@@ -4,6 +4,7 @@ It may assign to the log that it interrupts, flush or close it, or raise an exce
 Ctrl-C does; the program may go on after that. `TESTS_LONG=1` tries every point, not only some.
 """
 
+import itertools
 import os
 import random
 from contextlib import suppress
@@ -12,6 +13,7 @@ from functools import partial
 import pytest
 from faults import harness
 from faults.interrupts import Interrupted
+from sqlalchemy import Engine, event
 
 from traininglog import LogClosed, SQLiteLog, TrainingLog
 from traininglog.sqlite import writer
@@ -39,6 +41,10 @@ def delete(log):
 
 def frame(log):
     log.to_dataframe()
+
+
+def resume(log):
+    log.resume(at=9)
 
 
 def three(log):
@@ -71,14 +77,16 @@ DOING = {
     "flush": (three, [SQLiteLog.flush]),
     "seal": (many, [SQLiteLog.seal]),
     "close": (three, [SQLiteLog.close]),
+    "resuming": (three, [resume]),
 }
 
-HURRY = [*DOING, "waiting for a flush"]
+INTERRUPTED = [*DOING, "waiting for a flush"]
+INTERRUPTED.remove("resuming")  # after it, what was assigned to the status is the parent's
 
 
 def do(step, log):
     """Do a step to the log in memory, which has no file to flush to."""
-    if step not in (SQLiteLog.flush, SQLiteLog.seal, SQLiteLog.close):
+    if step not in (SQLiteLog.flush, SQLiteLog.seal, SQLiteLog.close, resume):
         step(log)
 
 
@@ -100,7 +108,7 @@ def states(prepare, steps, *more):
     return found
 
 
-@pytest.fixture(params=HURRY)
+@pytest.fixture(params=INTERRUPTED)
 def doing(request, monkeypatch):
     """What is interrupted; nothing else flushes meanwhile, so that points have fixed numbers."""
     monkeypatch.setattr(Flusher, "wake", lambda *_, **__: None)
@@ -228,23 +236,52 @@ def test_one_may_close(trials):
         assert trials.found(log) in states(trials.prepare, trials.steps), interrupted.where
 
 
-def test_one_may_raise_an_exception_and_the_program_go_on(trials):
-    """As after Ctrl-C in a notebook; what was interrupted is done or not."""
-    for point in trials.points():
-        log = trials.log()
-        interrupted = Interrupted(interrupt, [point])
-        after = []
-        try:
-            interrupted.run(partial(trials.act, log))
-        except KeyboardInterrupt:
-            with suppress(LogClosed):
-                note(0, log)
-                log.flush()
-                note(1, log)
-                after = [partial(note, 0), partial(note, 1)]
-        found = trials.found(log)
-        assert found in states(trials.prepare, trials.steps, *after), interrupted.where
+def go_on(trials, act):
+    """Go on after an exception, which is still there; what it interrupted was done or not."""
+    log = trials.log()
+    after = []
+    try:
+        act(partial(trials.act, log))
+    except KeyboardInterrupt:
+        with suppress(LogClosed):
+            note(0, log)
+            log.flush()
+            note(1, log)
+            after = [partial(note, 0), partial(note, 1)]
+    return trials.found(log) in states(trials.prepare, trials.steps, *after)
 
 
 def interrupt():
     raise KeyboardInterrupt
+
+
+def test_one_may_raise_an_exception_and_the_program_go_on(trials):
+    """As after Ctrl-C in a notebook."""
+    for point in trials.points():
+        interrupted = Interrupted(interrupt, [point])
+        assert go_on(trials, interrupted.run), interrupted.where
+
+
+@pytest.mark.parametrize("doing", ["flush", "seal", "close", "resuming"], indirect=True)
+@pytest.mark.parametrize("moment", ["after_cursor_execute", "commit"])
+def test_one_may_raise_as_soon_as_the_database_has_done_something(trials, moment):
+    """Where most of the time is spent, and so most of them come."""
+    for number in itertools.count():
+        seen = []
+
+        def count(*_, seen=seen, number=number):
+            seen.append("one more")
+            if len(seen) == number + 1:
+                interrupt()
+
+        def act(act, count=count):
+            event.listen(Engine, moment, count)
+            try:
+                act()
+            finally:
+                event.remove(Engine, moment, count)
+
+        assert go_on(trials, act), (moment, number)
+        if len(seen) <= number:
+            break
+    assert number > 0

@@ -51,6 +51,19 @@ _COMPILED: dict[Any, Any] = {}
 _OPEN: dict[int, Database] = {}
 
 
+class _Connection(sqlite3.Connection):
+    """Lets go of the file as it is closed.
+
+    SQLite goes on holding it as long as there is a cursor that was not read to its end; after
+    Ctrl-C, the exception's traceback has one.
+    """
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):  # it is closed already
+            self.rollback()
+        super().close()
+
+
 class Database:
     """An open file (or ``:memory:``), for any number of threads of the process that opened it.
 
@@ -283,6 +296,7 @@ class Database:
             isolation_level=None,  # transactions are ours: no BEGIN behind our back
             check_same_thread=False,  # the pool hands a connection to one thread at a time
             cached_statements=32,  # those that insert thousands of rows take memory
+            factory=_Connection,
         )
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         # Once the WAL was copied and is begun anew, cut it: it tells by its size when to copy.

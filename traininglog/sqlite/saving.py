@@ -72,6 +72,7 @@ class Saver:
     def begin(self, start: Start) -> None:
         """Save what is assigned to a run that we begin to write. In `Locks.state`."""
         self._sealer = Sealer(start.last) if self.seals else None
+        self._unsure = None
 
     def save_all(
         self, *, patience: float | None, changes: dict[str, Any] | None = None, final: bool = False
