@@ -7,6 +7,8 @@ Ctrl-C does; the program may go on after that. `TESTS_LONG=1` tries every point,
 import itertools
 import os
 import random
+import subprocess
+import sys
 from contextlib import suppress
 from functools import partial
 
@@ -15,8 +17,9 @@ from faults import harness
 from faults.interrupts import Interrupted
 from sqlalchemy import Engine, event
 
-from traininglog import LogClosed, SQLiteLog, TrainingLog
+from traininglog import LogClosed, SQLiteLog, Store, TrainingLog
 from traininglog.sqlite import writer
+from traininglog.sqlite.connections import _Connection
 from traininglog.sqlite.flusher import Flusher
 from traininglog.sqlite.regions import REGION
 
@@ -263,25 +266,99 @@ def test_one_may_raise_an_exception_and_the_program_go_on(trials):
 
 
 @pytest.mark.parametrize("doing", ["flush", "seal", "close", "resuming"], indirect=True)
-@pytest.mark.parametrize("moment", ["after_cursor_execute", "commit"])
-def test_one_may_raise_as_soon_as_the_database_has_done_something(trials, moment):
+@pytest.mark.parametrize("what", ["a statement", "a commit"])
+def test_one_may_raise_as_soon_as_the_database_has_done_something(trials, what, monkeypatch):
     """Where most of the time is spent, and so most of them come."""
-    for number in itertools.count():
-        seen = []
+    seen = []  # none while it is not interrupted
+    commit = _Connection.commit
 
-        def count(*_, seen=seen, number=number):
-            seen.append("one more")
-            if len(seen) == number + 1:
-                interrupt()
+    def count(*_):
+        seen.append("one more")
+        if len(seen) == number + 1:
+            interrupt()
 
-        def act(act, count=count):
-            event.listen(Engine, moment, count)
+    def commit_and_count(connection):
+        commit(connection)
+        count()
+
+    def act(act):
+        seen.clear()
+        with monkeypatch.context() as patch:
+            if what == "a commit":
+                patch.setattr(_Connection, "commit", commit_and_count)
+                act()
+                return
+            event.listen(Engine, "after_cursor_execute", count)
             try:
                 act()
             finally:
-                event.remove(Engine, moment, count)
+                event.remove(Engine, "after_cursor_execute", count)
 
-        assert go_on(trials, act), (moment, number)
+    for number in itertools.count():
+        assert go_on(trials, act), number
         if len(seen) <= number:
             break
     assert number > 0
+
+
+AGAIN_AND_AGAIN = """
+import random, signal, sys, time
+import pandas  # an import that is interrupted cannot be done again
+from traininglog import SQLiteLog
+
+path, seed = sys.argv[1:]
+chance = random.Random(int(seed))
+raising = False
+
+class Alarm(BaseException):
+    pass
+
+def ring(*_):
+    if raising:
+        raise Alarm
+
+signal.signal(signal.SIGALRM, ring)
+log = SQLiteLog(path)
+uuid, t, rang, end = log.uuid, 0, 0, time.monotonic() + 3
+while time.monotonic() < end or t < 2000 or rang < 20:
+    try:
+        raising = True
+        signal.setitimer(signal.ITIMER_REAL, chance.expovariate(100) + 1e-4)
+        while signal.getitimer(signal.ITIMER_REAL)[0]:
+            log[t].update(x=t / 7, n=t)
+            log.status["t"] = t
+            if t % 300 == 0:
+                log.flush()
+            if t % 700 == 0:
+                log.to_dataframe(start=max(0, t - 50))
+            if t % 1500 == 0:
+                log.close()
+                log = SQLiteLog(path, uuid)
+            if t % 2000 == 0:
+                log.seal()
+            t += 1
+    except Alarm:
+        rang += 1
+    except AssertionError as error:  # SQLAlchemy's, amid its own closing of a transaction
+        assert isinstance(error.__context__, Alarm)
+    raising = False
+    if log.closed:
+        log = SQLiteLog(path, uuid)
+signal.setitimer(signal.ITIMER_REAL, 0)
+log.close()
+with SQLiteLog(path, uuid, readonly=True) as log:
+    frame = log.to_dataframe(stop=t)
+    assert frame["x"].tolist() == [at / 7 for at in range(t)]
+    assert frame["n"].tolist() == list(range(t))
+    assert t - 1 <= log.status["t"] <= t
+"""
+
+
+@pytest.mark.parametrize("seed", range(2 if SOME < 100 else 40))
+def test_they_may_raise_again_and_again(tmp_path, seed):
+    """A hundred times a second, whatever is being done, and the program goes on each time."""
+    path = tmp_path / "runs.db"
+    command = [sys.executable, "-c", AGAIN_AND_AGAIN, str(path), str(seed)]
+    subprocess.run(command, check=True, timeout=120)
+    with Store(path) as store:
+        assert store.check().ok

@@ -29,9 +29,10 @@ from sqlalchemy.engine import Engine
 from traininglog.config import setting
 from traininglog.errors import ForkedLog, LogClosed, StoreFailed, StoreUnwritable
 from traininglog.sqlite import copying, failures, revisions
+from traininglog.sqlite.connections import Pool, connect
 from traininglog.sqlite.failures import distrustful, patiently, translated
 from traininglog.sqlite.file import MEMORY, inspect, stat_of, uri_of, wal_path
-from traininglog.sqlite.forks import busy
+from traininglog.sqlite.forks import busy, catch_up
 from traininglog.sqlite.mounts import refuse_network
 
 _CHECKPOINT_BYTES = 4 * 2**20
@@ -49,19 +50,6 @@ _COMPILED: dict[Any, Any] = {}
 
 # The open databases, for what must happen after a fork.
 _OPEN: dict[int, Database] = {}
-
-
-class _Connection(sqlite3.Connection):
-    """Lets go of the file as it is closed.
-
-    SQLite goes on holding it as long as there is a cursor that was not read to its end; after
-    Ctrl-C, the exception's traceback has one.
-    """
-
-    def close(self) -> None:
-        with suppress(sqlite3.Error):  # it is closed already
-            self.rollback()
-        super().close()
 
 
 class Database:
@@ -134,6 +122,7 @@ class Database:
                     yield connection
                 finally:
                     transaction.rollback()
+        catch_up()
 
     @contextmanager
     def write(
@@ -163,9 +152,11 @@ class Database:
                     # Not by `connection.begin`, which would take ten times as long to fail.
                     begin = functools.partial(_raw(connection).execute, "BEGIN IMMEDIATE")
                     patiently(begin, longest=0.008, patience=patience)
-                    with connection.begin():
-                        yield connection
+                    yield connection
+                    # Not by SQLAlchemy, which makes an AssertionError of Ctrl-C amid a commit.
+                    _raw(connection).commit()
             self._checkpoint_if_due()
+        catch_up()
 
     def sync(self) -> None:
         """Wait until the disk has all that was committed, by anyone.
@@ -212,7 +203,7 @@ class Database:
         with busy(), translated(self.name):
             if self._watch is None:
                 with self._lock:
-                    self._watch = self._watch or self._connect(failures.PATIENCE)
+                    self._watch = self._watch or connect(self._uri, failures.PATIENCE)
             return self._watch.execute("PRAGMA data_version").fetchall()[0][0]
 
     def close(self) -> None:
@@ -275,9 +266,9 @@ class Database:
     # -- opening ----------------------------------------------------------------------------
 
     def _make_engine(self, timeout: float) -> Engine:
-        kind = pool.StaticPool if self.path is None else pool.QueuePool
-        connect: Callable[[], Any] = lambda: self._connect(timeout)  # noqa: E731 - for its type
-        engine = Engine(kind(connect, dialect=_DIALECT), _DIALECT, URL.create("sqlite"))
+        kind = pool.StaticPool if self.path is None else Pool
+        connecting: Callable[[], Any] = functools.partial(connect, self._uri, timeout)
+        engine = Engine(kind(connecting, dialect=_DIALECT), _DIALECT, URL.create("sqlite"))
         engine.update_execution_options(compiled_cache=_COMPILED)
 
         @event.listens_for(engine, "begin")
@@ -288,27 +279,10 @@ class Database:
 
         return engine
 
-    def _connect(self, timeout: float) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._uri,
-            uri=True,
-            timeout=timeout,
-            isolation_level=None,  # transactions are ours: no BEGIN behind our back
-            check_same_thread=False,  # the pool hands a connection to one thread at a time
-            cached_statements=32,  # those that insert thousands of rows take memory
-            factory=_Connection,
-        )
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        # Once the WAL was copied and is begun anew, cut it: it tells by its size when to copy.
-        connection.execute("PRAGMA journal_size_limit = 0").fetchall()
-        return connection
-
     @contextmanager
     def _raw_connection(self, timeout: float | None = None) -> Iterator[sqlite3.Connection]:
-        with (
-            busy(),
-            closing(self._connect(failures.PATIENCE if timeout is None else timeout)) as connection,
-        ):
+        seconds = failures.PATIENCE if timeout is None else timeout
+        with busy(), closing(connect(self._uri, seconds)) as connection:
             yield connection
 
     def _prepare(self, *, fresh: bool) -> None:

@@ -33,7 +33,7 @@ class Flusher:
     def __init__(self, flush: Callable[[], float | None], name: str) -> None:
         self._flush = flush
         self._name = name
-        self._changed = threading.Condition()
+        self._make_lock()
         self._due = math.inf
         self._thread: threading.Thread | None = None
         #: There can be no thread: the interpreter is about to end. Who assigns must flush.
@@ -41,7 +41,7 @@ class Flusher:
 
     def wake(self, *, now: bool = False) -> None:
         """Have it flush, at once or within `INTERVAL`."""
-        with self._changed:
+        with self._lock:
             due = monotonic() + (0.0 if now else INTERVAL)
             if due >= self._due and self._thread is not None:
                 return
@@ -53,18 +53,24 @@ class Flusher:
 
     def stop(self) -> None:
         """End the thread, after the flush that it may be in. A later `wake` starts another."""
-        with self._changed:
+        with self._lock:
             thread, self._thread = self._thread, None
             self._due = math.inf
             self._changed.notify_all()
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
             thread.join(_PATIENCE)
 
     def forget(self) -> None:
         """Be without a thread, in a forked child: it stayed with the parent."""
-        self._changed = threading.Condition()
+        self._make_lock()
         self._thread = None
         self._due = math.inf
+
+    def _make_lock(self) -> None:
+        # Held as it is, not by its condition: that is written in Python, and what a signal handler
+        # raises as it is left would have it held for good.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._run, name=self._name, daemon=True)
@@ -74,11 +80,15 @@ class Flusher:
         except RuntimeError:
             self._thread = None
             self.impossible = True
+        except BaseException:  # of a signal handler
+            if not thread.is_alive():
+                self._thread = None
+            raise
 
     def _run(self) -> None:
         me = threading.current_thread()
         while True:
-            with self._changed:
+            with self._lock:
                 while self._thread is me and (left := self._due - monotonic()) > 0:
                     if not self._changed.wait(min(left, _IDLE)) and self._due == math.inf:
                         self._thread = None  # nothing came for a while
@@ -87,6 +97,6 @@ class Flusher:
                 self._due = math.inf
             again = self._flush()
             if again is not None:
-                with self._changed:
+                with self._lock:
                     if self._thread is me:
                         self._due = min(self._due, monotonic() + again)

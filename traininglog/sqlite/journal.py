@@ -137,14 +137,11 @@ class Journal:
             self._free = self._free[:_FIRST_REGIONS]
             self._memory_size = sum(region.size for region in self._free)
         elif self._file_size > usual or self._memory_size:
-            self._memory_size = 0
-            if self._file_size > usual:
-                with suppress(OSError):  # it is no loss
-                    os.ftruncate(self._descriptor, usual)
-                    self._file_size = usual
-            self._free = [
-                Region(self._descriptor, at, REGION) for at in range(0, self._file_size, REGION)
-            ]
+            size = min(self._file_size, usual)
+            free = [Region(self._descriptor, at, REGION) for at in range(0, size, REGION)]
+            self._memory_size, self._file_size, self._free = 0, size, free
+            with suppress(OSError):  # it is no loss
+                os.ftruncate(self._descriptor, size)
 
     def _erase(self) -> None:
         """Make free what was used.

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+
+from traininglog.sqlite import forks
+from traininglog.sqlite.forks import is_mine
 
 
 class Locks:
@@ -34,17 +36,17 @@ class Locks:
     @property
     def saving_here(self) -> bool:
         """Whether it is this thread that changes the file."""
-        return _is_mine(self.saving)
+        return is_mine(self.saving)
 
     @property
     def changing_here(self) -> bool:
         """Whether it is this thread that changes what is in memory."""
-        return _is_mine(self.changing)
+        return is_mine(self.changing)
 
     @property
     def held_here(self) -> bool:
         """Whether this thread is in the midst of something that a flush would get in the way of."""
-        return self.changing_here or self.saving_here or _is_mine(self.reading)
+        return self.changing_here or self.saving_here or is_mine(self.reading)
 
     def put_off(self, act: Callable[[], None]) -> bool:
         """Have something done later if this thread is in the midst of another; tell whether."""
@@ -55,15 +57,10 @@ class Locks:
 
     def catch_up(self) -> None:
         """Do what signal handlers could not. To be called on leaving `saving` or `reading`."""
+        forks.catch_up()
         while self.later and not self.held_here:
             try:
                 act = self.later.pop(0)
             except IndexError:  # one that came in between has done it
                 return
             act()
-
-
-def _is_mine(lock: Any) -> bool:
-    """Tell whether this thread holds a lock; by the method that `threading.Condition` needs."""
-    mine: bool = lock._is_owned()
-    return mine

@@ -207,13 +207,13 @@ class Pending:
         journal.rest()
         self.tail = ASLEEP
         journal.begin(need)
-        self.tail = journal.tail
         if self.gaps.current is not None:
             told = {DROPPED: self.gaps.described(self.gaps.current)}
-            self.tail.write(pack_status(told, self.tail.tag))
+            journal.tail.write(pack_status(told, journal.tail.tag))
             self.gaps.end()
         self._run.kept = True
         self._wake(now=bool(journal.waiting))
+        self.tail = journal.tail  # last: the short way leads past all this
 
     def _make_journal(self) -> Journal:
         close_with_worker()
@@ -294,8 +294,7 @@ class Pending:
             self._high_water = max(self._high_water, regions[-1].end)
             self._journal.recycle(sum(region in regions for region in self._journal.waiting))
             if self._journal.vanished and self._journal.idle:
-                self._journal.remove()
-                self._journal = None
+                self._drop().remove()
 
     # -- the end ----------------------------------------------------------------------------
 
@@ -304,17 +303,24 @@ class Pending:
         if self._journal is not None:
             self._journal.rest()
             if self._journal.idle:
-                self._journal.remove()
-                self._journal = None
+                self._drop().remove()
         self.tail = ASLEEP
         return self._journal is None
 
     def leave(self) -> None:
         """Leave the journal to whoever opens the file next. In `Locks.changing`."""
         if self._journal is not None:
-            self._journal.leave()
-            self._journal = None
-        self.tail = ASLEEP
+            self._drop().leave()
+
+    def _drop(self) -> Journal:
+        """Have no journal any more, and return it to be closed.
+
+        First: once it is closed, the number of its descriptor may be that of any file.
+        """
+        journal = self._journal
+        assert journal is not None  # noqa: S101
+        self.tail, self._journal = ASLEEP, None
+        return journal
 
     def __bool__(self) -> bool:
         """Whether there is anything."""
@@ -323,9 +329,7 @@ class Pending:
     def forget(self) -> None:
         """Have nothing, in a forked child: it is the parent's."""
         if self._journal is not None:
-            self._journal.forget()
-            self._journal = None
-        self.tail = ASLEEP
+            self._drop().forget()
 
 
 def _span(rows: Rows) -> tuple[int, int, int]:

@@ -33,7 +33,7 @@ from traininglog.errors import (
 from traininglog.sql import writing
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.flusher import Flusher
-from traininglog.sqlite.forks import busy
+from traininglog.sqlite.forks import busy, catch_up
 from traininglog.sqlite.journal import JournalFull
 from traininglog.sqlite.locks import Locks
 from traininglog.sqlite.own_run import OwnRun, Start, require_run
@@ -293,7 +293,9 @@ class Writer:
         self._locks.catch_up()
 
     def _save_in_background(self) -> float | None:
-        return self._saver.save_in_background()
+        again = self._saver.save_in_background()
+        catch_up()
+        return again
 
     # -- the end ----------------------------------------------------------------------------
 

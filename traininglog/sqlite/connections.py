@@ -1,0 +1,80 @@
+"""The connections to a file: how they are opened, kept for the next who needs one, and closed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import pool
+
+# So many wait for the next; others are closed.
+_KEPT = 5
+
+
+def connect(uri: str, timeout: float) -> sqlite3.Connection:
+    """Open a connection that waits so many seconds for others."""
+    connection = sqlite3.connect(
+        uri,
+        uri=True,
+        timeout=timeout,
+        isolation_level=None,  # transactions are ours: no BEGIN behind our back
+        check_same_thread=False,  # the pool hands a connection to one thread at a time
+        cached_statements=32,  # those that insert thousands of rows take memory
+        factory=_Connection,
+    )
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    # Once the WAL was copied and is begun anew, cut it: it tells by its size when to copy.
+    connection.execute("PRAGMA journal_size_limit = 0").fetchall()
+    return connection
+
+
+class _Connection(sqlite3.Connection):
+    """Lets go of the file as it is closed.
+
+    SQLite goes on holding it as long as there is a cursor that was not read to its end; after
+    Ctrl-C, the exception's traceback has one.
+    """
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):  # it is closed already
+            self.rollback()
+        super().close()
+
+
+class Pool(pool.Pool):
+    """Keeps connections that nobody uses; there may be as many as are needed.
+
+    Without a lock: those of SQLAlchemy's pools are conditions, which Ctrl-C at the wrong moment
+    leaves held for good, and the next thread waits forever.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._idle: deque[pool.ConnectionPoolEntry] = deque()
+
+    def _do_get(self) -> pool.ConnectionPoolEntry:
+        with suppress(IndexError):
+            return self._idle.pop()
+        return self._create_connection()
+
+    def _do_return_conn(self, record: pool.ConnectionPoolEntry) -> None:
+        if len(self._idle) < _KEPT:
+            self._idle.append(record)
+        else:
+            record.close()
+
+    def dispose(self) -> None:
+        """Close those that nobody uses."""
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
+    def recreate(self) -> Pool:
+        """Return one like this, with no connections."""
+        return type(self)(self._creator, _dispatch=self.dispatch, dialect=self._dialect)
+
+    def status(self) -> str:
+        """Tell how many wait."""
+        return f"{len(self._idle)} idle"
