@@ -23,6 +23,11 @@ from traininglog.sqlite.connections import _Connection
 from traininglog.sqlite.flusher import Flusher
 from traininglog.sqlite.regions import REGION
 
+# Python drops what is raised in a destructor.
+raises = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+)
+
 SOME = 10**6 if os.environ.get("TESTS_LONG") == "1" else 12
 
 
@@ -258,6 +263,7 @@ def interrupt():
     raise KeyboardInterrupt
 
 
+@raises
 def test_one_may_raise_an_exception_and_the_program_go_on(trials):
     """As after Ctrl-C in a notebook."""
     for point in trials.points():
@@ -265,6 +271,7 @@ def test_one_may_raise_an_exception_and_the_program_go_on(trials):
         assert go_on(trials, interrupted.run), interrupted.where
 
 
+@raises
 @pytest.mark.parametrize("doing", ["flush", "seal", "close", "resuming"], indirect=True)
 @pytest.mark.parametrize("what", ["a statement", "a commit"])
 def test_one_may_raise_as_soon_as_the_database_has_done_something(trials, what, monkeypatch):
