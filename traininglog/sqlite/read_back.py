@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -32,16 +31,16 @@ class ReadBack:
         self._run = run
         self._pending = pending
         self._locks = locks
-        self._reader: int | None = None
+        self._reading = False
 
     def status(self) -> dict[str, Any] | None:
         """Return the status if it is known here, which it is while we write the run."""
         return self._look(self._status)
 
-    def _status(self, regions: list[Region]) -> dict[str, Any] | None:
-        if self.saved_status is None or not any(region.batch.status for region in regions):
+    def _status(self, batches: list[Batch]) -> dict[str, Any] | None:
+        if self.saved_status is None or not any(batch.status for batch in batches):
             return self.saved_status
-        return changed_status(self.saved_status, (region.batch for region in regions))
+        return changed_status(self.saved_status, batches)
 
     def rows(self, low: int, high: int) -> Rows:
         """Return what is not in the file, at times from `low` to `high`; `HIDDEN` included.
@@ -51,11 +50,11 @@ class ReadBack:
         """
         return self._look(partial(self._rows, low, high))
 
-    def _rows(self, low: int, high: int, regions: list[Region]) -> Rows:
+    def _rows(self, low: int, high: int, batches: list[Batch]) -> Rows:
         rows: Rows = {}
         names = self._pending.names
-        for region in regions:
-            for at, row in region.batch.rows.items():
+        for batch in batches:
+            for at, row in batch.rows.items():
                 if low <= at <= high:
                     known = rows.setdefault(at, {})
                     for number, cell in row.items():
@@ -66,11 +65,11 @@ class ReadBack:
         """Return what is not in the file of one row."""
         return self._look(partial(self._row, at))
 
-    def _row(self, at: int, regions: list[Region]) -> dict[str, Any]:
+    def _row(self, at: int, batches: list[Batch]) -> dict[str, Any]:
         row: dict[str, Any] = {}
         names = self._pending.names
-        for region in regions:
-            for number, cell in region.batch.rows.get(at, {}).items():
+        for batch in batches:
+            for number, cell in batch.rows.get(at, {}).items():
                 row[names[number]] = from_cell(cell)
         return row
 
@@ -81,9 +80,9 @@ class ReadBack:
             return None
         return self._look(partial(self._value, at, head & MOST_KEYS))
 
-    def _value(self, at: int, number: int, regions: list[Region]) -> tuple[Any] | None:
-        for region in reversed(regions):
-            row = region.batch.rows.get(at)
+    def _value(self, at: int, number: int, batches: list[Batch]) -> tuple[Any] | None:
+        for batch in reversed(batches):
+            row = batch.rows.get(at)
             if row is not None and (cell := row.get(number)) is not None:
                 return (from_cell(cell),)
         return None
@@ -91,45 +90,49 @@ class ReadBack:
     def batch(self, regions: list[Region]) -> Batch:
         """Return what is in regions that rest."""
         with self._locks.reading:
-            for region in regions:
-                self._read_region(region, region.length)
-            if len(regions) == 1:
-                return regions[0].batch
-            joined = Batch()
-            for region in regions:
-                joined.extend(region.batch)
-            return joined
+            return self._read([(region, region.length) for region in regions], _joined)
 
     def forget(self) -> None:
         """Be read by nobody, in a forked child."""
-        self._reader = None
+        self._reading = False
 
-    def _look(self, look: Callable[[list[Region]], T]) -> T:
-        """Look at the regions, none of which is recycled meanwhile."""
+    def _look(self, look: Callable[[list[Batch]], T]) -> T:
+        """Look at what is in the regions, none of which is recycled meanwhile."""
         with busy(), self._locks.reading:
-            found = look(self._read())
+            found = self._read(self._pending.regions(), look)
         self._locks.catch_up()
         return found
 
-    def _read(self) -> list[Region]:
-        """Read the records, and return their regions, the oldest first. In `Locks.reading`."""
-        found = self._pending.regions()
-        regions = [region for region, _ in found]
-        if self._reader is not None:
-            return regions  # in a signal handler that interrupts this
-        self._reader = threading.get_ident()
-        try:
-            for region, end in found:
-                if region.batch.size < end:
-                    self._read_region(region, end)
-        finally:
-            self._reader = None
-        return regions
+    def _read(self, found: list[tuple[Region, int]], look: Callable[[list[Batch]], T]) -> T:
+        """Read the records of regions, each up to a byte, and look at them, the oldest first.
 
-    def _read_region(self, region: Region, end: int) -> None:
+        What was read of a region is kept with it. A signal handler may interrupt that: what it asks
+        for is read anew, and if it raises an exception, what is half done is forgotten.
+        """
         try:
-            region.read(end)
+            if self._reading:
+                return look([region.read_anew(end) for region, end in found])
+            self._reading = True
+            try:
+                for region, end in found:
+                    region.read(end)
+                return look([region.batch for region, _ in found])
+            except BaseException:
+                for region, _ in found:
+                    region.batch = Batch()
+                raise
+            finally:
+                self._reading = False
         except DamagedRecord as error:
             raise CorruptLog(
                 f"the journal of run {self._run.uuid.hex} was changed by somebody else ({error})"
             ) from error
+
+
+def _joined(batches: list[Batch]) -> Batch:
+    if len(batches) == 1:
+        return batches[0]
+    joined = Batch()
+    for batch in batches:
+        joined.extend(batch)
+    return joined

@@ -117,21 +117,24 @@ class Region:
         self.batch = Batch()  #: what was read of it
         self._descriptor = descriptor
         self._open: mmap.mmap | _Appended | None = None
+        self._resting = False  # or about to
 
     def begin(self, head: Head, numbers: dict[str, int]) -> Tail:
         """Open for records, in an erased region."""
         header, self.tag = pack_head(head)
         self.base = head.base
         self.batch = Batch()
-        opened = self._open = self._map(header)
+        opened = self._map(header)
         opened.seek(HEADER)
+        self._open, self._resting = opened, False
         return Tail(opened.write, self.tag, numbers)
 
     def rest(self) -> None:
         """Close to writing. What is in it stays, and can be read."""
         if self._open is not None:
+            self._resting = True
             self._shut(self._open)
-            self.length = len(self._content(0, self.size - HEADER).rstrip(b"\0"))
+            self.length = self._measure()
             self._open = None  # last: what could not be read must not count as nothing
 
     @property
@@ -142,13 +145,26 @@ class Region:
     @property
     def written(self) -> int:
         """How many bytes of records there are now. To be asked for under the writer's lock."""
-        return self.length if self._open is None else self._open.tell() - HEADER
+        if self._open is None:
+            return self.length
+        # In a signal handler that interrupts `rest`, it may be shut already.
+        return self._measure() if self._resting else self._open.tell() - HEADER
+
+    def _measure(self) -> int:
+        return len(self._content(0, self.size - HEADER).rstrip(b"\0"))
 
     def read(self, stop: int) -> None:
         """Add to `batch` what was written up to byte `stop`."""
         start = self.batch.size
         if start < stop:
             self.batch.add(self._content(start, stop), self.tag)
+
+    def read_anew(self, stop: int) -> Batch:
+        """Return what was written up to byte `stop`, whatever was read before."""
+        batch = Batch()
+        if stop > 0:
+            batch.add(self._content(0, stop), self.tag)
+        return batch
 
     def erase(self) -> None:
         """Make it ready for another round: its records are in the database.

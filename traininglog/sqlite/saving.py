@@ -24,7 +24,7 @@ from traininglog.sqlite.locks import Locks
 from traininglog.sqlite.own_run import OwnRun, Start, require_run
 from traininglog.sqlite.pending import Pending
 from traininglog.sqlite.read_back import ReadBack
-from traininglog.sqlite.records import changed_status
+from traininglog.sqlite.records import Batch, changed_status
 from traininglog.sqlite.recovery import save_numbers, save_others
 from traininglog.sqlite.regions import Region
 from traininglog.sqlite.sealing import Sealer, seal_in_the_end, seal_run
@@ -66,7 +66,8 @@ class Saver:
         self._troubles = troubles
         self._sealer: Sealer | None = None
         self._unsynced_since: float | None = None
-        self._unsure: tuple[list[Region], Gap | None] | None = None  # whether it was committed
+        self._batch = Batch()  # what was written last
+        self._unsure: tuple[list[Region], Gap | None] | None = None  # whether that was committed
         self._waiters: dict[int, threading.Lock] = {}  # by their threads
 
     def begin(self, start: Start) -> None:
@@ -139,7 +140,7 @@ class Saver:
         assert run_id is not None  # noqa: S101
         now = time.time()
         values: dict[str, Any] = {"updated": now} | changes
-        batch = self._read_back.batch(regions)
+        batch = self._batch = self._read_back.batch(regions)
         if regions:
             values["high_water"] = regions[-1].end
             writing.save_keys(connection, run_id, {
@@ -173,13 +174,11 @@ class Saver:
         back, gaps = self._read_back, self._pending.gaps
         with self._locks.reading, self._locks.state, self._locks.changing:
             if back.saved_status is not None and regions:
-                back.saved_status = changed_status(
-                    back.saved_status, (region.batch for region in regions)
-                )
+                back.saved_status = changed_status(back.saved_status, [self._batch])
             self._pending.recycle(regions)
             if gaps.saved(gap) and back.saved_status is not None:
                 back.saved_status[DROPPED] = gaps.described()
-        self._unsure = None
+        self._unsure, self._batch = None, Batch()
         for waiter in list(self._waiters.values()):
             with suppress(RuntimeError):  # it goes on already
                 waiter.release()
