@@ -16,7 +16,7 @@ from traininglog.sqlite.pending import Pending, Rows
 from traininglog.sqlite.records import Batch, DamagedRecord, changed_status
 from traininglog.sqlite.regions import Region
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class ReadBack:
@@ -96,14 +96,14 @@ class ReadBack:
         """Be read by nobody, in a forked child."""
         self._reading = False
 
-    def _look(self, look: Callable[[list[Batch]], T]) -> T:
+    def _look(self, look: Callable[[list[Batch]], _T]) -> _T:
         """Look at what is in the regions, none of which is recycled meanwhile."""
         with busy(), self._locks.reading:
             found = self._read(self._pending.regions(), look)
         self._locks.catch_up()
         return found
 
-    def _read(self, found: list[tuple[Region, int]], look: Callable[[list[Batch]], T]) -> T:
+    def _read(self, found: list[tuple[Region, int]], look: Callable[[list[Batch]], _T]) -> _T:
         """Read the records of regions, each up to a byte, and look at them, the oldest first.
 
         What was read of a region is kept with it. A signal handler may interrupt that: what it asks
