@@ -13,6 +13,7 @@ import itertools
 import json
 import math
 import mmap
+import os
 import random
 import signal
 import sqlite3
@@ -28,6 +29,9 @@ from sealing_often import seal_often
 
 from traininglog import SQLiteLog, Store, TrainingLogWarning
 from traininglog.values import thaw
+
+#: Whether to take long: `make faults` does.
+LONG = os.environ.get("TESTS_LONG") == "1"
 
 #: The most that opening a file may take in which a process has left a journal, in seconds.
 OPENING = 1.0

@@ -5,7 +5,6 @@ Ctrl-C does; the program may go on after that. `TESTS_LONG=1` tries every point,
 """
 
 import itertools
-import os
 import random
 import subprocess
 import sys
@@ -28,7 +27,7 @@ raises = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
 )
 
-SOME = 10**6 if os.environ.get("TESTS_LONG") == "1" else 12
+SOME = 10**6 if harness.LONG else 12
 
 
 def assign(key, value, at, log):
@@ -361,7 +360,7 @@ with SQLiteLog(path, uuid, readonly=True) as log:
 """
 
 
-@pytest.mark.parametrize("seed", range(2 if SOME < 100 else 40))
+@pytest.mark.parametrize("seed", range(40 if harness.LONG else 2))
 def test_they_may_raise_again_and_again(tmp_path, seed):
     """A hundred times a second, whatever is being done, and the program goes on each time."""
     path = tmp_path / "runs.db"

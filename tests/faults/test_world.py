@@ -29,11 +29,8 @@ pytestmark = pytest.mark.skipif(
     not hasattr(resource, "prlimit"), reason="needs Linux, to do things to another process"
 )
 
-# Read here, as settings from outside are kept out of the tests themselves.
-LONG = os.environ.get("TESTS_LONG") == "1"
-
 #: How long a fault lasts, in seconds.
-LASTS = 8.0 if LONG else 0.8
+LASTS = 8.0 if harness.LONG else 0.8
 
 
 @pytest.fixture
@@ -329,14 +326,14 @@ def test_a_loop_at_full_speed_waits_for_nobody_who_holds_its_file(tmp_path):
     """Another process holds it for three seconds, or thirty."""
     # At full speed it would have logged a few gigabytes after thirty seconds.
     with (
-        world.Loop(tmp_path / "runs.db", pause=0.0005 if LONG else 0) as loop,
+        world.Loop(tmp_path / "runs.db", pause=0.0005 if harness.LONG else 0) as loop,
         world.Loop(tmp_path / "killed.db") as killed,
     ):
         loop.start()
         killed.start()
         world.watch(0.3, loop, killed)
         with seized(loop.path), harness.locked(killed.path):
-            world.watch(30 if LONG else 3, loop, killed)
+            world.watch(30 if harness.LONG else 3, loop, killed)
             for one in (loop, killed):
                 wait_until(one.warnings)
                 (told,) = one.warnings()

@@ -91,10 +91,15 @@ def when_idle(act: Callable[[], None]) -> None:
 
 def catch_up() -> None:
     """Do what `when_idle` put off, if this thread is no longer `busy`."""
-    while _THREAD.later and not is_mine(_THREAD.lock):
+    do_later(_THREAD.later, lambda: not is_mine(_THREAD.lock))
+
+
+def do_later(later: list[Callable[[], None]], allowed: Callable[[], bool]) -> None:
+    """Do what was put off, the first first, as long as it is allowed."""
+    while later and allowed():
         try:
-            act = _THREAD.later.pop()
-        except IndexError:  # one that came in between has done it
+            act = later.pop(0)
+        except IndexError:  # a signal handler that came in between has done it
             return
         act()
 

@@ -58,9 +58,4 @@ class Locks:
     def catch_up(self) -> None:
         """Do what signal handlers could not. To be called on leaving `saving` or `reading`."""
         forks.catch_up()
-        while self.later and not self.held_here:
-            try:
-                act = self.later.pop(0)
-            except IndexError:  # one that came in between has done it
-                return
-            act()
+        forks.do_later(self.later, lambda: not self.held_here)

@@ -111,12 +111,10 @@ class ReadBack:
         """
         try:
             if self._reading:
-                return look([region.read_anew(end) for region, end in found])
+                return look([region.read(end, Batch()) for region, end in found])
             self._reading = True
             try:
-                for region, end in found:
-                    region.read(end)
-                return look([region.batch for region, _ in found])
+                return look([region.read(end) for region, end in found])
             except BaseException:
                 for region, _ in found:
                     region.batch = Batch()

@@ -153,17 +153,14 @@ class Region:
     def _measure(self) -> int:
         return len(self._content(0, self.size - HEADER).rstrip(b"\0"))
 
-    def read(self, stop: int) -> None:
-        """Add to `batch` what was written up to byte `stop`."""
-        start = self.batch.size
-        if start < stop:
-            self.batch.add(self._content(start, stop), self.tag)
+    def read(self, stop: int, into: Batch | None = None) -> Batch:
+        """Add to `batch`, or another, what it has not of what was written up to a byte.
 
-    def read_anew(self, stop: int) -> Batch:
-        """Return what was written up to byte `stop`, whatever was read before."""
-        batch = Batch()
-        if stop > 0:
-            batch.add(self._content(0, stop), self.tag)
+        Returns the batch.
+        """
+        batch = self.batch if into is None else into
+        if batch.size < stop:
+            batch.add(self._content(batch.size, stop), self.tag)
         return batch
 
     def erase(self) -> None:

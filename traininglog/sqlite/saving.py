@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -41,6 +41,14 @@ _SOON = 0.5
 _RETRY_SECONDS = 0.5
 
 
+class _Put(NamedTuple):
+    """What was written in a transaction."""
+
+    regions: list[Region]
+    batch: Batch  #: what is in them
+    gap: Gap | None
+
+
 class Saver:
     """Saves what one log has assigned.
 
@@ -66,14 +74,13 @@ class Saver:
         self._troubles = troubles
         self._sealer: Sealer | None = None
         self._unsynced_since: float | None = None
-        self._batch = Batch()  # what was written last
-        self._unsure: tuple[list[Region], Gap | None] | None = None  # whether that was committed
+        self._put: _Put | None = None  # last, and may be committed
         self._waiters: dict[int, threading.Lock] = {}  # by their threads
 
     def begin(self, start: Start) -> None:
         """Save what is assigned to a run that we begin to write. In `Locks.state`."""
         self._sealer = Sealer(start.last) if self.seals else None
-        self._unsure = None
+        self._put = None
 
     def save_all(
         self, *, patience: float | None, changes: dict[str, Any] | None = None, final: bool = False
@@ -86,31 +93,30 @@ class Saver:
             final: The run ends: numbers that are few become segments, too.
 
         """
+        self._make_sure()
         if self._troubles.current is not None:
             # First what waits already: else each vain try would use up a region.
-            self.make_sure()
             self.save_regions(self._pending.waiting, patience)
-        self.save_regions(self.take(), patience, changes, final=final)
+        self.save_regions(self._pending.take(), patience, changes, final=final)
 
     def take(self) -> list[Region]:
         """Let what was assigned rest, and return all of it that is to be saved."""
-        self.make_sure()
+        self._make_sure()
         return self._pending.take()
 
-    def make_sure(self) -> None:
+    def _make_sure(self) -> None:
         """Find out whether what was being saved last was committed, if that is not known.
 
         An exception of a signal handler, as Ctrl-C is, may come right after the commit.
         """
-        if self._unsure is None:
+        if self._put is None:
             return
-        regions, gap = self._unsure
-        run = self._run
+        regions, run = self._put.regions, self._run
         with run.database.read() as connection:
             row = require_run(connection, run.database, run.uuid)
         if regions and row.epoch == run.epoch and row.high_water >= regions[-1].end:
-            self.committed(regions, gap)
-        self._unsure = None
+            self.committed()
+        self._put = None
 
     def save_regions(
         self, regions: list[Region], patience: float | None, changes: dict[str, Any] | None = None,
@@ -127,20 +133,20 @@ class Saver:
                 gap, last = gaps.current, group is groups[-1]
                 more = changes if last and changes else {}
                 self.put(connection, group, more, gap, final=final and last)
-            self.committed(group, gap)
+            self.committed()
 
     def put(
         self, connection: Connection, regions: list[Region], changes: dict[str, Any],
         gap: Gap | None, *, final: bool,
     ) -> None:  # fmt: skip
         """Write regions that rest, in the caller's transaction; `committed` must follow it."""
-        self._unsure = regions, gap
         run = self._run
         run_id = run.run_id
         assert run_id is not None  # noqa: S101
         now = time.time()
         values: dict[str, Any] = {"updated": now} | changes
-        batch = self._batch = self._read_back.batch(regions)
+        batch = self._read_back.batch(regions)
+        self._put = _Put(regions, batch, gap)
         if regions:
             values["high_water"] = regions[-1].end
             writing.save_keys(connection, run_id, {
@@ -164,7 +170,7 @@ class Saver:
             self._pending.sleep()
             self._troubles.raise_fatal(run.uuid)
 
-    def committed(self, regions: list[Region], gap: Gap | None) -> None:
+    def committed(self) -> None:
         """Forget what `put` wrote, as it was committed."""
         self._troubles.are_over()
         if self._sealer is not None:
@@ -172,13 +178,14 @@ class Saver:
         if self._unsynced_since is None and not self._run.durable:
             self._unsynced_since = monotonic()
         back, gaps = self._read_back, self._pending.gaps
+        regions, batch, gap = self._put or _Put([], Batch(), None)
         with self._locks.reading, self._locks.state, self._locks.changing:
             if back.saved_status is not None and regions:
-                back.saved_status = changed_status(back.saved_status, [self._batch])
+                back.saved_status = changed_status(back.saved_status, [batch])
             self._pending.recycle(regions)
             if gaps.saved(gap) and back.saved_status is not None:
                 back.saved_status[DROPPED] = gaps.described()
-        self._unsure, self._batch = None, Batch()
+        self._put = None
         for waiter in list(self._waiters.values()):
             with suppress(RuntimeError):  # it goes on already
                 waiter.release()

@@ -131,7 +131,7 @@ class Writer:
                 if final and (row := writing.find_run(connection, run.uuid.hex)) is not None:
                     seal_in_the_end(connection, row)
                 start = run.add(connection, uuid, status, (parent, at))
-            saver.committed(regions, gap)
+            saver.committed()
             if left is not None:
                 self._release()
             self._begin(start)
