@@ -1,18 +1,11 @@
-"""`TrialStore`: projects, groups and trials in a store, by the verbs that people know.
-
-Every change is made to a record that was read, and takes place only if nobody else has changed it
-meanwhile; else it is begun anew. So no lock is held between two calls, and of any number of
-processes that ask for the first trial of a kind each gets another one.
-"""
+"""`TrialStore`: projects, groups and trials in a store, by the verbs that people know."""
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
-from uuid import uuid4
 
 from traininglog.errors import RunBusy, RunNotFound, StoreLocked
 from traininglog.selection import Mode
@@ -26,13 +19,13 @@ from traininglog.trials.changes import (
     set_group,
     set_status,
 )
+from traininglog.trials.editing import TRIES, Editor
 from traininglog.trials.entities import (
     ORPHAN,
     Project,
     Record,
     Trial,
     TrialGroup,
-    split_uid,
     stored_status,
 )
 from traininglog.trials.errors import (
@@ -50,8 +43,6 @@ from traininglog.trials.records import Records, going_through
 from traininglog.trials.searching import as_seen, search
 from traininglog.trials.statuses import AnyStatus, Status, status_of
 
-_TRIES = 1000
-
 
 class TrialStore:
     """Projects, groups and trials in a store. Objects that it returns are copies.
@@ -63,6 +54,7 @@ class TrialStore:
 
     def __init__(self, records: Records) -> None:
         self.records = records
+        self._editor = Editor(records)
         self._recorders: dict[str, Recorder] = {}
         self._lock = threading.RLock()
 
@@ -83,7 +75,7 @@ class TrialStore:
 
     def new_project(self, project: Project) -> Project:
         """Add a project; return it, or the one that has its name already."""
-        self._insert("project", project.to_record())
+        self._editor.insert("project", project.to_record())
         found = self.get_project(project)
         assert found is not None  # noqa: S101 - it is there now
         return found
@@ -110,7 +102,7 @@ class TrialStore:
         """Add a group; return it, or the one of its name and project. Raises `ProjectNotFound`."""
         if self.get_project(group.project_id) is None:
             raise ProjectNotFound(f"there is no project {group.project_id!r}: add it first")
-        self._insert("group", group.to_record())
+        self._editor.insert("group", group.to_record())
         found = self.get_trial_group(group)
         assert found is not None  # noqa: S101 - it is there now
         return found
@@ -137,7 +129,7 @@ class TrialStore:
         """Set some of the metadata of a group."""
         uid = group.uid if isinstance(group, TrialGroup) else group
         return TrialGroup.from_record(
-            self._update("group", uid, GROUP_CHANGES["set_group_metadata"](**metadata))
+            self._editor.update("group", uid, GROUP_CHANGES["set_group_metadata"](**metadata))
         )
 
     def fetch_and_update_group(
@@ -145,7 +137,7 @@ class TrialStore:
     ) -> TrialGroup | None:
         """Change the first group that matches, and return it; see `fetch_and_update_trial`."""
         change = change_of(GROUP_CHANGES, attribute, args, kwargs)
-        record = self._take("group", query, None, change)
+        record = self._editor.take("group", query, change)
         return None if record is None else TrialGroup.from_record(record)
 
     # -- trials -----------------------------------------------------------------------------
@@ -165,27 +157,24 @@ class TrialStore:
         if trial.group_id is not None and self.get_trial_group(trial.group_id) is None:
             raise GroupNotFound(f"there is no group {trial.group_id!r}: add it first")
         record = trial.to_record()
-        for _ in range(_TRIES):
-            if self._insert("trial", record):
+        for _ in range(TRIES):
+            if self._editor.insert("trial", record):
                 return self._fetched(record)
             if not auto_increment:
                 return None
-            last = max(
-                (one["revision"] for one in self._revisions(trial.hash)), default=trial.revision
-            )
-            revision = max(last, record["revision"]) + 1
+            others = [one["revision"] for one in self._editor.revisions(trial.hash)]
+            revision = max([record["revision"], *others]) + 1
             record |= {"revision": revision, "uid": f"{trial.hash}_{revision}"}
-        raise StoreLocked(f"no revision of trial {trial.hash} could be had in {_TRIES} tries")
+        raise StoreLocked(f"no revision of trial {trial.hash} could be had in {TRIES} tries")
 
     def get_trial(self, trial: Trial | str) -> list[Trial]:
         """Return all revisions of a trial, or of its hash, the first one first; [] if none."""
         wanted = trial.hash if isinstance(trial, Trial) else str(trial).partition("_")[0]
-        found = sorted(self._revisions(wanted), key=lambda record: int(record["revision"]))
-        return [self._fetched(record) for record in found]
+        return [self._fetched(record) for record in self._editor.revisions(wanted)]
 
     def trial(self, uid: str) -> Trial:
         """Return the trial with this UID. Raises `TrialNotFound`."""
-        return self._fetched(self._require("trial", uid))
+        return self._fetched(self._editor.require("trial", uid))
 
     def find(self, prefix: str) -> Trial:
         """Return the trial whose UID starts so; of several revisions of one hash the last.
@@ -256,7 +245,7 @@ class TrialStore:
 
         """
         change = change_of(TRIAL_CHANGES, attribute, args, kwargs)
-        record = self._take("trial", query, None, change)
+        record = self._editor.take("trial", query, change)
         return None if record is None else self._fetched(record)
 
     def set_trial_status(
@@ -312,7 +301,7 @@ class TrialStore:
         """Note in which environment a trial runs."""
         found = escaped(plain_dict(environment, "environment"))
         uid = identity("environment", found)
-        self._insert("environment", {"uid": uid, "environment": found})
+        self._editor.insert("environment", {"uid": uid, "environment": found})
         self._changed(trial, lambda record: record.update(environment=uid))
 
     def environment(self, trial: Trial | str) -> dict[str, Any]:
@@ -340,23 +329,24 @@ class TrialStore:
             known = self._recorders.get(uid)
             if known is not None and not known.log.closed:
                 return known
-            for _ in range(_TRIES):
-                seen = self._require("trial", uid)
+            for _ in range(TRIES):
+                seen = self._editor.require("trial", uid)
                 _refuse_busy(seen)
                 log = self._open_log(seen)
                 if self._begin(seen, log.h_uuid):
                     break
                 log.close()
             else:
-                raise StoreLocked(f"trial {uid} could not be begun in {_TRIES} tries")
+                raise StoreLocked(f"trial {uid} could not be begun in {TRIES} tries")
             recorder = self._recorders[uid] = Recorder(log)
             return recorder
 
     def _begin(self, seen: Record, log: str) -> bool:
-        record = dict(seen)
-        set_status(Status.Running, None)(record)
-        record["log"] = log
-        return self.records.replace("trial", _edited(record), seen["edit"])
+        def change(record: Record) -> None:
+            set_status(Status.Running)(record)
+            record["log"] = log
+
+        return self._editor.change("trial", seen, change) is not None
 
     def _open_log(self, record: Record) -> Any:
         if record["log"] is None:
@@ -375,7 +365,7 @@ class TrialStore:
 
         What it logged later stays in its old run and is seen no more. It must not be running.
         """
-        record = self._require("trial", _uid(trial))
+        record = self._editor.require("trial", _uid(trial))
         _refuse_busy(record)
         if record["log"] is None:
             raise TrialNotFound(
@@ -465,55 +455,10 @@ class TrialStore:
         found = self.records.ends(uuids, best or {})
         return [{} if trial.log is None else found.get(trial.log, {}) for trial in trials]
 
-    # -- records ----------------------------------------------------------------------------
-
-    def _insert(self, kind: str, record: Record) -> bool:
-        new = record | {"edit": 0, "token": uuid4().hex, "created": time.time()}
-        done = self.records.insert(kind, new)
-        if done:
-            record |= new
-        return done
-
-    def _require(self, kind: str, uid: str) -> Record:
-        record = self.records.get(kind, uid)
-        if record is None:
-            if kind == "trial":
-                split_uid(uid)
-                raise TrialNotFound(f"{self.records.location} holds no trial {uid[:80]!r}")
-            raise GroupNotFound(f"{self.records.location} holds no {kind} {uid[:80]!r}")
-        return record
-
-    def _revisions(self, wanted: str) -> list[Record]:
-        with going_through(self.records.select("trial", {"hash": [wanted]})) as found:
-            return [record for record in found if record["hash"] == wanted]
+    # -- what is read of a trial -----------------------------------------------------------------
 
     def _changed(self, trial: Trial | str, change: Change) -> Trial:
-        return self._fetched(self._update("trial", _uid(trial), change))
-
-    def _update(self, kind: str, uid: str, change: Change) -> Record:
-        for number in range(_TRIES):
-            seen = self._require(kind, uid)
-            record = dict(seen)
-            change(record)
-            if self.records.replace(kind, _edited(record), seen["edit"]):
-                return record
-            _wait(number)
-        raise StoreLocked(f"{kind} {uid} is changed by others again and again")
-
-    def _take(
-        self, kind: str, query: Query, sort: str | Sequence[str] | None, change: Change
-    ) -> Record | None:
-        for number in range(_TRIES):
-            found = search(self.records, kind, query, sort, 1)
-            if not found:
-                return None
-            seen = found[0]
-            record = dict(seen)
-            change(record)
-            if self.records.replace(kind, _edited(record), seen["edit"]):
-                return record
-            _wait(number)
-        raise StoreLocked(f"the {kind}s that match are changed by others again and again")
+        return self._fetched(self._editor.update("trial", _uid(trial), change))
 
     def _fetched(self, record: Record) -> Trial:
         (record,) = as_seen("trial", iter([dict(record)]))
@@ -541,17 +486,6 @@ class TrialStore:
             return {"metrics": {}, "chronos": {}}
         with log:
             return read_logged(log)
-
-
-def _edited(record: Record) -> Record:
-    record["edit"] += 1
-    record["token"] = uuid4().hex
-    return record
-
-
-def _wait(number: int) -> None:
-    if number > 3:  # others are quicker again and again: let them
-        time.sleep(random.uniform(0, min(0.05, 0.001 * number)))  # noqa: S311 - no secret
 
 
 def _uid(trial: Trial | str) -> str:
