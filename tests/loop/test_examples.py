@@ -29,37 +29,41 @@ F_SETPIPE_SZ = 1031
 
 @contextlib.contextmanager
 def started(program, folder):
-    """Start a program, whose lines wait in a pipe so small that it cannot run away."""
+    """Start a program that cannot run away: on Linux its pipe holds but one piece of a line."""
     folder.mkdir(exist_ok=True)
     (folder / program).write_text(PROGRAMS[program], "utf-8")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    with (folder / "errors").open("wb") as errors:
+    if sys.platform == "linux":  # a page holds one write, however short it is
+        read_end, write_end = os.pipe2(os.O_DIRECT)
+        fcntl.fcntl(read_end, F_SETPIPE_SZ, 4096)
+    else:
+        read_end, write_end = os.pipe()
+    with (folder / "errors").open("wb") as errors, os.fdopen(write_end, "wb") as stdout:
         process = subprocess.Popen(
             [sys.executable, "-W", "error", program],
-            cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
+            cwd=folder, stdout=stdout, stderr=errors, env=environment,
         )  # fmt: skip
-    if sys.platform == "linux":
-        fcntl.fcntl(process.stdout, F_SETPIPE_SZ, 4096)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.stdout.close()
-        process.wait()
+    with os.fdopen(read_end, encoding="utf-8") as lines:
+        try:
+            yield process, lines
+        finally:
+            process.kill()
+            process.wait()
     assert not (folder / "errors").read_text() or process.returncode == -signal.SIGKILL
 
 
 def run(program, folder, number=None, epoch=0):
     """Run a program; with a signal, until it has printed an epoch. Return what it printed."""
-    with started(program, folder) as process:
+    sent = None
+    with started(program, folder) as (process, lines):
         printed = []
-        for line in process.stdout:
+        for line in lines:
             printed.append(line)
-            if number is not None and line.startswith(f"[Epoch {epoch}/"):
+            if sent is None and number is not None and line.startswith(f"[Epoch {epoch}/"):
                 process.send_signal(number)
-                break
-        printed += process.stdout
+                sent = number
         process.wait()
+    assert sent == number, "".join(printed)
     expected = {None: 0, signal.SIGTERM: 0, signal.SIGKILL: -signal.SIGKILL}[number]
     assert process.returncode == expected, "".join(printed)
     return printed
