@@ -83,6 +83,12 @@ def test_a_notebook_has_one_picture_that_is_written_over_and_has_all_in_the_end(
     assert len(set(pictures)) == 3  # of one tick, of three, of four
 
 
+def named_beside(page):
+    """Return the names in the first legend that has room of its own."""
+    beside = next(axis for axis in page.axes if not axis.axison)
+    return [text.get_text() for text in beside.get_legend().get_texts()]
+
+
 def test_big_tags_are_on_top_at_double_height_and_each_other_has_a_column(log):
     (page,) = replayed(log, MatplotlibVisualizer()).figures()
     page.canvas.draw()
@@ -93,8 +99,9 @@ def test_big_tags_are_on_top_at_double_height_and_each_other_has_a_column(log):
     assert min(places[tag].y0 for tag in big) > max(places[tag].y0 for tag in small)
     assert places["loss"].height > 1.5 * places["output norm"].height
     assert len({round(places[tag].x0, 2) for tag in small}) == 4
-    assert len(page.axes) == 4 + 4 * 4  # an axis per layer
-    assert len({axis.get_xlim() for axis in page.axes}) == 1
+    drawn = [axis for axis in page.axes if axis.axison]
+    assert len(drawn) == 4 + 4 * 4  # an axis per layer
+    assert len({axis.get_xlim() for axis in drawn}) == 1
 
 
 def test_lines_bands_shares_and_the_first_nan_are_drawn(log):
@@ -110,8 +117,12 @@ def test_lines_bands_shares_and_the_first_nan_are_drawn(log):
         "train", "validation",
     ]  # fmt: skip
     assert axes["output norm"].get_yscale() == "log"
-    names = [text.get_text() for text in axes["output norm shares"].get_legend().get_texts()]
-    assert names == ["late", "_third [x]", "$second$", "first"]  # as they lie over each other
+    assert named_beside(page) == [
+        "late",
+        "_third [x]",
+        "$second$",
+        "first",
+    ]  # as they lie over each other
     tops = [
         max(path.get_extents().y1 for path in patch.get_paths())
         for patch in axes["output norm shares"].collections
@@ -120,6 +131,42 @@ def test_lines_bands_shares_and_the_first_nan_are_drawn(log):
     assert axes["parameter distribution"].collections  # the heat map
     low, high = axes["activation"].get_ylim()
     assert (round(low), round(high)) == (0, 1)
+
+
+def test_names_that_are_long_and_many_leave_room_for_the_picture(tmp_path):
+    """As a transformer's are. A layout that did not come out would warn, and fail this test."""
+    visualizer = MatplotlibVisualizer()
+    layers = [f"encoder.layers.{number}.self_attention.out_proj" for number in range(20)]
+    for tag, attributes in {
+        "shares": TagAttributes(kind="relation", big=True),
+        "losses": TagAttributes(big=True),
+        "more shares": TagAttributes(kind="relation", big=True),
+        "norms": TagAttributes(),
+        "more": TagAttributes(),
+    }.items():
+        visualizer.register_tag(tag, attributes)
+        for time in (1, 2):
+            numbers = {
+                layer: {"share": (place + 1) / 210, "mean": 20.0 + 1e-4 * (time + place)}
+                for place, layer in enumerate(layers)
+            }
+            visualizer.plot(time, tag, numbers)
+    visualizer.save(tmp_path / "long.png")
+    page = visualizer.figures()[0]
+    page.canvas.draw()
+    for axis in page.axes:
+        outer = axis.get_tightbbox()
+        legend = axis.get_legend()
+        if legend is not None:
+            outer = legend.get_window_extent()
+            assert outer.width < 1.05 * axis.get_window_extent().width  # it has what it needs
+        assert outer.x1 <= page.bbox.x1 + 1
+    drawn = [axis for axis in page.axes if axis.axison]
+    widths = {axis.get_title(loc="left"): axis.get_position().width for axis in drawn}
+    assert widths["norms"] > 1.5 * widths["shares"] > 0.2
+    names = named_beside(page)
+    assert (len(names), names[0], names[-1]) == (14, "…ttention.out_proj", "and 7 others")
+    assert not any(axis.yaxis.get_offset_text().get_text() for axis in drawn)
 
 
 def test_pages_where_there_is_much(log, tmp_path):
@@ -195,6 +242,24 @@ def test_a_table_is_printed_at_each_tick(log):
     assert "time 8" in text
     assert "_third [x]" in text
     assert "output norm" in text
+
+
+def test_where_tags_are_many_no_table_is_wider_than_the_terminal():
+    console = Console(record=True, width=80, force_terminal=False)
+    visualizer = PrintVisualizer(console)
+    tags = [f"weight gradient correlation {letter}" for letter in "abcdefghij"]
+    for tag in tags:
+        visualizer.register_tag(tag, TagAttributes(ranges=["min-max"]))
+        points = {"mean": 0.123, "min": -0.5, "max": 0.75}
+        visualizer.plot(3, tag, {"encoder.layers.0.linear1": points})
+    visualizer.end_tick(3)
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    assert text.count("0.123 [-0.5, 0.75]") == 10  # each whole, on a line
+    assert text.count("correlation") == 10
+    assert text.count("time 3") == 1
+    assert text.count("encoder.layers.0.linear1") == text.count("layer ")
 
 
 def test_numbers_with_a_unit_are_shown_with_it():

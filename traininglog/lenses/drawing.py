@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 _BANDS = {"std": 0.25, "Q1-Q3": 0.25, "min-max": 0.12}
 _BAD = "#C0392B"
 _BINS = 64
+
+#: How many names a legend has inside of an axis, and beside it; and how many letters one has there.
+_INSIDE, _BESIDE, _LETTERS = 6, 14, 18
+
+#: Where colours come again, they are fainter.
+_FAINTER = (0.85, 0.55, 0.3)
 
 
 class Series:
@@ -39,57 +45,92 @@ class Series:
 
 
 def draw_layer(axis: Axes, layer: str, attributes: TagAttributes, series: Series) -> None:
-    """Draw one layer of a tag."""
+    """Draw one layer of a tag, with its name above."""
     if attributes.kind == "distribution":
         _heat_map(axis, series)
     elif attributes.kind == "relation":
         _stack(axis, {layer: series})
     else:
-        _line(axis, attributes, series, COLOURS[0], "")
+        _line(axis, attributes, series, COLOURS[0])
     _dress(axis, attributes)
     name = axis.text(
-        0.015, 0.95, _short(layer, 40), transform=axis.transAxes, va="top", fontsize=8,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.75}, zorder=5,
-    )  # fmt: skip
+        0.0, 1.02, _short(layer, 45), transform=axis.transAxes, va="bottom", fontsize=8
+    )
     name.set_parse_math(False)
 
 
+def named_beside(attributes: TagAttributes, layers: Mapping[str, Series]) -> bool:
+    """Tell whether the names of layers on one axis need room of their own beside it."""
+    if attributes.kind == "distribution":
+        return False
+    return attributes.kind == "relation" or len(layers) > _INSIDE
+
+
 def draw_together(
-    axis: Axes, tag: str, attributes: TagAttributes, layers: Mapping[str, Series]
-) -> None:
-    """Draw all layers of a tag on one axis."""
+    axis: Axes, tag: str, attributes: TagAttributes, layers: Mapping[str, Series],
+    beside: Axes | None,
+) -> None:  # fmt: skip
+    """Draw all layers of a tag on one axis, and name them: in another one, if there is one."""
+    handles: list[Any] = []
     if attributes.kind == "relation":
         handles = _stack(axis, layers)
     elif attributes.kind == "distribution":
-        first = next(iter(layers.values()))
-        _heat_map(axis, first)
-        handles = []
+        _heat_map(axis, next(iter(layers.values())))
     else:
         handles = [
-            _line(axis, attributes, series, COLOURS[number % len(COLOURS)], layer)
-            for number, (layer, series) in enumerate(layers.items())
+            _line(axis, attributes, series, COLOURS[number % len(COLOURS)])
+            for number, series in enumerate(layers.values())
         ]
     _dress(axis, attributes)
     axis.set_ylabel(printable(attributes.unit), parse_math=False)
     axis.set_title(tag, loc="left", fontweight="bold", parse_math=False)
-    if handles:
-        names = [_short(layer, 28) for layer in layers]
-        columns = 1 if len(names) <= 6 else 2
-        outside: dict[str, Any] = {"loc": "best"}
-        if attributes.kind == "relation":
-            outside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
-            handles, names = handles[::-1], names[::-1]  # as they lie over each other
-        # Named afterwards: Matplotlib leaves out what begins with "_".
-        legend = axis.legend(
-            handles, ["-"] * len(names), fontsize=7.5, frameon=False, ncols=columns,
-            handlelength=1.4, **outside,
-        )  # fmt: skip
-        for text, name in zip(legend.get_texts(), names, strict=True):
-            text.set_parse_math(False)
-            text.set_text(name)
+    named = dict(zip(layers, handles, strict=bool(handles)))
+    if beside is None:
+        if handles:
+            _legend(axis, [(_short(layer, 28), named[layer]) for layer in layers], "best")
+        return
+    beside.set_axis_off()
+    chosen = _greatest(attributes, layers)
+    if attributes.kind == "relation":
+        chosen.reverse()  # as they lie over each other
+    shown = [(_short(layer, _LETTERS), named[layer]) for layer in chosen]
+    if len(chosen) < len(named):
+        shown.append(
+            (f"and {len(named) - len(chosen)} others", beside.plot([], linestyle="none")[0])
+        )
+    _legend(beside, shown, "center left")
 
 
-def _line(axis: Axes, attributes: TagAttributes, series: Series, colour: str, label: str) -> Any:
+def _greatest(attributes: TagAttributes, layers: Mapping[str, Series]) -> list[str]:
+    """Return the layers that are named, in their order: the greatest, if they are many."""
+    if len(layers) <= _BESIDE:
+        return list(layers)
+    point = "share" if attributes.kind == "relation" else attributes.line
+    sizes = {layer: _size(series.column(point)) for layer, series in layers.items()}
+    kept = set(sorted(sizes, key=sizes.__getitem__, reverse=True)[: _BESIDE - 1])
+    return [layer for layer in layers if layer in kept]
+
+
+def _legend(
+    axis: Axes, shown: Sequence[tuple[str, Any]], place: Literal["best", "center left"]
+) -> None:
+    # Named afterwards: Matplotlib leaves out what begins with "_".
+    legend = axis.legend(
+        [handle for _, handle in shown], ["-"] * len(shown), fontsize=7.5, frameon=False,
+        handlelength=1.2, handletextpad=0.5, borderpad=0.4, loc=place,
+    )  # fmt: skip
+    for text, (name, _) in zip(legend.get_texts(), shown, strict=True):
+        text.set_parse_math(False)
+        text.set_text(name)
+    legend.set_in_layout(place == "best")
+
+
+def _size(values: Any) -> float:
+    finite = np.abs(values[np.isfinite(values)])
+    return float(finite.mean()) if finite.size else 0.0
+
+
+def _line(axis: Axes, attributes: TagAttributes, series: Series, colour: str) -> Any:
     times = np.array(series.times)
     values = series.column(attributes.line)
     for name in attributes.ranges:
@@ -122,10 +163,10 @@ def _stack(axis: Axes, layers: Mapping[str, Series]) -> list[Any]:
         row[[place[time] for time in series.times]] = np.nan_to_num(
             series.column("share"), posinf=0.0, neginf=0.0
         )
-    colours = [COLOURS[number % len(COLOURS)] for number in range(len(layers))]
+    colours = [_colour(number) for number in range(len(layers))]
     if len(times) == 1:  # an area of no width is not seen
         times, shares = [times[0] - 0.5, times[0] + 0.5], np.repeat(shares, 2, axis=1)  # type: ignore[list-item]
-    patches = axis.stackplot(times, shares, colors=colours, alpha=0.8, linewidth=0)
+    patches = axis.stackplot(times, shares, colors=colours, linewidth=0)
     axis.set_ylim(0, 1)
     return list(patches)
 
@@ -171,6 +212,8 @@ def _dress(axis: Axes, attributes: TagAttributes) -> None:
     ):
         axis.set_yscale("log")
         _label_plainly(axis)
+    else:
+        axis.ticklabel_format(axis="y", useOffset=False)  # 20.113, not 0.003 and elsewhere 2.011e1
     axis.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
     if attributes.limits is not None and attributes.kind != "relation":
         low, high = attributes.limits
@@ -195,10 +238,16 @@ def _label_plainly(axis: Axes) -> None:
     axis.yaxis.set_minor_formatter(NullFormatter())
 
 
+def _colour(number: int) -> Any:
+    """Return a colour with its opacity."""
+    times, place = divmod(number, len(COLOURS))
+    return COLOURS[place], _FAINTER[times % len(_FAINTER)]
+
+
 def _number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) else float("nan")
 
 
 def _short(text: str, most: int) -> str:
     text = printable(text)
-    return text if len(text) <= most else "…" + text[-(most - 1) :]
+    return text if len(text) <= most else "…" + text[-(most - 1) :].lstrip("._/ ")

@@ -26,6 +26,9 @@ Band = list[tuple[str, list[str]]]
 
 _LIVE_DPI = 80
 
+#: What a tag's title leaves for the name of the layer below it, in points.
+_ABOVE = 16.0
+
 _STYLE: Any = {
     "font.size": 9.0, "axes.edgecolor": FAINT, "axes.labelcolor": INK, "text.color": INK,
     "xtick.color": FAINT, "ytick.color": FAINT, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
@@ -179,7 +182,7 @@ class MatplotlibVisualizer(AbstractVisualizer):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        from traininglog.lenses.drawing import draw_layer, draw_together
+        from traininglog.lenses.drawing import draw_layer, draw_together, named_beside
 
         across = max([len(band) for band in bands] + [min(len(big), self.columns)])
         big_rows = -(-len(big) // across)
@@ -191,11 +194,18 @@ class MatplotlibVisualizer(AbstractVisualizer):
         shared: Any = None
         for number, tag in enumerate(big):
             row, column = divmod(number, across)
-            place = grid[row, column:] if number == len(big) - 1 else grid[row, column]
+            end = across if number == len(big) - 1 else column + 1
+            attributes = self._tags[tag]
+            of_layers = {layer: self._series[tag][layer] for layer in self._layers(tag)}
+            place: Any = grid[row, column:end]
+            beside = None
+            if named_beside(attributes, of_layers):
+                # In a cell of their own, names take nothing of the width of what is below.
+                place, room = place.subgridspec(1, 2, width_ratios=[end - column - 0.42, 0.42])
+                beside = figure.add_subplot(room)
             axis = figure.add_subplot(place, sharex=shared)
             shared = shared or axis
-            of_layers = {layer: self._series[tag][layer] for layer in self._layers(tag)}
-            draw_together(axis, tag, self._tags[tag], of_layers)
+            draw_together(axis, tag, attributes, of_layers, beside)
         top = big_rows
         for band in bands:
             for column, (tag, layers) in enumerate(band):
@@ -204,7 +214,9 @@ class MatplotlibVisualizer(AbstractVisualizer):
                     shared = shared or axis
                     draw_layer(axis, layer, self._tags[tag], self._series[tag][layer])
                     if row == 0:
-                        axis.set_title(tag, loc="left", fontweight="bold", parse_math=False)
+                        axis.set_title(
+                            tag, loc="left", fontweight="bold", parse_math=False, pad=_ABOVE
+                        )
                     axis.tick_params(labelbottom=row == len(layers) - 1)
             top += _depth(band)
         figure.supxlabel("time", fontsize=8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -13,9 +14,14 @@ from traininglog.lenses.lens import AbstractVisualizer
 from traininglog.lenses.statistics import RANGES
 from traininglog.lenses.tags import Numbers, TagAttributes, printable
 
+#: What a column takes beside its text.
+_PADDING = 3
+
 
 class PrintVisualizer(AbstractVisualizer):
     """Prints a table at each tick: a line per layer, a column per tag, as line and ranges.
+
+    Where tags are many there are several, none wider than the console.
 
     Args:
         console: A Rich console; by default the terminal.
@@ -47,19 +53,47 @@ class PrintVisualizer(AbstractVisualizer):
                 for layer, points in self._numbers[tag].items()
             )
             self.console.print(Text.assemble((f"{time}  {printable(tag)}: ", "bold"), told))
-        if small:
-            table = Table(box=SIMPLE_HEAD, title=f"time {time}", title_justify="left")
-            table.add_column("layer", overflow="fold")
-            for tag in small:
-                table.add_column(
-                    Text(printable(tag), overflow="fold"), justify="right", overflow="fold"
-                )
-            layers = dict.fromkeys(layer for tag in small for layer in self._numbers[tag])
-            for layer in layers:
-                cells = [self._shown(tag, self._numbers[tag].get(layer)) for tag in small]
-                table.add_row(Text(printable(layer)), *map(Text, cells))
-            self.console.print(table)
+        for number, tags in enumerate(self._side_by_side(small)):
+            self.console.print(self._table(tags, f"time {time}" if number == 0 else None))
         self._numbers = {}
+
+    def _side_by_side(self, tags: Sequence[str]) -> list[list[str]]:
+        """Part tags into tables that are no wider than the console: a wider one is not read."""
+        tables: list[list[str]] = []
+        room = 0
+        for tag in tags:
+            numbers = self._numbers[tag]
+            needed = self._width(tag) + _PADDING
+            name = self._name_width(numbers) + _PADDING
+            if not tables or needed > room:
+                tables.append([])
+                room = self.console.width - name
+            tables[-1].append(tag)
+            room -= needed
+        return tables
+
+    def _name_width(self, layers: Iterable[str]) -> int:
+        """Return how wide the names of layers are; the longest are broken."""
+        return min(max(map(len, layers), default=0), self.console.width // 3)
+
+    def _width(self, tag: str) -> int:
+        """Return how wide the column of a tag is: its name may be broken, but no word."""
+        words = printable(tag).split() or [""]
+        cells = [self._shown(tag, points) for points in self._numbers[tag].values()]
+        return max(map(len, [*words, *cells]))
+
+    def _table(self, tags: Sequence[str], title: str | None) -> Table:
+        table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
+        layers = dict.fromkeys(layer for tag in tags for layer in self._numbers[tag])
+        table.add_column("layer", overflow="fold", min_width=self._name_width(layers))
+        for tag in tags:
+            wide = min(self._width(tag), self.console.width // 2)
+            heading = Text(printable(tag), overflow="fold")
+            table.add_column(heading, justify="right", overflow="fold", min_width=wide)
+        for layer in layers:
+            cells = [self._shown(tag, self._numbers[tag].get(layer)) for tag in tags]
+            table.add_row(Text(printable(layer)), *map(Text, cells))
+        return table
 
     def _shown(self, tag: str, points: Any) -> str:
         if not points:
