@@ -21,8 +21,9 @@ _BINS = 64
 #: How many names a legend has inside of an axis, and beside it; and how many letters one has there.
 _INSIDE, _BESIDE, _LETTERS = 6, 14, 18
 
-#: Where colours come again, they are fainter.
+#: Where colours come again, areas are fainter, and lines not drawn through.
 _FAINTER = (0.85, 0.55, 0.3)
+_STYLES = ("-", "--", ":")
 
 
 class Series:
@@ -51,7 +52,7 @@ def draw_layer(axis: Axes, layer: str, attributes: TagAttributes, series: Series
     elif attributes.kind == "relation":
         _stack(axis, {layer: series})
     else:
-        _line(axis, attributes, series, COLOURS[0])
+        _line(axis, attributes, series, 0)
     _dress(axis, attributes)
     name = axis.text(
         0.0, 1.02, _short(layer, 45), transform=axis.transAxes, va="bottom", fontsize=8
@@ -78,16 +79,16 @@ def draw_together(
         _heat_map(axis, next(iter(layers.values())))
     else:
         handles = [
-            _line(axis, attributes, series, COLOURS[number % len(COLOURS)])
-            for number, series in enumerate(layers.values())
+            _line(axis, attributes, series, number) for number, series in enumerate(layers.values())
         ]
     _dress(axis, attributes)
     axis.set_ylabel(printable(attributes.unit), parse_math=False)
     axis.set_title(tag, loc="left", fontweight="bold", parse_math=False)
-    named = dict(zip(layers, handles, strict=bool(handles)))
+    if not handles:
+        return
+    named = dict(zip(layers, handles, strict=True))
     if beside is None:
-        if handles:
-            _legend(axis, [(_short(layer, 28), named[layer]) for layer in layers], "best")
+        _legend(axis, [(_short(layer, 28), handle) for layer, handle in named.items()], "best")
         return
     beside.set_axis_off()
     chosen = _greatest(attributes, layers)
@@ -130,7 +131,9 @@ def _size(values: Any) -> float:
     return float(finite.mean()) if finite.size else 0.0
 
 
-def _line(axis: Axes, attributes: TagAttributes, series: Series, colour: str) -> Any:
+def _line(axis: Axes, attributes: TagAttributes, series: Series, number: int) -> Any:
+    again, place = divmod(number, len(COLOURS))
+    colour, style = COLOURS[place], _STYLES[again % len(_STYLES)]
     times = np.array(series.times)
     values = series.column(attributes.line)
     for name in attributes.ranges:
@@ -147,7 +150,13 @@ def _line(axis: Axes, attributes: TagAttributes, series: Series, colour: str) ->
         shown = np.where(shown > 0, shown, np.nan)
     few = len(times) <= 25
     (line,) = axis.plot(
-        times, shown, color=colour, linewidth=1.3, marker="o" if few else "", markersize=2.5
+        times,
+        shown,
+        color=colour,
+        linestyle=style,
+        linewidth=1.3,
+        marker="o" if few else "",
+        markersize=2.5,
     )
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
