@@ -136,9 +136,10 @@ class Trials:
 
     def count(self):
         """Return at how many points it can be interrupted."""
-        everything = Interrupted(lambda: None)
-        with self.log() as log:
-            everything.run(partial(self.act, log))
+        for _ in range(2):  # the first time, there is more to do: caches are filled
+            everything = Interrupted(lambda: None)
+            with self.log() as log:
+                everything.run(partial(self.act, log))
         return everything.count
 
     def points(self):
@@ -239,7 +240,7 @@ def test_one_may_close(trials):
         interrupted = Interrupted(log.close, [point])
         with suppress(LogClosed):
             interrupted.run(partial(trials.act, log))
-        assert log.closed, interrupted.where
+        assert log.closed or not interrupted.where, interrupted.where
         assert trials.found(log) in states(trials.prepare, trials.steps), interrupted.where
 
 
