@@ -135,12 +135,17 @@ class Trials:
         self.number = 0
 
     def count(self):
-        """Return at how many points it can be interrupted."""
-        for _ in range(2):  # the first time, there is more to do: caches are filled
+        """Return at how many points it can be interrupted each time.
+
+        The first time there are more, as caches are filled.
+        """
+        counts = []
+        for _ in range(3):
             everything = Interrupted(lambda: None)
             with self.log() as log:
                 everything.run(partial(self.act, log))
-        return everything.count
+            counts.append(everything.count)
+        return min(counts)
 
     def points(self):
         """Return at which to interrupt it: some, in all parts of it."""
@@ -240,7 +245,7 @@ def test_one_may_close(trials):
         interrupted = Interrupted(log.close, [point])
         with suppress(LogClosed):
             interrupted.run(partial(trials.act, log))
-        assert log.closed or not interrupted.where, interrupted.where
+        assert log.closed, interrupted.where
         assert trials.found(log) in states(trials.prepare, trials.steps), interrupted.where
 
 
