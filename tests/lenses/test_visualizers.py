@@ -117,12 +117,8 @@ def test_lines_bands_shares_and_the_first_nan_are_drawn(log):
         "train", "validation",
     ]  # fmt: skip
     assert axes["output norm"].get_yscale() == "log"
-    assert named_beside(page) == [
-        "late",
-        "_third [x]",
-        "$second$",
-        "first",
-    ]  # as they lie over each other
+    # As they lie over each other.
+    assert named_beside(page) == ["late", "_third [x]", "$second$", "first"]
     tops = [
         max(path.get_extents().y1 for path in patch.get_paths())
         for patch in axes["output norm shares"].collections

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -13,6 +13,9 @@ from rich.text import Text
 from traininglog.lenses.lens import AbstractVisualizer
 from traininglog.lenses.statistics import RANGES
 from traininglog.lenses.tags import Numbers, TagAttributes, printable
+
+#: What a table shows: tag -> layer -> text.
+Columns = dict[str, dict[str, str]]
 
 #: What a column takes beside its text.
 _PADDING = 3
@@ -53,47 +56,14 @@ class PrintVisualizer(AbstractVisualizer):
                 for layer, points in self._numbers[tag].items()
             )
             self.console.print(Text.assemble((f"{time}  {printable(tag)}: ", "bold"), told))
-        for number, tags in enumerate(self._side_by_side(small)):
-            self.console.print(self._table(tags, f"time {time}" if number == 0 else None))
+        cells = {
+            tag: {layer: self._shown(tag, of) for layer, of in self._numbers[tag].items()}
+            for tag in small
+        }
+        for number, columns in enumerate(_parted(cells, self.console.width)):
+            title = f"time {time}" if number == 0 else None
+            self.console.print(_table(columns, self.console.width, title))
         self._numbers = {}
-
-    def _side_by_side(self, tags: Sequence[str]) -> list[list[str]]:
-        """Part tags into tables that are no wider than the console: a wider one is not read."""
-        tables: list[list[str]] = []
-        room = 0
-        for tag in tags:
-            numbers = self._numbers[tag]
-            needed = self._width(tag) + _PADDING
-            name = self._name_width(numbers) + _PADDING
-            if not tables or needed > room:
-                tables.append([])
-                room = self.console.width - name
-            tables[-1].append(tag)
-            room -= needed
-        return tables
-
-    def _name_width(self, layers: Iterable[str]) -> int:
-        """Return how wide the names of layers are; the longest are broken."""
-        return min(max(map(len, layers), default=0), self.console.width // 3)
-
-    def _width(self, tag: str) -> int:
-        """Return how wide the column of a tag is: its name may be broken, but no word."""
-        words = printable(tag).split() or [""]
-        cells = [self._shown(tag, points) for points in self._numbers[tag].values()]
-        return max(map(len, [*words, *cells]))
-
-    def _table(self, tags: Sequence[str], title: str | None) -> Table:
-        table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
-        layers = dict.fromkeys(layer for tag in tags for layer in self._numbers[tag])
-        table.add_column("layer", overflow="fold", min_width=self._name_width(layers))
-        for tag in tags:
-            wide = min(self._width(tag), self.console.width // 2)
-            heading = Text(printable(tag), overflow="fold")
-            table.add_column(heading, justify="right", overflow="fold", min_width=wide)
-        for layer in layers:
-            cells = [self._shown(tag, self._numbers[tag].get(layer)) for tag in tags]
-            table.add_row(Text(printable(layer)), *map(Text, cells))
-        return table
 
     def _shown(self, tag: str, points: Any) -> str:
         if not points:
@@ -111,3 +81,41 @@ class PrintVisualizer(AbstractVisualizer):
             if low is not None and high is not None:
                 shown += f" ±{high:.2g}" if name == "std" else f" [{low:.2g}, {high:.2g}]"
         return shown
+
+
+def _parted(cells: Columns, width: int) -> list[Columns]:
+    """Part columns into tables that are no wider than the console: a wider one is not read."""
+    tables: list[Columns] = []
+    for tag, column in cells.items():
+        if not tables or _needed(tables[-1] | {tag: column}, width) > width:
+            tables.append({})
+        tables[-1][tag] = column
+    return tables
+
+
+def _needed(columns: Columns, width: int) -> int:
+    texts = [_name_width(columns, width), *(_width(tag, columns[tag]) for tag in columns)]
+    return sum(texts) + _PADDING * len(texts)
+
+
+def _width(tag: str, column: Mapping[str, str]) -> int:
+    """Return how wide the column of a tag is: its name may be broken, but no word."""
+    return max(map(len, ["", *printable(tag).split(), *column.values()]))
+
+
+def _name_width(columns: Columns, width: int) -> int:
+    """Return how wide the names of layers are; the longest are broken."""
+    return min(max(len(layer) for column in columns.values() for layer in column), width // 3)
+
+
+def _table(columns: Columns, width: int, title: str | None) -> Table:
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
+    table.add_column("layer", overflow="fold", min_width=_name_width(columns, width))
+    for tag, column in columns.items():
+        heading = Text(printable(tag), overflow="fold")
+        wide = min(_width(tag, column), width // 2)
+        table.add_column(heading, justify="right", overflow="fold", min_width=wide)
+    for layer in dict.fromkeys(layer for column in columns.values() for layer in column):
+        found = [column.get(layer, "") for column in columns.values()]
+        table.add_row(Text(printable(layer)), *map(Text, found))
+    return table
