@@ -1,8 +1,9 @@
-"""What tells this machine and this process from others."""
+"""What tells this machine and this process from others, and whether a process still lives."""
 
 from __future__ import annotations
 
 import functools
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -22,3 +23,32 @@ def command() -> str:
     words = getattr(sys, "orig_argv", sys.argv)
     # An argument may hold bytes that are no text.
     return shlex.join(words).encode("utf-8", "replace").decode()
+
+
+def namespace(kind: str) -> str | None:
+    """Return which namespace of a kind ("pid", "time") this process is in; None if that is unknown.
+
+    In another one, the same number means another process, and the same moment has another number.
+    """
+    try:
+        return os.readlink(f"/proc/self/ns/{kind}")  # noqa: PTH115 - it is no path
+    except OSError:
+        return None
+
+
+def started(pid: int) -> int | None:
+    """Return when a process was started, in ticks since the boot; None if there is none alive.
+
+    Raises `PermissionError` where ``/proc`` does not show a process that is there: it may be
+    mounted so that it shows only one's own (hidepid).
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        try:
+            os.kill(pid, 0)
+        except (ProcessLookupError, OverflowError):
+            return None
+        raise PermissionError(f"process {pid} is hidden") from None
+    fields = stat.rpartition(")")[2].split()  # the name in brackets may hold anything
+    return None if fields[0] in "ZX" else int(fields[19])  # a zombie has ended

@@ -23,7 +23,7 @@ _FEW = 200
 _LINES = Prepared(
     select(
         runs.c.id, runs.c.uuid, runs.c.created, runs.c.updated, runs.c.epoch, runs.c.outcome,
-        runs.c.host, runs.c.resumed_from, runs.c.resumed_at,
+        runs.c.host, runs.c.pid, runs.c.boot_id, runs.c.resumed_from, runs.c.resumed_at,
         exists(literal(1)).where(segments.c.run_id == runs.c.id),
         func.coalesce(totals.c.high_water == runs.c.high_water, False),
         totals.c.first, totals.c.last, totals.c.rows, totals.c.count,
@@ -46,6 +46,8 @@ class Line(NamedTuple):
     epoch: int
     outcome: str | None
     host: str | None
+    pid: int | None
+    boot_id: str | None
     resumed_from: str | None
     resumed_at: int | None
     sealed: bool  #: whether it has segments

@@ -24,6 +24,7 @@ from uuid import UUID
 
 from traininglog.errors import StoreFailed
 from traininglog.sqlite.file import stat_of
+from traininglog.sqlite.left import hold
 from traininglog.sqlite.regions import (
     HEADER,
     MAGIC,
@@ -256,6 +257,7 @@ def _make(path: Path, mode: int) -> int:
         path.unlink()
         descriptor = os.open(path, flags, mode)
     os.fchmod(descriptor, mode)  # whatever the umask: as open as the database, no more
+    hold(descriptor)
     return descriptor
 
 

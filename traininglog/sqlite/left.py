@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
+from traininglog import file_locks
 from traininglog.sqlite.gaps import Gap
 from traininglog.sqlite.regions import HEADER, MAGIC, REGION, is_blank, read_gap, read_head
+
+# The byte that is locked; far beyond the end, where nothing is ever written.
+_HOLDING = 2**62
 
 _SUFFIX = "-tail-"
 _DISPLACED = "-displaced-"
@@ -93,6 +97,24 @@ def damaged_beside(database: Path) -> list[Path]:
 
 def _escaped(name: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+def hold(descriptor: int) -> None:
+    """Hold a journal of ours by its open file, whatever becomes of its name and of the owners."""
+    if file_locks.OWN:  # else whoever read it in this process would let go of it
+        file_locks.lock(descriptor, _HOLDING)
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether a process that lives has a journal open to write it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return file_locks.OWN and file_locks.is_locked(descriptor, _HOLDING)
+    finally:
+        os.close(descriptor)
 
 
 def read_journal(path: Path) -> Contents:

@@ -17,7 +17,7 @@ from traininglog.sql.merging import is_part_of, merge_run
 from traininglog.sql.merging_trials import Bring, merge_trials
 from traininglog.sql.tables import runs
 from traininglog.sqlite.database import Database
-from traininglog.sqlite.owners import Owners, writer_byte
+from traininglog.sqlite.owners import Owners
 from traininglog.sqlite.states import refuse_live
 
 #: Told how far a long piece of work has got: done, and of how many.
@@ -50,10 +50,7 @@ def merge(
                 ours = writing.find_run(target, row.uuid)
                 _refuse_live_merge(row, ours, owners)
                 changed = (
-                    ours is None
-                    or not is_part_of(
-                        row, ours, sure=owners.alive(writer_byte(ours.id, ours.epoch))
-                    )
+                    ours is None or not is_part_of(row, ours, sure=owners.is_written(ours))
                 ) and merge_run(source, row, target, ours)
             group = (
                 merged.added if ours is None

@@ -9,12 +9,13 @@ from typing import Any
 
 from traininglog import __version__
 from traininglog.machine import boot_id, command
+from traininglog.sqlite.witness import Identity, testimony
 
 _MAX_COMMAND = 4096
 
 
 def origin() -> dict[str, Any]:
-    """Return what the table of runs says of the process that writes one."""
+    """Return what the table of runs says of the process that wrote one."""
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -23,3 +24,13 @@ def origin() -> dict[str, Any]:
         "versions": f"python {platform.python_version()}, traininglog {__version__}, "
         f"{platform.system()} {platform.machine()}",
     }
+
+
+def writing(file: Identity | None) -> dict[str, Any]:
+    """Return what the table of runs says of the process that begins to write one."""
+    return origin() | ({} if file is None else {"boot_id": testimony(file)})
+
+
+def ended(outcome: str | None = None) -> dict[str, Any]:
+    """Return what the table of runs says once a process has ended writing, perhaps for good."""
+    return {"boot_id": boot_id()} | ({} if outcome is None else {"outcome": outcome})

@@ -7,6 +7,7 @@ epoch. So a writer from whom the run was taken is told by its next flush: the ep
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -15,13 +16,14 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from traininglog.errors import RunBusy, RunNotFound, RunTakenOver
+from traininglog.errors import RunBusy, RunNotFound, RunTakenOver, TrainingLogWarning
 from traininglog.sql import reading, writing
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.left import journal_path
-from traininglog.sqlite.origin import origin
+from traininglog.sqlite.origin import writing as now_writing
 from traininglog.sqlite.owners import Owners, writer_byte
 from traininglog.sqlite.recovery import changing, displace, mark_displaced, recover_run
+from traininglog.sqlite.troubles import outside
 
 
 class Start(NamedTuple):
@@ -84,7 +86,7 @@ class OwnRun:
         parent: tuple[UUID, int] | None,
     ) -> Start:  # fmt: skip
         """Add a run to the file; nobody ever sees it without its writer."""
-        number = writing.add_run(connection, uuid, status, parent, origin())
+        number = writing.add_run(connection, uuid, status, parent, self._origin())
         self._lock(writer_byte(number, 1))
         return Start(number, uuid, status)
 
@@ -111,7 +113,7 @@ class OwnRun:
             epoch = row.epoch + 1
             displaced = None
             if owners is not None:
-                if owners.alive(writer_byte(run_id, row.epoch)):
+                if owners.is_written(row):
                     if not self._takeover:
                         self._refuse_busy(row)
                     assert self.database.path is not None  # noqa: S101
@@ -120,7 +122,7 @@ class OwnRun:
                     row = require_run(connection, self.database, self.uuid)
                 self._lock(writer_byte(run_id, epoch))
             now = {"epoch": epoch, "outcome": None, "opened": time.time()}
-            writing.update_run(connection, run_id, now | origin())
+            writing.update_run(connection, run_id, now | self._origin())
             keys = reading.read_run_keys(connection, run_id)
             status = reading.read_status(connection, run_id)
         if displaced is not None:
@@ -128,10 +130,26 @@ class OwnRun:
         last = -1 if row.last_time is None else row.last_time
         return Start(run_id, self.uuid, status, epoch, row.high_water, keys, last)
 
+    def _origin(self) -> dict[str, Any]:
+        return now_writing(None if self.owners is None else self.owners.identity)
+
     def _lock(self, byte: int) -> None:
-        if self.owners is not None:
-            self.owners.take(byte)
-            self._new_locks.append(byte)
+        if self.owners is None:
+            return
+        self._new_locks.append(byte)
+        if not self.owners.hold(byte):
+            warnings.warn(
+                f"another process holds the lock of a run in {self.database.name}-owners: until it "
+                "lets go of it, processes that cannot see this one (in other containers) take the "
+                "run for lost",
+                TrainingLogWarning,
+                stacklevel=outside(),
+            )
+
+    def renew(self) -> None:
+        """Hold the lock, if it was lost: somebody may have deleted the file that has it."""
+        if self.held and self.owners is not None:
+            self.owners.renew()
 
     def _refuse_busy(self, row: Any) -> NoReturn:
         raise RunBusy(

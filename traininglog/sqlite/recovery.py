@@ -42,6 +42,7 @@ from traininglog.sqlite.left import (
     Left,
     damaged_path,
     displaced_path,
+    is_held,
     journals_beside,
     read_journal,
 )
@@ -88,10 +89,8 @@ def changing(owners: Owners, run_id: int) -> Iterator[None]:
     """Be the only one, of all processes, who changes whose a run is. Raises `StoreLocked`."""
     byte = changing_byte(run_id)
     with Handover.lock:
-        deadline = time.monotonic() + failures.PATIENCE
-        while not owners.take(byte):
-            if time.monotonic() > deadline:
-                raise StoreLocked("what a process left behind is being recovered by another one")
+        if not owners.take(byte, failures.PATIENCE):
+            raise StoreLocked("what a process left behind is being recovered by another one")
         try:
             yield
         finally:
@@ -105,9 +104,19 @@ def _dead(database: Database, owners: Owners, path: Path) -> dict[int, Path]:
         with database.read() as connection:
             row = writing.find_run(connection, left.uuid.hex)
         # Without a run, it was deleted; or this is about a run of a database that was here before.
-        if row is not None and not owners.alive(writer_byte(row.id, left.epoch)):
+        if row is not None and not _is_written(owners, row, left):
             found[row.id] = left.path
     return found
+
+
+def _is_written(owners: Owners, row: Any, left: Left) -> bool:
+    """Tell whether the writer of a journal lives, by the row of its run.
+
+    The row tells of the last writer only. An earlier one, from whom the run was taken, may live.
+    """
+    if left.epoch == row.epoch and (told := owners.testified(row)) is not None:
+        return told
+    return owners.is_locked(writer_byte(row.id, left.epoch)) or is_held(left.path)
 
 
 def _holds_something(journal: Path) -> bool:
@@ -128,11 +137,11 @@ def recover_run(database: Database, owners: Owners, run_id: int) -> None:
     """Replay what dead writers left of a run. To be called while `changing` it."""
     assert database.path is not None  # noqa: S101 - beside which there is a journal
     with database.read() as connection:
-        uuid = connection.scalar(select(runs.c.uuid).where(runs.c.id == run_id))
-    if uuid is None:
+        row = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
+    if row is None:
         return
     for left in sorted(journals_beside(database.path), key=lambda left: left.epoch):
-        if left.uuid.hex == uuid and not owners.alive(writer_byte(run_id, left.epoch)):
+        if left.uuid.hex == row.uuid and not _is_written(owners, row, left):
             _recover_journal(database, run_id, left)
 
 

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
@@ -43,7 +44,7 @@ from traininglog.sqlite.failures import translated
 from traininglog.sqlite.file import locate, peek, stat_of, wal_path
 from traininglog.sqlite.found import Found
 from traininglog.sqlite.left import journals_beside
-from traininglog.sqlite.owners import Owners, writer_byte
+from traininglog.sqlite.owners import Owners
 from traininglog.sqlite.pages import Pages
 from traininglog.sqlite.rebuilding import Build
 from traininglog.sqlite.redescribing import write_records
@@ -365,7 +366,7 @@ def _refuse_live(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     owners = Owners.of(path)
     for row in rows:
         epoch = row["epoch"] if isinstance(row["epoch"], int) else 0  # it may be damaged
-        if owners.alive(writer_byte(row["id"], epoch)):
+        if owners.is_written(SimpleNamespace(**row | {"epoch": epoch})):
             raise RunBusy(f"run {row['uuid']} of {path} is being written: end it first")
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from traininglog.errors import RunBusy
 from traininglog.sql.tables import runs
 from traininglog.sqlite.database import Database
-from traininglog.sqlite.owners import Owners, writer_byte
+from traininglog.sqlite.owners import Owners
 
 State = Literal["running", "finished", "failed", "lost"]
 
@@ -22,9 +22,11 @@ def owned(database: Database, owners: Owners) -> set[int]:
     """
     with database.read() as connection:
         unended = connection.execute(
-            select(runs.c.id, runs.c.epoch).where(runs.c.outcome.is_(None))
+            select(runs.c.id, runs.c.epoch, runs.c.pid, runs.c.boot_id).where(
+                runs.c.outcome.is_(None)
+            )
         ).all()
-    return {row.id for row in unended if owners.alive(writer_byte(row.id, row.epoch))}
+    return {row.id for row in unended if owners.is_written(row)}
 
 
 def state_of(row: Any, live: set[int], owners: Owners) -> State:
@@ -35,12 +37,12 @@ def state_of(row: Any, live: set[int], owners: Owners) -> State:
         ended: State = row.outcome
         return ended
     # Perhaps one that began after `owned` was asked for.
-    return "running" if owners.alive(writer_byte(row.id, row.epoch)) else "lost"
+    return "running" if owners.is_written(row) else "lost"
 
 
 def refuse_live(row: Any, owners: Owners) -> None:
     """Raise `RunBusy` if a run is being written."""
-    if owners.alive(writer_byte(row.id, row.epoch)):
+    if owners.is_written(row):
         raise RunBusy(
             f"run {row.uuid} is being written by process {row.pid} on {row.host}: "
             "close it there first"

@@ -26,13 +26,14 @@ from traininglog.sqlite.deleting import delete
 from traininglog.sqlite.file import locate, wal_path
 from traininglog.sqlite.log import SQLiteLog
 from traininglog.sqlite.merging import Merged, Progress, bringing, merge
-from traininglog.sqlite.owners import Owners, writer_byte
+from traininglog.sqlite.owners import Owners
 from traininglog.sqlite.recovery import recover
 from traininglog.sqlite.repairing import repair
 from traininglog.sqlite.run_table import run_table
 from traininglog.sqlite.sealing import seal_run
 from traininglog.sqlite.states import State, owned, state_of
 from traininglog.sqlite.streaming import streaming
+from traininglog.sqlite.witness import boot_of
 from traininglog.values import MAX_TIME
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ class Store:
         wanted = self.find(uuid).hex
         with self._database.read() as connection:
             row = writing.find_run(connection, wanted)
-        return {name: getattr(row, name) for name in ORIGIN}
+        return {name: getattr(row, name) for name in ORIGIN} | {"boot_id": boot_of(row.boot_id)}
 
     def runs(
         self,
@@ -373,7 +374,7 @@ class Store:
                 row = writing.find_run(connection, line.uuid)
                 if row is None:
                     continue
-                if self._owners.alive(writer_byte(row.id, row.epoch)):
+                if self._owners.is_written(row):
                     busy.append(reading.stored_uuid(line.uuid))
                     continue
                 moved = seal_run(connection, row)

@@ -54,7 +54,7 @@ class Troubles:
         self.raise_fatal(uuid)
         notice, self.notice = self.notice, None
         if notice is not None:
-            warnings.warn(notice, TrainingLogWarning, stacklevel=_outside())
+            warnings.warn(notice, TrainingLogWarning, stacklevel=outside())
 
     def raise_fatal(self, uuid: UUID) -> None:
         """Raise `RunTakenOver`, or `StoreFailed` for whatever else is fatal for a run."""
@@ -70,7 +70,7 @@ class Troubles:
         ) from error
 
 
-def _outside() -> int:
+def outside() -> int:
     """Return the `stacklevel` of the first caller outside of this package."""
     level, frame = 1, sys._getframe(1)
     package = __name__.partition(".")[0] + "."

@@ -36,6 +36,7 @@ from traininglog.sqlite.flusher import Flusher
 from traininglog.sqlite.forks import busy, catch_up
 from traininglog.sqlite.journal import JournalFull
 from traininglog.sqlite.locks import Locks
+from traininglog.sqlite.origin import ended
 from traininglog.sqlite.own_run import OwnRun, Start, require_run
 from traininglog.sqlite.owners import Handover, Owners
 from traininglog.sqlite.pending import Act, Pending, Span
@@ -122,12 +123,12 @@ class Writer:
                     saver.put(connection, regions, {}, gap, final=final)
                 if run.parent is not None and parent == run.uuid:
                     passed = self._be_born(connection)
-                    writing.update_run(connection, passed.run_id, {"outcome": "finished"})
+                    writing.update_run(connection, passed.run_id, ended("finished"))
                 require_run(connection, self.database, parent)
                 if left is not None and parent != run.uuid and not run.kept:
                     _delete_untouched(connection, left)  # made for nothing, by opening this log
                 if left is not None:
-                    writing.update_run(connection, left, {"outcome": "finished"})
+                    writing.update_run(connection, left, ended("finished"))
                 if final and (row := writing.find_run(connection, run.uuid.hex)) is not None:
                     seal_in_the_end(connection, row)
                 start = run.add(connection, uuid, status, (parent, at))
@@ -186,7 +187,7 @@ class Writer:
         """Flush, and let another log of this process write the run."""
         with busy(), self._locks.saving:
             if self.run.held:
-                self._saver.save_all(patience=None)
+                self._saver.save_all(patience=None, changes=ended())
                 self._release()
         self._locks.catch_up()
 
@@ -335,7 +336,7 @@ class Writer:
         troubles, saver = self._troubles, self._saver
         told = troubles.told
         try:
-            saver.save_all(patience=patience, changes={"outcome": outcome}, final=True)
+            saver.save_all(patience=patience, changes=ended(outcome), final=True)
         except RunTakenOver:
             troubles.told = told  # it is raised once the rest is done
         if saver.seals and troubles.fatal is None:

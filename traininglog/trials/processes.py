@@ -10,15 +10,18 @@ from __future__ import annotations
 import functools
 import os
 import socket
-from pathlib import Path
 from typing import Any
 
-from traininglog.machine import boot_id
+from traininglog.machine import boot_id, namespace, started
 
 
 def this_process() -> dict[str, Any]:
     """Return what tells this process from all others."""
-    return {"pid": os.getpid(), "started": _started(os.getpid())} | _machine()
+    try:
+        start = started(os.getpid())
+    except PermissionError:  # there is no /proc
+        start = None
+    return {"pid": os.getpid(), "started": start} | _machine()
 
 
 def is_gone(owner: dict[str, Any] | None) -> bool:
@@ -31,32 +34,15 @@ def is_gone(owner: dict[str, Any] | None) -> bool:
     if owner["space"] != machine["space"]:
         return False  # in another container, where numbers mean other processes
     pid = owner["pid"]
-    if owner["started"] is not None:
-        return bool(_started(pid) != owner["started"])
-    try:  # there is no /proc
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
+    if not isinstance(pid, int) or pid <= 0:
         return False
-    return False
+    try:
+        now = started(pid)
+    except PermissionError:  # it is there, and hidden
+        return False
+    return now is None or (owner["started"] is not None and now != owner["started"])
 
 
 @functools.cache
 def _machine() -> dict[str, Any]:
-    space: str | None
-    try:
-        space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - it is no path
-    except OSError:
-        space = None
-    return {"host": socket.gethostname(), "boot": boot_id(), "space": space}
-
-
-def _started(pid: int) -> int | None:
-    """Return when a process was started, in ticks since the boot; None if there is none alive."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()  # the name in brackets may hold anything
-    return None if fields[0] in "ZX" else int(fields[19])  # a zombie has ended
+    return {"host": socket.gethostname(), "boot": boot_id(), "space": namespace("pid")}

@@ -1,0 +1,83 @@
+"""Locks on parts of a file that the kernel drops when the process dies, and only then.
+
+POSIX record locks belong to a process and fall as soon as it closes *any* descriptor of the file: a
+program that copies or hashes its own files loses them. Open-file-description locks (Linux, see
+fcntl(2)) belong to the descriptor with which they were taken, so that nobody else's close touches
+them. Where there are none, these functions take record locks.
+
+An open-file-description lock goes on in a forked child that inherits the descriptor: a child has to
+close it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+import sys
+import time
+
+#: Whether locks belong to descriptors. The layout below is that of 64-bit Linux.
+OWN = sys.platform == "linux" and sys.maxsize > 2**32 and hasattr(fcntl, "F_OFD_SETLK")
+
+# struct flock: type, whence, (padding), start, length, pid, (padding)
+_FLOCK = struct.Struct("hhqqi4x")
+
+_IN_THE_WAY = (errno.EAGAIN, errno.EACCES)
+
+
+def lock(
+    descriptor: int, start: int, length: int = 1, *, shared: bool = False, patience: float = 0.0
+) -> bool:
+    """Lock bytes of a file; return False if somebody else still has them after `patience` seconds.
+
+    A shared lock needs a descriptor for reading, another one a descriptor for writing.
+    """
+    kind = fcntl.F_RDLCK if shared else fcntl.F_WRLCK
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            _set(descriptor, kind, start, length)
+        except OSError as error:
+            if error.errno not in _IN_THE_WAY:
+                raise
+        else:
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.002)
+
+
+def unlock(descriptor: int, start: int, length: int = 1) -> None:
+    """Drop a lock of this descriptor."""
+    _set(descriptor, fcntl.F_UNLCK, start, length)
+
+
+def is_locked(descriptor: int, start: int, length: int = 1) -> bool:
+    """Tell whether somebody has a lock on any of these bytes, without taking one.
+
+    Whoever took one for the look, and was stopped meanwhile, would be taken for an owner.
+    """
+    command = fcntl.F_OFD_GETLK if OWN else fcntl.F_GETLK
+    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+    if not OWN and sys.platform != "linux":  # another layout: take it and give it back
+        if not lock(descriptor, start, length, shared=True):
+            return True
+        unlock(descriptor, start, length)
+        return False
+    kind = _FLOCK.unpack(fcntl.fcntl(descriptor, command, asked))[0]
+    return bool(kind != fcntl.F_UNLCK)
+
+
+def _set(descriptor: int, kind: int, start: int, length: int) -> None:
+    if OWN:
+        asked = _FLOCK.pack(kind, os.SEEK_SET, start, length, 0)
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, asked)
+        return
+    operation = {
+        fcntl.F_RDLCK: fcntl.LOCK_SH | fcntl.LOCK_NB,
+        fcntl.F_WRLCK: fcntl.LOCK_EX | fcntl.LOCK_NB,
+        fcntl.F_UNLCK: fcntl.LOCK_UN,
+    }[kind]
+    fcntl.lockf(descriptor, operation, length, start)
