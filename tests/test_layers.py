@@ -13,6 +13,8 @@ PACKAGE = Path(traininglog.__file__).parent
 LAYERS = [
     ["errors"],
     ["traininglog"],  # the package itself, which imports only the errors when it is imported
+    ["refusals"],
+    ["moments"],
     ["values", "file_locks"],
     ["side_files"],
     ["encoding", "config", "event_files", "kept", "schemes", "machine", "notebook", "palette"],

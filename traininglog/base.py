@@ -15,8 +15,8 @@ from uuid import UUID
 
 from traininglog.clock import Clock
 from traininglog.columns import Column, Point
-from traininglog.encoding import HIDDEN
-from traininglog.errors import InvalidState, RunNotFound
+from traininglog.encoding import HIDDEN, from_plain_json, is_plain_json, to_plain_json
+from traininglog.errors import CorruptLog, InvalidState, RunNotFound
 from traininglog.lineage import BEFORE_ALL, Ancestor, cut_status
 from traininglog.rows import Row, RowSlice, Status
 from traininglog.selection import column_of, require_keys, select
@@ -341,14 +341,24 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
 
         What was assigned before is flushed first, so that the checkpoint never knows of a value
         which the store does not.
+
+        All of it is what strict JSON has (texts, numbers, lists, dicts), so that
+        ``torch.load(weights_only=True)`` and `json.dumps` take it. A value of the status that is
+        not (a datetime, a path, an array, a NaN, ...) is coded; ``"coded"`` then names it.
         """
         self.flush()
-        return {
+        status = self._read_status()
+        coded = [key for key, value in status.items() if not is_plain_json(value)]
+        state = {
             "store": self._location(),
             "uuid": self.h_uuid,
             "time": self._last_time(),
-            "status": thaw(dict(self._read_status())),
+            "status": {
+                key: to_plain_json(value) if key in coded else thaw(value)
+                for key, value in status.items()
+            },
         }
+        return state | {"coded": coded} if coded else state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume the run in `state` at exactly the point where `state_dict()` was taken.
@@ -367,14 +377,24 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
             ) from None
 
     def _checked_state(self, state: Mapping[str, Any]) -> tuple[UUID, int, dict[str, Any]]:
-        if not isinstance(state, Mapping) or set(state) != {"store", "uuid", "time", "status"}:
+        names = {"store", "uuid", "time", "status"}
+        if not isinstance(state, Mapping) or set(state) - {"coded"} != names:
             raise InvalidState(
                 "expected what state_dict() returned: a dict of 'store', 'uuid', 'time', 'status'"
             )
         if not isinstance(state["status"], Mapping):
             raise InvalidState("the 'status' of a state must be a mapping")
+        status = dict(state["status"])
+        coded = state.get("coded", [])  # older ones have every value as it was
+        if not isinstance(coded, (list, tuple)) or not all(key in status for key in coded):
+            raise InvalidState("the 'coded' of a state must be a list of keys of its 'status'")
+        for key in coded:
+            try:
+                status[key] = from_plain_json(status[key])
+            except CorruptLog as error:
+                raise InvalidState(f"the state's status {key!r}: {error}") from None
         point = BEFORE_ALL if state["time"] is None else check_time(state["time"])
-        return check_uuid(state["uuid"]), point, self._checked(state["status"])
+        return check_uuid(state["uuid"]), point, self._checked(status)
 
     # -- lifecycle --------------------------------------------------------------------------
 

@@ -20,10 +20,10 @@ from enum import Enum, IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from traininglog.errors import CorruptLog
-from traininglog.values import FrozenDict, FrozenList, frozen_array
+from traininglog.moments import datetime_from_text, datetime_to_text
+from traininglog.values import FrozenDict, FrozenList, UnknownEnum, frozen_array
 
 
 class Kind(IntEnum):
@@ -42,14 +42,6 @@ class Kind(IntEnum):
     UUID = 10
     PATH = 11
     ENUM = 12
-
-
-class UnknownEnum(NamedTuple):
-    """A stored `Enum` member whose class is not loaded in this process."""
-
-    type: str
-    name: str | None
-    value: Any
 
 
 class _Hidden:
@@ -86,7 +78,7 @@ def encode(value: Any) -> tuple[int, Stored]:
     if isinstance(value, (Enum, UnknownEnum)):
         return 12, json.dumps(_enum_to_json(value), allow_nan=False)
     if isinstance(value, datetime):
-        return 9, _datetime_to_text(value)
+        return 9, datetime_to_text(value)
     if isinstance(value, UUID):
         return 10, str(value)
     if isinstance(value, Path):
@@ -157,27 +149,6 @@ def _from_text(stored: str | bytes) -> str:
     return text.decode("utf-8", "surrogatepass")
 
 
-def _datetime_to_text(value: datetime) -> str:
-    zone = getattr(value.tzinfo, "key", None)
-    return f"{value.isoformat()} [{zone}]" if zone else value.isoformat()
-
-
-def _datetime_from_text(text: str) -> datetime:
-    stamp, _, zone = text.partition(" [")
-    fixed = datetime.fromisoformat(stamp)
-    if not zone:
-        return fixed
-    try:
-        there = fixed.replace(tzinfo=ZoneInfo(zone.removesuffix("]")))
-    except (
-        KeyError,
-        ValueError,
-        OSError,
-    ):  # no such zone on this machine: the offset is still right
-        return fixed
-    return there if there.utcoffset() == fixed.utcoffset() else there.replace(fold=1)
-
-
 def _array_to_bytes(value: Any) -> bytes:
     import numpy
 
@@ -189,7 +160,8 @@ def _array_to_bytes(value: Any) -> bytes:
 def _array_from_bytes(stored: bytes) -> Any:
     import numpy
 
-    return frozen_array(numpy, numpy.lib.format.read_array(io.BytesIO(stored), allow_pickle=False))
+    array = numpy.lib.format.read_array(io.BytesIO(stored), allow_pickle=False)
+    return frozen_array(numpy, array, array.dtype)
 
 
 def _enum_to_json(value: Enum | UnknownEnum) -> dict[str, Any]:
@@ -224,6 +196,32 @@ def _enum_from_json(data: dict[str, Any]) -> Enum | UnknownEnum:
     return UnknownEnum(str(data["type"]), data["name"], inner)
 
 
+def is_plain_json(value: Any) -> bool:
+    """Tell whether a stored value is, to the bottom, what strict JSON has."""
+    if value is None or type(value) in (bool, int, str):
+        return True
+    if type(value) is float:
+        return math.isfinite(value)
+    if isinstance(value, list):
+        return all(map(is_plain_json, value))
+    if isinstance(value, dict):
+        return all(type(key) is str and is_plain_json(item) for key, item in value.items())
+    return False
+
+
+def to_plain_json(value: Any) -> Any:
+    """Return the form of a stored value that is, to the bottom, what strict JSON has."""
+    return json.loads(json.dumps(_to_json(value), allow_nan=False))
+
+
+def from_plain_json(data: Any) -> Any:
+    """Return the value of which `to_plain_json` made this. Raises `CorruptLog` for all else."""
+    try:
+        return _from_json(data)
+    except Exception as error:
+        raise CorruptLog(f"a value cannot be read from its JSON ({error!r:.200})") from error
+
+
 def _to_json(value: Any) -> Any:
     """Turn a container into what strict JSON can say; the rest becomes one-key objects."""
     if value is None or isinstance(value, (bool, int, str)):
@@ -241,7 +239,7 @@ def _to_json(value: Any) -> Any:
     if isinstance(value, (Enum, UnknownEnum)):
         return {"$enum": _enum_to_json(value)}
     if isinstance(value, datetime):
-        return {"$datetime": _datetime_to_text(value)}
+        return {"$datetime": datetime_to_text(value)}
     if isinstance(value, UUID):
         return {"$uuid": str(value)}
     if isinstance(value, Path):
@@ -268,7 +266,7 @@ _TAGS: dict[str, Any] = {
     "$dict": lambda pairs: FrozenDict((_from_json(key), _from_json(item)) for key, item in pairs),
     "$bytes": base64.b64decode,
     "$enum": _enum_from_json,
-    "$datetime": _datetime_from_text,
+    "$datetime": datetime_from_text,
     "$uuid": UUID,
     "$path": Path,
     "$array": lambda text: _array_from_bytes(base64.b64decode(text)),
@@ -291,7 +289,7 @@ _DECODERS: dict[int, Any] = {
     Kind.BYTES: lambda stored: _must_be(bytes, stored),
     Kind.JSON: lambda text: _from_json(json.loads(text)),
     Kind.ARRAY: _array_from_bytes,
-    Kind.DATETIME: _datetime_from_text,
+    Kind.DATETIME: datetime_from_text,
     Kind.UUID: UUID,
     Kind.PATH: lambda stored: Path(_from_text(stored)),
     Kind.ENUM: lambda text: _enum_from_json(json.loads(text)),

@@ -16,7 +16,7 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
-from traininglog.encoding import UnknownEnum
+from traininglog.values import UnknownEnum
 
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (type(None), "none"),

@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import Enum
 from numbers import Integral
 from pathlib import Path, PurePath
-from typing import Any, Never, NoReturn, SupportsIndex
+from typing import Any, NamedTuple, Never, SupportsIndex
 from uuid import UUID
 
 from traininglog.errors import (
@@ -25,6 +25,8 @@ from traininglog.errors import (
     ValueTooLarge,
     ValueTypeError,
 )
+from traininglog.moments import plain_datetime, plain_datetime64
+from traininglog.refusals import refuse
 
 MAX_TIME = 2**63 - 1
 MAX_KEY_BYTES = 512
@@ -32,6 +34,14 @@ MAX_VALUE_BYTES = 2**20  # the default of the setting max_value_bytes
 MAX_DEPTH = 64
 
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
+
+
+class UnknownEnum(NamedTuple):
+    """A stored `Enum` member whose class is not loaded in this process."""
+
+    type: str
+    name: str | None
+    value: Any
 
 
 def check_time(time: object) -> int:
@@ -96,6 +106,11 @@ def plain(value: object, limit: int = MAX_VALUE_BYTES) -> Any:
 
     `limit` is the size in bytes that one text, bytes, array or container may have.
 
+    A value is kept exactly, or it is refused: nothing of it is dropped without a word. What counts
+    as the same value: a subclass of a built-in is that built-in, a tuple (also a named one) is a
+    list, an array has its dtype and shape but one without dimensions is its scalar, a tensor of
+    one number is that number, and a datetime has its wall clock, offset, `fold` and named zone.
+
     Raises `ValueTypeError`, `ValueRangeError` or `ValueTooLarge`.
 
     >>> plain((1, {"a": [2.5]}))
@@ -136,18 +151,18 @@ class _Reader:
         if isinstance(value, bytes):
             self.spend(len(value))
             return bytes(memoryview(value))
-        if isinstance(value, (list, tuple, dict)):
-            return self.container(value, depth)
-        if isinstance(value, Enum):
+        if isinstance(value, (Enum, UnknownEnum)):
             self.spend(8)
             return value
+        if isinstance(value, (list, tuple, dict)):
+            return self.container(value, depth)
         if isinstance(value, datetime):
-            return self.moment(value)
+            self.spend(32)
+            return plain_datetime(value)
         if isinstance(value, UUID):
             return UUID(int=value.int)
         if isinstance(value, PurePath):
-            self.spend(len(str(value)))
-            return Path(value)
+            return self.file(value)
         return self.foreign(value, depth)
 
     def spend(self, size: int) -> None:
@@ -182,9 +197,15 @@ class _Reader:
         try:
             if not isinstance(value, dict):
                 return FrozenList(self.read(item, depth + 1) for item in value)
-            return FrozenDict(
+            found = FrozenDict(
                 (self.dict_key(key), self.read(item, depth + 1)) for key, item in value.items()
             )
+            if len(found) < len(value):
+                raise ValueTypeError(
+                    f"a {type(value).__name__} two keys of which are stored as one cannot be "
+                    "stored: use texts that differ"
+                )
+            return found
         finally:
             self.path.pop()
 
@@ -195,36 +216,35 @@ class _Reader:
         remedy = "use its name" if isinstance(key, Enum) else "use str(key)"
         raise ValueTypeError(f"a {type(key).__name__} cannot be a key inside a value: {remedy}")
 
-    def moment(self, value: datetime) -> datetime:
-        self.spend(32)
-        try:
-            return datetime(
-                value.year, value.month, value.day, value.hour, value.minute, value.second,
-                value.microsecond, value.tzinfo, fold=value.fold,
-            )  # fmt: skip
-        except (TypeError, ValueError):  # pandas.NaT is a datetime without a year
+    def file(self, value: PurePath) -> Path:
+        """Read a path: one of this system, not of another, and not a URL that is called a path."""
+        text = str(value)
+        self.spend(len(text))
+        if not isinstance(value, type(PurePath())):
             refuse(value)
+        found = Path(text)
+        if str(found) != text:
+            refuse(value)
+        return found
 
     def foreign(self, value: Any, depth: int) -> Any:
         """Read what other libraries made: arrays, and anything with ``.item()``."""
         numpy = sys.modules.get("numpy")  # who passes an array has imported it
         if numpy is not None:
-            if isinstance(value, numpy.ma.MaskedArray):
-                refuse(value)
-            if isinstance(value, (numpy.datetime64, numpy.timedelta64)):
-                return self.numpy_moment(numpy, value)
-            if isinstance(value, numpy.ndarray) and value.dtype.hasobject:
-                raise ValueTypeError(
-                    "an array of objects cannot be stored: store value.tolist(), "
-                    "or an array of a numeric dtype"
-                )
-            if isinstance(value, numpy.ndarray) and value.size != 1:
-                self.spend(value.nbytes)
-                return frozen_array(numpy, value)
-            if isinstance(value, numpy.longdouble):
-                return self.read(float(value), depth)
-        if not callable(getattr(type(value), "item", None)):
+            if isinstance(value, numpy.ndarray):
+                return self.array(numpy, value, depth)
+            if isinstance(value, numpy.generic):
+                return self.numpy_scalar(numpy, value, depth)
+        kind = type(value)
+        if not callable(getattr(kind, "item", None)):
             refuse(value)
+        # A tensor of one number is that number. A Series of one is not: one of two is refused, too.
+        tensor = hasattr(kind, "__dlpack__") or hasattr(value, "device")
+        shape = getattr(value, "shape", None)
+        if not tensor and (shape or (shape is None and hasattr(kind, "__len__"))):
+            refuse(value)
+        if numpy is not None and getattr(getattr(value, "dtype", None), "kind", "") in ("m", "M"):
+            return self.read(numpy.asarray(value).reshape(())[()], depth)  # item() may be an int
         try:
             scalar = value.item()
         except Exception as error:  # noqa: BLE001 - any library's own exception for "not a scalar"
@@ -233,17 +253,47 @@ class _Reader:
             refuse(value)
         return self.read(scalar, depth)
 
-    def numpy_moment(self, numpy: Any, value: Any) -> datetime:
+    def array(self, numpy: Any, value: Any, depth: int) -> Any:
+        """Read an array: as one whatever its shape, but that one of no dimensions is its scalar."""
+        if isinstance(value, numpy.ma.MaskedArray):
+            refuse(value)
+        if type(value) not in (numpy.ndarray, numpy.memmap):  # whose units or labels would be lost
+            raise ValueTypeError(
+                f"a {type(value).__name__} cannot be stored: store numpy.asarray(value), or "
+                "value.tolist()"
+            )
+        if value.dtype.hasobject:
+            raise ValueTypeError(
+                "an array of objects cannot be stored: store value.tolist(), "
+                "or an array of a numeric dtype"
+            )
+        if not value.ndim:
+            return self.read(value[()], depth)
+        self.spend(value.nbytes)
+        return frozen_array(numpy, value, storable_dtype(numpy, value.dtype))
+
+    def numpy_scalar(self, numpy: Any, value: Any, depth: int) -> Any:
         if isinstance(value, numpy.timedelta64):
             refuse(value)
-        moment = value.astype("datetime64[us]")
-        result = moment.item()
-        if not isinstance(result, datetime) or moment != value:
-            raise ValueTypeError(
-                "a datetime64 that is not a date to the microsecond cannot be stored: "
-                "store str(value), or value.astype(int)"
-            )
-        return self.moment(result)
+        if isinstance(value, numpy.datetime64):
+            self.spend(32)
+            return plain_datetime64(numpy, value)
+        if isinstance(value, numpy.void):
+            names = value.dtype.names
+            advice = "dict(zip(value.dtype.names, value.item()))" if names else "value.tobytes()"
+            raise ValueTypeError(f"a {type(value).__name__} cannot be stored: store {advice}")
+        if isinstance(value, numpy.longdouble):
+            number = float(value)
+            if number == number and number != value:  # noqa: PLR0124 - not NaN
+                raise ValueTypeError(
+                    f"a {type(value).__name__} of more digits than a float has cannot be stored: "
+                    "store float(value), or str(value) to keep every digit"
+                )
+            return self.read(number, depth)
+        scalar = value.item()
+        if isinstance(scalar, numpy.generic):
+            refuse(value)
+        return self.read(scalar, depth)
 
 
 def thaw(value: Any) -> Any:
@@ -255,40 +305,52 @@ def thaw(value: Any) -> Any:
     return value
 
 
-def frozen_array(numpy: Any, value: Any) -> Any:
+def frozen_array(numpy: Any, value: Any, dtype: Any) -> Any:
     """Return a copy of an array, over memory that nobody can make writable again."""
-    flat = numpy.frombuffer(numpy.ascontiguousarray(value).tobytes(), dtype=value.dtype)
+    flat = numpy.frombuffer(numpy.ascontiguousarray(value).tobytes(), dtype=dtype)
     return flat.reshape(value.shape)
 
 
-_REMEDIES = {
-    "complex": "store value.real and value.imag under two keys",
-    "Decimal": "store float(value), or str(value) to keep every digit",
-    "Fraction": "store float(value), or str(value)",
-    "set": "store sorted(value), a list",
-    "frozenset": "store sorted(value), a list",
-    "bytearray": "store bytes(value)",
-    "memoryview": "store bytes(value)",
-    "range": "store list(value)",
-    "date": "store value.isoformat(), or a datetime",
-    "time": "store value.isoformat()",
-    "timedelta": "store value.total_seconds()",
-    "timedelta64": "store a float of seconds: value / numpy.timedelta64(1, 's')",
-    "NaTType": "leave the value out, or store None",
-    "DataFrame": "store value.to_dict('list'), or save it to a file and store the path",
-    "Series": "store value.to_numpy() or value.to_list()",
-    "MaskedArray": "store value.filled(...)",
-    "Tensor": "store value.detach().cpu().numpy(), or one number per key",
-    "Parameter": "store value.detach().cpu().numpy(), or one number per key",
-    "function": "store what it returns, or its name",
-}
+def storable_dtype(numpy: Any, dtype: Any) -> Any:
+    """Return a dtype as the .npy format keeps it: the same, without metadata.
+
+    Raises `ValueTypeError` for one that would come back as another.
+    """
+    found = _without_metadata(numpy, dtype)
+    if dtype.names is not None:
+        try:
+            descr = numpy.lib.format.dtype_to_descr(found)
+            again = numpy.lib.format.descr_to_dtype(descr)
+        except ValueError:  # fields that overlap, or that are not in order
+            again = None
+        if again != found:
+            raise ValueTypeError(
+                "an array of such a dtype cannot be stored: store "
+                "numpy.lib.recfunctions.repack_fields(value)"
+            )
+    return found
 
 
-def refuse(value: object, cause: Exception | None = None) -> NoReturn:
-    """Raise `ValueTypeError` for a value, naming its type and what to store instead."""
-    name = type(value).__name__
-    remedy = _REMEDIES.get(name, "store a number, a text, str(value), or a list or dict of such")
-    raise ValueTypeError(f"a {name} cannot be stored: {remedy}") from cause
+def _without_metadata(numpy: Any, dtype: Any) -> Any:
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        return numpy.dtype((_without_metadata(numpy, base), shape))
+    if dtype.names is not None:
+        fields = [dtype.fields[name] for name in dtype.names]
+        layout: dict[str, Any] = {
+            "names": list(dtype.names),
+            "formats": [_without_metadata(numpy, field[0]) for field in fields],
+            "offsets": [field[1] for field in fields],
+            "titles": [field[2] if len(field) > 2 else None for field in fields],
+            "itemsize": dtype.itemsize,
+        }
+        return numpy.dtype(layout)
+    if dtype.isbuiltin == 2 or dtype.type.__module__ != "numpy":  # bfloat16 and its kin
+        raise ValueTypeError(
+            f"an array of {dtype} cannot be stored: store value.astype('float32'), or an array of "
+            "another dtype of NumPy's own"
+        )
+    return numpy.dtype(dtype.str) if dtype.metadata else dtype
 
 
 def _describe(value: object) -> str:

@@ -30,6 +30,8 @@ def number(name: str, value: Any) -> float:
     if isinstance(value, (int, float)):
         return float(value)
     try:
+        if getattr(getattr(value, "dtype", None), "kind", "") in ("M", "m"):
+            raise TypeError("store the seconds of it")  # item() and mean() count some unit
         if getattr(value, "shape", ()) not in ((), None):
             return _mean(value)
         if callable(getattr(value, "item", None)):

@@ -144,6 +144,8 @@ def scalar(value: Any) -> Any:
     shape = getattr(value, "shape", None)
     if shape is None or isinstance(value, (int, str)):
         return value
+    if getattr(getattr(value, "dtype", None), "kind", "") in ("M", "m"):
+        return value  # item() is a count of some unit, or a date
     try:
         if (not shape or math.prod(shape) == 1) and hasattr(kind, "item"):
             number = value.item()

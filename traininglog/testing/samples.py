@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import datetime as dt
 import decimal
 import enum
 import fractions
 import math
 import pathlib
+import types
 import uuid
 import zoneinfo
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict, deque, namedtuple
 from typing import Any
 
 import numpy as np
@@ -45,6 +48,50 @@ class Text(str):
 
 
 Pair = namedtuple("Pair", "x y")
+
+
+@dataclasses.dataclass
+class Settings:
+    """A configuration as a dataclass."""
+
+    lr: float = 0.1
+    path: pathlib.Path = pathlib.Path("runs")
+
+
+class Options:
+    """A configuration as a class of one's own."""
+
+    def __init__(self) -> None:
+        self.lr = 0.1
+
+
+class Units(np.ndarray[Any, Any]):
+    """An array that means more than its numbers."""
+
+
+class Lasting(dt.tzinfo):
+    """A time zone of one's own, without a name that anybody else knows."""
+
+    def utcoffset(self, _moment: dt.datetime | None) -> dt.timedelta:
+        return dt.timedelta(hours=3)
+
+    def dst(self, _moment: dt.datetime | None) -> None:
+        return None
+
+    def tzname(self, _moment: dt.datetime | None) -> None:
+        return None
+
+
+class Adrift(dt.tzinfo):
+    """A time zone that does not tell its offset."""
+
+    def utcoffset(self, _moment: dt.datetime | None) -> None:
+        return None
+
+    dst = tzname = utcoffset
+
+
+PARIS = zoneinfo.ZoneInfo("Europe/Paris")
 
 BAD_TIMES: list[Any] = [
     -1, 1.0, 1.5, math.nan, True, False, "1", None, 2**63, -(2**70), b"1", (1,),
@@ -93,8 +140,12 @@ EXACT_VALUES: list[Any] = [
     dt.datetime(2026, 2, 3, 4, 5, 6, 789), dt.datetime(1, 1, 1), dt.datetime.max,
     dt.datetime(2026, 2, 3, tzinfo=dt.UTC),
     dt.datetime(2026, 2, 3, tzinfo=dt.timezone(dt.timedelta(hours=-5, minutes=-30))),
-    dt.datetime(2026, 7, 3, tzinfo=zoneinfo.ZoneInfo("Europe/Paris")),
-    dt.datetime(2026, 10, 25, 2, 30, tzinfo=zoneinfo.ZoneInfo("Europe/Paris"), fold=1),
+    dt.datetime(2026, 7, 3, tzinfo=PARIS),
+    dt.datetime(2026, 10, 25, 2, 30, tzinfo=PARIS),
+    dt.datetime(2026, 10, 25, 2, 30, tzinfo=PARIS, fold=1),
+    dt.datetime(2026, 7, 3, tzinfo=PARIS, fold=1), dt.datetime(2026, 3, 29, 2, 30, tzinfo=PARIS),
+    dt.datetime(2026, 3, 29, 2, 30, tzinfo=PARIS, fold=1),
+    dt.datetime(2026, 10, 25, 2, 30, fold=1), dt.datetime(2026, 2, 3, tzinfo=dt.UTC, fold=1),
     uuid.UUID("12345678123456781234567812345678"),
     pathlib.Path("runs/best.pt"), pathlib.Path("/"), pathlib.Path("\udcff"),
     Colour.RED, Colour.BLUE, Access.READ | Access.WRITE,
@@ -124,7 +175,13 @@ PLAIN_VALUES: list[tuple[Any, Any]] = [
     (np.bool_(True), True), (np.str_("s"), "s"), (np.bytes_(b"s"), b"s"),
     (np.datetime64("2026-02-03T04:05:06"), dt.datetime(2026, 2, 3, 4, 5, 6)),
     (np.datetime64("2026-02-03"), dt.datetime(2026, 2, 3)),
-    (np.array(2.5), 2.5), (np.array([2.5]), 2.5), (np.array([[3]]), 3), (np.array("s"), "s"),
+    (np.array(2.5), 2.5), (np.array(True), True), (np.array("s"), "s"),
+    (np.datetime64("2026-02-03T04:05:06.000007000", "ns"), dt.datetime(2026, 2, 3, 4, 5, 6, 7)),
+    (np.array("2026-02-03T04:05:06.000007", "datetime64[ns]"), dt.datetime(2026, 2, 3, 4, 5, 6, 7)),
+    (dt.datetime(2026, 2, 3, tzinfo=Lasting()),
+     dt.datetime(2026, 2, 3, tzinfo=dt.timezone(dt.timedelta(hours=3)))),
+    (dt.datetime(2026, 2, 3, tzinfo=dt.timezone(dt.timedelta(hours=1), "here")),
+     dt.datetime(2026, 2, 3, tzinfo=dt.timezone(dt.timedelta(hours=1)))),
     ([np.float32(0.25), np.int16(2)], [0.25, 2]),
     ({np.int64(1): np.array(2)}, {1: 2}),
 ]  # fmt: skip
@@ -144,6 +201,14 @@ ARRAYS = [
     np.array([(1, 2.5), (3, 4.5)], dtype=[("n", "i4"), ("x", "f8")]),
     np.zeros((0, 3)),
     np.arange(4, dtype=">i4"),
+    np.array([2.5]),
+    np.array([[3]]),
+    np.array([[["s"]]]),
+    np.array(["2026-01-01T00:00:00.123456789"], dtype="datetime64[ns]"),
+    np.array([(1, 2.5)], dtype=[("n", "i4"), ("x", "f8")]),
+    np.array([(1, (2, 3))], dtype=[("n", "i1"), ("x", "i8", (2,))]),
+    np.zeros(3, dtype=np.dtype("i4", metadata={"unit": "m"})),
+    np.zeros(1, dtype=np.dtype([("n", np.dtype("i4", metadata={"unit": "m"}))])),
 ]
 
 
@@ -196,12 +261,36 @@ REFUSED_VALUES: list[tuple[Any, type[Exception], str]] = [
     (dt.date(2026, 1, 1), ValueTypeError, "isoformat"),
     (dt.timedelta(1), ValueTypeError, "total_seconds"),
     (np.timedelta64(1, "s"), ValueTypeError, "seconds"),
-    (np.datetime64("NaT", "s"), ValueTypeError, "str"),
+    (np.datetime64("NaT", "s"), ValueTypeError, "None"),
+    (np.datetime64(2**62, "s"), ValueTypeError, "str"),  # which wraps round in microseconds
+    (np.datetime64(2**40, "Y"), ValueTypeError, "str"),
+    (np.array("2026-01-01T00:00:00.123456789", "datetime64[ns]"), ValueTypeError, "str"),
+    (np.ma.masked, ValueTypeError, "None"),
+    (dt.datetime(2026, 1, 1, tzinfo=Adrift()), ValueTypeError, "tzinfo=None"),
+    (pathlib.PureWindowsPath("C:\\data"), ValueTypeError, "str"),
+    (np.ma.masked_array([1.0], [True]), ValueTypeError, "filled"),
+    (np.ones(1).view(Units), ValueTypeError, "asarray"),
+    (np.ones(2).view(Units), ValueTypeError, "asarray"),
+    (np.nextafter(np.longdouble(1), 2), ValueTypeError, "float"),
+    (
+        np.zeros(1, {"names": ["b", "a"], "formats": ["i4", "i4"], "offsets": [4, 0]}),
+        ValueTypeError,
+        "repack_fields",
+    ),
+    (np.zeros((), dtype=[("n", "i4")]), ValueTypeError, "dict"),
+    (Settings(), ValueTypeError, "asdict"),
+    (argparse.Namespace(lr=0.1), ValueTypeError, "vars"),
+    (types.SimpleNamespace(lr=0.1), ValueTypeError, "vars"),
+    (Options(), ValueTypeError, "vars"),
+    (types.MappingProxyType({"lr": 0.1}), ValueTypeError, "dict"),
+    (deque([1, 2]), ValueTypeError, "list"),
+    ({}.keys(), ValueTypeError, "sorted"),
+    ({}.values(), ValueTypeError, "list"),
     (np.datetime64(1, "ns"), ValueTypeError, "str"),
     (np.array([object()] * 2), ValueTypeError, "tolist"),
     (np.array(object(), dtype=object), ValueTypeError, "tolist"),
     (np.ma.masked_array([1.0, 2.0], [True, False]), ValueTypeError, "filled"),
-    (np.zeros(2, dtype=[("n", "i4")])[0], ValueTypeError, "str"),
+    (np.zeros(2, dtype=[("n", "i4")])[0], ValueTypeError, "dict"),
     ([1, {"deep": {1, 2}}], ValueTypeError, "sorted"),
     ({(1, 2): 3}, ValueTypeError, "str"),
     ({Colour.RED: 3}, ValueTypeError, "name"),
@@ -224,5 +313,8 @@ def same(one: Any, two: Any) -> bool:
     if isinstance(one, float):
         return repr(one) == repr(two)
     if isinstance(one, dt.datetime):
-        return bool(one == two and one.utcoffset() == two.utcoffset())
+        return bool(
+            one == two and one.utcoffset() == two.utcoffset() and one.fold == two.fold
+            and getattr(one.tzinfo, "key", None) == getattr(two.tzinfo, "key", None)
+        )  # fmt: skip
     return bool(one == two)

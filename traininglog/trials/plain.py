@@ -15,6 +15,7 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
+from traininglog.refusals import remedy
 from traininglog.trials.errors import InvalidName, InvalidParameter
 
 MAX_NAME_BYTES = 512
@@ -43,7 +44,9 @@ def check_name(name: object, what: str) -> str:
 def plain_dict(values: Mapping[str, Any], what: str) -> dict[str, Any]:
     """Return a mapping from names to plain data, or raise `InvalidParameter`."""
     if not isinstance(values, Mapping):
-        raise InvalidParameter(f"expected a mapping of names to {what}, not {values!r:.80}")
+        raise InvalidParameter(
+            f"expected a mapping of names to {what}, not {values!r:.80}: {remedy(values)}"
+        )
     for name in values:
         if not isinstance(name, str):
             raise InvalidParameter(f"names of {what} are texts, not {name!r:.80}: use str(name)")
@@ -81,11 +84,15 @@ def plain_data(value: Any, what: str = "the value", depth: int = 0) -> Any:
         return str(value)
     if isinstance(value, date):
         return value.isoformat()
+    if getattr(getattr(value, "dtype", None), "kind", "") == "M":
+        return value.astype(str).tolist()  # tolist() of itself may count nanoseconds
     listed = getattr(value, "tolist", None)  # of arrays and tensors, and of their scalars
-    if callable(listed) and not isinstance(value, type):
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    if callable(listed) and not isinstance(value, type) and kind != "m":
         return plain_data(listed(), what, depth + 1)
-    remedy = "use sorted(value)" if isinstance(value, (set, frozenset)) else "store str(value)"
-    raise InvalidParameter(f"{what} is a {type(value).__name__}, which is no plain data: {remedy}")
+    raise InvalidParameter(
+        f"{what} is a {type(value).__name__}, which is no plain data: {remedy(value)}"
+    )
 
 
 def escaped(value: Any) -> Any:

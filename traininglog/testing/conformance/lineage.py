@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -19,6 +20,7 @@ from traininglog import (
     ValueTypeError,
 )
 from traininglog.testing.conformance.fixtures import LogFixtures, OpenLog
+from traininglog.testing.samples import ARRAYS, EXACT_VALUES, PLAIN_VALUES, same
 
 
 class LineageConformance(LogFixtures):
@@ -194,6 +196,41 @@ class LineageConformance(LogFixtures):
         assert again[:]["loss"].to_list() == [1.0, 0.5, 1 / 3, 0.25, 0.2, 0.1]
         assert list(open_log(parent)) == list(range(1, 9))
 
+    def test_a_state_dict_is_plain_to_the_bottom(
+        self, log: TrainingLogBase, open_log: OpenLog
+    ) -> None:
+        """What a checkpoint is made of: whatever the status holds, only types that JSON has."""
+        values = [*EXACT_VALUES, *(value for value, _ in PLAIN_VALUES), *ARRAYS]
+        for number, value in enumerate(values):
+            log.status[f"value {number}"] = value
+            log.status[f"nested {number}"] = {"in": [value]}
+        log[1]["x"] = 1
+        expected = log.status.copy()
+        state = log.state_dict()
+        assert is_plain(state)
+        assert json.loads(json.dumps(state, allow_nan=False)) == state
+        again = open_log()
+        again.load_state_dict(json.loads(json.dumps(state)))
+        for key, value in expected.items():
+            if key != "resumed_from":
+                assert same(again.status[key], value), key
+        assert list(again.status) == list(expected)
+
+    def test_states_with_every_value_as_it_was_are_loaded(
+        self, log: TrainingLogBase, open_log: OpenLog
+    ) -> None:
+        """Older versions made such; what looks like a code in them is what it looks like."""
+        log[1]["x"] = 1
+        state = log.state_dict()
+        assert set(state) == {"store", "uuid", "time", "status"}
+        values = [*EXACT_VALUES, *(given for given, _ in PLAIN_VALUES), *ARRAYS]
+        for value in [{"$float": "nan"}, {"$dict": [["a", 1]]}, {"$path": "x"}, *values]:
+            again = open_log()
+            again.load_state_dict(state | {"status": state["status"] | {"note": value}})
+            log.status["note"] = value
+            assert same(again.status["note"], log.status["note"])
+            again.close()
+
     def test_a_state_of_an_empty_log_sees_nothing(
         self, log: TrainingLogBase, open_log: OpenLog
     ) -> None:
@@ -219,6 +256,10 @@ class LineageConformance(LogFixtures):
             (good | {"uuid": uuid4().hex}, RunNotFound),
             (good | {"time": -2}, InvalidTime),
             (good | {"status": {"x": {1}}}, ValueTypeError),
+            (good | {"coded": "resumed_from"}, InvalidState),
+            (good | {"coded": ["missing"]}, InvalidState),
+            (good | {"status": {"x": {"$path": 5}}, "coded": ["x"]}, InvalidState),
+            (good | {"status": {"x": {"$array": "AA"}}, "coded": ["x"]}, InvalidState),
         ):
             with pytest.raises(error):
                 log.load_state_dict(state)  # type: ignore[arg-type]
@@ -259,3 +300,12 @@ class LineageConformance(LogFixtures):
         again.load_state_dict(state)
         assert again == other
         other.close()
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether a value is made of JSON's own types, not of their subclasses."""
+    if type(value) is dict:
+        return all(type(key) is str and is_plain(item) for key, item in value.items())
+    if type(value) is list:
+        return all(map(is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)
