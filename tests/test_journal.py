@@ -265,7 +265,7 @@ def test_it_goes_on_where_what_was_flushed_cannot_be_erased(path, where):
 def open_journal(tmp_path_factory, most_bytes=2**28):
     uuid = UUID(int=1)
     path = journal_path(tmp_path_factory.mktemp("journal") / "runs.db", uuid, 3)
-    journal = Journal(path, 0o600, uuid, 3, 1000, {}, most_bytes)
+    journal = Journal(path, None, uuid, 3, 1000, {}, most_bytes)
     journal.begin()
     return journal
 

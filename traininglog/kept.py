@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
 from traininglog.errors import CorruptLog
+from traininglog.side_files import make_beside, make_folder_beside, refusal
 
 _BLOCK = 2**20
+_ENDING = "-artifacts"
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -27,7 +30,11 @@ class Kept(NamedTuple):
 
 def folder_of(store: Path) -> Path:
     """Return the folder that holds the files kept beside a store; it need not be there."""
-    return store.with_name(f"{store.name}-artifacts")
+    return store.with_name(f"{store.name}{_ENDING}")
+
+
+def _store_of(folder: Path) -> Path:
+    return folder.with_name(folder.name.removesuffix(_ENDING))
 
 
 def is_hash(value: object) -> bool:
@@ -43,12 +50,17 @@ def path_of(folder: Path, sha256: str) -> Path:
 
 
 def keep(folder: Path, file: Path) -> Kept:
-    """Copy a file into a folder, which is made if it is not there."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Copy a file into a folder, which is made if it is not there.
+
+    What is made is as open to others as the store itself. Raises `StoreUnwritable` and
+    `StoreFailed`, and what reading the file raises.
+    """
+    store = _store_of(folder)
+    make_folder_beside(store, folder)
     part = folder / f".part-{uuid4().hex}"
     digest = hashlib.sha256()
     try:
-        with file.open("rb") as source, part.open("xb") as target:
+        with file.open("rb") as source, os.fdopen(make_beside(store, part), "wb") as target:
             # Hashed as it is copied: a file that is being written may change in between.
             while block := source.read(_BLOCK):
                 digest.update(block)
@@ -58,10 +70,14 @@ def keep(folder: Path, file: Path) -> Kept:
         found = Kept(digest.hexdigest(), part.stat().st_size)
         place = path_of(folder, found.sha256)
         if not (place.exists() and place.stat().st_size == found.size):
-            place.parent.mkdir(exist_ok=True)
-            part.replace(place)
+            make_folder_beside(store, place.parent)
+            try:
+                part.replace(place)
+            except OSError as error:
+                raise refusal(store, place.parent, error) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
     return found
 
 
@@ -84,7 +100,7 @@ def is_of_a_store(file: Path, folder: Path) -> bool:
     a plain file lets go of the locks that it holds on it.
     """
     place, own = file.resolve(), folder.resolve()
-    store = own.name.removesuffix("-artifacts")
+    store = _store_of(own).name
     beside = place.parent == own.parent and (
         place.name == store or place.name.startswith((f"{store}-", f".{store}."))
     )

@@ -79,7 +79,8 @@ def _open_memory(where: str, uuid: UUID | str | None = None, **options: Any) -> 
 def _open_sqlite(
     where: str | Path, uuid: UUID | str | None = None, **options: Any
 ) -> TrainingLogBase:
-    from traininglog.sqlite.file import MEMORY, locate
+    from traininglog.sqlite.failures import MEMORY
+    from traininglog.sqlite.file import locate
     from traininglog.sqlite.log import SQLiteLog
 
     path = where if isinstance(where, Path) else locate(where)

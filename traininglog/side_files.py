@@ -208,10 +208,7 @@ def in_the_way(store: Path, *paths: Path) -> str | None:
     """
     real = store.resolve()
     if _stat(real) is not None and not may(real, os.W_OK):
-        return (
-            f"{real} {_as_it_is(real)}; its owner may let you: "
-            f"chmod g+w {shlex.quote(str(real))}; or use readonly=True"
-        )
+        return f"{real} {_as_it_is(real)}; let its owner do it, or use readonly=True"
     for path in (*paths, *(real.with_name(real.name + ending) for ending in OF_SQLITE)):
         found = stat_of_link(path)
         if found is None or may(path, os.R_OK | os.W_OK):
@@ -236,10 +233,10 @@ def _as_it_is(path: Path) -> str:
     who = os.geteuid()
     if found is None:
         return f"cannot be written by {_user(who)}"
-    return (
-        f"belongs to {_user(found.st_uid)} (mode {found.st_mode & 0o7777:o}) and cannot be written "
-        f"by {_user(who)}"
-    )
+    mode = f"mode {found.st_mode & 0o7777:o}"
+    if who == 0 or (who == found.st_uid and found.st_mode & 0o200):
+        return f"({mode}) cannot be written: it is immutable (see lsattr), or mounted read-only"
+    return f"belongs to {_user(found.st_uid)} ({mode}) and cannot be written by {_user(who)}"
 
 
 def _user(number: int) -> str:

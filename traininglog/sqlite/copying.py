@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sqlite3
 from collections.abc import Callable
@@ -11,9 +12,10 @@ from pathlib import Path
 from sqlalchemy.engine import Engine
 
 from traininglog.errors import StoreNotFound, StoreUnwritable
+from traininglog.side_files import make_beside
 from traininglog.sqlite import revisions
 from traininglog.sqlite.failures import patiently
-from traininglog.sqlite.file import free_name
+from traininglog.sqlite.file import free_name, stat_of
 
 
 def refuse_target(target: Path) -> None:
@@ -23,14 +25,19 @@ def refuse_target(target: Path) -> None:
             f"the folder of {target} does not exist; make it first: "
             f"mkdir -p {shlex.quote(str(target.parent))}"
         )
-    if target.exists():
+    if stat_of(target) is not None:
         raise StoreUnwritable(f"{target} exists already: name a file that does not")
 
 
-def copy(source: sqlite3.Connection, target: Path) -> None:
-    """Copy a database, as it is now, to a new file; others may go on writing."""
+def copy(source: sqlite3.Connection, target: Path, like: Path | None = None) -> None:
+    """Copy a database, as it is now, to a new file; others may go on writing.
+
+    It gets mode and owner of the file `like`, so that it is not open to more people.
+    """
     part = free_name(target, "part")
     try:
+        if like is not None:
+            os.close(make_beside(like, part))
         with closing(sqlite3.connect(part)) as made:
             source.backup(made)
             made.execute("PRAGMA journal_mode = DELETE")  # one file, complete in itself

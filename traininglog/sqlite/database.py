@@ -28,10 +28,11 @@ from sqlalchemy.engine import Engine
 
 from traininglog.config import setting
 from traininglog.errors import ForkedLog, LogClosed, StoreFailed, StoreUnwritable
+from traininglog.side_files import fit_all, make_store
 from traininglog.sqlite import copying, failures, revisions
 from traininglog.sqlite.connections import Pool, connect
-from traininglog.sqlite.failures import distrustful, patiently, translated
-from traininglog.sqlite.file import MEMORY, inspect, stat_of, uri_of, wal_path
+from traininglog.sqlite.failures import MEMORY, distrustful, patiently, translated
+from traininglog.sqlite.file import inspect, stat_of, uri_of, wal_path
 from traininglog.sqlite.forks import busy, catch_up
 from traininglog.sqlite.mounts import refuse_network
 
@@ -288,6 +289,8 @@ class Database:
     def _prepare(self, *, fresh: bool) -> None:
         """Make the schema where there is none; refuse or upgrade one that is not today's."""
         if not self.readonly and (fresh or self._is_blank()):
+            if self.path is not None:
+                make_store(self.path)
             with self._changing().connect() as connection:
                 # So that deleting frees space.
                 patiently(lambda: _pragma(connection, "auto_vacuum = INCREMENTAL"))
@@ -298,6 +301,8 @@ class Database:
         # Last: a file that was refused must not have been changed, not even in its header.
         if self.path is not None and not self.readonly:
             patiently(self._set_wal)
+        if self.path is not None:
+            fit_all(self.path)
 
     def _changing(self) -> Engine:
         """Return the engine for changing a file that may have no WAL yet.
@@ -345,7 +350,7 @@ class Database:
         self._check_process()
         copying.refuse_target(target)
         with translated(self.name), self._raw_connection() as source:
-            copying.copy(source, target)
+            copying.copy(source, target, self.path)
 
     # -- guards -----------------------------------------------------------------------------
 

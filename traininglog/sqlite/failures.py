@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
@@ -19,9 +21,13 @@ from traininglog.errors import (
     StoreUnwritable,
     TrainingLogError,
 )
+from traininglog.side_files import in_the_way, may
 
 #: How long a writer waits for others before it says so. They hold the file for milliseconds.
 PATIENCE = 60.0
+
+#: What a database that is in no file is called.
+MEMORY = ":memory:"
 
 _T = TypeVar("_T")
 
@@ -93,10 +99,20 @@ def translated(name: str) -> Iterator[None]:
         if kind is None:
             raise
         reason = getattr(error, "orig", error)
+        if kind is StoreUnwritable and name != MEMORY:
+            reason = _what_hinders(Path(name), code_of(error)) or reason
         raise kind(message.format(name=name, reason=reason)) from error
     except UnicodeDecodeError as error:  # SQLite's own message holds bytes of the file
         kind, message = _TRANSLATIONS[sqlite3.SQLITE_CORRUPT]
         raise kind(message.format(name=name, reason="text that is none")) from error
+
+
+def _what_hinders(path: Path, code: int) -> str | None:
+    """Return, for people, what SQLite's answer is due to; None where nothing can be seen."""
+    # That a file cannot be opened by who may not write it anyway has other reasons.
+    if code == sqlite3.SQLITE_CANTOPEN and path.exists() and not may(path, os.W_OK):
+        return None
+    return in_the_way(path)
 
 
 @contextmanager

@@ -22,15 +22,13 @@ from traininglog.errors import (
     StoreUnwritable,
     UnknownScheme,
 )
-from traininglog.sqlite.failures import PATIENCE, code_of
+from traininglog.sqlite.failures import MEMORY, PATIENCE, code_of
 from traininglog.sqlite.revisions import (
     APPLICATION_ID,
     READ_REVISION,
     is_revision,
     refuse_newer,
 )
-
-MEMORY = ":memory:"
 
 # How long a file that is being written may look like a stranger before it is taken for one.
 _STRANGER_PATIENCE = 0.5

@@ -23,7 +23,7 @@ from pathlib import Path
 from uuid import UUID
 
 from traininglog.errors import StoreFailed
-from traininglog.sqlite.file import stat_of
+from traininglog.side_files import make_beside
 from traininglog.sqlite.left import hold
 from traininglog.sqlite.regions import (
     HEADER,
@@ -54,7 +54,7 @@ class Journal:
     """
 
     def __init__(
-        self, path: Path | None, mode: int, uuid: UUID, epoch: int, base: int,
+        self, path: Path | None, database: Path | None, uuid: UUID, epoch: int, base: int,
         numbers: dict[str, int], most_bytes: int,
     ) -> None:  # fmt: skip
         self.path = path  #: None: in memory, for a log that does not mind
@@ -71,7 +71,7 @@ class Journal:
         self._used: list[Region] = []  # in the database, and to be erased
         self._memory_size = 0  # taken where the file can have no more
         self._file_size = 0
-        self._descriptor = None if path is None else _make(path, mode)
+        self._descriptor = None if path is None else _make(path, database or path)
         try:
             for _ in range(_FIRST_REGIONS):
                 self._free.append(self._add(REGION))
@@ -246,22 +246,14 @@ def _allocate(descriptor: int, offset: int, size: int) -> None:
             write_all(descriptor, zeros, at)
 
 
-def _make(path: Path, mode: int) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+def _make(path: Path, database: Path) -> int:
     try:
-        descriptor = os.open(path, flags, mode)
+        descriptor = make_beside(database, path)  # as open to others as the database, no more
     except FileExistsError:
         # Nobody else has this epoch of the run: making it was cut short before, by Ctrl-C.
         if any(path.read_bytes()):
             raise
         path.unlink()
-        descriptor = os.open(path, flags, mode)
-    os.fchmod(descriptor, mode)  # whatever the umask: as open as the database, no more
+        descriptor = make_beside(database, path)
     hold(descriptor)
     return descriptor
-
-
-def mode_of(database: Path) -> int:
-    """Return the mode that the journals beside a database get: the database's own."""
-    found = stat_of(database)
-    return 0o600 if found is None else found.st_mode & 0o777

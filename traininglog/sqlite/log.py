@@ -25,8 +25,9 @@ from traininglog.sql import reading
 from traininglog.sql.chain import Chain
 from traininglog.sql.segments import Cache
 from traininglog.sqlite.database import Database
+from traininglog.sqlite.failures import MEMORY
 from traininglog.sqlite.fast import FastRow, FastStatus
-from traininglog.sqlite.file import MEMORY, locate
+from traininglog.sqlite.file import locate
 from traininglog.sqlite.forks import when_idle
 from traininglog.sqlite.recovery import recover
 from traininglog.sqlite.tail import ASLEEP

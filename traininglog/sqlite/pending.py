@@ -14,7 +14,7 @@ from typing import Any
 
 from traininglog.errors import InvalidKey, StoreFailed, StoreUnwritable
 from traininglog.sqlite.gaps import DROPPED, Gaps
-from traininglog.sqlite.journal import Journal, mode_of
+from traininglog.sqlite.journal import Journal
 from traininglog.sqlite.left import journal_path
 from traininglog.sqlite.locks import Locks
 from traininglog.sqlite.numbers import MOST_KEYS
@@ -218,18 +218,24 @@ class Pending:
     def _make_journal(self) -> Journal:
         close_with_worker()
         run, database = self._run, self._run.database
-        path, mode = None, 0
+        path = None
         if self._in_file and database.path is not None:
             path = journal_path(database.path, run.uuid, run.epoch)
-            mode = mode_of(database.path)
         try:
             return Journal(
-                path, mode, run.uuid, run.epoch, self._high_water, self.numbers, self._most_bytes
+                path,
+                database.path,
+                run.uuid,
+                run.epoch,
+                self._high_water,
+                self.numbers,
+                self._most_bytes,
             )
         except OSError as error:
             kind = StoreUnwritable if isinstance(error, PermissionError) else StoreFailed
+            reason = error.strerror or error
             raise kind(
-                f"{path} cannot be made ({error.strerror}); it keeps what is assigned until it is "
+                f"{path} cannot be made ({reason}); it keeps what is assigned until it is "
                 f"in {database.name}. Make its folder writable, or use durability='buffered'"
             ) from error
 

@@ -35,6 +35,7 @@ from traininglog.errors import (
     TrainingLogError,
 )
 from traininglog.kept import folder_of
+from traininglog.side_files import fit
 from traininglog.sql import writing
 from traininglog.sql.tables import REVISION, REVISIONS, VERSION_TABLE, entries, metadata, totals
 from traininglog.sql.totals import total_up
@@ -237,7 +238,7 @@ def _hand_over(part: Path, path: Path, target: Path) -> None:
     with translated(str(target)):
         with closing(sqlite3.connect(part)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE").fetchall()
-        part.chmod(path.stat().st_mode & 0o777)
+        fit(path, part)
         with part.open("rb") as file:
             os.fsync(file.fileno())
     _refuse_existing(target)
