@@ -151,15 +151,6 @@ def test_rows_and_arguments_are_those_of_a_frame(log):
             log.to_arrow(**arguments)
 
 
-def test_a_column_that_would_be_there_twice_is_refused(log):
-    log[1].update(time=2, x=3)
-    with pytest.raises(ValueError, match="'time'"):
-        log.to_arrow()
-    assert log.to_arrow("x").column_names == ["time", "x"]
-    assert log.to_arrow(index="x").to_pydict() == {"x": [3], "time": [2]}
-    assert log.to_arrow(layout="long")["key"].to_pylist() == ["time", "x"]
-
-
 def test_an_empty_log_gives_empty_tables(log):
     assert log.to_arrow().shape == (0, 1)
     assert log.to_arrow(layout="long").shape == (0, 5)

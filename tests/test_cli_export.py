@@ -186,13 +186,37 @@ def test_parquet_of_a_run_without_rows_and_of_keys_without_values(path):
     assert parquet.read_table("y.parquet").column_names == ["time", "loss"]
 
 
-def test_a_key_named_time_goes_into_a_long_export(path):
+def test_a_key_that_is_called_like_a_column_keeps_its_name(path):
+    """In every format and layout: the column of ours gives way."""
+    names = ["time", "run", "key", "value", "text", "type", "index", "wall", "log.time"]
     with SQLiteLog(path) as log:
-        log[1]["time"] = 5
-    assert "--layout long" in run("export", status=1).stderr
-    assert "--layout long" in run("export", "-o", "x.parquet", status=1).stderr
-    assert not Path("x.parquet").exists()
-    assert table(run("export", "--layout", "long").stdout)[1] == ["1", "time", "5", "int"]
+        log[1].update({name: place for place, name in enumerate(names)})
+        uuid = log.h_uuid
+    header, line = table(run("export", uuid).stdout)
+    assert header == ["log.log.time", *names]
+    assert line == ["1", *map(str, range(len(names)))]
+    header, *lines = table(run("export", uuid, uuids(path)[0], "--layout", "wide").stdout)
+    assert len(set(header)) == len(header)
+    assert header[:2] == ["log.run", "log.log.time"]
+    assert dict(zip(header, lines[0], strict=True))["run"] == "1"
+    assert table(run("export", uuid, "--layout", "long").stdout)[1] == ["1", "time", "0", "int"]
+    (found,) = map(json.loads, run("export", uuid, "--format", "jsonl").stdout.splitlines())
+    assert found == {"time": 1, "row": {name: place for place, name in enumerate(names)}}
+    assert "log.time" in run("tail", uuid, "--keys", "time").stdout
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for runs, ours in (([uuid], ["log.log.time"]), ([uuid, uuids(path)[0]], ["log.run"])):
+        run("export", *runs, "--layout", "wide", "-o", "x.parquet", "--force")
+        found = parquet.read_table("x.parquet")
+        assert len(set(found.column_names)) == len(found.column_names)
+        assert found.column_names[: len(ours)] == ours
+        assert [int(found[name][0].as_py()) for name in names] == list(range(len(names)))
+        with Store(path) as store:
+            assert store.to_arrow(runs, layout="wide").column_names == (
+                found.column_names if len(runs) > 1 else ["log.run", *found.column_names]
+            )
+            frame = store.to_dataframe(runs, layout="wide").reset_index()
+        assert len(set(frame.columns)) == len(frame.columns)
+        assert [int(frame[name][0]) for name in names] == list(range(len(names)))
 
 
 def test_an_output_file_is_never_overwritten_unless_told_to(path, tmp_path):

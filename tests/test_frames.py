@@ -281,14 +281,6 @@ def test_an_index_without_a_value_in_the_range_leaves_no_row(curves):
     assert len(curves.to_dataframe("epoch", start=9, index="epoch")) == 0
 
 
-def test_a_key_called_time_is_a_column_like_any_other(log):
-    log[3]["time"] = 0.5
-    frame = log.to_dataframe()
-    assert frame["time"].to_list() == [0.5]
-    assert frame.index.to_list() == [3]
-    assert log.to_dataframe(layout="long").to_numpy().tolist() == [[3, "time", 0.5]]
-
-
 def test_an_empty_log_gives_empty_frames(log):
     wide = log.to_dataframe()
     assert wide.shape == (0, 0)

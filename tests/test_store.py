@@ -472,6 +472,32 @@ def test_the_wide_frame_over_many_runs_keeps_dtypes_exact(path, store):
     assert frame.loc[a]["loss"].to_list() == [0.5, 0.25]
 
 
+def test_no_two_columns_of_the_list_of_runs_have_one_name(path, store):
+    with SQLiteLog(path) as log:
+        log[1].update({"state": 1, "log.state": 2, "best.x": 3, "x": 4, "uuid": 5})
+    frame = store.runs(["state", "log.state", "best.x", "x", "uuid"], best="x")
+    assert len(set(frame.columns)) == len(frame.columns) == 18
+    assert list(frame.columns)[-6:] == [
+        "log.state", "log.log.state", "best.x", "x", "log.uuid", "log.best.x",
+    ]  # fmt: skip
+    assert frame.iloc[0, -6:].to_list() == [1, 2, 3, 4, 5, 4]
+    assert frame["state"].to_list() == ["finished"]
+
+
+def test_times_past_what_a_float_holds_are_exact_in_the_list_of_runs(path, store):
+    last = 2**63 - 1
+    with SQLiteLog(path) as log:
+        log[2**53 + 1]["x"] = 1
+        log[last]["x"] = 2
+        log.resume(at=last - 2)
+    with SQLiteLog(path):
+        pass  # no row, and no resume point
+    frame = store.runs()
+    assert frame["first"].to_list() == [2**53 + 1, pd.NA, pd.NA]
+    assert frame["last"].to_list() == [last, pd.NA, pd.NA]
+    assert frame["resumed_at"].to_list() == [pd.NA, last - 2, pd.NA]
+
+
 def test_frames_of_an_empty_store_are_empty(store):
     assert list(store.to_dataframe().columns) == ["run", "time", "key", "value"]
     wide = store.to_dataframe(layout="wide")

@@ -382,6 +382,18 @@ def test_a_trial_is_a_log_and_a_frame(where):
     assert len(client.to_dataframe({"name": "other"})) == 0
 
 
+def test_no_two_columns_of_the_list_of_trials_have_one_name(where):
+    client = TrialClient(where)
+    with client.new_trial(parameters={"lr": 1}, version="1", name="t") as trial:
+        metrics = {"parameters.lr": 2, "status": 3, "metrics.status": 4, "loss": 5, "best.loss": 6}
+        trial.log_metrics(step=1, **metrics)
+    frame = client.to_dataframe(best="loss")
+    assert len(set(frame.columns)) == len(frame.columns) == 11 + 7
+    assert frame["parameters.lr"].to_list() == [1]
+    assert sorted(frame.iloc[0, 11:].to_list()) == [1, 2, 3, 4, 5, 5, 6]
+    assert frame["status"].to_list() == ["Completed"]
+
+
 def test_a_device_is_named(client):
     assert str(client.get_device()) in ("cpu", "cuda")
 

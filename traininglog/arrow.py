@@ -16,7 +16,7 @@ from traininglog.arrays import EXACT, Content, concatenate, content, positions, 
 from traininglog.clock import Clock, moments
 from traininglog.columns import Column, all_times
 from traininglog.errors import MissingExtra, ValueTooLarge
-from traininglog.selection import Selection
+from traininglog.selection import Selection, apart
 from traininglog.texts import KINDS, cell, kind, storable
 
 try:
@@ -55,17 +55,16 @@ def wide(asked: Selection) -> pa.Table:
         names.append(asked.index_name)
         arrays.append(_column(of_key.get(asked.index_name), times))
     elif asked.by == "time" or asked.clock is None:
-        names.append("time")
+        names.append(asked.name_of_time())
         arrays.append(_numbers(np.asarray(times, np.int64)))
     elif asked.by == "elapsed":
         names.append("elapsed")
         arrays.append(_known(asked.clock.elapsed(times)))
     if asked.clock is not None and (asked.wall or asked.by == "wall"):
-        names.append("wall")
+        names.append(asked.name_of_wall())
         arrays.append(_moments(asked.clock.walls(times)))
     names += asked.shown()
     arrays += [_column(of_key.get(key), times) for key in asked.shown()]
-    _refuse_double(names)
     table = pa.Table.from_arrays(arrays, names=names)
     if asked.by == "key":  # only the rows in which the index has a value
         by = of_key.get(asked.index_name)
@@ -75,7 +74,10 @@ def wide(asked: Selection) -> pa.Table:
 
 
 def wide_of_runs(parts: Iterable[Part]) -> pa.Table:
-    """Return a table of several runs with the columns run and time, and one per key."""
+    """Return a table of several runs with the columns run and time, and one per key.
+
+    A key that is called so keeps its name: the column of ours is then ``log.run`` or ``log.time``.
+    """
     parts = list(parts)
     found = contents(column for _, columns in parts for column in columns)
     shape = Wide(found, with_run=True, runs=[run for run, _ in parts])
@@ -106,9 +108,8 @@ class Wide:
         self._with_run = with_run
         self._labels = _Labels(runs)
         self._types = {key: _type(value) for key, value in found.items()}
-        lead = [("run", _LABEL)] if with_run else []
-        fields = [*lead, ("time", pa.int64()), *self._types.items()]
-        _refuse_double([name for name, _ in fields])
+        lead = [(apart("run", found), _LABEL)] if with_run else []
+        fields = [*lead, (apart("time", found), pa.int64()), *self._types.items()]
         self.schema = pa.schema(fields)
 
     def batch(self, run: str, columns: Sequence[Column]) -> pa.RecordBatch:
@@ -165,15 +166,6 @@ def _column(column: Column | None, times: Any, type_: Any = None) -> Any:
         there[places], data[places] = True if valid is None else valid, values
         values, valid = data, there
     return _numbers(values, valid)
-
-
-def _refuse_double(names: Sequence[str]) -> None:
-    if len(set(names)) < len(names):
-        name = next(name for name in names if names.count(name) > 1)
-        raise ValueError(
-            f"a key is named {name!r}, as is a column of the wide layout: leave it out, or take "
-            "the long layout"
-        )
 
 
 # -- the long layout ----------------------------------------------------------------------------

@@ -208,7 +208,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         stop: int | None = None,
         layout: Literal["wide", "long"] = "wide",
         lineage: bool = True,
-        index: str = "time",
+        index: str | None = None,
         wall: bool = False,
     ) -> pd.DataFrame:
         """Return the log as a pandas DataFrame.
@@ -226,11 +226,16 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
                 missing value is NaN. ``"long"`` has a row per value and the columns ``time``,
                 ``key`` and ``value``; it tells None, NaN and absent (no row) apart.
             lineage: Whether to include what the run sees of the runs it was resumed from.
-            index: What a wide frame is indexed by: ``"time"``; a key (rows without a value of it
-                are then left out); ``"wall"``, when the row was logged (UTC); ``"elapsed"``, how
-                many seconds that was after the first run of the lineage was created, or without
-                `lineage`, this one. A key that is called "wall" or "elapsed" is meant before these.
+            index: What a wide frame is indexed by, by default the times of the log. A key (rows
+                without a value of it are then left out); ``"wall"``, when the row was logged (UTC);
+                ``"elapsed"``, how many seconds that was after the first run of the lineage was
+                created, or without `lineage`, this one; ``"time"``. A key that is called "wall",
+                "elapsed" or "time" is meant before these.
             wall: Whether to have a column ``wall``: when the row was logged (UTC).
+
+        Two columns never have one name, nor a column and the index. A key keeps the name that it
+        has: beside a column of a key "time" the index is called ``log.time``, beside one of a key
+        "wall" the column of wall times ``log.wall``.
 
         Raises:
             KeyError: A name in `keys`, or `index`, that this log does not have.
@@ -250,13 +255,13 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         stop: int | None = None,
         layout: Literal["wide", "long"] = "wide",
         lineage: bool = True,
-        index: str = "time",
+        index: str | None = None,
         wall: bool = False,
     ) -> pa.Table:
         """Return the log as an Arrow table, without pandas. Needs the extra ``parquet``.
 
-        The arguments are those of `to_dataframe`, and so are the rows. The index is the first
-        column; wall times are timestamps in microseconds, UTC.
+        The arguments are those of `to_dataframe`, and so are the rows and the names of columns. The
+        index is the first column; wall times are timestamps in microseconds, UTC.
 
         In the wide layout a column has the type of its values: float64, int64, bool, string or
         binary; float64 for floats among integers (unless one of these is past 2**53); for anything
@@ -270,7 +275,6 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         Raises:
             KeyError: A name in `keys`, or `index`, that this log does not have.
             MissingExtra: pyarrow is not installed.
-            ValueError: Two columns would have one name, as that of the times and a key "time".
 
         """
         from traininglog import arrow

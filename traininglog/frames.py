@@ -14,7 +14,7 @@ import pandas as pd
 from traininglog.arrays import concatenate, fits_float, objects, positions, run_on, typed, uniform
 from traininglog.clock import Clock, moments
 from traininglog.columns import Column, all_times
-from traininglog.selection import Selection
+from traininglog.selection import Selection, apart
 
 
 def wide(asked: Selection) -> pd.DataFrame:
@@ -27,7 +27,7 @@ def wide(asked: Selection) -> pd.DataFrame:
     of_key = {column.key: column for column in asked.columns}
     data: dict[str, Any] = {}
     if asked.wall and asked.clock is not None:
-        data["wall"] = _walls(asked.clock, times)
+        data[asked.name_of_wall()] = _walls(asked.clock, times)
     for key in asked.shown():
         if key in of_key:
             data[key] = _fill(of_key[key].raw_values, places[key], len(times))
@@ -51,7 +51,7 @@ def wide(asked: Selection) -> pd.DataFrame:
 def _index(asked: Selection, times: Any) -> pd.Index[Any]:
     if asked.by == "wall" and asked.clock is not None:
         return _walls(asked.clock, times)
-    index: pd.Index[Any] = pd.Index(times, dtype="int64", name="time")
+    index: pd.Index[Any] = pd.Index(times, dtype="int64", name=asked.name_of_time())
     if asked.by == "elapsed" and asked.clock is not None:
         index = pd.Index(asked.clock.elapsed(times), name="elapsed", copy=False)
     return index
@@ -84,7 +84,7 @@ def long_of_runs(runs: Iterable[tuple[str, list[Column]]]) -> pd.DataFrame:
 
 
 def wide_of_runs(runs: Iterable[tuple[str, list[Column]]]) -> pd.DataFrame:
-    """Return one wide frame over many runs, indexed by (run, time)."""
+    """Return one wide frame over many runs, indexed by (run, time), or what these give way to."""
     labels: list[tuple[str, int]] = []
     parts: list[Any] = []
     size = 0
@@ -105,7 +105,7 @@ def wide_of_runs(runs: Iterable[tuple[str, list[Column]]]) -> pd.DataFrame:
     }
     index = pd.MultiIndex.from_arrays(
         [np.array(_labels(labels), dtype=object), concatenate(parts)],
-        names=["run", "time"],
+        names=[apart("run", merged), apart("time", merged)],
     )
     return pd.DataFrame(data, index=index, copy=False)
 
@@ -114,7 +114,7 @@ def series(key: str, column: Column | None) -> pd.Series[Any]:
     """Return one column as a Series over time."""
     if column is None:
         column = Column(key, [], [])
-    index = pd.Index(column.raw_times, dtype="int64", name="time")
+    index = pd.Index(column.raw_times, dtype="int64", name=apart("time", [key]))
     return pd.Series(typed(column.raw_values), index=index, name=key, copy=False)
 
 
@@ -124,7 +124,10 @@ def table_of_runs(
     headings: Sequence[str],
     more: Sequence[Sequence[Any]],
 ) -> pd.DataFrame:
-    """Return a frame with a row per run: the columns in `dtypes`, then more of them."""
+    """Return a frame with a row per run: the columns in `dtypes`, then more of them.
+
+    One of these that is called like a column before it gets ``log.`` before its name.
+    """
     data: dict[str, Any] = {}
     for name, dtype in dtypes.items():
         values = [record[name] for record in records]
@@ -138,7 +141,7 @@ def table_of_runs(
         else:
             data[name] = np.array(values, dtype=np.int64)
     for position, heading in enumerate(headings):
-        data[heading] = typed([values[position] for values in more])
+        data[apart(heading, data)] = typed([values[position] for values in more])
     return pd.DataFrame(data)
 
 

@@ -155,7 +155,7 @@ class RowSlice(Mapping[int, MutableMapping[str, Any]]):
         keys: str | list[str] | None = None,
         layout: Literal["wide", "long"] = "wide",
         lineage: bool = True,
-        index: str = "time",
+        index: str | None = None,
     ) -> pd.DataFrame:
         """Return these rows as a DataFrame; see `TrainingLogBase.to_dataframe`."""
         return self._log.to_dataframe(keys, self._start, self._stop, layout, lineage, index)

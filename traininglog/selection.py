@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from traininglog.clock import Clock
@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 Mode = Literal["min", "max"]
 
 
+#: What a frame can be indexed by that is no key.
+_OWN: tuple[Literal["time", "wall", "elapsed"], ...] = ("time", "wall", "elapsed")
+
+
 class Selection(NamedTuple):
     """The columns of a log that were asked for, as it was checked."""
 
     columns: list[Column]  #: all that are needed, the index among them
     keys: list[str] | None  #: what to show of them, in order; None: all
-    index_name: str  #: the name of the index
+    index_name: str  #: what the index was called by who asked
     by: Literal["time", "wall", "elapsed", "key"]  #: what kind of index that is
     clock: Clock | None  #: if wall times are needed
     wall: bool  #: whether there is to be a column of wall times
@@ -31,6 +35,28 @@ class Selection(NamedTuple):
         """Return the keys that get a column."""
         keys = [column.key for column in self.columns] if self.keys is None else self.keys
         return [key for key in keys if self.by != "key" or key != self.index_name]
+
+    def name_of_time(self) -> str:
+        """Return what the column of the log's times is called."""
+        return apart("time", set(self.shown()))
+
+    def name_of_wall(self) -> str:
+        """Return what the column of wall times is called."""
+        taken = {*self.shown(), self.index_name} if self.by == "key" else set(self.shown())
+        return apart("wall", taken)
+
+
+def apart(name: str, keys: Collection[str]) -> str:
+    """Return the name of a column of ours that stands beside columns of keys.
+
+    A key is called what it is called: ours gives way, as ``log.time`` does to a key "time".
+
+    >>> apart("time", ["loss"]), apart("time", ["loss", "time"])
+    ('time', 'log.time')
+    """
+    while name in keys:
+        name = f"log.{name}"
+    return name
 
 
 def bounds(start: int | None, stop: int | None) -> tuple[int, int]:
@@ -75,14 +101,15 @@ def select(
     stop: int | None,
     layout: str,
     lineage: bool,
-    index: str,
+    index: str | None,
     wall: bool,
 ) -> Selection:
     """Return what the arguments of `TrainingLogBase.to_dataframe` ask for."""
     check_layout(layout)
-    if layout == "long" and index != "time":
+    if layout == "long" and index not in (None, "time"):
         raise ValueError("index applies to the wide layout only: a long frame has a time column")
-    by = _kind_of_index(log, index)
+    by = "time" if layout == "long" or index is None else _kind_of_index(log, index)
+    index = index or "time"
     asked = names(keys)
     chosen = None if asked is None else _match_keys(log, asked)
     wanted = chosen
@@ -102,20 +129,13 @@ def select(
         require_keys(log, missing)
     # The clock comes after the columns: whatever they have that is not flushed, it knows of.
     clock = log._read_clock(lineage=lineage) if wall or by in ("wall", "elapsed") else None
-    selected = Selection(columns, chosen, index, by, clock, wall)
-    if layout == "wide" and wall and "wall" in selected.shown():
-        raise ValueError(
-            "this log has a key 'wall', which is not the wall time that wall=True adds: leave "
-            "one of them out, or take the long layout"
-        )
-    return selected
+    return Selection(columns, chosen, index, by, clock, wall)
 
 
 def _kind_of_index(log: TrainingLogBase, index: str) -> Literal["time", "wall", "elapsed", "key"]:
-    if index == "time":
-        return "time"
-    if index in ("wall", "elapsed") and index not in log._read_keys():
-        return "wall" if index == "wall" else "elapsed"
+    for name in _OWN:
+        if index == name and index not in log._read_keys():
+            return name
     return "key"
 
 

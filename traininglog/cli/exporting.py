@@ -69,7 +69,9 @@ def export(
     """Export runs as CSV, JSON lines or Parquet.
 
     A resumed run is exported with what it sees of its ancestors. Several runs, or --all, have a
-    column for the run. None, NaN and absent are three things in every format:
+    column for the run. A key that is called "time" or "run" keeps its name in wide lines: the
+    column of ours is then log.time or log.run. None, NaN and absent are three things in every
+    format:
 
     CSV: floats have all their digits; NaN is NaN, None is None, absent is an empty cell. A text
     that a spreadsheet would run as a formula gets a leading '. Long lines: time, key, value, type.

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from traininglog.cli.json_output import dumps
-from traininglog.cli.mistakes import Mistake
 from traininglog.columns import Column
+from traininglog.selection import apart
 from traininglog.texts import cell, kind
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def write_csv(
         return
     parts = list(parts)
     keys = _keys(parts)
-    _refuse_double(keys, with_run=with_run)
-    stream.write(_line([*lead, "time", *(guarded(shown(key)) for key in keys)]))
+    ours = [apart(name, keys) for name in [*lead, "time"]]
+    stream.write(_line([*ours, *(guarded(shown(key)) for key in keys)]))
     for run, columns in parts:
         lead = [run] if with_run else []
         for time, row in _rows(columns):
@@ -146,9 +146,7 @@ def write_parquet(
     if long:
         arrow.write_parquet(path, told(), arrow.Long(with_run=with_run))
         return
-    contents = stream.contents()
-    _refuse_double(list(contents), with_run=with_run)
-    arrow.write_parquet(path, told(), arrow.Wide(contents, with_run=with_run))
+    arrow.write_parquet(path, told(), arrow.Wide(stream.contents(), with_run=with_run))
 
 
 def _rows(columns: Sequence[Column]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -161,12 +159,3 @@ def _rows(columns: Sequence[Column]) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _keys(parts: Sequence[Part]) -> list[str]:
     return list(dict.fromkeys(column.key for part in parts for column in part.columns))
-
-
-def _refuse_double(keys: Sequence[str], *, with_run: bool) -> None:
-    for name in ("time", "run") if with_run else ("time",):
-        if name in keys:
-            raise Mistake(
-                f"a key is named {name!r}, as is a column of the wide layout: export it with "
-                "--layout long"
-            )

@@ -16,6 +16,7 @@ from traininglog.cli.options import JsonOption, KeysOption, RunArgument, StoreOp
 from traininglog.cli.stores import chosen, opened, reading, shortest
 from traininglog.cli.terminal import Cell, fit, line, note
 from traininglog.cli.text import brief, visible
+from traininglog.selection import apart
 
 if TYPE_CHECKING:
     from traininglog.sqlite.log import SQLiteLog
@@ -175,7 +176,7 @@ class Lines(Printer):
                 Cell(fit(visible(key), width, right=True), "bold")
                 for key, width in self._widths.items()
             ]
-            line([Cell(fit("time", 8, right=True), "bold"), *names])
+            line([Cell(fit(apart("time", self._widths), 8, right=True), "bold"), *names])
             self._header_due = False
         cells = [
             Cell(fit(brief(row[key]) if key in row else "-", width, right=True))

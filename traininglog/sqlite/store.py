@@ -190,9 +190,9 @@ class Store:
         Columns: ``uuid`` (32 hex digits), ``name`` (the status value of that key, if it is a text),
         ``state``, ``created`` and ``updated`` (UTC), ``host``, ``resumed_from``, ``resumed_at``,
         and of what the run itself logged the ``first`` and ``last`` time, the number of ``rows``
-        and of ``values``. Then the last value of each key asked for, as the run sees it; a key that
-        is called like one of these columns comes in a column ``log.<key>``. Then the best numbers
-        asked for, as ``best.<key>``.
+        and of ``values``. Then the last value of each key asked for, as the run sees it, and the
+        best numbers asked for, as ``best.<key>``. What is called like a column before it comes in a
+        column ``log.<key>``.
 
         The state is worked out now, not stored: ``running`` (a live process is writing it),
         ``finished`` (it was closed), ``failed`` (an exception left it), ``lost`` (its process is
@@ -231,7 +231,8 @@ class Store:
             start: The first time to take.
             stop: The time to stop before.
             layout: ``"long"``: the columns ``run`` (32 hex digits), ``time``, ``key``, ``value``, a
-                row per value. ``"wide"``: a column per key, indexed by (run, time).
+                row per value. ``"wide"``: a column per key, indexed by (run, time); beside a key
+                that is called so, these are called ``log.run`` and ``log.time``.
             lineage: Whether a resumed run includes what it sees of its ancestors.
 
         Raises:
@@ -262,7 +263,6 @@ class Store:
         Raises:
             KeyError: A name in `keys` that no run has.
             MissingExtra: pyarrow is not installed.
-            ValueError: Two columns would have one name, as that of the times and a key "time".
 
         """
         from traininglog import arrow

@@ -42,15 +42,15 @@ def frame(found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return lines as a DataFrame: parameters as ``parameters.<name>``, metrics by their names."""
     from traininglog import frames
 
-    more: dict[str, list[Any]] = {}
+    more: list[tuple[str, list[Any]]] = []
     for kind, prefix in (("parameters", "parameters."), ("metrics", ""), ("best", "best.")):
         names = dict.fromkeys(name for line in found for name in line[kind])
         for name in names:
             heading = f"metrics.{name}" if not prefix and name in _COLUMNS else prefix + name
-            more[heading] = [line[kind].get(name) for line in found]
+            more.append((heading, [line[kind].get(name) for line in found]))
     columns = {name: _moment_or(kind, name, found) for name, kind in _COLUMNS.items()}
-    values = [[column[place] for column in more.values()] for place in range(len(found))]
-    return frames.table_of_runs(found, columns, list(more), values)
+    values = [[column[place] for _, column in more] for place in range(len(found))]
+    return frames.table_of_runs(found, columns, [heading for heading, _ in more], values)
 
 
 def _moment_or(kind: str, name: str, found: Sequence[Mapping[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import time as clock
 
@@ -10,6 +11,12 @@ import pytest
 
 from traininglog import InvalidTime, TrainingLogBase
 from traininglog.testing.conformance.fixtures import LogFixtures, OpenLog
+
+#: What columns, an index or a level of one are called by this package or by pandas.
+RESERVED = (
+    "time", "wall", "elapsed", "run", "key", "value", "text", "type", "index", "level_0", "uuid",
+    "name",
+)  # fmt: skip
 
 
 class FrameConformance(LogFixtures):
@@ -207,16 +214,69 @@ class FrameConformance(LogFixtures):
         assert table.column_names == ["time", "wall", "key", "value", "text", "type"]
         assert table["wall"].to_pylist() == long["wall"].to_list()
 
-    def test_a_key_called_wall_is_meant_before_the_wall_time(self, log: TrainingLogBase) -> None:
-        log[1].update(wall=5, elapsed=0.5, x=1)
-        assert log.to_dataframe(index="wall").index.to_list() == [5]
-        assert log.to_dataframe(index="elapsed").index.to_list() == [0.5]
-        with pytest.raises(ValueError, match="key 'wall'"):
-            log.to_dataframe(wall=True)
-        assert list(log.to_dataframe("x", wall=True).columns) == ["wall", "x"]
-        assert list(log.to_dataframe(layout="long", wall=True)["key"]) == ["wall", "elapsed", "x"]
-        log[2]["x"] = 2  # also where the key has no value
-        assert log.to_dataframe("x", start=2, index="wall").empty
+    @pytest.mark.parametrize("name", ["time", "wall", "elapsed"])
+    def test_a_key_is_meant_before_an_index_of_its_name(
+        self, log: TrainingLogBase, name: str
+    ) -> None:
+        log[1].update({name: 5, "x": 1})
+        log[2]["x"] = 2
+        for _ in range(2):
+            frame = log.to_dataframe(index=name)
+            assert frame.index.to_list() == [5]
+            assert frame.index.name == name
+            assert list(frame.columns) == ["x"]
+            assert log.to_dataframe("x", index=name)["x"].to_dict() == {5: 1}
+            assert log.to_dataframe("x", start=2, index=name).empty
+            assert log.to_dataframe().index.to_list() == [1, 2]
+            if importlib.util.find_spec("pyarrow") is not None:
+                assert log.to_arrow(index=name).to_pydict() == {name: [5], "x": [1]}
+            log.flush()
+
+    @pytest.mark.parametrize(
+        "keys",
+        [[name] for name in RESERVED] + [list(RESERVED), ["time", "log.time", "wall", "log.wall"]],
+        ids=lambda keys: keys[0] if len(keys) == 1 else f"{len(keys)} keys",
+    )
+    def test_no_two_columns_have_one_name(self, log: TrainingLogBase, keys: list[str]) -> None:
+        """A key keeps the name that it has, whatever that is; a column of ours gives way."""
+        log[1].update(dict.fromkeys(keys, 5))
+        log[3].update(dict.fromkeys(keys, 7), other=1)
+        for wall in (False, True):
+            frame = log.to_dataframe(wall=wall)
+            assert frame.index.to_list() == [1, 3]
+            shown = [*keys, "other"]
+            assert list(frame.columns)[wall:] == shown
+            flat = frame.reset_index()
+            assert len(set(flat.columns)) == len(shown) + 1 + wall
+            for key in keys:
+                assert frame[key].to_list() == [5, 7]
+                assert frame.sort_values(key, ascending=False)[key].to_list() == [7, 5]
+                assert flat[key].to_list() == [5, 7]
+                series = log[:][key]
+                assert series.to_dict() == {1: 5, 3: 7}
+                assert len(series.reset_index().columns) == 2
+                by_key = log.to_dataframe(index=key, wall=wall).reset_index()
+                assert len(set(by_key.columns)) == len(shown) + wall
+                assert by_key[key].to_list() == [5, 7]
+            long = log.to_dataframe(layout="long", wall=wall)
+            assert list(long.columns) == ["time", *(["wall"] if wall else []), "key", "value"]
+            assert list(zip(long["time"], long["key"], long["value"], strict=True)) == [
+                *((time, key, value) for key in keys for time, value in ((1, 5), (3, 7))),
+                (3, "other", 1),
+            ]  # fmt: skip
+            if importlib.util.find_spec("pyarrow") is not None:
+                table = log.to_arrow(wall=wall)
+                assert table.column_names == list(flat.columns)
+                assert table[0].to_pylist() == [1, 3]
+                assert table.select(keys).to_pydict() == {key: [5, 7] for key in keys}
+                assert log.to_arrow(index=keys[0], wall=wall).column_names == [
+                    *log.to_dataframe(index=keys[0], wall=wall).reset_index().columns
+                ]
+        if "time" in keys:
+            assert log.to_dataframe().index.name not in keys
+        else:
+            assert log.to_dataframe().index.name == "time"
+        assert log.to_dataframe("other").index.name == "time"  # where none of them is shown
 
     def test_an_empty_log_has_empty_wall_times(self, log: TrainingLogBase) -> None:
         assert str(log.to_dataframe(index="wall").index.dtype) == "datetime64[us, UTC]"
