@@ -15,7 +15,7 @@ LAYERS = [
     ["traininglog"],  # the package itself, which imports only the errors when it is imported
     ["refusals"],
     ["moments"],
-    ["values", "file_locks"],
+    ["values", "file_locks", "plain_files"],
     ["side_files"],
     ["encoding", "config", "event_files", "kept", "schemes", "machine", "notebook", "palette"],
     ["texts"],

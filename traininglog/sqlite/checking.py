@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sqlite3
 from collections import Counter
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,12 @@ from traininglog.sqlite import mounts
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.failures import distrustful
 from traininglog.sqlite.file import wal_path
-from traininglog.sqlite.left import damaged_beside, journals_beside, read_journal
+from traininglog.sqlite.left import (
+    damaged_beside,
+    journals_beside,
+    lookalikes_beside,
+    read_journal,
+)
 from traininglog.sqlite.wal import Wal
 from traininglog.values import MAX_TIME
 
@@ -124,15 +129,23 @@ def _journals(path: Path) -> tuple[list[str], list[str]]:
     names, notes = [], []
     for left in journals_beside(path):
         names.append(left.path.name)
-        with suppress(FileNotFoundError):  # its writer has just closed
-            damage = read_journal(left.path).damage
-            if left.displaced_at is not None:
-                notes.append(
-                    f"{left.path} is of a writer from whom run {left.uuid.hex} was taken; what it "
-                    "still assigns becomes a run of its own when it ends"
-                )
-            elif damage is not None:
-                notes.append(damage)
+        try:
+            damage = read_journal(left).damage
+        except FileNotFoundError:  # its writer has just closed
+            continue
+        except OSError as error:
+            damage = f"{left.path} cannot be read ({error.strerror})"
+        if left.displaced_at is not None:
+            notes.append(
+                f"{left.path} is of a writer from whom run {left.uuid.hex} was taken; what it "
+                "still assigns becomes a run of its own when it ends"
+            )
+        elif damage is not None:
+            notes.append(damage)
+    notes += [
+        f"{other.path} {other.why}: it is named like a journal and is none"
+        for other in lookalikes_beside(path)
+    ]
     for kept in damaged_beside(path):
         names.append(kept.name)
         notes.append(

@@ -22,6 +22,7 @@ from traininglog.errors import (
     StoreUnwritable,
     UnknownScheme,
 )
+from traininglog.sqlite.beside import refuse_odd
 from traininglog.sqlite.failures import MEMORY, PATIENCE, code_of
 from traininglog.sqlite.revisions import (
     APPLICATION_ID,
@@ -93,6 +94,7 @@ def stat_of(path: Path) -> os.stat_result | None:
 def inspect(path: Path, *, readonly: bool, create: bool) -> bool:
     """Refuse, without touching it, a path that cannot be a training log; tell if it is new."""
     found = stat_of(path)
+    refuse_odd(path)
     if found is None:
         folder = stat_of(path.parent)
         if folder is None or not stat.S_ISDIR(folder.st_mode):

@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from uuid import UUID
 
 from traininglog.errors import StoreFailed
+from traininglog.plain_files import PlainFile, kind_of
 from traininglog.side_files import make_beside
 from traininglog.sqlite.left import hold
 from traininglog.sqlite.regions import (
@@ -250,9 +251,13 @@ def _make(path: Path, database: Path) -> int:
     try:
         descriptor = make_beside(database, path)  # as open to others as the database, no more
     except FileExistsError:
+        kind = kind_of(path)
+        if kind is not None:
+            raise OSError(errno.EEXIST, f"{kind} has its name: move it away") from None
         # Nobody else has this epoch of the run: making it was cut short before, by Ctrl-C.
-        if any(path.read_bytes()):
-            raise
+        with closing(PlainFile(path)) as file:
+            if file.has_content:
+                raise
         path.unlink()
         descriptor = make_beside(database, path)
     hold(descriptor)

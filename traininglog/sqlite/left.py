@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
 from traininglog import file_locks
+from traininglog.plain_files import PlainFile, kind_of
 from traininglog.sqlite.gaps import Gap
 from traininglog.sqlite.regions import HEADER, MAGIC, REGION, is_blank, read_gap, read_head
 
@@ -21,6 +23,13 @@ _HOLDING = 2**62
 _SUFFIX = "-tail-"
 _DISPLACED = "-displaced-"
 _DAMAGED = "-damaged-tail-"
+
+# Byte n + e * 2**32 of a file is locked for epoch e of run n, and locks end at 2**63.
+_MOST_EPOCHS = 2**29
+_MOST_BYTES = 2**63
+
+# A region of more bytes is on the disk, at least in part, or nobody has written it.
+_LARGE, _LEAST_SHARE = 2**26, 16
 
 
 class Left(NamedTuple):
@@ -32,13 +41,34 @@ class Left(NamedTuple):
     displaced_at: int | None  #: up to where the run's next writer has taken it over
 
 
+class Lookalike(NamedTuple):
+    """What has the name of a journal and can be none."""
+
+    path: Path
+    why: str  #: for people, after the path
+
+
+class BoundlessRegion(Exception):
+    """A region that claims far more than it takes on the disk, and would take all memory."""
+
+
 class LeftRegion(NamedTuple):
-    """What is left of one region."""
+    """Where to find what is left of one region."""
 
     base: int
     tag: int
-    data: bytes  #: records
     gap: Gap | None
+    path: Path
+    at: int  #: of its records, in the file
+    end: int
+
+    def read(self) -> bytes:
+        """Return its records. Raises `BoundlessRegion`, and `OSError`."""
+        with closing(PlainFile(self.path)) as file:
+            end = file.end_of_content(self.at, self.end)
+            if end - self.at > _LARGE and file.allocated * _LEAST_SHARE < end - self.at:
+                raise BoundlessRegion
+            return file.read(self.at, end).rstrip(b"\0")
 
 
 class Contents(NamedTuple):
@@ -71,10 +101,27 @@ def damaged_path(journal: Path) -> Path:
 
 def journals_beside(database: Path) -> Iterator[Left]:
     """Return the journals that lie beside a database."""
+    return (found for found in _named_like_journals(database) if isinstance(found, Left))
+
+
+def lookalikes_beside(database: Path) -> list[Lookalike]:
+    """Return what lies beside a database, is named like a journal, and can be none.
+
+    Whoever unpacks an archive, or shares a folder, may find anything there. None of it is opened:
+    that may wait for ever, or have no end.
+    """
+    return [found for found in _named_like_journals(database) if isinstance(found, Lookalike)]
+
+
+def _named_like_journals(database: Path) -> Iterator[Left | Lookalike]:
     real = database.resolve()
     with os.scandir(real.parent) as entries:
-        names = sorted(entry.name for entry in entries if entry.name.startswith(real.name + "-"))
-    for name in names:
+        beside = {
+            entry.name: entry.is_file(follow_symlinks=False)
+            for entry in entries
+            if entry.name.startswith((real.name + _SUFFIX, real.name + _DISPLACED))
+        }
+    for name, regular in sorted(beside.items()):
         for kind, parts in ((_SUFFIX, 2), (_DISPLACED, 3)):
             words = name.removeprefix(real.name + kind).split("-")
             if not name.startswith(real.name + kind) or len(words) != parts:
@@ -85,8 +132,18 @@ def journals_beside(database: Path) -> Iterator[Left]:
                 and not set(digits) - set("0123456789abcdef")
                 and all(number.isascii() and number.isdecimal() for number in numbers)
             ):
-                position = int(numbers[1]) if parts == 3 else None
-                yield Left(real.with_name(name), UUID(digits), int(numbers[0]), position)
+                path = real.with_name(name)
+                if not regular:
+                    yield Lookalike(path, f"is {kind_of(path)}")
+                elif not all(map(_is_below, numbers, (_MOST_EPOCHS, _MOST_BYTES))):
+                    yield Lookalike(path, "has a number in its name that no journal has")
+                else:
+                    position = int(numbers[1]) if parts == 3 else None
+                    yield Left(path, UUID(digits), int(numbers[0]), position)
+
+
+def _is_below(digits: str, most: int) -> bool:
+    return len(digits) < 20 and int(digits) < most
 
 
 def damaged_beside(database: Path) -> list[Path]:
@@ -117,35 +174,45 @@ def is_held(path: Path) -> bool:
         os.close(descriptor)
 
 
-def read_journal(path: Path) -> Contents:
+def read_journal(left: Left | Path) -> Contents:
     """Return what is in a journal. Whoever writes it may go on meanwhile.
 
-    One that was being made when its process died has nothing in it. Raises `FileNotFoundError`.
+    One that was being made when its process died has nothing in it. The records themselves are read
+    later, a region at a time. Raises `FileNotFoundError`, and `OSError` where it cannot be read.
     """
-    content = path.read_bytes()
+    path = left if isinstance(left, Path) else left.path
     found: list[tuple[int, LeftRegion]] = []
     damage = None
     wanted_size = 0
     at = 0
-    while at < len(content):
-        if is_blank(content, at):
-            at += REGION
-            continue
-        header = read_head(content, at)
-        if header is None:
-            # One that was being written as the process died has no records after it.
-            if content[at + HEADER : at + REGION].strip(b"\0"):
-                damage = f"{path} is damaged: a region of it has no header"
-            at += REGION
-            continue
-        head, tag = header
-        if head.magic != MAGIC:
-            return Contents([], f"{path} is of a version of traininglog that this one is not")
-        wanted_size = max(wanted_size, head.file_size)
-        data = content[at + HEADER : at + head.size].rstrip(b"\0")
-        found.append((head.round, LeftRegion(head.base, tag, data, read_gap(content, at, tag))))
-        at += head.size
-    if len(content) < wanted_size or (len(content) % REGION and content.strip(b"\0")):
-        damage = f"{path} is damaged: it was cut short"
+    with closing(PlainFile(path)) as file:
+        while (at := file.start_of_content(at) // REGION * REGION) < file.size:
+            start = file.read(at, at + HEADER)
+            if is_blank(start, 0):
+                at += REGION
+                continue
+            header = read_head(start, 0)
+            if header is None:
+                # One that was being written as the process died has no records after it.
+                if file.read(at + HEADER, at + REGION).strip(b"\0"):
+                    damage = f"{path} is damaged: a region of it has no header"
+                at += REGION
+                continue
+            head, tag = header
+            if head.magic != MAGIC:
+                return Contents([], f"{path} is of a version of traininglog that this one is not")
+            if isinstance(left, Left) and (head.run, head.epoch) != (left.uuid.bytes, left.epoch):
+                return Contents([], f"{path} is damaged: its name is that of another journal")
+            if head.size < REGION or head.size % REGION:
+                damage = f"{path} is damaged: a region of it has no possible size"
+                at += REGION
+                continue
+            wanted_size = max(wanted_size, head.file_size)
+            end = min(at + head.size, file.size)
+            gap = read_gap(start, 0, tag)
+            found.append((head.round, LeftRegion(head.base, tag, gap, path, at + HEADER, end)))
+            at += head.size
+        if file.size < wanted_size or (file.size % REGION and file.has_content):
+            damage = f"{path} is damaged: it was cut short"
     found.sort(key=lambda pair: pair[0])
     return Contents([region for _, region in found], damage)

@@ -27,6 +27,7 @@ from traininglog.errors import (
     StoreFailed,
     StoreLocked,
     StoreUnwritable,
+    TrainingLogError,
     TrainingLogWarning,
 )
 from traininglog.lineage import BEFORE_ALL
@@ -34,16 +35,19 @@ from traininglog.sql import reading, writing
 from traininglog.sql.chain import read_key_names
 from traininglog.sql.tables import REVISION, runs
 from traininglog.sqlite import failures
+from traininglog.sqlite.credible import NOT_AS_WRITTEN, is_credible
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.file import free_name, stat_of
 from traininglog.sqlite.gaps import DROPPED, Gap, described
 from traininglog.sqlite.left import (
+    BoundlessRegion,
     Contents,
     Left,
     damaged_path,
     displaced_path,
     is_held,
     journals_beside,
+    lookalikes_beside,
     read_journal,
 )
 from traininglog.sqlite.numbers import MOST_KEYS
@@ -51,11 +55,17 @@ from traininglog.sqlite.origin import origin
 from traininglog.sqlite.owners import Handover, Owners, changing_byte, writer_byte
 from traininglog.sqlite.records import Batch, DamagedRecord
 
+_INCREDIBLE = "holds what no log writes"
+
+# So many of the things that are no journals are named, one by one.
+_TOLD = 3
+
 
 def recover(database: Database) -> None:
     """Replay every journal beside a database whose owner is dead."""
     if database.path is None or database.revision != REVISION:
         return
+    _warn_of_lookalikes(database.path)
     owners = Owners.of(database.path)
     dead = _dead(database, owners, database.path)
     if not dead:
@@ -147,24 +157,36 @@ def recover_run(database: Database, owners: Owners, run_id: int) -> None:
 
 def _recover_journal(database: Database, run_id: int, left: Left) -> None:
     try:
-        contents = read_journal(left.path)
+        contents = read_journal(left)
     except FileNotFoundError:
+        return
+    except OSError as error:
+        _warn_unreadable(left.path, error)
         return
     notice = None
     damage = contents.damage
     if contents.regions or damage:
-        # Durable, as what is put back is then deleted where it was.
-        with database.write(durable=True) as connection:
-            row = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
-            if row is None:
-                return
-            if left.epoch < row.epoch:
-                tail = _read_tail(contents, left.displaced_at)
-                notice = _put_aside(connection, row, left, tail)
-            else:
-                tail = _read_tail(contents, row.high_water)
-                _replay(connection, run_id, tail, left.path)
-            damage = damage or (tail.damage and f"{left.path} {tail.damage}")
+        try:
+            # Durable, as what is put back is then deleted where it was.
+            with database.write(durable=True) as connection:
+                row = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
+                if row is None:
+                    return
+                mark = left.displaced_at if left.epoch < row.epoch else row.high_water
+                tail = _read_tail(contents, mark)
+                names = read_key_names(connection, run_id) | tail.batch.names
+                if not is_credible(tail.batch, names):
+                    tail = _Tail(Batch(), mark or 0, None, _INCREDIBLE)
+                if left.epoch < row.epoch:
+                    notice = _put_aside(connection, row, left, tail)
+                else:
+                    _replay(connection, run_id, tail, left.path)
+                damage = damage or (tail.damage and f"{left.path} {tail.damage}")
+        except OSError as error:
+            if isinstance(error, TrainingLogError):  # it is the database that cannot be used
+                raise
+            _warn_unreadable(left.path, error)
+            return
     if damage is None:
         left.path.unlink(missing_ok=True)
     else:
@@ -177,6 +199,28 @@ def _recover_journal(database: Database, run_id: int, left: Left) -> None:
         )
     if notice:
         warnings.warn(notice, TrainingLogWarning, stacklevel=6)
+
+
+def _warn_unreadable(journal: Path, error: OSError) -> None:
+    warnings.warn(
+        f"{journal} cannot be read ({error.strerror}): what a killed process had assigned last may "
+        "be in it, and is put back when it can be read and the store is opened",
+        TrainingLogWarning,
+        stacklevel=7,
+    )
+
+
+def _warn_of_lookalikes(database: Path) -> None:
+    found = lookalikes_beside(database)
+    if found:
+        more = f", and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+        told = ", ".join(f"{one.path} {one.why}" for one in found[:_TOLD])
+        warnings.warn(
+            f"beside {database} lies what is named like a journal and is none: {told}{more}; it "
+            "was not opened: move it away",
+            TrainingLogWarning,
+            stacklevel=5,
+        )
 
 
 class _Tail(NamedTuple):
@@ -208,12 +252,16 @@ def _read_tail(contents: Contents, start: int | None) -> _Tail:
         before = batch.size
         skip = position - region.base
         try:
-            batch.add(region.data, region.tag, skip)
+            batch.add(region.read(), region.tag, skip)
         except DamagedRecord as error:
             position += batch.size - before
             torn = error.torn
             said = None if torn else "is damaged"
             return _Tail(batch, position, gap, said)
+        except BoundlessRegion:
+            return _Tail(batch, position, gap, "claims far more than it takes on the disk")
+        except NOT_AS_WRITTEN:
+            return _Tail(Batch(), start, None, _INCREDIBLE)
         position += batch.size - before
         gap = region.gap
     return _Tail(batch, position, gap, None)

@@ -39,6 +39,7 @@ from traininglog.side_files import fit
 from traininglog.sql import writing
 from traininglog.sql.tables import REVISION, REVISIONS, VERSION_TABLE, entries, metadata, totals
 from traininglog.sql.totals import total_up
+from traininglog.sqlite.beside import refuse_odd
 from traininglog.sqlite.checking import Size, check
 from traininglog.sqlite.database import Database, is_open_here
 from traininglog.sqlite.failures import translated
@@ -137,6 +138,7 @@ def repair(
 
 def _refuse(path: Path, target: Path) -> None:
     found = stat_of(path)
+    refuse_odd(path)
     wal = stat_of(wal_path(path))
     if found is None:
         raise StoreNotFound(f"there is no {path}")
