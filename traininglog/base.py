@@ -472,6 +472,10 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
     def _read_status(self) -> dict[str, Any]:
         """Return the status, for reading only, in the order in which its keys were first set."""
 
+    def _read_status_value(self, key: str) -> Any:
+        """Return one value of the status, or raise `KeyError`. A store in a hurry reads no more."""
+        return self._read_status()[key]
+
     @abstractmethod
     def _read_value(self, time: int, key: str) -> Any:
         """Return the value seen at (time, key), or raise `KeyError`."""

@@ -134,7 +134,7 @@ def layer_of_rows(rows: Iterable[tuple[int, dict[str, Any]]]) -> Layer:
     return layer
 
 
-def overlay(layers: Iterable[Layer], order: Sequence[str]) -> list[Column]:
+def overlay(layers: Iterable[Layer], order: Iterable[str]) -> list[Column]:
     """Lay entries over each other: of several for one (time, key), the last layer's counts.
 
     `layers` go from the farthest ancestor to the nearest; `order` gives the order of the columns.

@@ -175,7 +175,7 @@ class Status(MutableMapping[str, Any]):
         self._log = log
 
     def __getitem__(self, key: str) -> Any:
-        return self._log._read_status()[key]
+        return self._log._read_status_value(key)
 
     def __setitem__(self, key: str, value: object) -> None:
         log = self._log
@@ -191,6 +191,15 @@ class Status(MutableMapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._log._read_status())
+
+    # One look at the store for all values, where the mixin would take one for each.
+    def items(self) -> Any:
+        """Return the (key, value) pairs."""
+        return self.copy().items()
+
+    def values(self) -> Any:
+        """Return the values."""
+        return self.copy().values()
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Set several keys: all of them, or, if one is refused, none."""

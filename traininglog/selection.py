@@ -76,6 +76,11 @@ def names(keys: str | Iterable[str] | None) -> list[str] | None:
     return keys if keys is None else [keys] if isinstance(keys, str) else list(keys)
 
 
+def is_glob(pattern: str) -> bool:
+    """Tell whether what is asked for may stand for several keys."""
+    return any(character in pattern for character in "*?[")
+
+
 def check_layout(layout: str) -> None:
     """Raise `ValueError` unless a frame can be laid out so."""
     if layout not in ("wide", "long"):
@@ -141,16 +146,16 @@ def _kind_of_index(log: TrainingLogBase, index: str) -> Literal["time", "wall", 
 
 def _match_keys(log: TrainingLogBase, patterns: Iterable[str]) -> list[str]:
     """Return the keys that names and globs stand for; a name stands for itself."""
-    seen: list[str] | None = None
+    seen: dict[str, None] | None = None
     chosen: dict[str, None] = {}
     for pattern in patterns:
         if not isinstance(pattern, str):
             raise TypeError(f"keys are names or globs, not {type(pattern).__name__}")
-        if not any(character in pattern for character in "*?["):
+        if not is_glob(pattern):
             chosen[pattern] = None
             continue
         if seen is None:
-            seen = log._read_keys()
+            seen = dict.fromkeys(log._read_keys())
         if pattern in seen:  # a key may itself look like a glob
             chosen[pattern] = None
         else:
@@ -170,7 +175,8 @@ def column_of(log: TrainingLogBase, key: str) -> Column:
 def require_keys(log: TrainingLogBase, keys: Iterable[str]) -> None:
     """Raise `KeyError` for a key that a log does not have."""
     seen = log._read_keys()
+    known = set(seen)
     for key in keys:
-        if key not in seen:
-            known = ", ".join(map(repr, seen[:20])) or "none yet"
-            raise KeyError(f"this log has no key {key!r}; it has: {known}")
+        if key not in known:
+            some = ", ".join(map(repr, seen[:20])) or "none yet"
+            raise KeyError(f"this log has no key {key!r}; it has: {some}")

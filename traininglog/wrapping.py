@@ -59,6 +59,9 @@ class LogAround(TrainingLogBase):
     def _read_status(self) -> dict[str, Any]:
         return self._inner._read_status()
 
+    def _read_status_value(self, key: str) -> Any:
+        return self._inner._read_status_value(key)
+
     def _read_value(self, time: int, key: str) -> Any:
         return self._inner._read_value(time, key)
 

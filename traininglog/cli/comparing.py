@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from traininglog.cli.json_output import print_json
-from traininglog.cli.matching import matches, require
+from traininglog.cli.matching import matcher, require
 from traininglog.cli.options import JsonOption, KeysOption, StoreOption
 from traininglog.cli.stores import opened, reading, shortest
 from traininglog.cli.summaries import Summary, at, difference, summaries
@@ -98,7 +98,8 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _by_key(found: list[Summary], keys: list[str] | None) -> dict[str, Summary]:
-    return {item.key: item for item in found if matches(item.key, keys)}
+    wanted = matcher(keys)
+    return {item.key: item for item in found if wanted(item.key)}
 
 
 def _pair(key: str, a: Any, b: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from traininglog.base import TrainingLogBase
 from traininglog.cli.files import complete
-from traininglog.cli.matching import matches, require
+from traininglog.cli.matching import matcher, require
 from traininglog.cli.terminal import note
 from traininglog.cli.text import visible
 
@@ -33,7 +33,7 @@ def plot_lenses(
     known = tags_of(log)
     if known:
         require(wanted, known)
-    tags = [tag for tag in known if matches(tag, wanted)]
+    tags = list(filter(matcher(wanted), known))
     if output is None:
         last = max(0, last_time(log, tags))
         replay(log, PrintVisualizer(Console()), tags=tags, start=last, stop=last + 1)

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from traininglog.cli.mistakes import Mistake
+from traininglog.selection import is_glob
 
 
-def matches(key: str, patterns: Sequence[str] | None) -> bool:
-    """Tell whether a key is meant; without patterns every key is."""
+def matcher(patterns: Sequence[str] | None) -> Callable[[str], bool]:
+    """Return what tells whether a key is meant; without patterns every key is."""
     if not patterns:
-        return True
-    return any(key == pattern or fnmatchcase(key, pattern) for pattern in patterns)
-
-
-def is_glob(pattern: str) -> bool:
-    """Tell whether a pattern may stand for several keys."""
-    return any(character in pattern for character in "*?[")
+        return lambda _: True
+    names = frozenset(patterns)  # a key may itself look like a glob
+    globs = [pattern for pattern in names if is_glob(pattern)]
+    return lambda key: key in names or any(fnmatchcase(key, pattern) for pattern in globs)
 
 
 def require(patterns: Sequence[str] | None, found: Iterable[str]) -> None:
     """Raise `Mistake` for a pattern that no key fits."""
-    known = list(dict.fromkeys(found))
+    known = dict.fromkeys(found)
     for pattern in patterns or ():
-        if not any(matches(key, [pattern]) for key in known):
-            shown = ", ".join(map(repr, known[:20])) or "none"
+        if pattern in known:
+            continue
+        if not is_glob(pattern) or not any(fnmatchcase(key, pattern) for key in known):
+            shown = ", ".join(map(repr, list(known)[:20])) or "none"
             raise Mistake(f"no key fits {pattern!r}; there are: {shown}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,18 +72,22 @@ def save(
         figure.savefig(path, format=kind, dpi=160, facecolor="white")
 
 
+def _places(names: Iterable[str]) -> dict[str, int]:
+    return {name: place for place, name in enumerate(dict.fromkeys(names))}
+
+
 def _draw(axis: Axes, curves: Sequence[Curve], *, log_y: bool, smooth: int, legend: bool) -> None:
-    keys = list(dict.fromkeys(curve.key for curve in curves))
-    runs = list(dict.fromkeys(curve.run for curve in curves))
+    keys = _places(curve.key for curve in curves)
+    runs = _places(curve.run for curve in curves)
     handles: list[Any] = []
     labels: list[str] = []
     for number, curve in enumerate(curves):
         if len(keys) > 1 and len(runs) > 1:  # a colour a run, a kind of line a key
-            colour = COLOURS[runs.index(curve.run) % len(COLOURS)]
-            dash = _DASHES[keys.index(curve.key) % len(_DASHES)]
+            colour = COLOURS[runs[curve.run] % len(COLOURS)]
+            dash = _DASHES[keys[curve.key] % len(_DASHES)]
             labels.append(f"{curve.key}, {curve.run}")
         else:
-            place = runs.index(curve.run) if len(runs) > 1 else number
+            place = runs[curve.run] if len(runs) > 1 else number
             colour, dash = COLOURS[place % len(COLOURS)], _DASHES[place // len(COLOURS) % 4]
             labels.append(curve.run if len(runs) > 1 else curve.key)
         handles.append(_line(axis, curve, colour, dash, smooth=smooth))
@@ -103,7 +107,7 @@ def _draw(axis: Axes, curves: Sequence[Curve], *, log_y: bool, smooth: int, lege
     axis.spines[["top", "right"]].set_visible(False)
     axis.margins(x=0.02)
     axis.tick_params(length=3)
-    name = shortened(keys[0] if len(keys) == 1 else "value", 40)
+    name = shortened(next(iter(keys)) if len(keys) == 1 else "value", 40)
     axis.set_ylabel(name, parse_math=False)
     if len(curves) == 1:  # the axis says what it is, and the title whose
         handles, labels = handles[1:], labels[1:]

@@ -12,13 +12,14 @@ import typer
 
 from traininglog.cli.curves import GAP, Curve
 from traininglog.cli.files import check_target, complete
-from traininglog.cli.matching import is_glob, require
+from traininglog.cli.matching import require
 from traininglog.cli.mistakes import Mistake
 from traininglog.cli.options import ForceOption, KeysOption, RunsArgument, StoreOption
 from traininglog.cli.stores import columns, opened, patterns, reading, several, shortest
 from traininglog.cli.terminal import note, on_terminal, progress
 from traininglog.cli.text import visible
 from traininglog.columns import Column, all_times
+from traininglog.selection import is_glob
 
 if TYPE_CHECKING:
     from traininglog.sqlite.log import SQLiteLog
@@ -133,7 +134,7 @@ def _called(store: Store, log: SQLiteLog, uuid: UUID) -> str:
 
 
 def _curves(log: SQLiteLog, run: str, wanted: list[str] | None, x: str | None) -> list[Curve]:
-    seen = log.keys_seen()
+    seen = dict.fromkeys(log.keys_seen())
     by_key = x is not None and (x in seen or x not in _AXES)
     if by_key:
         require([x or ""], seen)

@@ -11,12 +11,12 @@ from uuid import UUID
 import typer
 
 from traininglog.cli.json_output import dumps
-from traininglog.cli.matching import is_glob, matches, require
+from traininglog.cli.matching import matcher, require
 from traininglog.cli.options import JsonOption, KeysOption, RunArgument, StoreOption
 from traininglog.cli.stores import chosen, opened, reading, shortest
 from traininglog.cli.terminal import Cell, fit, line, note
 from traininglog.cli.text import brief, visible
-from traininglog.selection import apart
+from traininglog.selection import apart, is_glob
 
 if TYPE_CHECKING:
     from traininglog.sqlite.log import SQLiteLog
@@ -82,7 +82,8 @@ def _last_rows(
 
 
 def _row(log: SQLiteLog, time: int, keys: list[str] | None) -> Row:
-    return {key: value for key, value in log[time].items() if matches(key, keys)}
+    wanted = matcher(keys)
+    return {key: value for key, value in log[time].items() if wanted(key)}
 
 
 def _follow(

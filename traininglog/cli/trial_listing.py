@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
 import typer
 
 from traininglog.cli.json_output import print_json
+from traininglog.cli.matching import matcher
 from traininglog.cli.mistakes import asking
 from traininglog.cli.options import JsonOption, LimitOption, StoreOption
 from traininglog.cli.terminal import Cell, Heading, note, on_terminal, table
@@ -53,13 +53,10 @@ def trials(
             found = opened.fetch_trials(query)[-limit if limit else None :]
         lines = listing.lines(opened, found)
         where = opened.records.location
+    wanted = matcher(keys)
     for line in lines:
         for kind in ("parameters", "metrics"):
-            line[kind] = {
-                name: value
-                for name, value in line[kind].items()
-                if not keys or any(fnmatchcase(name, key) for key in keys)
-            }
+            line[kind] = {name: value for name, value in line[kind].items() if wanted(name)}
     if json:
         print_json([{name: line[name] for name in line if name != "best"} for line in lines])
     elif lines:

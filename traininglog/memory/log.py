@@ -98,12 +98,12 @@ class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
         return self._open_run().status
 
     def _read_value(self, time: int, key: str) -> Any:
-        return self._open_run().visible(time)[key]
+        return self._open_run().value(time, key)
 
     def _read_row(self, time: int) -> dict[str, Any]:
         run = self._open_run()
         seen = run.visible(time)
-        return {key: seen[key] for key in run.key_order() if key in seen}
+        return {key: seen[key] for key in sorted(seen, key=run.places().__getitem__)}
 
     def _read_times(self, start: int | None, stop: int | None) -> list[int]:
         return self._open_run().times(start, stop)

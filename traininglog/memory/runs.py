@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from time import time as wall_now
 from typing import Any, NoReturn
 from uuid import UUID
@@ -52,9 +52,10 @@ class MemoryRow(dict[str, Any]):
         self._run.write({self._time: {key: HIDDEN}})
 
     def _ordered(self) -> dict[str, Any]:
-        order = self._run.key_order()
+        places = self._run.places()
         return {
-            key: dict.__getitem__(self, key) for key in sorted(dict.keys(self), key=order.index)
+            key: dict.__getitem__(self, key)
+            for key in sorted(dict.keys(self), key=places.__getitem__)
         }
 
     def __iter__(self) -> Iterator[str]:
@@ -148,18 +149,20 @@ class InheritedRow(MemoryRow):
         self._refresh()
         return super()._ordered()
 
+    # One key at a time: to put the row together for each would make many of them slow.
     def __getitem__(self, key: str) -> Any:
-        self._refresh()
-        return super().__getitem__(key)
+        return self._run.value(self._time, key)
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of a key, or `default`."""
-        self._refresh()
-        return super().get(key, default)
+        return self[key] if key in self else default  # noqa: SIM401 - this is that very method
 
     def __contains__(self, key: object) -> bool:
-        self._refresh()
-        return super().__contains__(key)
+        try:
+            self._run.value(self._time, key)  # type: ignore[arg-type]
+        except KeyError:
+            return False
+        return True
 
     def __len__(self) -> int:
         self._refresh()
@@ -207,7 +210,7 @@ class Run:
     """The data of one run, shared by all logs that are open on it."""
 
     __slots__ = (
-        "__weakref__", "_order", "_order_count", "chain", "closed", "created", "cut", "family",
+        "__weakref__", "_places", "_places_count", "chain", "closed", "created", "cut", "family",
         "keys", "limit", "open_logs", "overlay_walls", "overlays", "place", "resumed_at", "rows",
         "status", "unborn", "unborn_limit", "uuid",
     )  # fmt: skip
@@ -225,9 +228,9 @@ class Run:
         #: What this run wrote at times that it inherits; HIDDEN where it deleted something.
         self.overlays: dict[int, dict[str, Any]] = {}
         self.overlay_walls: dict[int, float] = {}
-        self.keys: dict[str, None] = {}
-        self._order: list[str] = []
-        self._order_count = 0
+        self.keys: dict[str, int] = {}  # with their places among those of this run
+        self._places: dict[str, int] = {}
+        self._places_count = 0
         #: Rows that were asked for and are empty: a second asker must get the same object.
         self.unborn: dict[int, weakref.ref[MemoryRow]] = {}
         self.unborn_limit = 1000
@@ -292,16 +295,19 @@ class Run:
 
     def _note_key(self, name: str) -> None:
         if name not in self.keys:
-            self.keys[name] = None
+            self.keys[name] = len(self.keys)
             self.family.key_count += 1
 
-    def key_order(self) -> list[str]:
-        """Return all keys of the lineage, in the order in which they were first seen."""
+    def places(self) -> dict[str, int]:
+        """Return all keys of the lineage in the order in which they were first seen, by place."""
+        if len(self.chain) == 1:
+            return self.keys
         count = self.family.key_count  # keys are only ever added: as many means the same
-        if count != self._order_count:
-            names = (key for run, _ in reversed(self.chain) for key in run.keys)
-            self._order, self._order_count = list(dict.fromkeys(names)), count
-        return self._order
+        if count != self._places_count:
+            names = dict.fromkeys(key for run, _ in reversed(self.chain) for key in run.keys)
+            self._places = {name: place for place, name in enumerate(names)}
+            self._places_count = count
+        return self._places
 
     def write(self, rows: dict[int, dict[str, Any]]) -> None:
         """Set checked values; `HIDDEN` removes what is seen at its place."""
@@ -330,7 +336,7 @@ class Run:
                 if self.family.holders is not None:
                     self.family.holders[time].remove(self)
 
-    def own(self, time: int, keys: list[str] | None = None) -> dict[str, Any]:
+    def own(self, time: int, keys: Collection[str] | None = None) -> dict[str, Any]:
         """Return what this run itself wrote at a time (of some keys), HIDDEN included."""
         row: dict[str, Any] = self.rows.get(time) or self.overlays.get(time) or {}
         items = dict.items(row)  # not what MemoryRow makes of it: order does not matter here
@@ -342,15 +348,32 @@ class Run:
         """Return what is seen at a time, in no particular order."""
         if time > self.cut:
             return self.own(time)
+        seen: dict[str, Any] = {}
+        for run in reversed(self._seen_at(time)):
+            seen.update(run.own(time))
+        return {key: value for key, value in seen.items() if value is not HIDDEN}
+
+    def _seen_at(self, time: int) -> list[Run]:
+        """Return the runs of which something may be seen at an inherited time, nearest first."""
         layers = []
         for run in (self.family.holders or {}).get(time, ()):
             depth, cut = self.place.get(run, (0, BEFORE_ALL))
             if time <= cut:
                 layers.append((depth, run))
-        seen: dict[str, Any] = {}
-        for _, run in sorted(layers, key=lambda layer: -layer[0]):
-            seen.update(run.own(time))
-        return {key: value for key, value in seen.items() if value is not HIDDEN}
+        return [run for _, run in sorted(layers, key=lambda layer: layer[0])]
+
+    def value(self, time: int, key: str) -> Any:
+        """Return what is seen at (time, key), or raise `KeyError`."""
+        if time > self.cut:
+            return dict.__getitem__(self.rows.get(time) or {}, key)
+        for run in self._seen_at(time):
+            row: dict[str, Any] = run.rows.get(time) or run.overlays.get(time) or {}
+            if dict.__contains__(row, key):
+                value = dict.__getitem__(row, key)
+                if value is HIDDEN:
+                    break
+                return value
+        raise KeyError(key)
 
     def times(self, start: int | None, stop: int | None) -> list[int]:
         """Return the times in a range that hold a value, ascending."""
@@ -385,6 +408,7 @@ class Run:
     ) -> list[Column]:
         """Return what is seen of some keys (None: of all), by column."""
         low, high = bounds(start, stop)
+        wanted = None if keys is None else frozenset(keys)
         seen: dict[int, dict[str, Any]] = {}
         for run, cut in reversed(self.chain if lineage else self.chain[:1]):
             last = min(cut, high)
@@ -392,9 +416,9 @@ class Run:
                 for time in written:
                     if low <= time <= last:
                         below = seen.get(time)
-                        row = run.own(time, keys)
+                        row = run.own(time, wanted)
                         seen[time] = row if below is None else below | row
-        return overlay([layer_of_rows(seen.items())], self.key_order())
+        return overlay([layer_of_rows(seen.items())], self.places())
 
 
 #: Every run that some log, or some descendant, still holds.

@@ -130,7 +130,8 @@ class Chain:
         self.cache = cache
         self._start = {"run_id": run_id, "cut": cut}
         self._keys: dict[int, dict[int, str]] = {}
-        self._order: list[str] | None = None
+        self._numbers: dict[int, dict[str, int]] = {}
+        self._places: dict[str, int] | None = None
         rows = _RUN.run(connection, **self._start)
         if rows and rows[0][2] is not None:
             rows = _CHAIN.run(connection, **self._start)
@@ -160,12 +161,21 @@ class Chain:
         """Return whose segments those of a run are."""
         return Owner(link.run_id, link.uuid, self.keys(connection, link))
 
-    def order(self, connection: Connection) -> list[str]:
-        """Return all keys of the lineage, in the order in which they were first seen."""
-        if self._order is None:
+    def number(self, connection: Connection, link: Link, key: str) -> int | None:
+        """Return the number that a key has in a run, None where it has none."""
+        numbers = self._numbers.get(link.run_id)
+        if numbers is None:
+            names = self.keys(connection, link)
+            numbers = self._numbers[link.run_id] = {name: number for number, name in names.items()}
+        return numbers.get(key)
+
+    def places(self, connection: Connection) -> dict[str, int]:
+        """Return all keys of the lineage in the order in which they were first seen, by place."""
+        if self._places is None:
             names = (self.keys(connection, link).values() for link in reversed(self.links))
-            self._order = list(dict.fromkeys(name for group in names for name in group))
-        return self._order
+            order = dict.fromkeys(name for group in names for name in group)
+            self._places = {name: place for place, name in enumerate(order)}
+        return self._places
 
     # -- all of its runs at once ------------------------------------------------------------
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, exists, func, literal, select
 
+from traininglog.columns import Column
 from traininglog.encoding import Kind, decode
-from traininglog.selection import Mode
+from traininglog.selection import Mode, is_glob
 from traininglog.sql import reading
 from traininglog.sql.chain import Chain
 from traininglog.sql.prepared import Prepared, bind
@@ -17,7 +18,7 @@ from traininglog.sql.tables import entries, keys, runs, segments, status, summar
 from traininglog.sql.totals import totals_of
 from traininglog.values import MAX_TIME
 
-# Up to so many runs are asked for by number; of more, all are counted.
+# Up to so many runs or keys are asked for by number or name; of more, all are looked at.
 _FEW = 200
 
 _LINES = Prepared(
@@ -132,7 +133,8 @@ def match(connection: Connection, patterns: Iterable[str]) -> list[str]:
     asked = list(patterns)
     if not asked:
         return []
-    plain = not any(character in pattern for pattern in asked for character in "*?[")
+    # Many names would not fit a statement.
+    plain = len(asked) <= _FEW and not any(map(is_glob, asked))
     first = func.min(keys.c.run_id * 2**24 + keys.c.id)
     statement = select(keys.c.name).group_by(keys.c.name).order_by(first)
     seen = dict.fromkeys(
@@ -142,7 +144,7 @@ def match(connection: Connection, patterns: Iterable[str]) -> list[str]:
     for pattern in asked:
         if pattern in seen:
             chosen[pattern] = None
-        elif any(character in pattern for character in "*?["):
+        elif is_glob(pattern):
             chosen.update(dict.fromkeys(key for key in seen if fnmatchcase(key, pattern)))
         else:
             some = list(connection.scalars(statement.limit(20)))
@@ -157,7 +159,8 @@ class Ends:
     def __init__(self, connection: Connection, wanted: Iterable[str]) -> None:
         self._connection = connection
         self._chains: dict[int, Chain] = {}
-        chosen = set(wanted)
+        self._columns: dict[int, dict[str, Column]] = {}
+        chosen = self._wanted = frozenset(wanted)
         rows: Iterable[Any] = ()
         if len(chosen) == 1:
             rows = _SUMMARIES_OF_KEY.run(connection, name=next(iter(chosen)))
@@ -175,6 +178,9 @@ class Ends:
                 return decode(kind, stored)
         if line.noted and line.resumed_from is None:
             return None
+        if len(self._wanted) > _FEW:
+            column = self._columns_of(line).get(key)
+            return None if column is None else column.last.value
         return reading.read_last(self._connection, self._chain(line), key)
 
     def best(self, line: Line, key: str, mode: Mode) -> Any:
@@ -182,12 +188,24 @@ class Ends:
         if line.noted and line.resumed_from is None:
             noted = self._noted.get((line.id, key))
             return None if noted is None else noted[3 if mode == "min" else 4]
-        chain = self._chain(line)
-        columns = reading.read_columns(
-            self._connection, chain, [key], 0, MAX_TIME, {}, [key], lineage=True
-        )
-        found = columns[0].best(mode) if columns else None
+        if len(self._wanted) > _FEW:
+            column = self._columns_of(line).get(key)
+        else:
+            column = self._read(line, [key]).get(key)
+        found = None if column is None else column.best(mode)
         return None if found is None else found.value
+
+    def _columns_of(self, line: Line) -> dict[str, Column]:
+        """Return all that is wanted of a run: of many keys it is read once, not looked for each."""
+        if line.id not in self._columns:
+            self._columns = {line.id: self._read(line, self._wanted)}
+        return self._columns[line.id]
+
+    def _read(self, line: Line, wanted: Collection[str]) -> dict[str, Column]:
+        columns = reading.read_columns(
+            self._connection, self._chain(line), wanted, 0, MAX_TIME, {}, wanted, lineage=True
+        )
+        return {column.key: column for column in columns}
 
     def _chain(self, line: Line) -> Chain:
         if line.id not in self._chains:

@@ -23,6 +23,9 @@ from traininglog.sql.tables import entries, keys
 # Fewer runs are read one by one.
 _MANY = 8
 
+# Of more keys, all that the runs hold is read once, rather than looked through for each.
+_FEW_KEYS = 8
+
 _KEYS = Prepared(select(keys.c.run_id, keys.c.id, keys.c.name).order_by(keys.c.run_id, keys.c.id))
 _KEYS_OF_NAME = Prepared(
     select(keys.c.run_id, keys.c.id, keys.c.name)
@@ -62,7 +65,7 @@ def columns_of_runs(
     for number, uuid, _ in choice.runs:
         if number not in found:
             chain = Chain(connection, number)
-            order = chain.order(connection)
+            order = chain.places(connection)
             found[number] = reading.read_columns(
                 connection, chain, choice.keys, choice.low, choice.high, {}, order, lineage=lineage
             )
@@ -73,10 +76,13 @@ def _read_together(
     connection: Connection, wanted: Mapping[int, str], choice: Choice
 ) -> dict[int, list[Column]]:
     """Return what some runs, given by number and UUID, hold themselves."""
-    _, chosen, low, high, _ = choice
+    _, keys, low, high, _ = choice
+    among = None if keys is None else frozenset(keys)
+    chosen = None if keys is None or len(keys) > _FEW_KEYS else keys
     names: dict[int, dict[int, str]] = {}
     for run_id, key_id, name in _each(connection, _KEYS, _KEYS_OF_NAME, chosen):
-        names.setdefault(run_id, {})[key_id] = name
+        if among is None or name in among:
+            names.setdefault(run_id, {})[key_id] = name
     layers: dict[int, list[Layer]] = {number: [] for number in wanted}
     for run_id, rows in groupby(_segments(connection, chosen, low, high), itemgetter(0)):
         if run_id in wanted:

@@ -78,16 +78,21 @@ _LAST_OF_KEY = Prepared("""
     WHERE run_id = :run_id AND time BETWEEN :low AND :high AND key_id = :key_id AND kind != 0
     ORDER BY time DESC LIMIT 1
 """)
-_HAS_KEY = Prepared("""
-    SELECT 1 FROM entries
-    WHERE run_id = :run_id AND time BETWEEN :low AND :high AND key_id = :key_id AND kind != 0
-    LIMIT 1
+# Which keys some entries are of: first a look at the earliest, as most keys are logged from the
+# beginning on, then at all.
+_FIRST_KEYS = Prepared("""
+    SELECT key_id FROM entries WHERE run_id = :run_id AND time BETWEEN 0 AND :high AND kind != 0
+    ORDER BY time, key_id LIMIT :most
 """)
-_HIDES_KEY = Prepared("""
-    SELECT 1 FROM entries
-    WHERE run_id = :run_id AND time BETWEEN :low AND :high AND key_id = :key_id AND kind = 0
-    LIMIT 1
+_ALL_KEYS = Prepared("""
+    SELECT DISTINCT key_id FROM entries
+    WHERE run_id = :run_id AND time BETWEEN 0 AND :high AND kind != 0
 """)
+_HIDDEN_KEYS = Prepared("""
+    SELECT DISTINCT key_id FROM entries
+    WHERE run_id = :run_id AND time BETWEEN 0 AND :high AND kind = 0
+""")
+_STATUS_VALUE = Prepared("SELECT kind, value FROM status WHERE run_id = :run_id AND key = :key")
 _STATUS = Prepared("SELECT key, kind, value FROM status WHERE run_id = :run_id ORDER BY id")
 _MARKS = Prepared("SELECT time, wall FROM marks WHERE run_id = :run_id ORDER BY time")
 _CREATED = Prepared("SELECT created FROM runs WHERE id = :run_id")
@@ -104,11 +109,11 @@ def read_value(connection: Connection, chain: Chain, time: int, key: str) -> Any
         for kind, stored in _VALUE.run(connection, run_id=link.run_id, time=time, key=key):
             return decode(kind, stored)
         if link.sealed:
-            owner = chain.owner(connection, link)
-            for number, name in owner.names.items():
-                if name == key:
-                    for _, value in segments.read_at(connection, owner, time, chain.cache, number):
-                        return value
+            number = chain.number(connection, link, key)
+            if number is not None:
+                owner = chain.owner(connection, link)
+                for _, value in segments.read_at(connection, owner, time, chain.cache, number):
+                    return value
     return HIDDEN
 
 
@@ -159,15 +164,16 @@ def read_last_time(connection: Connection, chain: Chain, below: int) -> int:
 def read_columns(
     connection: Connection,
     chain: Chain,
-    wanted: list[str] | None,
+    keys: Iterable[str] | None,
     low: int,
     high: int,
     top: Layer,
-    order: list[str],
+    order: Iterable[str],
     *,
     lineage: bool,
 ) -> list[Column]:
     """Return what is seen of some keys, by column, with `top` (what is not flushed) over it all."""
+    wanted = None if keys is None else frozenset(keys)
     links = list(chain.covering(low, high))
     if not lineage:
         links = [link for link in links if link is chain.links[0]]
@@ -184,18 +190,18 @@ def read_columns(
     return overlay([*layers, top], order)
 
 
-def _chosen(names: dict[int, str], wanted: list[str] | None) -> dict[int, str]:
+def _chosen(names: dict[int, str], wanted: frozenset[str] | None) -> dict[int, str]:
     if wanted is None:
         return names
     return {number: name for number, name in names.items() if name in wanted}
 
 
 def _together(
-    connection: Connection, chain: Chain, links: list[Link], wanted: list[str] | None,
+    connection: Connection, chain: Chain, links: list[Link], wanted: frozenset[str] | None,
     low: int, high: int,
 ) -> list[Layer]:  # fmt: skip
     """Return the layers of many runs. Those of runs that follow each other in time are made one."""
-    name = wanted[0] if wanted is not None and len(wanted) == 1 else None
+    name = next(iter(wanted)) if wanted is not None and len(wanted) == 1 else None
     stored = chain.entries(connection, low, high, name)
     sealed = chain.segments(connection, low, high, name)
     layers: list[Layer] = []
@@ -219,7 +225,7 @@ def _together(
 
 
 def _sealed(
-    connection: Connection, owner: Owner, names: Mapping[int, str], wanted: list[str] | None,
+    connection: Connection, owner: Owner, names: Mapping[int, str], wanted: frozenset[str] | None,
     low: int, high: int,
 ) -> Layer:  # fmt: skip
     if wanted is None:
@@ -236,7 +242,7 @@ def _named(strips: dict[int, Strip], names: Mapping[int, str]) -> Layer:
 
 
 def _layer(
-    connection: Connection, link: Link, names: Mapping[int, str], wanted: list[str] | None,
+    connection: Connection, link: Link, names: Mapping[int, str], wanted: frozenset[str] | None,
     low: int, high: int,
 ) -> Layer:  # fmt: skip
     bounds = {"run_id": link.run_id, "low": low, "high": high}
@@ -280,22 +286,44 @@ def read_keys(connection: Connection, chain: Chain) -> tuple[list[str], set[str]
     found: set[str] = set()
     doubtful: set[str] = set()
     for link in chain.covering(0, MAX_TIME):
-        bounds = {"run_id": link.run_id, "low": 0, "high": link.cut}
-        for number, name in chain.keys(connection, link).items():
-            if name not in found and (
-                _HAS_KEY.run(connection, key_id=number, **bounds)
-                or (link.sealed and segments.has_key(connection, key_id=number, **bounds))
-            ):
-                found.add(name)
-            if link.hides and _HIDES_KEY.run(connection, key_id=number, **bounds):
-                doubtful.add(name)
-    return [key for key in chain.order(connection) if key in found], doubtful & found
+        names = chain.keys(connection, link)
+        found.update(names[number] for number in _keys_with_values(connection, link, names, found))
+        if link.hides:
+            hidden = _HIDDEN_KEYS.run(connection, run_id=link.run_id, high=link.cut)
+            doubtful.update(names[number] for (number,) in hidden if number in names)
+    return [key for key in chain.places(connection) if key in found], doubtful & found
+
+
+def _keys_with_values(
+    connection: Connection, link: Link, names: Mapping[int, str], known: set[str]
+) -> set[int]:
+    """Return those of the keys that are not known yet of which a run of a chain shows a value."""
+    missing = {number for number, name in names.items() if name not in known}
+    wanted = len(missing)
+    seen: set[int] = set()
+    if missing and link.sealed:
+        seen |= missing & segments.keys_before(connection, link.run_id, link.cut)
+    if missing - seen:
+        most = max(1000, 2 * len(names))
+        bounds = {"run_id": link.run_id, "high": link.cut}
+        rows = _FIRST_KEYS.run(connection, most=most, **bounds)
+        seen |= missing & {number for (number,) in rows}
+        if len(seen) < wanted and len(rows) == most:
+            seen |= missing & {number for (number,) in _ALL_KEYS.run(connection, **bounds)}
+    return seen
 
 
 def read_status(connection: Connection, run_id: int) -> dict[str, Any]:
     """Return the status of a run, in the order in which its keys were first set."""
     values = read_whole_status(connection, run_id)
     return {key: value for key, value in values.items() if value is not HIDDEN}
+
+
+def read_status_value(connection: Connection, run_id: int, key: str) -> Any:
+    """Return one value of the status of a run, or `HIDDEN`."""
+    for kind, stored in _STATUS_VALUE.run(connection, run_id=run_id, key=key):
+        return decode(kind, stored)
+    return HIDDEN
 
 
 def read_whole_status(connection: Connection, run_id: int) -> dict[str, Any]:
@@ -324,15 +352,15 @@ def read_last_point(connection: Connection, chain: Chain, key: str) -> Point | N
     """Return the last value of a key that is seen through a lineage, with its time, or None."""
     last = -1
     for link in chain.covering(0, MAX_TIME):
-        for number, name in chain.keys(connection, link).items():
-            if name == key and link.last > last:
-                bounds = {"run_id": link.run_id, "low": 0, "high": link.cut}
-                for (time,) in _LAST_OF_KEY.run(connection, key_id=number, **bounds):
-                    last = max(last, time)
-                if link.sealed:
-                    owner, cut = chain.owner(connection, link), link.cut
-                    found = segments.read_last(connection, owner, number, 0, cut, chain.cache)
-                    last = last if found is None else max(last, found[0])
+        if link.last <= last or (number := chain.number(connection, link, key)) is None:
+            continue
+        bounds = {"run_id": link.run_id, "low": 0, "high": link.cut}
+        for (time,) in _LAST_OF_KEY.run(connection, key_id=number, **bounds):
+            last = max(last, time)
+        if link.sealed:
+            owner, cut = chain.owner(connection, link), link.cut
+            found = segments.read_last(connection, owner, number, 0, cut, chain.cache)
+            last = last if found is None else max(last, found[0])
     value = HIDDEN if last < 0 else read_value(connection, chain, last, key)
     if value is not HIDDEN:
         return Point(last, value)

@@ -103,10 +103,8 @@ _TIMES = Prepared("""
     SELECT DISTINCT first, last, step, size, times FROM segments
     WHERE run_id = :run_id AND first <= :high AND last >= :low
 """)
-_HAS_KEY = Prepared("""
-    SELECT 1 FROM segments
-    WHERE run_id = :run_id AND first <= :high AND last >= :low AND key_id = :key_id
-    LIMIT 1
+_KEYS_BEFORE = Prepared("""
+    SELECT DISTINCT key_id FROM segments WHERE run_id = :run_id AND first <= :high
 """)
 _LAST_TIME = Prepared("""
     SELECT last FROM segments WHERE run_id = :run_id AND last <= :high ORDER BY last DESC LIMIT 1
@@ -336,9 +334,9 @@ def read_last_time(connection: Connection, run_id: int, high: int) -> int:
     return max(found, default=-1)
 
 
-def has_key(connection: Connection, run_id: int, low: int, high: int, key_id: int) -> bool:
-    """Tell whether a run may have sealed numbers of a key; for sure, if `low` is 0."""
-    return bool(_HAS_KEY.run(connection, run_id=run_id, low=low, high=high, key_id=key_id))
+def keys_before(connection: Connection, run_id: int, high: int) -> set[int]:
+    """Return the numbers of the keys of which a run has sealed values at times up to `high`."""
+    return {number for (number,) in _KEYS_BEFORE.run(connection, run_id=run_id, high=high)}
 
 
 def decoded(owner: Owner, row: Any) -> Points:

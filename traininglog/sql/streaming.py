@@ -6,7 +6,7 @@ without reading the values themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, case, func, select
@@ -79,7 +79,8 @@ class Stream:
         self, connection: Connection, choice: Choice, *, lineage: bool = True, most: int = MOST
     ) -> None:
         self._connection, self._most = connection, most
-        runs, self._keys, self._low, self._high, _ = choice
+        runs, keys, self._low, self._high, _ = choice
+        self._keys = None if keys is None else frozenset(keys)
         self._lineage = lineage
         self._runs = [
             _Run(number, uuid, self._stretches(Chain(connection, number)))
@@ -122,13 +123,15 @@ class Stream:
                 for columns in self._read(chain, run, doubtful):
                     for column in columns:
                         mine[column.key] = mine.get(column.key, Content()) | content(column)
-            for key in chain.order(self._connection):
+            for key in chain.places(self._connection):
                 if key in mine:
                     found[key] = found.get(key, Content()) | mine[key]
         return found
 
-    def _read(self, chain: Chain, run: _Run, keys: list[str] | None) -> Iterator[list[Column]]:
-        order = chain.order(self._connection)
+    def _read(
+        self, chain: Chain, run: _Run, keys: Collection[str] | None
+    ) -> Iterator[list[Column]]:
+        order = chain.places(self._connection)
         for low, high in run.stretches:
             yield reading.read_columns(
                 self._connection, chain, keys, low, high, {}, order, lineage=self._lineage

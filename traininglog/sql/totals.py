@@ -5,7 +5,7 @@ They hold as long as nothing more was assigned, which the run's high-water mark 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select
@@ -38,7 +38,7 @@ def totals_of(connection: Connection, run_id: int) -> Totals:
     times: Any = []
     count = 0
     by_key = []
-    for columns in _parts(connection, run_id, chain):
+    for columns in _parts(connection, run_id, chain, numbers):
         times = union([times, *(column.raw_times for column in columns)])
         count += sum(map(len, columns))
         by_key += [_summary(numbers[column.key], column) for column in columns]
@@ -51,12 +51,34 @@ def totals_of(connection: Connection, run_id: int) -> Totals:
     return Totals(whole, by_key)
 
 
-def _parts(connection: Connection, run_id: int, chain: Chain) -> Iterator[list[Column]]:
-    """Give what a run has logged itself: all of it, or key by key if that is much."""
-    order = chain.order(connection)
-    sealed = sum(size for *_, size in segments.spans(connection, run_id))
-    for chosen in [None] if sealed <= _AT_ONCE else [[key] for key in order]:
+def _parts(
+    connection: Connection, run_id: int, chain: Chain, numbers: Mapping[str, int]
+) -> Iterator[list[Column]]:
+    """Give what a run has logged itself: all of it, or some keys at a time if that is much."""
+    order = chain.places(connection)
+    sizes: dict[int, int] = {}
+    for number, *_, size in segments.spans(connection, run_id):
+        sizes[number] = sizes.get(number, 0) + size
+    for chosen in (
+        [None]
+        if sum(sizes.values()) <= _AT_ONCE
+        else _groups({key: sizes.get(number, 0) for key, number in numbers.items()})
+    ):
         yield reading.read_columns(connection, chain, chosen, 0, MAX_TIME, {}, order, lineage=False)
+
+
+def _groups(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """Give keys in groups that have about as many sealed values as are read at once."""
+    group: list[str] = []
+    held = 0
+    for key, size in sizes.items():
+        if group and held + size > _AT_ONCE:
+            yield group
+            group, held = [], 0
+        group.append(key)
+        held += size
+    if group:
+        yield group
 
 
 def total_up(connection: Connection, run_id: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import time as wall_now
@@ -288,6 +288,24 @@ class SQLiteLog(TrainingLogBase):
         with self._database.read() as connection:
             return reading.read_status(connection, writer.run.run_id)
 
+    def _read_status_value(self, key: str) -> Any:
+        writer = self._writer
+        writer.check_open()
+        try:
+            name = check_key(key)
+        except InvalidKey:  # as below
+            raise KeyError(key) from None
+        found = writer.read_back.status_value(name)
+        if found is not None:
+            (value,) = found
+        else:
+            assert writer.run.run_id is not None  # noqa: S101 - else its status would be known
+            with self._database.read() as connection:
+                value = reading.read_status_value(connection, writer.run.run_id, name)
+        if value is HIDDEN:
+            raise KeyError(key)
+        return value
+
     def _read_value(self, time: int, key: str) -> Any:
         self._writer.check_open()
         try:
@@ -318,13 +336,19 @@ class SQLiteLog(TrainingLogBase):
         with self._reading() as (connection, chain):
             stored = reading.read_row(connection, chain, time)
             seen = stored | pending
-            order = self._key_order(connection, chain) if seen else []
+            order = self._in_order(connection, chain, seen) if seen else []
         self._last_row = time, version, stored
-        return {key: seen[key] for key in order if key in seen and seen[key] is not HIDDEN}
+        return {key: seen[key] for key in order if seen[key] is not HIDDEN}
 
-    def _key_order(self, connection: Connection, chain: Chain) -> list[str]:
-        """Return all keys of the lineage as first seen; what is not flushed may hold new ones."""
-        return list(dict.fromkeys([*chain.order(connection), *self._pending.numbers]))
+    def _in_order(
+        self, connection: Connection, chain: Chain, keys: Collection[str] | None = None
+    ) -> list[str]:
+        """Return some keys (None: all) as first seen; what is not flushed may hold new ones."""
+        places, new = chain.places(connection), self._pending.numbers
+        if keys is None:
+            return list(dict.fromkeys([*places, *new]))
+        count = len(places)
+        return sorted(keys, key=lambda key: places.get(key, count + new.get(key, 0)))
 
     def _read_times(self, start: int | None, stop: int | None) -> list[int]:
         low, high = bounds(start, stop)
@@ -344,8 +368,9 @@ class SQLiteLog(TrainingLogBase):
         low, high = bounds(start, stop)
         pending = self._writer.read_back.rows(low, high)
         if keys is not None:
+            wanted = frozenset(keys)
             pending = {
-                time: {key: value for key, value in row.items() if key in keys}
+                time: {key: value for key, value in row.items() if key in wanted}
                 for time, row in pending.items()
             }
         top = layer_of_rows(pending.items())
@@ -353,7 +378,7 @@ class SQLiteLog(TrainingLogBase):
             own_only = not lineage and self._writer.run.parent is None
             if not lineage and not own_only:
                 low, high = 1, 0  # a run that is not in the file yet has nothing there
-            order = self._key_order(connection, chain)
+            order = self._in_order(connection, chain)
             return reading.read_columns(
                 connection, chain, keys, low, high, top, order, lineage=not own_only
             )
@@ -375,7 +400,7 @@ class SQLiteLog(TrainingLogBase):
         pending = layer_of_rows(self._writer.read_back.rows(0, MAX_TIME).items())
         with self._reading() as (connection, chain):
             found, doubtful = reading.read_keys(connection, chain)
-            order = self._key_order(connection, chain)
+            order = self._in_order(connection, chain)
         doubtful.update(pending)
         sure = set(found) - doubtful
         if doubtful:

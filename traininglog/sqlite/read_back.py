@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from traininglog.encoding import from_cell
+from traininglog.encoding import HIDDEN, from_cell
 from traininglog.errors import CorruptLog
 from traininglog.sqlite.forks import busy
 from traininglog.sqlite.locks import Locks
@@ -41,6 +41,18 @@ class ReadBack:
         if self.saved_status is None or not any(batch.status for batch in batches):
             return self.saved_status
         return changed_status(self.saved_status, batches)
+
+    def status_value(self, key: str) -> tuple[Any] | None:
+        """Return one value of the status, `HIDDEN` where it has none, if the status is known."""
+        return self._look(partial(self._status_value, key))
+
+    def _status_value(self, key: str, batches: list[Batch]) -> tuple[Any] | None:
+        if self.saved_status is None:
+            return None
+        for batch in reversed(batches):
+            if key in batch.status:
+                return (batch.status[key],)
+        return (self.saved_status.get(key, HIDDEN),)
 
     def rows(self, low: int, high: int) -> Rows:
         """Return what is not in the file, at times from `low` to `high`; `HIDDEN` included.
