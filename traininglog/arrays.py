@@ -53,17 +53,23 @@ def uniform(values: Any) -> Any:
 
 
 def typed(values: Sequence[Any]) -> Any:
-    """Return values as an array: of numbers where they are numbers, a None among them as NaN."""
-    values = uniform(values)
-    if hasattr(values, "dtype"):
-        return values
-    types = set(map(type, values))
-    if types <= {float, int, type(None)} and types != {type(None)}:
-        numbers = [value for value in values if type(value) is int]
-        if not numbers or fits_float(np.array(numbers, dtype=np.int64)):
-            return np.array(
-                [np.nan if value is None else value for value in values], dtype=np.float64
-            )
+    """Return values as an array: of numbers where they are numbers, a None among them as NaN.
+
+    Integers that no dtype has are left as they are.
+    """
+    try:
+        values = uniform(values)
+        if hasattr(values, "dtype"):
+            return values
+        types = set(map(type, values))
+        if types <= {float, int, type(None)} and types != {type(None)}:
+            numbers = [value for value in values if type(value) is int]
+            if not numbers or fits_float(np.array(numbers, dtype=np.int64)):
+                return np.array(
+                    [np.nan if value is None else value for value in values], dtype=np.float64
+                )
+    except OverflowError:
+        pass
     return objects(values)
 
 

@@ -11,6 +11,9 @@ import math
 from typing import Any
 
 from traininglog.encoding import Kind, decode, encode
+from traininglog.errors import CorruptLog
+
+_INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 
 
 def to_json(value: Any) -> Any:
@@ -26,12 +29,39 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(cell: Any) -> Any:
-    """Return the value of which `to_json` made this."""
-    if not isinstance(cell, dict):
+    """Return the value of which `to_json` made this. Raises `CorruptLog` if it cannot have."""
+    kind = type(cell)
+    if kind is float:
+        if not math.isfinite(cell):  # written as 1e999
+            raise CorruptLog("a number is too large for a float")
         return cell
-    kind = cell["kind"]
+    if kind is int:
+        if not _INT_MIN <= cell <= _INT_MAX:
+            raise CorruptLog("an integer has more than 64 bits")
+        return cell
+    if cell is None or kind is bool or kind is str:
+        return cell
+    if kind is not dict or type(cell.get("kind")) is not int:
+        raise CorruptLog(f"a {kind.__name__} without a kind is no value")
+    return _decoded(cell)
+
+
+def hides(cell: Any) -> bool:
+    """Tell whether a cell stands for a deletion."""
+    return isinstance(cell, dict) and cell.get("kind") == Kind.HIDDEN
+
+
+def _decoded(cell: dict[str, Any]) -> Any:
+    number = cell["kind"]
     if "base64" in cell:
-        return decode(kind, base64.b64decode(cell["base64"]))
-    if kind == Kind.FLOAT:
-        return float(cell["value"])
-    return decode(kind, cell["value"])
+        try:
+            return decode(number, base64.b64decode(cell["base64"], validate=True))
+        except (TypeError, ValueError) as error:
+            raise CorruptLog(f"a value of kind {number} is no base64: {error}") from error
+    stored: Any = cell.get("value")
+    if number == Kind.FLOAT:
+        try:
+            return float(stored)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise CorruptLog(f"{stored!r:.80} is no float") from error
+    return decode(number, stored)

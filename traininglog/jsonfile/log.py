@@ -1,25 +1,35 @@
 """`FileLog`: a training log in the JSON document, in memory while it is open.
 
-What is assigned goes at once to a file beside the document, ``report.json-tail-<uuid>``, a line of
-JSON each, so that it survives the process; a flush takes it over into the document. Whoever opens
-the run next reads what a killed process left there.
+What is assigned goes at once to the run's tail, a file beside the document, so that it survives the
+process; a flush puts it into the document. See `traininglog.jsonfile.tail` for who may write it.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import sys
 import threading
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from time import time as wall_now
 from typing import Any, Literal
 from uuid import UUID
 
 from traininglog.encoding import HIDDEN
-from traininglog.errors import CorruptLog, ForkedLog, LogClosed, ReadOnlyLog, RunNotFound
-from traininglog.jsonfile.cells import from_json, to_json
+from traininglog.errors import (
+    ForkedLog,
+    LogClosed,
+    ReadOnlyLog,
+    RunNotFound,
+    StoreFailed,
+    TrainingLogWarning,
+)
+from traininglog.jsonfile.cells import from_json, hides, to_json
+from traininglog.jsonfile.changes import apply
 from traininglog.jsonfile.document import Contents, Document
+from traininglog.jsonfile.reading import Stamp
+from traininglog.jsonfile.tail import Tail, read_changes
 from traininglog.lineage import new_status, new_uuid
 from traininglog.memory.layers import Layer, log_of
 from traininglog.values import check_uuid
@@ -46,7 +56,6 @@ class FileLog(LogAround):
         self._document = document
         self._readonly = readonly
         self._pid = os.getpid()
-        self._tail: int | None = None
         self._lock = threading.RLock()
         if uuid is None:
             run = new_uuid()
@@ -54,31 +63,26 @@ class FileLog(LogAround):
                 contents["logs"][run.hex] = _new_run(None, None, new_status())
         else:
             run = check_uuid(uuid)
-            if not readonly:
-                _take_over(document, run.hex)
+            if not (readonly or document.readonly):
+                _take_over_left(document, run.hex)
         self._load(run)
 
     def _load(self, run: UUID) -> None:
-        with self._document.locked():
-            contents = self._document.read()
-            chain = _chain(contents, run.hex, self._location())
-            for uuid in chain:
-                _apply(contents["logs"][uuid], _tail_lines(self._document.path, uuid))
-        layers = [_layer(uuid, contents["logs"][uuid]) for uuid in chain]
+        """Read a run and its ancestors, tails included, and be a log of it."""
+        document = self._document
+        said: list[str] = []
+        with document.locked():
+            self._stamp: Stamp | None = document.stamp()
+            contents = document.read()
+            layers = layers_of(document, contents, run.hex, said)
+        self._tail = Tail.of(document.path, run.hex)
         self._memory = log_of(layers)
         LogAround.__init__(self, self._memory)
         self._walls = dict(layers[-1].walls)
+        self._claimed = False
+        _warn(said)
 
-    def _append(self, change: Mapping[str, Any]) -> None:
-        if self._tail is not None and not os.fstat(self._tail).st_nlink:
-            os.close(self._tail)  # another log here has taken it over meanwhile
-            self._tail = None
-        if self._tail is None:
-            path = tail_path(self._document.path, self.h_uuid)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-            self._tail = os.open(path, flags, 0o666)
-        line = json.dumps(change, allow_nan=False, separators=(",", ":")) + "\n"
-        os.write(self._tail, line.encode())  # at once, so that a kill leaves whole lines
+    # -- writing ------------------------------------------------------------------------------
 
     def _check_writable(self) -> None:
         if self.closed:
@@ -87,6 +91,26 @@ class FileLog(LogAround):
             raise ReadOnlyLog(f"run {self.h_uuid} was opened for reading only")
         if os.getpid() != self._pid:
             raise ForkedLog("this log was opened before the process was forked; open it anew")
+
+    def _claim(self) -> None:
+        """Become the writer of the run: this is the first assignment.
+
+        Raises `RunBusy` if another process is. One may have been since the log was opened; then
+        what it wrote is read first.
+        """
+        tail = self._tail
+        tail.claim()
+        if tail.is_held and (not tail.is_empty or self._document.stamp() != self._stamp):
+            if not tail.users:
+                _put(self._document, tail)
+            self._load(self.uuid)
+        self._claimed = True
+        tail.users[id(self)] = self
+
+    def _append(self, change: Mapping[str, Any]) -> None:
+        if not self._claimed:
+            self._claim()
+        self._tail.append(dict(change))
 
     def _write(self, rows: Rows) -> None:
         self._check_writable()
@@ -97,22 +121,32 @@ class FileLog(LogAround):
             self._inner._write(rows)
             walls = {time: self._walls.setdefault(time, now) for time in rows}
             self._memory._run.set_walls(walls)
+        self._tell()
 
     def _write_status(self, values: dict[str, Any]) -> None:
         self._check_writable()
         with self._lock:
             self._append({"status": {key: to_json(value) for key, value in values.items()}})
             self._inner._write_status(values)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Warn of what went wrong, once what was to be done is done."""
+        said = self._tail.said
+        if said:
+            self._tail.said = []
+            _warn(said)
+
+    # -- flushing and closing -----------------------------------------------------------------
 
     def flush(self) -> None:
-        """Take over into the document what was assigned."""
+        """Put into the document what was assigned."""
         self._inner.flush()
-        if not self._readonly and self._tail is not None:
+        if self._claimed:
             self._check_writable()
             with self._lock:
-                _take_over(self._document, self.h_uuid)
-                os.close(self._tail)
-                self._tail = None
+                _put(self._document, self._tail)
+            self._tell()
 
     commit = flush
 
@@ -121,7 +155,17 @@ class FileLog(LogAround):
             return
         if os.getpid() == self._pid:
             self.flush()
+            self._leave()
         self._inner._close(outcome)
+
+    def _leave(self) -> None:
+        """Write the run no more, which was flushed: others may."""
+        with self._lock:
+            if self._claimed:
+                self._claimed = False
+                self._tail.users.pop(id(self), None)
+                if not self._tail.users:
+                    self._tail.let_go(remove=self._tail.is_empty)
 
     def _fork(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
         self._check_writable()
@@ -131,6 +175,7 @@ class FileLog(LogAround):
             if parent.hex not in contents["logs"]:
                 raise RunNotFound(f"{self._location()} holds no run {parent.hex}")
             contents["logs"][run.hex] = _new_run(parent.hex, at, status)
+        self._leave()
         self._inner.close()
         self._load(run)
 
@@ -140,21 +185,12 @@ class FileLog(LogAround):
     def __reduce__(self) -> Any:
         return _restored, (str(self._document.path), self.state_dict())
 
-    def __del__(self) -> None:
-        if getattr(self, "_tail", None) is not None:
-            os.close(self._tail)  # type: ignore[arg-type]
-
 
 def _restored(path: str, state: dict[str, Any]) -> FileLog:
     log = FileLog(Document(Path(path)), state["uuid"], readonly=True)
     log._readonly = False
     log.load_state_dict(state)
     return log
-
-
-def tail_path(document: Path, uuid: str) -> Path:
-    """Return where that is written first which is assigned to a run."""
-    return document.with_name(f"{document.name}-tail-{uuid}")
 
 
 def _new_run(parent: str | None, at: int | None, status: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,73 +204,99 @@ def _new_run(parent: str | None, at: int | None, status: Mapping[str, Any]) -> d
     }
 
 
-def _take_over(document: Document, uuid: str) -> None:
-    """Put what is in a run's tail into the document, and remove that once it is written.
+# -- tails and the document -------------------------------------------------------------------
 
-    If the process is killed in between, it is done again, to no effect.
+
+def _take_over_left(document: Document, uuid: str) -> None:
+    """Put into the document what a process that is gone left in the tail of a run."""
+    tail = Tail.of(document.path, uuid)
+    try:
+        left = not tail.users and tail.take(create=False)
+    except OSError:  # it is read all the same, if it can be; who assigns is told
+        return
+    if left:
+        try:
+            _put(document, tail)
+        finally:
+            if not tail.users:
+                tail.let_go(remove=tail.is_empty)
+        said, tail.said = tail.said, []
+        _warn(said)
+
+
+def _put(document: Document, tail: Tail) -> None:
+    """Put what is in a tail of ours into the document, and only then empty it.
+
+    If the process is killed in between, it is done again, to no effect. Raises `StoreFailed`,
+    besides what `Document.changing` and `Tail.require` raise; the tail is as it was then.
     """
-    path = tail_path(document.path, uuid)
     with document.locked():
-        if not path.exists():
+        if tail.is_empty or document.is_changing:  # the latter: it is done at the next flush
             return
+        tail.require()
+        changes = tail.changes()
         with document.changing() as contents:
-            if uuid in contents["logs"]:
-                _apply(contents["logs"][uuid], _tail_lines(document.path, uuid))
-        path.unlink()
+            run = contents["logs"].get(tail.uuid)
+            if run is None:
+                raise StoreFailed(
+                    f"{document.path} does not hold run {tail.uuid} any more: it was replaced "
+                    f"while the run is being written. What was assigned last is in {tail.path}; "
+                    "put the document back, and flush again"
+                )
+            apply(run, changes.changes)
+        if changes.flaw is not None:
+            tail.said.append(changes.flaw)
+        tail.clear(damaged=changes.flaw is not None)
 
 
-def _tail_lines(document: Path, uuid: str) -> list[dict[str, Any]]:
-    try:
-        lines = tail_path(document, uuid).read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
-    try:
-        return [json.loads(line) for line in lines[:-1]]  # the last one is empty, or was cut
-    except ValueError as error:
-        raise CorruptLog(f"{tail_path(document, uuid)} is damaged: {error}") from error
+def layers_of(
+    document: Document, contents: Contents, uuid: str, said: list[str] | None = None
+) -> list[Layer]:
+    """Return what a run and its ancestors wrote, the root first, tails included.
 
+    Args:
+        document: The document, which is locked.
+        contents: What is in it; the tails are applied to it.
+        uuid: The run.
+        said: Gets what could not be read, for people.
 
-def _apply(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
-    columns, status, walls = run["columns"], run["status"], run["walls"]
-    root = run["resumed_from"] is None
-    for line in lines:
-        for time, row in line.get("rows", {}).items():
-            walls.setdefault(time, line["wall"])
-            for key, cell in row.items():
-                if root and _hides(cell):
-                    columns.get(key, {}).pop(time, None)
-                else:
-                    columns.setdefault(key, {})[time] = cell
-        for key, cell in line.get("status", {}).items():
-            if _hides(cell):
-                status.pop(key, None)
-            else:
-                status[key] = cell
-
-
-def _hides(cell: Any) -> bool:
-    return isinstance(cell, dict) and cell["kind"] == 0
-
-
-def _chain(contents: Contents, uuid: str, where: str) -> list[str]:
-    """Return a run and its ancestors, the root first."""
+    Raises `RunNotFound`, also for an ancestor that is missing.
+    """
+    logs = contents["logs"]
     chain: list[str] = []
     following: str | None = uuid
-    while following is not None and following not in chain:
-        if following not in contents["logs"]:
-            raise RunNotFound(f"{where} holds no run {following}")
-        chain.insert(0, following)
-        following = contents["logs"][following]["resumed_from"]
-    return chain
+    while following is not None:
+        if following not in logs:
+            raise RunNotFound(f"file:{document.path} holds no run {following}")
+        chain.append(following)
+        following = logs[following]["resumed_from"]
+    layers = []
+    for one in reversed(chain):
+        changes = read_changes(document.path, one)
+        apply(logs[one], changes.changes)
+        if changes.flaw is not None and said is not None:
+            said.append(changes.flaw)
+        layers.append(_layer(one, logs[one]))
+    return layers
 
 
 def _layer(uuid: str, run: dict[str, Any]) -> Layer:
     rows: Rows = {}
     for key, column in run["columns"].items():
         for time, cell in column.items():
-            rows.setdefault(int(time), {})[key] = HIDDEN if _hides(cell) else from_json(cell)
+            rows.setdefault(int(time), {})[key] = HIDDEN if hides(cell) else from_json(cell)
     status = {key: from_json(cell) for key, cell in run["status"].items()}
-    walls = {int(time): wall for time, wall in run["walls"].items()}
+    walls = {int(time): wall for time, wall in run.get("walls", {}).items()}
     return Layer(
         UUID(uuid), run["resumed_at"], list(run["columns"]), rows, status, run["created"], walls
     )
+
+
+def _warn(said: Iterable[str]) -> None:
+    """Warn whoever called this package."""
+    level, frame = 2, sys._getframe(1)
+    package = __name__.partition(".")[0] + "."
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(package):
+        level, frame = level + 1, frame.f_back
+    for message in said:
+        warnings.warn(message, TrainingLogWarning, stacklevel=level)

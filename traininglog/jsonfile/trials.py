@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from traininglog.jsonfile.document import Document
-from traininglog.jsonfile.log import FileLog
+from traininglog.jsonfile.log import FileLog, layers_of
 from traininglog.kept import folder_of
+from traininglog.memory.layers import log_of
 from traininglog.selection import Mode
 
 Record = dict[str, Any]
@@ -85,10 +86,11 @@ class FileTrials:
         """Return of runs, by UUID, the last value of every key and the best of some."""
         from traininglog.memory.trials import ends_of
 
-        known = self._document.read()["logs"]
         found = {}
-        for uuid in uuids:
-            if uuid in known:
-                with FileLog(self._document, uuid, readonly=True) as log:
+        with self._document.locked():
+            contents = self._document.read()
+            for uuid in uuids:
+                if uuid in contents["logs"]:
+                    log = log_of(layers_of(self._document, contents, uuid))
                     found[uuid] = ends_of(log, best)
         return found

@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
+from traininglog.errors import CorruptLog
+
 Number = int | float
 
 
@@ -251,8 +253,24 @@ _KINDS: dict[str, type[Aggregator]] = {
 
 
 def restored(state: dict[str, Any]) -> Aggregator:
-    """Return the aggregator of a state."""
-    return _KINDS[state["type"]].from_json(dict(state))
+    """Return the aggregator of a state. Raises `CorruptLog` for what none can have had."""
+    kind = _KINDS.get(str(state.get("type")))
+    parts = [value for name, value in state.items() if name != "type"]
+    try:
+        if kind is None or not all(map(_is_of_a_state, parts)):
+            raise ValueError("it has other parts")
+        return kind.from_json(dict(state))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise CorruptLog(
+            f"the status of a run holds {state!r:.80}, which is not the state of an aggregator "
+            f"({error}); restore a copy of the store"
+        ) from error
+
+
+def _is_of_a_state(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(type(number) in (int, float) for number in value)
+    return value is None or type(value) in (int, float)
 
 
 def made(aggregator: Callable[[], Aggregator] | Aggregator) -> Aggregator:

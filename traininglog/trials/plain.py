@@ -15,6 +15,7 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
+from traininglog.errors import CorruptLog
 from traininglog.refusals import remedy
 from traininglog.trials.errors import InvalidName, InvalidParameter
 
@@ -108,16 +109,25 @@ def escaped(value: Any) -> Any:
 
 
 def unescaped(value: Any) -> Any:
-    """Return what was `escaped`."""
+    """Return what was `escaped`. Raises `CorruptLog` for what cannot have been."""
+    try:
+        return _unescaped(value)
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise CorruptLog(
+            f"a stored description cannot be read ({error}); restore a copy of the store"
+        ) from error
+
+
+def _unescaped(value: Any) -> Any:
     if isinstance(value, list):
-        return [unescaped(item) for item in value]
+        return [_unescaped(item) for item in value]
     if isinstance(value, dict):
         if len(value) == 1:
             if "$float" in value:
                 return float(value["$float"])
             if "$dict" in value:
-                return {key: unescaped(item) for key, item in value["$dict"].items()}
-        return {key: unescaped(item) for key, item in value.items()}
+                return {key: _unescaped(item) for key, item in value["$dict"].items()}
+        return {key: _unescaped(item) for key, item in value.items()}
     return value
 
 

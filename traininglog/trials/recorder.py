@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from traininglog.base import TrainingLogBase
+from traininglog.errors import CorruptLog
 from traininglog.trials.aggregators import (
     Aggregator,
     StatAggregator,
@@ -41,7 +42,7 @@ class Recorder:
         self.log = log
         status = log.status.copy()
         self._series: dict[str, int] = {}  # name -> the time of its next value
-        for name in status.get(_SERIES, ()):
+        for name in _series_in(status):
             self._series[name] = log.last(name).time + 1 if name in log.keys_seen() else 0
         self._aggregates = _restored(status, _AGGREGATE)
         self.chronos = _restored(status, _CHRONO)
@@ -156,7 +157,7 @@ class Recorder:
 def read_logged(log: TrainingLogBase, *, short: bool = False) -> dict[str, Any]:
     """Return what a log tells of the metrics and chronos of its trial, as plain data."""
     status = log.status.copy()
-    series = set(status.get(_SERIES, ()))
+    series = set(_series_in(status))
     metrics: dict[str, Any] = {}
     for column in log._read_columns(None, None, None, lineage=True):
         values = column.values
@@ -176,6 +177,16 @@ def chronos_as_json(chronos: Mapping[str, Aggregator]) -> dict[str, Any]:
         shown = aggregate.to_json(short=True)
         found[name] = shown | {"unit": "s"} if isinstance(shown, dict) else shown
     return found
+
+
+def _series_in(status: Mapping[str, Any]) -> list[str]:
+    names = status.get(_SERIES, [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise CorruptLog(
+            f"the status of a run holds {names!r:.80} as {_SERIES}, the names of its series "
+            "without steps; restore a copy of the store"
+        )
+    return names
 
 
 def _restored(status: Mapping[str, Any], prefix: str) -> dict[str, Aggregator]:

@@ -1,0 +1,72 @@
+"""What a tail says: changes of rows and of the status, and how they change a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from traininglog.jsonfile.cells import hides
+from traininglog.jsonfile.checks import check_line
+from traininglog.jsonfile.reading import parsed
+
+Change = dict[str, Any]
+
+
+class Changes:
+    """The changes that were read from a tail.
+
+    Args:
+        changes: In the order in which they were made.
+        flaw: What could not be read, for people; None: all could.
+
+    """
+
+    def __init__(self, changes: list[Change], flaw: str | None = None) -> None:
+        self.changes = changes
+        self.flaw = flaw
+
+
+def changes_in(path: Path, lines: Iterable[bytes | None]) -> Changes:
+    """Return what whole lines say. One that is damaged is left out, and those after it are not."""
+    found: list[Change] = []
+    damaged = 0
+    for line in lines:
+        change = None if line is None else _change(line)
+        if change is None:
+            damaged += 1
+        else:
+            found.append(change)
+    if not damaged:
+        return Changes(found)
+    which = "1 damaged line was" if damaged == 1 else f"{damaged} damaged lines were"
+    return Changes(found, f"{path}: {which} left out; all others were read")
+
+
+def _change(line: bytes) -> Change | None:
+    try:
+        change = parsed(line.decode())
+        check_line(change)
+    except ValueError:
+        return None
+    made: Change = change
+    return made
+
+
+def apply(run: dict[str, Any], changes: Iterable[Change]) -> None:
+    """Make changes to what the document says of a run. Made again, they change nothing."""
+    columns, status, walls = run["columns"], run["status"], run.setdefault("walls", {})
+    root = run["resumed_from"] is None
+    for change in changes:
+        for time, row in change.get("rows", {}).items():
+            walls.setdefault(time, change["wall"])
+            for key, cell in row.items():
+                if root and hides(cell):
+                    columns.get(key, {}).pop(time, None)
+                else:
+                    columns.setdefault(key, {})[time] = cell
+        for key, cell in change.get("status", {}).items():
+            if hides(cell):
+                status.pop(key, None)
+            else:
+                status[key] = cell

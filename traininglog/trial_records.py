@@ -1,0 +1,175 @@
+"""What a record of a project, a group, a trial or an environment has to be, whatever stores it.
+
+A record is a dict that strict JSON can hold. What is read from a file may have been written by
+anybody, so that a store asks here before others rely on it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from traininglog.kept import is_hash
+
+#: The kinds of records, each after those that it names.
+KINDS = ("project", "group", "environment", "trial")
+
+#: The writers nest no deeper than about half of this.
+_DEEPEST = 256
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799  # seconds: the years 1 to 9999
+_MAX_INT = 2**63 - 1
+_HEX = frozenset("0123456789abcdef")
+
+Check = Callable[[Any], bool]
+
+
+def flaw_of(kind: str, uid: str, record: object) -> str | None:
+    """Return why this cannot be the record of a kind with a UID, for people; None: it can."""
+    if not isinstance(record, dict):
+        return f"it is no record of a {kind}"
+    fields = _FIELDS[kind]
+    missing = sorted(fields.keys() - record.keys())
+    if missing:
+        return f"it is not that of a {kind}: no {', '.join(missing)}"
+    flaw = _flaw_of_json(record)
+    if flaw is not None:
+        return flaw
+    if record["uid"] != uid:
+        return f"it stands under another UID than its own, {record['uid']!r:.80}"
+    for name, check in fields.items():
+        if not check(record[name]):
+            return f"it cannot have {record[name]!r:.40} as {name}"
+    if kind == "trial" and uid != f"{record['hash']}_{record['revision']}":
+        return "its UID is not its hash and revision"
+    return None
+
+
+def _flaw_of_json(record: dict[str, Any]) -> str | None:
+    """Look for what strict JSON has no word for, and for nesting that no reader could follow."""
+    level: list[Any] = [record]
+    for _ in range(_DEEPEST):
+        following: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                flaw = _flaw_of_escape(value)
+                if flaw is not None:
+                    return flaw
+                # What is in "$dict" is an object as it is, whatever its keys are.
+                inner = value.get("$dict") if len(value) == 1 else None
+                following += value.values() if inner is None else inner.values()
+            elif isinstance(value, list):
+                following += value
+            elif isinstance(value, float) and not math.isfinite(value):
+                return f"{value} is no JSON"
+        if not following:
+            return None
+        level = following
+    return "it is nested too deeply"
+
+
+def _flaw_of_escape(value: dict[str, Any]) -> str | None:
+    """Look for what stands for a number that JSON does not have, and cannot."""
+    if value.keys() == {"$float"} and value["$float"] not in ("nan", "inf", "-inf"):
+        return f"{value['$float']!r:.40} is no number"
+    if value.keys() == {"$dict"} and not isinstance(value["$dict"], dict):
+        return f"{value['$dict']!r:.40} is no object"
+    return None
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a number that is finite."""
+    return type(value) is int or (type(value) is float and math.isfinite(value))
+
+
+def is_moment(value: Any) -> bool:
+    """Tell whether a value is a number of seconds that a calendar has a date for."""
+    return is_number(value) and _FIRST <= value <= _LAST
+
+
+def is_hex(value: Any, digits: int) -> bool:
+    """Tell whether a value is a text of so many digits."""
+    return isinstance(value, str) and len(value) == digits and not set(value) - _HEX
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_dict(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _MAX_INT
+
+
+def _or_none(check: Check) -> Check:
+    return lambda value: value is None or check(value)
+
+
+def _is_status(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"name", "value"}
+        and isinstance(value["name"], str)
+        and type(value["value"]) is int
+        and abs(value["value"]) <= _MAX_INT
+    )
+
+
+def _is_owner(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        name in value and check(value[name])
+        for name, check in {
+            "pid": lambda pid: type(pid) is int and 0 < pid < 2**31,
+            "started": _or_none(_is_count),
+            "host": _is_text,
+            "boot": _or_none(_is_text),
+            "space": _or_none(_is_text),
+        }.items()
+    )
+
+
+def is_artifact(value: Any) -> bool:
+    """Tell whether a value can be what a trial says of a file that was kept with it."""
+    return (
+        isinstance(value, dict)
+        and value.keys() >= {"name", "sha256", "size", "kind", "mode"}
+        and isinstance(value["name"], str)
+        and is_hash(value["sha256"])
+        and _is_count(value["size"])
+        and isinstance(value["kind"], str)
+        and _is_count(value["mode"])
+    )
+
+
+def _are_artifacts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(is_artifact, value))
+
+
+def _are_chronos(value: Any) -> bool:
+    return isinstance(value, dict) and _or_none(is_number)(value.get("runtime"))
+
+
+_ALWAYS: Mapping[str, Check] = {
+    "uid": _is_text, "edit": _is_count, "token": _is_text, "created": is_moment,
+}  # fmt: skip
+_PROJECT: Mapping[str, Check] = {
+    "name": _is_text, "description": _or_none(_is_text), "tags": _is_dict, "metadata": _is_dict,
+}  # fmt: skip
+_FIELDS: Mapping[str, Mapping[str, Check]] = {
+    "project": {**_ALWAYS, **_PROJECT},
+    "group": {**_ALWAYS, **_PROJECT, "project_id": _is_text},
+    "environment": {**_ALWAYS, "environment": _is_dict},
+    "trial": {
+        **_ALWAYS, **_PROJECT, "name": _or_none(_is_text), "hash": _is_text,
+        "revision": _is_count, "project_id": _is_text, "group_id": _or_none(_is_text),
+        "version": _or_none(_is_text), "parameters": _is_dict, "status": _is_status,
+        "errors": lambda value: isinstance(value, list),
+        "log": _or_none(lambda value: is_hex(value, 32)),
+        "started": _or_none(is_moment), "finished": _or_none(is_moment),
+        "environment": _or_none(_is_text), "artifacts": _are_artifacts, "chronos": _are_chronos,
+        "owner": _or_none(_is_owner),
+    },
+}  # fmt: skip
