@@ -13,7 +13,7 @@ from pathlib import Path
 def boot_id() -> str | None:
     """Return what is new whenever the machine is started; None where the system has no such."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:  # only Linux has it
         return None
 

@@ -26,7 +26,10 @@ from traininglog.sqlite.left import (
     lookalikes_beside,
     read_journal,
 )
+from traininglog.sqlite.names import second_name
+from traininglog.sqlite.owners import Owners
 from traininglog.sqlite.wal import Wal
+from traininglog.sqlite.witness import speaks
 from traininglog.values import MAX_TIME
 
 
@@ -89,6 +92,7 @@ def check(database: Database, size: Size, kept: Path | None = None) -> Check:
         with distrustful(database.name), database.read() as connection:
             count = connection.scalar(select(func.count()).select_from(runs)) or 0
             warnings += _orphans(connection)
+            warnings += _unseen(connection, database)
             warnings += trial_checks.notes(connection, kept)
     except CorruptLog as error:
         problems.append(str(error))
@@ -106,6 +110,8 @@ def check(database: Database, size: Size, kept: Path | None = None) -> Check:
             "is written, and what is read while it is written elsewhere may be wrong: copy it to "
             "a local path"
         )
+    if database.path is not None and (named := second_name(database.path)) is not None:
+        warnings.append(named)
     journals, notes = ([], []) if database.path is None else _journals(database.path)
     warnings += notes
     problems = list(dict.fromkeys(problems))
@@ -122,6 +128,25 @@ _FORMS = {
     Kind.BOOL: ("integer",),
     Kind.BYTES: ("blob",),
 }
+
+
+def _unseen(connection: Connection, database: Database) -> list[str]:
+    """Name the runs of which a lock alone tells whether they are being written."""
+    if database.path is None:
+        return []
+    owners = Owners.of(database.path)
+    unended = select(runs).where(runs.c.outcome.is_(None)).order_by(runs.c.id)
+    unseen = [
+        f"{row.uuid} (process {row.pid} on {row.host})"
+        for row in connection.execute(unended)
+        if speaks(row.boot_id) and owners.testified(row) is None and owners.is_written(row)
+    ]
+    return [
+        f"run {each} is being written by a process that cannot be seen from here, in another "
+        "container: that it lives is told by its lock in the -owners file alone, which nobody may "
+        "delete"
+        for each in unseen
+    ]
 
 
 def _journals(path: Path) -> tuple[list[str], list[str]]:

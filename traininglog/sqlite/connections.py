@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from collections import deque
 from contextlib import suppress
 from typing import Any
@@ -24,10 +25,21 @@ def connect(uri: str, timeout: float) -> sqlite3.Connection:
         cached_statements=32,  # those that insert thousands of rows take memory
         factory=_Connection,
     )
+    connection.uri = uri
+    _LIVE.add(connection)
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     # Once the WAL was copied and is begun anew, cut it: it tells by its size when to copy.
     connection.execute("PRAGMA journal_size_limit = 0").fetchall()
     return connection
+
+
+# Those that are open, by a path of their file, for who must know that none is.
+_LIVE: weakref.WeakSet[_Connection] = weakref.WeakSet()
+
+
+def is_connected(uri: str) -> bool:
+    """Tell whether this process has a connection that was opened by this URI."""
+    return any(connection.uri == uri for connection in list(_LIVE))
 
 
 class _Connection(sqlite3.Connection):
@@ -37,10 +49,13 @@ class _Connection(sqlite3.Connection):
     Ctrl-C, the exception's traceback has one.
     """
 
+    uri = ""
+
     def close(self) -> None:
         with suppress(sqlite3.Error):  # it is closed already
             self.rollback()
         super().close()
+        _LIVE.discard(self)
 
 
 class Pool(pool.Pool):
@@ -53,6 +68,7 @@ class Pool(pool.Pool):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._idle: deque[pool.ConnectionPoolEntry] = deque()
+        self._disposed = False
 
     def _do_get(self) -> pool.ConnectionPoolEntry:
         with suppress(IndexError):
@@ -60,16 +76,23 @@ class Pool(pool.Pool):
         return self._create_connection()
 
     def _do_return_conn(self, record: pool.ConnectionPoolEntry) -> None:
-        if len(self._idle) < _KEPT:
+        if len(self._idle) < _KEPT and not self._disposed:
             self._idle.append(record)
         else:
             record.close()
 
     def dispose(self) -> None:
-        """Close those that nobody uses."""
+        """Close those that nobody uses, and those that are in use when they come back."""
+        self._disposed = True
         with suppress(IndexError):
             while True:
                 self._idle.pop().close()
+
+    def idle(self) -> sqlite3.Connection | None:
+        """Return a connection that nobody uses, and leave it where it is."""
+        waiting = list(self._idle)
+        connection = waiting[-1].dbapi_connection if waiting else None
+        return connection if isinstance(connection, sqlite3.Connection) else None
 
     def recreate(self) -> Pool:
         """Return one like this, with no connections."""

@@ -30,11 +30,21 @@ from traininglog.config import setting
 from traininglog.errors import ForkedLog, LogClosed, StoreFailed, StoreUnwritable
 from traininglog.side_files import fit_all, make_store
 from traininglog.sqlite import copying, failures, revisions
-from traininglog.sqlite.connections import Pool, connect
+from traininglog.sqlite.connections import Pool, connect, is_connected
 from traininglog.sqlite.failures import MEMORY, distrustful, patiently, translated
-from traininglog.sqlite.file import inspect, stat_of, uri_of, wal_path
+from traininglog.sqlite.file import identity_of, inspect, stat_of, uri_of, wal_path
 from traininglog.sqlite.forks import busy, catch_up
+from traininglog.sqlite.guard import Guard
 from traininglog.sqlite.mounts import refuse_network
+from traininglog.sqlite.names import refuse_second_name
+from traininglog.sqlite.witness import Identity
+
+
+class WalLost(StoreFailed):
+    """What was just committed is where nobody finds it; it has to be written again."""
+
+    code = "wal-lost"
+
 
 _CHECKPOINT_BYTES = 4 * 2**20
 
@@ -87,7 +97,14 @@ class Database:
         self._closed = False
         self._lock = threading.RLock()
         self._watch: sqlite3.Connection | None = None
+        self._guard: Guard | None = None
+        self._known_wal: Identity | None = None  # the WAL that our connections write to
+        #: What a writer should be told at its next assignment; whoever tells it takes it away.
+        self.notice: str | None = None
+        self._linked = False  # and told of
         fresh = path is None or inspect(path, readonly=readonly, create=create and not readonly)
+        if path is not None and not readonly:
+            refuse_second_name(path)
         self._wal = None if path is None else wal_path(path)
         self._uri = MEMORY if path is None else uri_of(path, readonly=readonly)
         # Two, as writers and readers wait for others in different ways; see `write`.
@@ -101,8 +118,16 @@ class Database:
         except BaseException:
             self._dispose()
             raise
-        self._identity = self._stat()
+        self._identity = None if path is None else identity_of(path)
         _OPEN[id(self)] = self
+        if self._identity is not None and path is not None and "immutable" not in self._uri:
+            self._guard = Guard.of(path, self._identity)
+            try:
+                with busy(), translated(self.name):
+                    self._settle()
+            except BaseException:
+                self.close()
+                raise
 
     @property
     def name(self) -> str:
@@ -116,6 +141,7 @@ class Database:
         """Give a connection that sees one state of the database throughout."""
         self._check_process()
         with busy(), self._alone(), translated(self.name):
+            self._check_wal()
             connection = patiently(self._engine.connect)
             with connection:
                 transaction = patiently(connection.begin)
@@ -142,6 +168,7 @@ class Database:
         with busy():
             self._check_file()
             with self._alone(), translated(self.name):
+                self._check_wal()
                 connection = patiently(self._writing.connect)
                 with connection:
                     # It may look into the file, and so find that others are just opening it, too.
@@ -156,6 +183,11 @@ class Database:
                     yield connection
                     # Not by SQLAlchemy, which makes an AssertionError of Ctrl-C amid a commit.
                     _raw(connection).commit()
+            if self._has_lost_wal():
+                raise WalLost(
+                    f"{self._wal} was deleted or replaced while {self.name} was being written: "
+                    "nothing else than this program may touch it. It is written again"
+                )
             self._checkpoint_if_due()
         catch_up()
 
@@ -168,14 +200,15 @@ class Database:
         self._check_process()
         if self.path is None or self._wal is None:
             return
+        with busy(), translated(self.name):
+            self._check_wal()
         try:
-            with suppress(FileNotFoundError):
-                for path in (self._wal, self._wal.parent):  # whose name is the parent's to keep
-                    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                    try:
-                        os.fsync(descriptor)
-                    finally:
-                        os.close(descriptor)
+            for path in (self._wal, self._wal.parent):  # whose name is the parent's to keep
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
         except OSError as error:
             raise StoreFailed(f"{self._wal} cannot be written: {error.strerror}") from error
 
@@ -212,7 +245,12 @@ class Database:
         if os.getpid() == self._pid:
             self._closed = True
             _OPEN.pop(id(self), None)
+            guard, self._guard = self._guard, None
+            if guard is not None:
+                guard.release()
             self._dispose()
+            if guard is not None:
+                guard.leave()
 
     def _dispose(self) -> None:
         with busy():
@@ -223,6 +261,71 @@ class Database:
             self._writers.dispose()
 
     # -- the WAL ----------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Hold the file open so that no close of other descriptors ends it, and note its WAL."""
+        if self._guard is None or self._wal is None:
+            return
+        with self._engine.connect() as connection:  # only then SQLite opens it
+            patiently(connection.begin).rollback()
+            patiently(lambda: _pragma(connection, "data_version"))
+            self._guard.hold()
+            self._known_wal = identity_of(self._wal)
+
+    def _has_lost_wal(self) -> bool:
+        """Tell whether others find another WAL than the one that is written to, or none."""
+        if self._known_wal is None or self._wal is None:
+            return False
+        return identity_of(self._wal) != self._known_wal
+
+    def _check_wal(self) -> None:
+        """Begin anew with the WAL that others find, before something is read or written."""
+        if self._guard is not None:
+            self._guard.hold()
+        if self._has_lost_wal():
+            with self._lock:
+                self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Close every connection of this process to the file, and open it again.
+
+        Raises `WalLost` as long as some are in use. While one is left, SQLite would let the others
+        share what it has of a WAL that is gone.
+        """
+        assert self._wal is not None and self._guard is not None  # noqa: S101, PT018
+        mine = [each for each in list(_OPEN.values()) if each._identity == self._identity]
+        # Nobody has opened the file since, or there would be another one: so what is in the lost
+        # WAL still follows on what is in the file.
+        saved = identity_of(self._wal) is None and any(each._salvage() for each in mine)
+        for each in mine:
+            each._dispose()
+        if any(is_connected(each._uri) for each in mine):
+            raise WalLost(
+                f"{self._wal} was deleted or replaced while {self.name} was open: what is being "
+                "read from it here must end before it can be opened again"
+            )
+        self._guard.renew()
+        for each in mine:
+            each._known_wal = None
+            each._settle()
+            each.notice = (
+                f"somebody deleted or replaced {self._wal}, which belongs to {self.name} while it "
+                "is open; " + (
+                    "what it held was saved" if saved else
+                    "what was committed to it and not yet copied to the file is lost"
+                )
+            )  # fmt: skip
+
+    def _salvage(self) -> bool:
+        """Copy what is in a WAL that was deleted into the file; tell whether that is all of it."""
+        connections = [engine.pool.idle() for engine in (self._writers, self._engine)
+                       if isinstance(engine.pool, Pool)]  # fmt: skip
+        for connection in filter(None, [*connections, self._watch]):
+            with suppress(sqlite3.Error):
+                row = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()[0]
+                if row[0] == 0 and row[1] == row[2]:
+                    return True
+        return False
 
     def checkpoint(self) -> None:
         """Move what is in the WAL into the file, as far as readers allow.
@@ -354,16 +457,18 @@ class Database:
 
     # -- guards -----------------------------------------------------------------------------
 
-    def _stat(self) -> tuple[int, int] | None:
-        if self.path is None:
-            return None
-        found = stat_of(self.path)
-        return None if found is None else (found.st_dev, found.st_ino)
-
     def _check_file(self) -> None:
         """Raise if the file was removed: SQLite would go on writing where nobody finds it."""
-        now = self._stat()
+        found = None if self.path is None else stat_of(self.path)
+        now = None if found is None else (found.st_dev, found.st_ino)
         if now == self._identity:
+            if found is not None and found.st_nlink > 1 and not self._linked:
+                self._linked = True
+                self.notice = (
+                    f"{self.name} was given a second name (a hard link) while it is being written: "
+                    "nobody may open it by that one, where SQLite would keep a second WAL. Delete "
+                    "it; to copy a store that is open, use `traininglog backup`"
+                )
             return
         what = "was removed or renamed" if now is None else "was replaced by another file"
         raise StoreFailed(

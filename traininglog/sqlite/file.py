@@ -61,6 +61,12 @@ def wal_path(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
+def shm_path(path: Path) -> Path:
+    """Return where SQLite keeps what the processes that have a file open share."""
+    path = path.resolve()
+    return path.with_name(path.name + "-shm")
+
+
 def free_name(path: Path, suffix: str) -> Path:
     """Return a name beside `path` that is not taken."""
     candidate = path.with_name(f"{path.name}.{suffix}")
@@ -89,6 +95,12 @@ def stat_of(path: Path) -> os.stat_result | None:
         return None
     except (OSError, ValueError) as error:  # no permission, a name too long, a NUL in it
         raise StoreUnwritable(f"{str(path)!r} cannot be used: {error}") from error
+
+
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of a file; None where there is nothing."""
+    found = stat_of(path)
+    return None if found is None else (found.st_dev, found.st_ino)
 
 
 def inspect(path: Path, *, readonly: bool, create: bool) -> bool:

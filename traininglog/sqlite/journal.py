@@ -173,7 +173,7 @@ class Journal:
     @property
     def volatile(self) -> bool:
         """Whether some of it would not outlive the process."""
-        return self._memory_size > 0
+        return self._memory_size > 0 or self.vanished
 
     def _add(self, size: int) -> Region:
         """Add room. Not sparse: touching a page without room on the disk would kill the process."""

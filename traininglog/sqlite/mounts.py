@@ -82,8 +82,27 @@ def file_system(path: Path) -> str | None:
     return file_system_in(os.fsdecode(table), real)
 
 
+def is_mounted_alone(path: Path) -> bool:
+    """Tell whether a file is mounted by itself, not with its folder (``docker run -v file:file``).
+
+    Then it has another name elsewhere, and what lies beside it here does not lie beside it there.
+    """
+    try:
+        real = os.path.realpath(path)
+        mount = mount_in(os.fsdecode(MOUNT_TABLE.read_bytes()), real)
+    except (OSError, ValueError):
+        return False
+    return mount is not None and mount.point == real and not os.path.isdir(real)  # noqa: PTH112
+
+
 def file_system_in(table: str, path: str) -> str | None:
-    """Return the type of file system that a path without links is on, by the text of a mount table.
+    """Return the type of file system that a path without links is on; see `mount_in`."""
+    mount = mount_in(table, path)
+    return mount and mount.type
+
+
+def mount_in(table: str, path: str) -> Mount | None:
+    """Return the mount that a path without links is on, by the text of a mount table.
 
     From the root down, as the kernel walks: at each folder on the way, whatever is mounted there,
     on what was reached so far. So the longest mount point counts, of several at one point the last,
@@ -103,7 +122,7 @@ def file_system_in(table: str, path: str) -> str | None:
         # Taken out when passed, so that this ends whatever the table says.
         while found := (reached and at.pop((reached.id, point), None)) or at.pop(("", point), None):
             reached = found
-    return reached and reached.type
+    return reached
 
 
 def _mounts(table: str) -> Iterator[Mount]:

@@ -102,6 +102,12 @@ class OwnRun:
         assert run_id is not None  # noqa: S101
         if self.owners is None:
             return self._begin_epoch(run_id, None)
+        if not self._takeover:
+            # At once, and not only once nobody else is changing whose the run is.
+            with self.database.read() as connection:
+                row = require_run(connection, self.database, self.uuid)
+            if self.owners.is_written(row):
+                self._refuse_busy(row)
         with changing(self.owners, run_id):
             # Another process may have written the run, and been killed, since this log opened.
             recover_run(self.database, self.owners, run_id)

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from traininglog import file_locks
-from traininglog.errors import StoreUnwritable
+from traininglog.errors import StoreFailed, StoreUnwritable
 from traininglog.side_files import open_beside
-from traininglog.sqlite.file import stat_of
+from traininglog.sqlite.file import identity_of, stat_of
 from traininglog.sqlite.witness import Identity, lives
 
 # How long a writer waits for its own byte, in seconds. Those who look do not hold it.
@@ -57,7 +57,7 @@ class Owners:
     def of(database: Path) -> Owners:
         """Return the one object of this process for a database file, whatever path leads to it."""
         real = database.resolve()
-        identity = _identity(real)
+        identity = identity_of(real) or (0, 0)
         with _REGISTRY_LOCK:
             owners = _REGISTRY.get(identity)
             if owners is None:
@@ -103,13 +103,14 @@ class Owners:
     def renew(self) -> bool:
         """Take again what was lost, as when the file was deleted; return whether all is held."""
         with self._lock:
-            if _identity(self._database) != self.identity:
+            if identity_of(self._database) != self.identity:
                 return True  # another database has the name: its owners are others
             if self._is_stale():
                 self._close()
                 self._missing = set(self._held)
             if self._missing:
-                self._take_missing(0.0)
+                with suppress(StoreUnwritable, StoreFailed):  # the process is a witness, too
+                    self._take_missing(0.0)
             return not self._missing
 
     def _take_missing(self, patience: float) -> None:
@@ -202,11 +203,6 @@ _REGISTRY_LOCK = threading.RLock()  # a signal handler may open a log while the 
 
 def _is_free(descriptor: int) -> bool:
     return not file_locks.is_locked(descriptor, 0, 0)
-
-
-def _identity(database: Path) -> Identity:
-    found = stat_of(database)
-    return (0, 0) if found is None else (found.st_dev, found.st_ino)
 
 
 def _after_fork() -> None:

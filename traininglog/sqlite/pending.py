@@ -300,7 +300,11 @@ class Pending:
             self._high_water = max(self._high_water, regions[-1].end)
             self._journal.recycle(sum(region in regions for region in self._journal.waiting))
             if self._journal.vanished and self._journal.idle:
-                self._drop().remove()
+                self._troubles.warn_of(
+                    f"somebody deleted {self._journal.path}, which keeps what is assigned until it "
+                    f"is in {self._run.database.name}: nothing is lost, and another one is made"
+                )
+                self._drop().leave()
 
     # -- the end ----------------------------------------------------------------------------
 

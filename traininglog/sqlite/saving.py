@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from traininglog.errors import CorruptLog, StoreFailed, StoreLocked, StoreUnwritable
 from traininglog.sql import writing
 from traininglog.sql.segments import Owner
+from traininglog.sqlite.database import WalLost
 from traininglog.sqlite.forks import busy
 from traininglog.sqlite.gaps import DROPPED, Gap
 from traininglog.sqlite.locks import Locks
@@ -105,10 +106,12 @@ class Saver:
         return self._pending.take()
 
     def _make_sure(self) -> None:
-        """Find out whether what was being saved last was committed, if that is not known.
+        """Hold the lease, and find out whether what was saved last was committed.
 
-        An exception of a signal handler, as Ctrl-C is, may come right after the commit.
+        Somebody may have deleted the file that has the lease. And an exception of a signal handler,
+        as Ctrl-C is, may come right after the commit.
         """
+        self._run.renew()
         if self._put is None:
             return
         regions, run = self._put.regions, self._run
@@ -129,10 +132,16 @@ class Saver:
         if not groups and (changes is not None or gaps.current is not None or final):
             groups = [[]]
         for group in groups:
-            with self._run.write(patience) as connection:
-                gap, last = gaps.current, group is groups[-1]
-                more = changes if last and changes else {}
-                self.put(connection, group, more, gap, final=final and last)
+            for again in (True, False):
+                try:
+                    with self._run.write(patience) as connection:
+                        gap, last = gaps.current, group is groups[-1]
+                        more = changes if last and changes else {}
+                        self.put(connection, group, more, gap, final=final and last)
+                    break
+                except WalLost:
+                    if not again:
+                        raise
             self.committed()
 
     def put(
@@ -173,6 +182,10 @@ class Saver:
     def committed(self) -> None:
         """Forget what `put` wrote, as it was committed."""
         self._troubles.are_over()
+        notice, self._run.database.notice = self._run.database.notice, None
+        if notice is not None:
+            self._troubles.warn_of(notice)
+            self._pending.sleep()  # so that the next assignment tells
         if self._sealer is not None:
             self._sealer.committed()
         if self._unsynced_since is None and not self._run.durable:

@@ -31,6 +31,11 @@ def boot_of(text: str | None) -> str | None:
     return text.partition(" ")[0] if isinstance(text, str) else None
 
 
+def speaks(text: object) -> bool:
+    """Tell whether a text is more than the id of a boot: who wrote it has not ended writing."""
+    return isinstance(text, str) and " " in text
+
+
 def lives(text: object, pid: object, file: Identity) -> bool | None:
     """Tell whether the process that wrote a testimony lives.
 
