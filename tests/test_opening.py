@@ -1,6 +1,7 @@
 """`open_log`, `open_store` and `register`: which store a URL means."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -13,6 +14,7 @@ from traininglog import (
     SQLiteLog,
     Store,
     StoreNotFound,
+    StoreUnwritable,
     TrainingLog,
     UnknownScheme,
     open_log,
@@ -20,6 +22,7 @@ from traininglog import (
     opening,
     register,
 )
+from traininglog.trials import TrialClient
 
 
 @pytest.fixture(autouse=True)
@@ -59,8 +62,12 @@ def test_a_log_in_memory_has_no_name():
         ("runs%20.db", "runs%20.db"),
         ("what?.db", "what?.db"),
         ("a:b.db", "a:b.db"),
-        ("exp:1.db", "exp:1.db"),
+        ("./exp:1.db", "exp:1.db"),
+        ("2024-05-01T10:30.db", "2024-05-01T10:30.db"),
+        ("first try: 1.db", "first try: 1.db"),
         ("C:runs.db", "C:runs.db"),
+        ("C:\\runs.db", "C:\\runs.db"),
+        (Path("exp:1.db"), "exp:1.db"),
         (Path("sqlite:x.db"), "sqlite:x.db"),
         (Path("memory:"), "memory:"),
         (":memory:.db", ":memory:.db"),
@@ -100,6 +107,36 @@ def test_a_sqlite_database_in_memory_has_one_log_and_is_no_store(where, folder):
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("letter", ["x", "\u00e9"])
+def test_a_name_that_leaves_no_room_for_its_journals_is_refused_at_opening(folder, letter):
+    """SQLite would take it, and the first assignment fail. A name is measured in bytes."""
+    size = len(letter.encode())
+    for count in (255 // size, 240 // size, 200 // size):
+        for act in (SQLiteLog, open_log, lambda name: TrialClient(name).new_trial(parameters={})):
+            with pytest.raises(StoreUnwritable, match=r"too long a name.* 181 leave"):
+                act(letter * count)
+    with pytest.raises(StoreUnwritable, match="too long a name"):
+        TrialClient("file:" + letter * (230 // size)).new_trial(parameters={})
+    assert list(folder.iterdir()) == []
+    with SQLiteLog(letter * (181 // size)) as log:
+        log[1]["x"] = 1
+
+
+def test_a_store_whose_name_was_taken_before_stays_in_use(folder):
+    """Its journals fit, if nothing unusual happens to them."""
+    with SQLiteLog("runs.db") as log:
+        log[1]["x"] = 1
+    for size in (200, 240):
+        name = "x" * size
+        (folder / name).write_bytes((folder / "runs.db").read_bytes())
+        with SQLiteLog(name, log.uuid, readonly=True) as again:
+            assert again[1] == {"x": 1}
+    with SQLiteLog("x" * 200, log.uuid) as again:
+        again[2]["x"] = 2
+    with pytest.raises(StoreUnwritable, match="rename it"):
+        SQLiteLog("x" * 240, log.uuid)
+
+
 @pytest.mark.parametrize("where", ["sqlite:runs.db", "sqlite:/runs.db", "sqlite://runs.db",
                                    "sqlite:///runs.db?mode=ro"])  # fmt: skip
 def test_a_sqlite_url_that_is_not_quite_one_is_an_error_that_shows_how(where, folder):
@@ -109,15 +146,36 @@ def test_a_sqlite_url_that_is_not_quite_one_is_an_error_that_shows_how(where, fo
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("where", ["postgresql://host/db", "https://host/x", "s3://bucket/runs.db"])
+NOT_STORES = [
+    "postgresql://host/db", "https://host/x", "s3://bucket/runs.db", "postgresql:runs",
+    "socket:localhost:8123", "ephemeral:", "cometml:workspace", "localhost:8123", "s3:runs.db",
+    "exp:1.db", "redis+ssl:runs", "my_store:runs", "PostgreSQL:runs", "runs.db:1", "file:runs.db",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("where", NOT_STORES)
 def test_an_unknown_scheme_is_an_error_that_lists_the_known_ones(where, folder):
     with pytest.raises(UnknownScheme) as caught:
         open_log(where)
-    for known in ("memory", "sqlite", "a path", where.partition(":")[0]):
+    scheme, _, rest = where.partition(":")
+    for known in ("memory:", "sqlite:", "a path", f"{scheme.lower()}:"):
         assert known in str(caught.value)
-    for act in (open_store, Store):
-        with pytest.raises(UnknownScheme, match=where.partition(":")[0]):
+    assert (f"./{where}" in str(caught.value)) == (rest != "" and not rest.startswith("//"))
+    acts = [open_store, Store, SQLiteLog, Store.repair]
+    if scheme != "file":  # which means a JSON document to trials
+        acts.append(TrialClient)
+    for act in acts:
+        with pytest.raises(UnknownScheme, match=re.escape(f"{scheme.lower()}:")):
             act(where)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", NOT_STORES)
+def test_a_configured_store_of_an_unknown_scheme_is_an_error(where, folder, monkeypatch):
+    monkeypatch.setenv("TRAININGLOG_STORE", where)
+    for act in (open_log, open_store, SQLiteLog):
+        with pytest.raises(UnknownScheme):
+            act()
     assert list(folder.iterdir()) == []
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from traininglog.base import TrainingLogBase
 from traininglog.config import setting
 from traininglog.errors import UnknownScheme
-from traininglog.schemes import check_scheme, scheme_of
+from traininglog.schemes import check_scheme, scheme_of, unknown_scheme
 
 if TYPE_CHECKING:
     from traininglog.sqlite.store import Store
@@ -42,7 +42,7 @@ def open_log(
     """
     target = setting("store", where) if not isinstance(where, Path) else where
     scheme = scheme_of(target, _FACTORIES)
-    return _factory(scheme)(target if scheme == "" else str(target), uuid, **options)
+    return _factory(scheme, target)(target if scheme == "" else str(target), uuid, **options)
 
 
 def open_store(where: str | Path | None = None, **options: Any) -> Store:
@@ -53,7 +53,7 @@ def open_store(where: str | Path | None = None, **options: Any) -> Store:
     target = setting("store", where) if not isinstance(where, Path) else where
     scheme = scheme_of(target, _FACTORIES)
     if scheme not in ("", "sqlite"):
-        raise UnknownScheme(f"{scheme}: is not a store of many runs; name a path or sqlite:///path")
+        raise unknown_scheme(target, "store of many runs", ["a path", "sqlite:///path"])
     from traininglog.sqlite.store import Store
 
     return Store(target, **options)
@@ -87,7 +87,7 @@ def _open_sqlite(
     return SQLiteLog(MEMORY if path is None else path, uuid, **options)
 
 
-def _factory(scheme: str) -> Factory:
+def _factory(scheme: str, where: str | Path) -> Factory:
     factory = _FACTORIES.get(scheme)
     if factory is not None:
         return factory
@@ -97,9 +97,7 @@ def _factory(scheme: str) -> Factory:
             loaded: Factory = plugin.load()
             return loaded
     known = sorted({name for name in _FACTORIES if name} | {plugin.name for plugin in plugins})
-    raise UnknownScheme(
-        f"no store is registered for {scheme}:; known are a path and {', '.join(known)}"
-    )
+    raise unknown_scheme(where, "store that is registered", ["a path", *(f"{n}:" for n in known)])
 
 
 _FACTORIES: dict[str, Factory] = {

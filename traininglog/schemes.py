@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
+
+from traininglog.errors import UnknownScheme
+
+# What somebody may take for a scheme. One letter is a Windows drive, and a date is none.
+_LIKE_A_SCHEME = re.compile(r"[a-z][a-z0-9+._-]+", re.IGNORECASE)
 
 
 def scheme_of(where: str | Path, known: Collection[str]) -> str:
-    """Return the scheme of a URL, or "" for a path. Those that are known need no slashes."""
+    """Return the scheme of a URL, or "" for a path.
+
+    What looks like a scheme is one, with slashes or without and whether it is known or not: a name
+    that was misspelt must not become a file. A path is told by what comes before its first colon:
+    nothing, a single letter, or what no scheme may have, such as a slash or a space.
+
+    >>> [scheme_of(name, ["sqlite"]) for name in ("sqlite:///runs.db", "socket:host:80", "./run:1")]
+    ['sqlite', 'socket', '']
+    """
     head, colon, rest = str(where).partition(":")
     if isinstance(where, Path) or not colon or len(head) < 2:
         return ""
-    return head.lower() if rest.startswith("//") or head.lower() in known else ""
+    name = head.lower()
+    return name if name in known or rest.startswith("//") or _LIKE_A_SCHEME.fullmatch(head) else ""
+
+
+def unknown_scheme(where: object, what: str, known: Iterable[str]) -> UnknownScheme:
+    """Return what to raise for a URL whose scheme nobody knows, naming those that are known.
+
+    Args:
+        where: The URL.
+        what: What was looked for.
+        known: What can be named instead.
+
+    """
+    head, _, rest = str(where).partition(":")
+    text = f"{head.lower()}: is no {what}; known are {', '.join(known)}"
+    if rest and not rest.startswith("//"):
+        text += f". If a file of that name is meant, name its folder, too: ./{where}"
+    return UnknownScheme(text)
 
 
 def check_scheme(scheme: object) -> str:

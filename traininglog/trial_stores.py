@@ -12,7 +12,7 @@ from typing import Any
 
 from traininglog.config import setting
 from traininglog.errors import UnknownScheme
-from traininglog.schemes import check_scheme, scheme_of
+from traininglog.schemes import check_scheme, scheme_of, unknown_scheme
 
 #: Makes the records of a store: called as ``factory(where, **options)``, `where` the whole URL.
 Factory = Callable[..., Any]
@@ -26,8 +26,8 @@ def open_records(where: str | Path | None = None, **options: Any) -> Any:
     target = where if isinstance(where, Path) else setting("store", where)
     scheme = scheme_of(target, _FACTORIES)
     if scheme not in _FACTORIES:
-        known = ", ".join(sorted(f"{name}:" for name in _FACTORIES if name))
-        raise UnknownScheme(f"no store for trials is {scheme}:; known are a path and {known}")
+        known = sorted(f"{name}:" for name in _FACTORIES if name)
+        raise unknown_scheme(target, "store for trials", ["a path", *known])
     return _FACTORIES[scheme](target, **options)
 
 

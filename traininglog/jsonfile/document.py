@@ -22,6 +22,7 @@ from traininglog.errors import (
     StoreNotFound,
     StoreUnwritable,
 )
+from traininglog.file_names import refuse_long
 from traininglog.jsonfile.checks import Damaged, check_document
 from traininglog.jsonfile.locking import DocumentLock
 from traininglog.jsonfile.reading import Stamp, parsed, read_text, stamp_of
@@ -29,6 +30,9 @@ from traininglog.trial_records import KINDS
 
 FORMAT = "traininglog trials"
 VERSION = 1
+
+# How many bytes the longest name beside a document adds to its own: that of a run's tail.
+_ADDED = len("-tail-") + 32
 
 Contents = dict[str, Any]
 
@@ -56,6 +60,8 @@ class Document:
         self.readonly = readonly
         if not self.path.parent.is_dir():
             raise StoreNotFound(f"the folder of {self.path} does not exist; make it first")
+        if not readonly:
+            refuse_long(self.path, _ADDED)
         if readonly and not self.path.exists():
             raise StoreNotFound(f"there is no {self.path}")
         self._lock = DocumentLock.of(self.path)

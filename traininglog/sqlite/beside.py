@@ -10,6 +10,13 @@ from traininglog.plain_files import kind_of
 #: What is added to the name of a database: SQLite's own files, and ours with the locks of writers.
 SUFFIXES = ("-wal", "-shm", "-journal", "-owners")
 
+#: How many bytes the longest name beside a database adds to its own: that of a damaged journal,
+#: with an epoch of up to ten digits and a position of up to sixteen.
+ADDED = len("-damaged-tail-") + 32 + len("-") + 10 + len("-") + 16
+
+#: How many the journal of a run adds at the least: nothing could be assigned without it.
+LEAST_ADDED = len("-tail-") + 32 + len("-0")
+
 
 def refuse_odd(path: Path) -> None:
     """Raise `StoreUnwritable` where one of the files beside a database is no regular file.

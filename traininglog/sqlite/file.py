@@ -22,7 +22,9 @@ from traininglog.errors import (
     StoreUnwritable,
     UnknownScheme,
 )
-from traininglog.sqlite.beside import refuse_odd
+from traininglog.file_names import refuse_long
+from traininglog.schemes import scheme_of, unknown_scheme
+from traininglog.sqlite.beside import ADDED, LEAST_ADDED, refuse_odd
 from traininglog.sqlite.failures import MEMORY, PATIENCE, code_of
 from traininglog.sqlite.revisions import (
     APPLICATION_ID,
@@ -42,11 +44,12 @@ def locate(name: str) -> Path | None:
     """
     if name == MEMORY:
         return None
-    scheme, colon, rest = name.partition(":")
-    if not colon or not (scheme.lower() in ("sqlite", "memory") or rest.startswith("//")):
+    scheme = scheme_of(name, ("sqlite", "memory"))
+    if not scheme:
         return Path(name).absolute()
-    if scheme.lower() != "sqlite":
-        raise UnknownScheme(f"{scheme}: is not a file of runs; name a path or sqlite:///path")
+    if scheme != "sqlite":
+        raise unknown_scheme(name, "file of runs", ["a path", "sqlite:///path"])
+    rest = name.partition(":")[2]
     if not rest.startswith("///") or "?" in rest:
         raise UnknownScheme(
             f"write sqlite:///relative/path or sqlite:////absolute/path, not {name!r}"
@@ -106,6 +109,8 @@ def identity_of(path: Path) -> tuple[int, int] | None:
 def inspect(path: Path, *, readonly: bool, create: bool) -> bool:
     """Refuse, without touching it, a path that cannot be a training log; tell if it is new."""
     found = stat_of(path)
+    if not readonly:
+        refuse_long(path, ADDED if found is None else LEAST_ADDED)
     refuse_odd(path)
     if found is None:
         folder = stat_of(path.parent)
