@@ -7,10 +7,12 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy import event
 
 from traininglog import (
     AmbiguousRun,
@@ -551,6 +553,49 @@ def test_delete_refuses_a_run_with_children_unless_they_may_go_too(path, store):
     assert store.delete(grandchild) == [grandchild]
     assert set(store.delete(root, descendants=True)) == {root, child}
     assert len(store.runs()) == 0
+
+
+def test_many_runs_are_deleted_in_one_step(path):
+    """All or none; and the statements do not become more with each run."""
+    uuids = []
+    for _ in range(12):
+        with SQLiteLog(path) as log:
+            log[1]["x"] = 1.0
+        uuids.append(log.uuid)
+    with SQLiteLog(path, uuids[3], resume=True) as child:
+        child[2]["x"] = 2.0
+    with Store(path) as store:
+        with pytest.raises(RunHasChildren, match=r"1 runs descend from .* and read through them"):
+            store.delete(uuids[2:5])
+        assert len(store.runs()) == 13
+        counted = []
+        with counting(store, counted):
+            assert store.delete(uuids[5]) == [uuids[5]]
+        alone, counted[:] = len(counted), []
+        with counting(store, counted):
+            assert set(store.delete([*uuids[:5], uuids[6].hex[:30], child.uuid])) == {
+                *uuids[:5], uuids[6], child.uuid
+            }  # fmt: skip
+        assert len(counted) <= alone + 3  # the prefix, and a level of children
+        assert set(store.runs()["uuid"]) == {uuid.hex for uuid in uuids[7:]}
+        assert store.delete([]) == []
+
+
+@contextmanager
+def counting(store, statements):
+    """Note the statements that a store executes."""
+
+    def note(*arguments):
+        statements.append(arguments[2])
+
+    engines = {store._database._engine, store._database._writers}
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield
+    finally:
+        for engine in engines:
+            event.remove(engine, "before_cursor_execute", note)
 
 
 def test_delete_refuses_a_run_that_is_being_written_or_has_a_live_descendant(path, store):

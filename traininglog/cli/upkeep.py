@@ -17,6 +17,9 @@ from traininglog.cli.terminal import busy, note, progress, say
 from traininglog.cli.text import counted, size
 from traininglog.errors import RunBusy, RunHasChildren
 
+# So many of the runs that are to be deleted are named where it is asked whether to.
+_SHOWN = 20
+
 if TYPE_CHECKING:
     from traininglog.sqlite.store import Store
 
@@ -237,11 +240,8 @@ def delete(
         doomed = _doomed(lines, [file.find(run).hex for run in runs], descendants=descendants)
         if not yes:
             _confirm(file, [lines[uuid] for uuid in doomed])
-        gone: list[UUID] = []
-        with progress("Deleting") as tell:
-            for number, uuid in enumerate(doomed):
-                tell(number, len(doomed))
-                gone += file.delete(uuid)
+        with busy("Deleting"):
+            gone = file.delete(doomed)
         left = file.size().file
         path = file.path
     if json:
@@ -288,7 +288,7 @@ def demo(
 
 
 def _doomed(lines: dict[str, Any], roots: list[str], *, descendants: bool) -> list[str]:
-    """Return the runs to delete, children before their parents; refuse before anything is gone."""
+    """Return the runs to delete; refuse before anything is gone."""
     children: dict[str, list[str]] = {}
     for line in lines.values():
         if line["resumed_from"]:
@@ -311,26 +311,19 @@ def _doomed(lines: dict[str, Any], roots: list[str], *, descendants: bool) -> li
             raise RunBusy(
                 f"run {uuid} is being written on {lines[uuid]['host']}: end it there first"
             )
-    ordered: list[str] = []
-    waiting = list(doomed)
-    while waiting:  # each round takes those whose children are all listed
-        ready = [
-            uuid for uuid in waiting
-            if all(child in ordered for child in children.get(uuid, ()) if child in doomed)
-        ]  # fmt: skip
-        ordered += ready or waiting
-        waiting = [uuid for uuid in waiting if uuid not in ordered]
-    return ordered
+    return list(doomed)
 
 
 def _confirm(store: Store, lines: list[dict[str, Any]]) -> None:
     if not sys.stdin.isatty():
         raise Mistake("nothing was deleted: say --yes, as there is no terminal to ask on")
-    for line in lines:
+    for line in lines[:_SHOWN]:
         name = named(line)
         note(
             f"run {shortest(store, line['uuid'])}{f' ({name})' if name else ''}: "
             f"{counted(line['values'], 'value')}"
         )
+    if len(lines) > _SHOWN:
+        note(f"and {counted(len(lines) - _SHOWN, 'more run')}")
     if not typer.confirm(f"Delete {counted(len(lines), 'run')} for good?", err=True):
         raise Mistake("nothing was deleted")

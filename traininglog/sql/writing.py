@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from time import time as time_now
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Connection, case, delete, insert, select, update
+from sqlalchemy import Column, Connection, case, delete, insert, select, update
 
 from traininglog.encoding import Kind, encode
 from traininglog.sql.tables import entries, keys, marks, metadata, runs, status
+
+_T = TypeVar("_T")
 
 #: Rows a statement. One statement of many rows gives the interpreter lock up once, not once a row,
 #: and writes three times as fast as `executemany`; from here on more rows change little.
 BATCH_ROWS = 2000
 
+# Of so many things one statement asks by name; SQLite before 3.32 takes no thousand.
+_IN_ONE = 500
+
 _REPLACE = """\
 ON CONFLICT (run_id, time, key_id) DO UPDATE SET kind = excluded.kind, value = excluded.value"""
+
+
+def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """Give things in their order, so many at a time."""
+    left = iter(items)
+    while some := list(islice(left, size)):
+        yield some
 
 
 def insert_run(connection: Connection, values: Mapping[str, Any]) -> int:
@@ -78,6 +90,24 @@ def find_run(connection: Connection, uuid: str) -> Any:
     return connection.execute(select(runs).where(runs.c.uuid == uuid)).one_or_none()
 
 
+def find_runs(connection: Connection, uuids: Iterable[str]) -> list[Any]:
+    """Return the rows of those runs, by their UUIDs in hex, that are there."""
+    return _rows_by(connection, runs.c.uuid, uuids)
+
+
+def find_children(connection: Connection, uuids: Iterable[str]) -> list[Any]:
+    """Return the rows of the runs that were resumed from some, by their UUIDs in hex."""
+    return _rows_by(connection, runs.c.resumed_from, uuids)
+
+
+def _rows_by(connection: Connection, column: Column[Any], uuids: Iterable[str]) -> list[Any]:
+    return [
+        row
+        for some in batched(dict.fromkeys(uuids), _IN_ONE)
+        for row in connection.execute(select(runs).where(column.in_(some)))
+    ]
+
+
 def untouched_run(connection: Connection, run_id: int) -> Any:
     """Return the row of a run if nobody has written to it since it was made, nor resumed it."""
     child = runs.alias()
@@ -97,8 +127,8 @@ def delete_runs(connection: Connection, numbers: Sequence[int]) -> None:
         column = table.c.id if table is runs else table.c.get("run_id")
         if column is None:  # what describes runs is kept
             continue
-        for number in numbers:
-            connection.execute(delete(table).where(column == number))
+        for some in batched(numbers, _IN_ONE):
+            connection.execute(delete(table).where(column.in_(some)))
 
 
 def save_keys(connection: Connection, run_id: int, named: Mapping[str, int]) -> None:

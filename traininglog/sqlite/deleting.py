@@ -6,50 +6,60 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from traininglog.errors import RunHasChildren
 from traininglog.sql import reading, writing
-from traininglog.sql.tables import runs
 from traininglog.sql.trials import move_logs
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.owners import Owners
 from traininglog.sqlite.states import refuse_live
 
 
-def delete(database: Database, owners: Owners, root: str, *, descendants: bool) -> list[UUID]:
-    """Delete a run, by its UUID in hex, and return what went; see `Store.delete`."""
+def delete(
+    database: Database, owners: Owners, roots: Sequence[str], *, descendants: bool
+) -> list[UUID]:
+    """Delete runs, by their UUIDs in hex, in one step; return what went. See `Store.delete`."""
     with database.write() as connection:
-        doomed = [row for row in [writing.find_run(connection, root)] if row is not None]
-        for row in doomed:
-            children = select(runs).where(
-                runs.c.resumed_from == row.uuid,
-                runs.c.id.not_in([known.id for known in doomed]),  # whatever a file may say
-            )
-            doomed.extend(connection.execute(children).all())
-        if len(doomed) > 1 and not descendants:
+        asked = writing.find_runs(connection, roots)
+        doomed = {row.uuid: row for row in asked}
+        level = list(doomed)
+        while level:  # whatever a file may say of lineages, each run is met once
+            children = writing.find_children(connection, level)
+            fresh = {row.uuid: row for row in children if row.uuid not in doomed}
+            doomed |= fresh
+            level = list(fresh)
+        if len(doomed) > len(asked) and not descendants:
+            more = [uuid for uuid in doomed if uuid not in {row.uuid for row in asked}]
             raise RunHasChildren(
-                f"{len(doomed) - 1} runs descend from {root} and read through it: "
-                f"{', '.join(row.uuid for row in doomed[1:6])}; delete them with it "
-                "(descendants=True) or keep it"
+                f"{len(more)} runs descend from {_some(roots)} and read through "
+                f"{'it' if len(roots) == 1 else 'them'}: {_some(more)}; delete them, too "
+                "(descendants=True), or keep all"
             )
-        for row in doomed:
+        for row in doomed.values():
             refuse_live(row, owners)
-        move_logs(connection, _instead_of(connection, doomed))
-        writing.delete_runs(connection, [row.id for row in doomed])
-    database.shrink()
-    return [reading.stored_uuid(row.uuid) for row in doomed]
+        rows = list(doomed.values())
+        move_logs(connection, _instead_of(connection, rows))
+        writing.delete_runs(connection, [row.id for row in rows])
+    if doomed:
+        database.shrink()
+    return [reading.stored_uuid(uuid) for uuid in doomed]
+
+
+def _some(uuids: Sequence[str]) -> str:
+    return ", ".join(uuids[:5]) + (f" and {len(uuids) - 5} more" if len(uuids) > 5 else "")
 
 
 def _instead_of(connection: Connection, doomed: Sequence[Any]) -> dict[str, str | None]:
     """Return of runs that are to be deleted the nearest ancestor that stays."""
     parents = {row.uuid: row.resumed_from for row in doomed}
+    outside = {parent for parent in parents.values() if parent is not None} - set(parents)
+    there = {row.uuid for row in writing.find_runs(connection, sorted(outside))}
     found = {}
     for uuid in parents:
         at, passed = uuid, set()
         while at in parents and at not in passed:  # whatever a file may say of lineages
             passed.add(at)
             at = parents[at]
-        there = at is not None and at not in parents and writing.find_run(connection, at)
-        found[uuid] = at if there else None
+        found[uuid] = at if at in there else None
     return found

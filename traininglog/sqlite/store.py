@@ -127,22 +127,32 @@ class Store:
 
         Raises `RunNotFound`, or `AmbiguousRun` naming the candidates.
         """
-        wanted = prefix.hex if isinstance(prefix, UUID) else str(prefix).replace("-", "").lower()
-        if not wanted or len(wanted) > 32 or set(wanted) - set("0123456789abcdef"):
-            raise InvalidUUID(f"a run is named by hex digits, not by {str(prefix)[:80]!r}")
+        return self._find([prefix])[0]
+
+    def _find(self, prefixes: Iterable[str | UUID]) -> list[UUID]:
+        """Return what `find` says of each, with few statements for many whole UUIDs."""
+        digits = [_digits(prefix) for prefix in prefixes]
         with self._database.read() as connection:
-            found = connection.scalars(
-                select(runs.c.uuid)
-                .where(runs.c.uuid >= wanted, runs.c.uuid <= wanted + "g")
-                .order_by(runs.c.uuid)
-                .limit(11)
-            ).all()
+            whole = writing.find_runs(connection, [each for each in digits if len(each) == 32])
+            there = {row.uuid for row in whole}
+            return [
+                reading.stored_uuid(each if each in there else self._complete(connection, each))
+                for each in digits
+            ]
+
+    def _complete(self, connection: Connection, wanted: str) -> str:
+        found = connection.scalars(
+            select(runs.c.uuid)
+            .where(runs.c.uuid >= wanted, runs.c.uuid <= wanted + "g")
+            .order_by(runs.c.uuid)
+            .limit(11)
+        ).all()
         if not found:
             raise RunNotFound(f"{self.path} holds no run {wanted}; `traininglog runs` lists them")
         if len(found) > 1:
             shown = ", ".join(found[:10]) + (", ..." if len(found) > 10 else "")
             raise AmbiguousRun(f"{wanted} may be any of {shown}: give more digits")
-        return reading.stored_uuid(found[0])
+        return str(found[0])
 
     def log(self, uuid: UUID | str, **options: Any) -> SQLiteLog:
         """Open the log of a run, by its UUID or a prefix, with the options of `SQLiteLog`."""
@@ -286,23 +296,26 @@ class Store:
 
     # -- changing ---------------------------------------------------------------------------
 
-    def delete(self, uuid: UUID | str, *, descendants: bool = False) -> list[UUID]:
-        """Delete a run for good, give its space back to the file system, and return what went.
+    def delete(
+        self, runs: UUID | str | Iterable[UUID | str], *, descendants: bool = False
+    ) -> list[UUID]:
+        """Delete runs for good, give their space back to the file system, and return what went.
 
-        A trial that wrote the run stays. Its metrics are then those of the run that this one was
-        resumed from, or it has none.
+        All of them go in one step, or none. A trial that wrote a run stays. Its metrics are then
+        those of the nearest ancestor of the run that stays, or it has none.
 
         Args:
-            uuid: The run, or a prefix of its UUID.
-            descendants: Delete the runs that were resumed from it, too.
+            runs: The run or the runs, by UUID or prefix.
+            descendants: Delete the runs that were resumed from them, too.
 
         Raises:
-            RunHasChildren: Others were resumed from the run, and `descendants` is False.
-            RunBusy: The run, or one to be deleted with it, is being written.
+            RunHasChildren: Others were resumed from one of them, and `descendants` is False.
+            RunBusy: One that is to be deleted is being written.
 
         """
-        root = self.find(uuid).hex
-        return delete(self._database, self._owners, root, descendants=descendants)
+        asked = [runs] if isinstance(runs, (str, UUID)) else runs
+        roots = [uuid.hex for uuid in self._find(asked)]
+        return delete(self._database, self._owners, roots, descendants=descendants)
 
     def merge(self, other: Store | str | Path, *, progress: Progress | None = None) -> Merged:
         """Copy every run of another store into this one, and what it knows more of runs in both.
@@ -403,3 +416,11 @@ class Store:
     #: Write what can be read of a damaged file to a new one. For a file that nobody has open, which
     #: is why this is no method; see `traininglog.sqlite.repairing.repair`.
     repair = staticmethod(repair)
+
+
+def _digits(prefix: str | UUID) -> str:
+    """Return the hex digits by which a run is named. Raises `InvalidUUID`."""
+    wanted = prefix.hex if isinstance(prefix, UUID) else str(prefix).replace("-", "").lower()
+    if not wanted or len(wanted) > 32 or set(wanted) - set("0123456789abcdef"):
+        raise InvalidUUID(f"a run is named by hex digits, not by {str(prefix)[:80]!r}")
+    return wanted
