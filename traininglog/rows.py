@@ -7,7 +7,7 @@ taken before a value was written sees the value afterwards.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from traininglog.encoding import HIDDEN
 from traininglog.values import check_key, check_text, check_time, plain
@@ -18,17 +18,13 @@ if TYPE_CHECKING:
     from traininglog.base import TrainingLogBase
 
 
-class Row(MutableMapping[str, Any]):
-    """What was logged at one time: a mutable mapping from key to value.
+class RowMethods(MutableMapping[str, Any]):
+    """What a row can do; a class that derives from it has room for its log and its time."""
 
-    Keys come in the order in which the log first saw them. Reading a missing key raises `KeyError`.
-    """
+    __slots__ = ()
 
-    __slots__ = ("_log", "_time")
-
-    def __init__(self, log: TrainingLogBase, time: int) -> None:
-        self._log = log
-        self._time = time
+    _log: TrainingLogBase
+    _time: int
 
     def __getitem__(self, key: str) -> Any:
         return self._log._read_value(self._time, key)
@@ -88,7 +84,7 @@ class Row(MutableMapping[str, Any]):
         del self[key]
         return key, value
 
-    def __ior__(self, other: Mapping[str, Any]) -> Row:
+    def __ior__(self, other: Mapping[str, Any]) -> Self:
         self.update(other)
         return self
 
@@ -107,6 +103,21 @@ class Row(MutableMapping[str, Any]):
 
     def __repr__(self) -> str:
         return repr(self.copy())
+
+
+class Row(RowMethods):
+    """What was logged at one time: a mutable mapping from key to value.
+
+    Keys come in the order in which the log first saw them. Reading a missing key raises `KeyError`.
+    It is bound to its log, whatever becomes of that: once the log is resumed, it is the row at this
+    time of the new run; once it is closed, it refuses what the log refuses.
+    """
+
+    __slots__ = ("_log", "_time")
+
+    def __init__(self, log: TrainingLogBase, time: int) -> None:
+        self._log = log
+        self._time = time
 
 
 class RowSlice(Mapping[int, MutableMapping[str, Any]]):

@@ -9,6 +9,7 @@ from uuid import UUID
 from traininglog.lineage import BEFORE_ALL
 from traininglog.memory.log import TrainingLog
 from traininglog.memory.runs import RUNS, Run
+from traininglog.values import check_key
 
 Rows = dict[int, dict[str, Any]]
 
@@ -39,15 +40,12 @@ def log_of(layers: Sequence[Layer]) -> TrainingLog:
             del RUNS[layer.uuid]
         else:
             RUNS[layer.uuid] = known
-        run.opened(+1)
         for key in layer.keys:
-            run.add_key(key)
+            run.note_key(check_key(key))
         run.write(layer.rows)
         run.created = layer.created
         run.set_walls(layer.walls)
-        run.opened(-1)
     assert run is not None  # noqa: S101 - there is at least the run itself
     log = TrainingLog()
-    log._run.opened(-1)
-    log._take(run)
+    log._run = run
     return log

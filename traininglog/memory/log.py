@@ -10,8 +10,10 @@ from traininglog.base import TrainingLogBase
 from traininglog.clock import Clock
 from traininglog.columns import Column
 from traininglog.encoding import HIDDEN
+from traininglog.errors import LogClosed
 from traininglog.lineage import BEFORE_ALL, Ancestor, new_status, new_uuid
-from traininglog.memory.runs import RUNS, ClosedRows, MemoryRow, Run, find_run, refuse_closed
+from traininglog.memory.rows import MemoryRow
+from traininglog.memory.runs import RUNS, Run, find_run
 from traininglog.rows import RowSlice
 from traininglog.values import check_time, check_uuid
 
@@ -53,13 +55,8 @@ class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
         else:
             run = find_run(check_uuid(uuid))
         self._closed = False
-        self._take(run)
-
-    def _take(self, run: Run) -> None:
-        run.limit = self._max_value_bytes
-        run.opened(+1)
+        self._last_row: MemoryRow | None = None
         self._run = run
-        self._rows: defaultdict[int, MemoryRow] = run.rows
 
     @property
     def uuid(self) -> UUID:
@@ -72,15 +69,17 @@ class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
         return self._closed
 
     def __getitem__(self, time: Any) -> Any:
-        if type(time) is int:
-            return self._rows[time]
+        row = self._last_row
+        if row is not None and row._time is time:  # a loop asks for the same row once a key
+            return row
         if isinstance(time, slice):
             return RowSlice(self, time)
-        return self._rows[check_time(time)]
+        row = self._last_row = MemoryRow(self, check_time(time))
+        return row
 
     def _open_run(self) -> Run:
         if self._closed:
-            refuse_closed()
+            raise LogClosed("the log is closed; open the run again by its UUID to go on")
         return self._run
 
     def _write(self, rows: dict[int, dict[str, Any]]) -> None:
@@ -130,10 +129,8 @@ class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
         return [Ancestor(run.uuid, run.resumed_at) for run, _ in self._open_run().chain]
 
     def _fork(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
-        old = self._open_run()
-        new = Run(new_uuid(), dict(status), find_run(parent), at)
-        old.opened(-1)
-        self._take(new)
+        self._open_run()
+        self._run = Run(new_uuid(), dict(status), find_run(parent), at)
 
     def flush(self) -> None:
         """Do nothing: no other process can see a log in memory."""
@@ -144,10 +141,7 @@ class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
         self._open_run()
 
     def _close(self, outcome: Literal["finished", "failed"]) -> None:
-        if not self._closed:
-            self._closed = True
-            self._run.opened(-1)
-            self._rows = ClosedRows()
+        self._closed = True
 
     def _location(self) -> str:
         return "memory:"
@@ -172,8 +166,6 @@ def _restore(state: dict[str, Any], rows: dict[int, dict[str, Any]], limit: int)
     origin = RUNS.get(uuid)
     if origin is None:
         origin = Run(uuid, status, None, BEFORE_ALL)
-        origin.opened(+1)
         origin.write({check_time(time): log._checked(row) for time, row in rows.items()})
-        origin.opened(-1)
     log.load_state_dict(state)
     return log

@@ -10,9 +10,9 @@ import importlib.util
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from hypothesis import strategies as st
@@ -24,7 +24,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from traininglog import TrainingLogBase
+from traininglog import LogClosed, TrainingLogBase
 from traininglog.lineage import new_status
 from traininglog.testing.samples import same
 
@@ -84,6 +84,15 @@ class _ModelRun:
         self.set(time, dict.fromkeys(self.seen(time), _GONE) | dict(row))
 
 
+class _Held(NamedTuple):
+    """What somebody may hold of a log."""
+
+    log: TrainingLogBase
+    row: MutableMapping[str, Any]
+    rows: Mapping[int, Any]
+    status: MutableMapping[str, Any]
+
+
 def _same_rows(found: Mapping[int, Mapping[str, Any]], expected: Mapping[int, Any]) -> bool:
     return same({time: dict(row) for time, row in found.items()}, dict(expected))
 
@@ -133,6 +142,8 @@ def log_machine(
             self.kept: list[TrainingLogBase] = []  # a store in memory needs someone to hold a run
             self.states: list[tuple[int, int | None, dict[str, Any], dict[str, Any]]] = []
             self.current = 0
+            #: By time, what is held of each log: whose it is, a row, a slice, the status.
+            self.held: dict[int, dict[str, _Held]] = {}
 
         @property
         def model(self) -> _ModelRun:
@@ -212,6 +223,69 @@ def log_machine(
                 self.model.replace(time, {})
             if key not in self.model.seen(time):
                 self.model.set(time, {key: value})
+
+        @rule(time=TIMES)
+        def hold(self, time: int) -> None:
+            self.held[time] = {
+                name: _Held(log, log[time], log[time:], log.status)
+                for name, log in self.logs.items()
+            }
+
+        def now(self, time: int) -> Iterator[_Held]:
+            """Give what is held of every log; once it was closed, make sure that it refuses."""
+            for name, log in self.logs.items():
+                held = self.held[time][name]
+                if held.log.closed or held.log is not log:
+                    if held.log.closed:
+                        for write in (held.row.__setitem__, held.status.__setitem__):
+                            try:
+                                write("a", 0.5)
+                            except LogClosed:
+                                continue
+                            raise AssertionError(f"{name}: what was held of a closed log wrote")
+                    held = _Held(log, log[time], log[time:], log.status)
+                yield held
+
+        @precondition(lambda self: self.held)
+        @rule(data=st.data(), key=KEYS, value=VALUES, row=ROWS)
+        def write_what_is_held(
+            self, data: st.DataObject, key: str, value: Any, row: dict[str, Any]
+        ) -> None:
+            """Over resumes and loaded states it is what the log now has there."""
+            time = data.draw(st.sampled_from(sorted(self.held)))
+            act = data.draw(st.sampled_from(["assign", "update", "delete", "status"]))
+            there = key in self.model.seen(time)
+            for held in self.now(time):
+                if act == "assign":
+                    held.row[key] = value
+                elif act == "update":
+                    held.row.update(row)
+                elif act == "delete":
+                    self.expect(there, held.row.__delitem__, key)
+                else:
+                    held.status["note"] = value
+            if act == "status":
+                self.model.status["note"] = value
+            elif act != "delete":
+                self.model.set(time, {key: value} if act == "assign" else row)
+            elif there:
+                self.model.set(time, {key: _GONE})
+
+        @precondition(lambda self: self.held)
+        @rule(data=st.data(), key=KEYS)
+        def read_what_is_held(self, data: st.DataObject, key: str) -> None:
+            time = data.draw(st.sampled_from(sorted(self.held)))
+            rows = self.model.rows()
+            row = rows.get(time, {})
+            for held in self.now(time):
+                assert same(dict(held.row), row)
+                assert list(held.row) == list(row)
+                assert len(held.row) == len(row)
+                assert bool(held.row) == bool(row)
+                assert (key in held.row) == (key in row)
+                assert same(held.row.get(key, "absent"), row.get(key, "absent"))
+                assert list(held.rows) == [at for at in rows if at >= time]
+                assert same(held.status.get("note"), self.model.status.get("note"))
 
         @rule()
         def clear(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -56,6 +57,111 @@ class LifecycleConformance(LogFixtures):
                 _use(act())
         assert isinstance(log.uuid, UUID)
         assert log.h_uuid in repr(log)
+
+    @pytest.mark.parametrize("flushed", [True, False], ids=["flushed", "pending"])
+    @pytest.mark.parametrize(
+        "begin",
+        [
+            lambda log, state: log.resume(),
+            lambda log, state: log.resume(at=5),
+            lambda log, state: log.load_state_dict(state),
+        ],
+        ids=["resume", "resume at", "load_state_dict"],
+    )
+    def test_what_is_held_goes_on_with_the_log(
+        self, log: TrainingLogBase, begin: Callable[[TrainingLogBase, Any], None], flushed: bool
+    ) -> None:
+        """A row, a slice and the status are the log's: of the run that it writes now."""
+        log[1]["x"], log[5]["x"] = 1.0, 5.0
+        log.status["note"] = "parent"
+        state = log.state_dict()
+        parent = log.uuid
+        inherited, last, later = log[1], log[5], log[9]
+        status, view = log.status, log[4:]
+        later["x"] = 9.0
+        log.resume(at=9)
+        log.load_state_dict(state)  # whatever was done with it before
+        later["x"] = 9.5
+        del later["x"]
+        if flushed:
+            log.flush()
+        begin(log, state)
+        assert inherited == {"x": 1.0}
+        assert later == {}
+        assert "x" not in later
+        with pytest.raises(KeyError):
+            later["x"]
+        for number, row in enumerate((inherited, last, later)):
+            row["x"] = number  # a new kind of value
+            row["x"] = number + 0.5
+            row.update(x=number + 0.25, y=number)
+            row["z"] = float(number)
+        del last["z"]
+        status["note"] = "child"
+        expected = {
+            1: {"x": 0.25, "y": 0, "z": 0.0}, 5: {"x": 1.25, "y": 1},
+            9: {"x": 2.25, "y": 2, "z": 2.0},
+        }  # fmt: skip
+        for _ in range(2):
+            assert log == expected
+            assert (inherited, last, later) == tuple(expected.values())
+            assert list(view) == [5, 9]
+            assert view["x"].to_list() == [1.25, 2.25]
+            assert view.to_dataframe().index.to_list() == [5, 9]
+            assert status["note"] == log.status["note"] == "child"
+            assert status["resumed_from"] == log.lineage()[1].uuid.hex
+            log.flush()
+        log.load_state_dict(state | {"uuid": parent.hex})
+        assert log == {1: {"x": 1.0}, 5: {"x": 5.0}}
+        assert (inherited, last, later) == ({"x": 1.0}, {"x": 5.0}, {})
+        assert status["note"] == "parent"
+
+    def test_what_is_held_of_a_closed_log_refuses_to_be_written(
+        self, open_log: OpenLog, log: TrainingLogBase
+    ) -> None:
+        """Whoever else writes the run, in this process or later."""
+        log[1]["x"] = 1.0
+        log.flush()
+        other = open_log(log.uuid)
+        rows, status = (log[1], log[2]), log.status
+        other[1]["y"] = 2.0
+        other.flush()
+        log.close()
+        other[1]["y"] = 3.0
+        for row in rows:
+            for key, value in (("x", 2.0), ("x", "text"), ("new", 2.0)):
+                with pytest.raises(LogClosed):
+                    row[key] = value
+                with pytest.raises(LogClosed):
+                    row.update({key: value})
+        with pytest.raises(LogClosed):
+            rows[0].__delitem__("x")
+        with pytest.raises(LogClosed):
+            rows[0].clear()
+        for value in (1, "text"):
+            with pytest.raises(LogClosed):
+                status["iterations_done"] = value
+        other[2]["x"] = 5.0
+        assert other == {1: {"x": 1.0, "y": 3.0}, 2: {"x": 5.0}}
+        assert other.status["iterations_done"] == 0
+
+    def test_what_is_held_of_one_log_does_not_follow_another(
+        self, open_log: OpenLog, log: TrainingLogBase
+    ) -> None:
+        log[1]["x"] = 1.0
+        log.flush()
+        other = open_log(log.uuid)
+        mine, theirs = log[2], other[2]
+        other.resume()
+        theirs["x"] = 2.0
+        mine["x"] = 3.0
+        for _ in range(2):
+            assert log == {1: {"x": 1.0}, 2: {"x": 3.0}}
+            assert other == {1: {"x": 1.0}, 2: {"x": 2.0}}
+            assert mine == {"x": 3.0}
+            assert theirs == {"x": 2.0}
+            log.flush()
+            other.flush()
 
     def test_a_log_is_a_context(self, open_log: OpenLog) -> None:
         with open_log() as log:

@@ -1,0 +1,71 @@
+"""The row of a `TrainingLog`: a dict to those who ask, which holds nothing and looks at its log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from traininglog.memory.runs import NOTHING
+from traininglog.rows import RowMethods
+from traininglog.values import check_key, plain
+
+if TYPE_CHECKING:
+    from traininglog.memory.log import TrainingLog
+
+
+_set = dict.__setitem__
+
+
+class MemoryRow(RowMethods, dict[str, Any]):  # type: ignore[misc]
+    """A row of a log in memory.
+
+    It is bound to its log, not to the run that this wrote when the row was taken, as rows of every
+    store are.
+    """
+
+    __slots__ = ("_log", "_time")
+
+    _log: TrainingLog
+
+    def __init__(self, log: TrainingLog, time: int) -> None:
+        self._log = log
+        self._time = time
+        # The dict below us is never looked at, except by C code that takes one without items for
+        # an empty one (json.dumps does), and then asks for items().
+        _set(self, "", None)
+
+    def __setitem__(self, key: str, value: object) -> None:
+        log = self._log
+        if type(value) is not float:
+            value = plain(value, log._max_value_bytes)
+        run = log._run
+        # What nearly always comes: a key that the run has seen, into a row that it has.
+        if type(key) is str and key in run.keys and self._time > run.cut and not log._closed:
+            row = run.rows.get(self._time)
+            if row:
+                row[key] = value
+                return
+        log._write({self._time: {check_key(key): value}})
+
+    def __getitem__(self, key: str) -> Any:
+        run = self._log._run
+        if self._time > run.cut:  # no ancestor has anything there
+            return run.rows.get(self._time, NOTHING)[key]
+        return run.value(self._time, key)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Set several keys: all of them, or, if one is refused, none."""
+        log = self._log
+        run = log._run
+        new = dict(*args, **kwargs)
+        if self._time > run.cut and not log._closed:
+            row = run.rows.get(self._time)
+            if row and all(
+                type(value) is float and type(key) is str and key in run.keys
+                for key, value in new.items()
+            ):
+                row.update(new)
+                return
+        super().update(new)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return dict, (self.copy(),)
