@@ -14,9 +14,9 @@ from sqlalchemy import Connection, and_, func, or_, select
 from traininglog.encoding import Kind
 from traininglog.errors import CorruptLog
 from traininglog.sql import reading, trial_checks
-from traininglog.sql.tables import entries, keys, runs, segments, summaries, totals
+from traininglog.sql.tables import REVISION, entries, keys, runs, segments, summaries, totals
 from traininglog.sql.totals import totals_of
-from traininglog.sqlite import mounts
+from traininglog.sqlite import mounts, shape
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.failures import distrustful
 from traininglog.sqlite.file import wal_path
@@ -76,6 +76,7 @@ def check(database: Database, size: Size, kept: Path | None = None) -> Check:
     count = 0
     cut = functools.partial(_cut_short, path=database.path)
     for look in (
+        functools.partial(shape.problems, current=database.revision == REVISION),
         _damaged_pages,
         cut,
         reading.unreadable,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import weakref
 from collections import deque
 from contextlib import suppress
@@ -27,6 +28,7 @@ def connect(uri: str, timeout: float) -> sqlite3.Connection:
     )
     connection.uri = uri
     _LIVE.add(connection)
+    guard(connection)
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     # Once the WAL was copied and is begun anew, cut it: it tells by its size when to copy.
     connection.execute("PRAGMA journal_size_limit = 0").fetchall()
@@ -40,6 +42,26 @@ _LIVE: weakref.WeakSet[_Connection] = weakref.WeakSet()
 def is_connected(uri: str) -> bool:
     """Tell whether this process has a connection that was opened by this URI."""
     return any(connection.uri == uri for connection in list(_LIVE))
+
+
+def guard(connection: sqlite3.Connection, *, defensive: bool = True) -> None:
+    """Have SQLite trust nothing that a file says: it may be anybody's.
+
+    Functions with side effects are not called from its schema, and no cell is believed to end where
+    it says. Where Python can ask for it (from 3.12 on), no trigger runs either, and no statement
+    can damage the file.
+
+    Args:
+        connection: Of which nothing has been asked yet.
+        defensive: Whether the schema cannot be written, nor asked to be taken as it is.
+
+    """
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    if sys.version_info >= (3, 12):
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_TRUSTED_SCHEMA, False)
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER, False)
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, defensive)
 
 
 class _Connection(sqlite3.Connection):

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Engine
 from traininglog.errors import StoreNotFound, StoreUnwritable
 from traininglog.side_files import make_beside
 from traininglog.sqlite import revisions
+from traininglog.sqlite.connections import guard
 from traininglog.sqlite.failures import patiently
 from traininglog.sqlite.file import free_name, stat_of
 
@@ -39,6 +40,7 @@ def copy(source: sqlite3.Connection, target: Path, like: Path | None = None) -> 
         if like is not None:
             os.close(make_beside(like, part))
         with closing(sqlite3.connect(part)) as made:
+            guard(made)
             source.backup(made)
             made.execute("PRAGMA journal_mode = DELETE")  # one file, complete in itself
         part.rename(target)

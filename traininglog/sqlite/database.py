@@ -29,7 +29,8 @@ from sqlalchemy.engine import Engine
 from traininglog.config import setting
 from traininglog.errors import ForkedLog, LogClosed, StoreFailed, StoreUnwritable
 from traininglog.side_files import fit_all, make_store
-from traininglog.sqlite import copying, failures, revisions
+from traininglog.sql.tables import REVISION
+from traininglog.sqlite import copying, failures, revisions, shape
 from traininglog.sqlite.connections import Pool, connect, is_connected
 from traininglog.sqlite.failures import MEMORY, distrustful, patiently, translated
 from traininglog.sqlite.file import identity_of, inspect, stat_of, uri_of, wal_path
@@ -102,6 +103,7 @@ class Database:
         #: What a writer should be told at its next assignment; whoever tells it takes it away.
         self.notice: str | None = None
         self._linked = False  # and told of
+        self._sound_schema: int | None = None  # the version of the schema that was looked at
         fresh = path is None or inspect(path, readonly=readonly, create=create and not readonly)
         if path is not None and not readonly:
             refuse_second_name(path)
@@ -180,6 +182,7 @@ class Database:
                     # Not by `connection.begin`, which would take ten times as long to fail.
                     begin = functools.partial(_raw(connection).execute, "BEGIN IMMEDIATE")
                     patiently(begin, longest=0.008, patience=patience)
+                    self._check_shape(connection)  # anybody may have changed it meanwhile
                     yield connection
                     # Not by SQLAlchemy, which makes an AssertionError of Ctrl-C amid a commit.
                     _raw(connection).commit()
@@ -435,11 +438,20 @@ class Database:
         ):
             self.revision = revisions.read_revision(connection, self.name)
             readable = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            self._check_shape(connection)
         revisions.refuse_newer(self.name, self.revision, readable, readonly=self.readonly)
         if self.readonly:
             revisions.refuse_older(self.name, self.revision)
         elif revisions.is_old(self.revision):
             self._upgrade()
+
+    def _check_shape(self, connection: Connection) -> None:
+        """Raise where reading, or writing, would run what somebody else put into the file."""
+        version = _raw(connection).execute("PRAGMA schema_version").fetchone()[0]
+        if version != self._sound_schema:
+            current = self.revision == REVISION
+            shape.examine(connection, self.name, current=current, readonly=self.readonly)
+            self._sound_schema = version
 
     # -- copies -----------------------------------------------------------------------------
 

@@ -24,7 +24,10 @@ from traininglog.errors import (
 )
 from traininglog.file_names import refuse_long
 from traininglog.schemes import scheme_of, unknown_scheme
+from traininglog.sql.tables import VERSION_TABLE
+from traininglog.sqlite import shape
 from traininglog.sqlite.beside import ADDED, LEAST_ADDED, refuse_odd
+from traininglog.sqlite.connections import guard
 from traininglog.sqlite.failures import MEMORY, PATIENCE, code_of
 from traininglog.sqlite.revisions import (
     APPLICATION_ID,
@@ -226,6 +229,7 @@ def undo_half_done(path: Path) -> bool:
     with suppress(sqlite3.DatabaseError), closing(
         sqlite3.connect(uri_of(path, readonly=False), uri=True, timeout=PATIENCE)
     ) as connection:  # fmt: skip
+        guard(connection)
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     return not journal.exists()
 
@@ -238,7 +242,9 @@ def peek(path: Path) -> tuple[str | None, int]:
     wal = stat_of(wal_path(path))
     try:
         with closing(_look(path, alone=wal is None or wal.st_size == 0)) as connection:
-            row = connection.execute(READ_REVISION).fetchone()
+            listed = connection.execute(shape.LIST).fetchall()
+            known = shape.is_table(listed, VERSION_TABLE)
+            row = connection.execute(READ_REVISION).fetchone() if known else None
             readable = connection.execute("PRAGMA user_version").fetchone()[0]
     except (sqlite3.DatabaseError, UnicodeDecodeError):  # the latter: of a message with bytes in it
         return None, 0
@@ -248,4 +254,7 @@ def peek(path: Path) -> tuple[str | None, int]:
 def _look(path: Path, *, alone: bool = True) -> sqlite3.Connection:
     """Open a file for reading; with `alone` without a lock, as if nobody else had it open."""
     mode = "immutable=1" if alone else "mode=ro"
-    return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=PATIENCE)
+    uri = f"{path.absolute().as_uri()}?{mode}"
+    connection = sqlite3.connect(uri, uri=True, timeout=PATIENCE)
+    guard(connection, defensive=False)
+    return connection

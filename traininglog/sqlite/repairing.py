@@ -41,6 +41,7 @@ from traininglog.sql.tables import REVISION, REVISIONS, VERSION_TABLE, entries, 
 from traininglog.sql.totals import total_up
 from traininglog.sqlite.beside import refuse_odd
 from traininglog.sqlite.checking import Size, check
+from traininglog.sqlite.connections import guard
 from traininglog.sqlite.database import Database, is_open_here
 from traininglog.sqlite.failures import translated
 from traininglog.sqlite.file import locate, peek, stat_of, wal_path
@@ -212,6 +213,7 @@ def _roll_back(copy: Path) -> None:
             closing(sqlite3.connect(copy, isolation_level=None)) as connection,
             suppress(sqlite3.DatabaseError),  # then it stays as it is
         ):
+            guard(connection)
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
 
@@ -239,6 +241,7 @@ def _hand_over(part: Path, path: Path, target: Path) -> None:
     """Give the new file its name, complete in itself and as open to others as the old one."""
     with translated(str(target)):
         with closing(sqlite3.connect(part)) as connection:
+            guard(connection)
             connection.execute("PRAGMA journal_mode = DELETE").fetchall()
         fit(path, part)
         with part.open("rb") as file:

@@ -18,6 +18,7 @@ from traininglog.sql.tables import (
     VERSION_TABLE_DDL,
     metadata,
 )
+from traininglog.sqlite import shape
 
 APPLICATION_ID = 0x746C6F67  # "tlog"; in the file's header, where `file` and others can see it
 READ_REVISION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant of ours
@@ -41,10 +42,9 @@ def create_schema(connection: Connection) -> None:
 
 def read_revision(connection: Connection, name: str) -> str:
     """Return the revision of a file. Raises `CorruptLog` where it has none."""
-    tables = connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars().all()
-    found = (
-        connection.exec_driver_sql(READ_REVISION).scalars().all() if VERSION_TABLE in tables else []
-    )
+    listed = [tuple(row) for row in connection.exec_driver_sql(shape.LIST)]
+    known = shape.is_table(listed, VERSION_TABLE)
+    found = connection.exec_driver_sql(f"{READ_REVISION} LIMIT 2").scalars().all() if known else []
     if len(found) != 1 or not is_revision(found[0]):
         raise CorruptLog(
             f"{name} is marked as a training log but does not tell its schema; it was left as it "
