@@ -1,16 +1,23 @@
 # Each target does its own set-up in .venv; all they need is Python 3.11 or newer, and make.
+# Another Python has an environment of its own: make quick PYTHON=python3.13 VENV=.venv-3.13
 
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# Tests are spread over the processors. Those of a group stay together, for what they share.
-PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
+# Tests are spread over the processors. Those of a group stay together, for what they share. At the
+# end it says which were skipped, and why.
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup -rs
 
-.PHONY: help demo test torch faults lint bench wheel clean
+.PHONY: help demo test quick newest oldest torch faults lint bench wheel clean
 
 help:
 	@echo "make demo    train, be killed, resume, look: the whole story in half a minute"
 	@echo "make test    every test"
+	@echo "make quick   the fast tests, in about a minute"
+	@echo "make newest  the fast tests on the newest Python here, with the newest of all it needs"
+	@echo "make oldest  the fast tests on the oldest Python here, with the oldest of all it needs"
 	@echo "make torch   install PyTorch here, for the tests that need it"
 	@echo "make faults  kill processes, cut the power, flip bits, thousands of times"
 	@echo "make lint    style and types"
@@ -19,42 +26,57 @@ help:
 	@echo "make clean   remove what the others made"
 
 # A stamp for each set of extras, so that pyproject.toml is installed again when it changes.
-.venv/installed-%: pyproject.toml
+$(VENV)/installed-%: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) $(INSTALL_OPTIONS) --editable '.[$*]'
 	@touch $@
 
 # No extra: for most, PyTorch is a download of gigabytes, and all but a few tests do without.
-.venv/installed-torch: .venv/installed-test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+$(VENV)/installed-torch: $(VENV)/installed-test
+	$(PIP) torch==2.13.0
 	@touch $@
 
-demo: .venv/installed-demo
+demo: $(VENV)/installed-demo
 	$(BIN)/traininglog demo
 
-test: .venv/installed-test
+test: $(VENV)/installed-test
 	$(PYTEST)
 
-torch: .venv/installed-torch
+quick: $(VENV)/installed-test
+	$(PYTEST) -m 'not slow'
+
+# Each of these two has an environment of its own, and no PyTorch in it.
+newest:
+	python=$$($(PYTHON) tests/pythons.py newest) && \
+	version=$$($$python -c 'import sys; print("{}.{}".format(*sys.version_info))') && \
+	$(MAKE) quick PYTHON=$$python VENV=.venv-$$version \
+		INSTALL_OPTIONS='--upgrade --upgrade-strategy=eager'
+
+oldest:
+	python=$$($(PYTHON) tests/pythons.py oldest) && \
+	$$python tests/oldest.py > .venv-oldest.txt && \
+	$(MAKE) quick PYTHON=$$python VENV=.venv-oldest INSTALL_OPTIONS=--constraint=.venv-oldest.txt
+
+torch: $(VENV)/installed-torch
 
 # The tests run a few dozen trials of these each time; here are very many.
-faults: .venv/installed-test
+faults: $(VENV)/installed-test
 	TESTS_TRIALS=2000 TESTS_IMAGES=1000 TESTS_FLIPS=500 TESTS_LONG=1 \
 		$(PYTEST) tests/faults
 
-lint: .venv/installed-test .venv/installed-lint
+lint: $(VENV)/installed-test $(VENV)/installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --strict tests/typing/api.py
 
-bench: .venv/installed-test
+bench: $(VENV)/installed-test
 	$(BIN)/python benchmarks/run.py
 
-wheel: .venv/installed-lint
+wheel: $(VENV)/installed-lint
 	$(BIN)/python tests/try_wheel.py
 
 clean:
-	rm -rf .venv benchmarks/.venvs dist build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* benchmarks/.venvs dist build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -639,6 +639,8 @@ def test_backup_copies_the_store_while_another_process_writes(path, tmp_path):
         from traininglog import SQLiteLog
         log = SQLiteLog(sys.argv[1])
         t = 0
+        log[t].update(x=t, y=float(t))
+        log.flush()
         print("ready", flush=True)
         import select
         while not select.select([sys.stdin], [], [], 0)[0]:

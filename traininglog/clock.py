@@ -61,6 +61,6 @@ def moments(walls: NDArray[np.float64]) -> NDArray[np.datetime64]:
     import numpy as np
 
     known = np.isfinite(walls)
-    found = np.full(len(walls), np.datetime64("NaT"), "datetime64[us]")
+    found = np.full(len(walls), np.datetime64("NaT", "us"), "datetime64[us]")
     found[known] = np.round(walls[known] * 1e6).astype(np.int64).view("datetime64[us]")
     return found

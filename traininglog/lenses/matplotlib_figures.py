@@ -201,7 +201,7 @@ class MatplotlibVisualizer(AbstractVisualizer):
             beside = None
             if named_beside(attributes, of_layers):
                 # In a cell of their own, names take nothing of the width of what is below.
-                place, room = place.subgridspec(1, 2, width_ratios=[end - column - 0.42, 0.42])
+                place, room = place.subgridspec(1, 2, width_ratios=[end - column - 0.44, 0.44])
                 beside = figure.add_subplot(room)
             axis = figure.add_subplot(place, sharex=shared)
             shared = shared or axis

@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import warnings
+import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -227,13 +228,17 @@ def _read_arrays(path: Path, part: dict[str, Any] | None) -> list[Any]:
 def _write_arrays(path: Path, arrays: list[Any]) -> dict[str, Any]:
     """Write arrays to a file and sync it; return what the manifest says of it."""
     import numpy
+    from numpy.lib.format import write_array
 
-    named = {f"array-{place}": array for place, array in enumerate(arrays)}
     with path.open("wb") as file:
-        try:
-            numpy.savez(file, allow_pickle=False, **named)
-        except ValueError as error:
-            raise NotPlain(f"an array cannot be saved: {error}") from error
+        # As `numpy.savez` does; that of older NumPy cannot be told to refuse what needs pickle.
+        with zipfile.ZipFile(file, "w") as archive:
+            for place, array in enumerate(arrays):
+                with archive.open(f"array-{place}.npy", "w", force_zip64=True) as member:
+                    try:
+                        write_array(member, numpy.asanyarray(array), allow_pickle=False)
+                    except ValueError as error:
+                        raise NotPlain(f"an array cannot be saved: {error}") from error
         _sync(file)
     crc, size = 0, 0
     with path.open("rb") as file:  # zipfile goes back to patch headers: no checksum on the way
