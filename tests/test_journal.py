@@ -236,6 +236,7 @@ def no_writing_past(size):
 
 
 @pytest.mark.parametrize("where", [REGION // 2, REGION + 4096], ids=["amid one", "in the next"])
+@pytest.mark.filterwarnings("ignore:.* in memory, where a kill:traininglog.TrainingLogWarning")
 def test_it_goes_on_where_what_was_flushed_cannot_be_erased(path, where):
     """That fails after the database was written, and there is nothing in it that would be lost."""
     log = SQLiteLog(path)
@@ -574,6 +575,7 @@ def no_mapping(monkeypatch):
 
 @pytest.mark.parametrize("where", [REGION // 2, REGION + 20, REGION + 4096])
 @pytest.mark.usefixtures("no_mapping")
+@pytest.mark.filterwarnings("ignore:.* in memory, where a kill:traininglog.TrainingLogWarning")
 def test_where_it_can_be_neither_mapped_nor_written_it_goes_on_in_memory(path, where):
     log = SQLiteLog(path)
     log[0]["x"] = 0.0

@@ -165,10 +165,12 @@ def go_through(folder, fault, answer, *, prefix=(), room=True, warnings=(1,), **
         prefix: A command that runs another one where the folder is.
         room: Whether the journal can grow meanwhile. What it has no room for is in memory, and
             survives anything but a kill.
-        warnings: How many there may be.
+        warnings: How many there may be; one more where the journal had to go on in memory.
         options: Of the processes.
 
     """
+    if not room:
+        warnings = (*warnings, max(warnings) + 1)
     with (
         world.Loop(folder / "runs.db", prefix=prefix, **options) as loop,
         world.Loop(folder / "killed.db", prefix=prefix, **options) as killed,

@@ -73,6 +73,13 @@ _TRANSLATIONS: dict[int, tuple[type[TrainingLogError], str]] = {
         StoreUnwritable,
         "{name} cannot be opened ({reason}); check its permissions, its folder's, and `ulimit -n`",
     ),
+    sqlite3.SQLITE_PERM: (
+        StoreUnwritable, "{name} may not be opened ({reason}); check its permissions"
+    ),
+    sqlite3.SQLITE_PROTOCOL: (
+        StoreLocked, "{name} is too busy ({reason}); nothing is lost, try again later"
+    ),
+    sqlite3.SQLITE_INTERRUPT: (StoreFailed, "{name} was not written: {reason}; try again"),
     sqlite3.SQLITE_FULL: (StoreFailed, "the disk of {name} is full; free space and try again"),
     sqlite3.SQLITE_IOERR: (StoreFailed, "{name} cannot be read or written: {reason}"),
     sqlite3.SQLITE_CORRUPT: (

@@ -35,10 +35,13 @@ from traininglog.sqlite.regions import (
     Region,
     write_all,
 )
-from traininglog.sqlite.tail import ASLEEP, NO_ROW
+from traininglog.sqlite.tail import ASLEEP, NO_ROW, Tail
 
 # A fresh file has room for one region to be written while another is flushed.
 _FIRST_REGIONS = 2
+
+# Why a file cannot be made that can be made later: what is assigned is kept in memory meanwhile.
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
 
 
 class JournalFull(StoreFailed):
@@ -59,6 +62,7 @@ class Journal:
         numbers: dict[str, int], most_bytes: int,
     ) -> None:  # fmt: skip
         self.path = path  #: None: in memory, for a log that does not mind
+        self._database = database or path  #: beside which it is
         self.tail = ASLEEP
         self.current: Region | None = None
         self.waiting: list[Region] = []  #: at rest, the oldest first; still to be flushed
@@ -70,23 +74,35 @@ class Journal:
         self._most_bytes = most_bytes
         self._free: list[Region] = []
         self._used: list[Region] = []  # in the database, and to be erased
-        self._memory_size = 0  # taken where the file can have no more
         self._file_size = 0
-        self._descriptor = None if path is None else _make(path, database or path)
+        self._descriptor: int | None = None
+        self._make_file()
+
+    def _make_file(self) -> None:
+        """Make the file, if there is to be one and is none yet, and it can be made just now."""
+        if self.path is None or self._database is None or self._descriptor is not None:
+            return
         try:
-            for _ in range(_FIRST_REGIONS):
-                self._free.append(self._add(REGION))
-        except BaseException:
-            self.remove()
-            raise
+            self._descriptor = _make(self.path, self._database)
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise
+            return
+        for _ in range(_FIRST_REGIONS):
+            region = self._add_to_file(REGION)
+            if region is not None:
+                self._free.append(region)
 
     # -- writing ----------------------------------------------------------------------------
 
     def begin(self, need: int = 0) -> None:
         """Open a region with room for a record of `need` bytes. None may be open.
 
-        Raises `JournalFull`.
+        Raises `JournalFull`, and `StoreFailed` where there is neither a file nor memory for it.
         """
+        self._make_file()
+        if self._used:
+            self._erase()
         size = -(-(need + HEADER) // REGION) * REGION
         fitting = [region for region in self._free if region.size >= size]
         if fitting:
@@ -102,12 +118,25 @@ class Journal:
         try:
             tail = region.begin(head, self._numbers)
         except BaseException as error:
-            self._used.append(region)
+            if region.lasting:
+                self._used.append(region)  # there may be a part of a header
             if not isinstance(error, OSError):
                 raise
-            region = self._add_memory(region.size)
-            tail = region.begin(head, self._numbers)
+            region, tail = self._begin_in_memory(head, error)
         self.tail, self.current = tail, region
+
+    def _begin_in_memory(self, head: Head, why: OSError) -> tuple[Region, Tail]:
+        """Open a region of memory, where the file could not be written."""
+        self._require_room(head.size)
+        region = MemoryRegion(head.size)
+        try:
+            return region, region.begin(head, self._numbers)
+        except OSError:
+            raise StoreFailed(
+                f"nothing can be assigned just now: {self.path or 'the journal'} cannot be written "
+                f"({why.strerror}), and there is no memory to keep it in. What was assigned before "
+                "is safe; try again once there is more memory"
+            ) from why
 
     def rest(self) -> None:
         """Let the open region, if there is one, rest, so that it can be flushed."""
@@ -137,11 +166,10 @@ class Journal:
         usual = _FIRST_REGIONS * REGION
         if self._descriptor is None:
             self._free = self._free[:_FIRST_REGIONS]
-            self._memory_size = sum(region.size for region in self._free)
         elif self._file_size > usual or self._memory_size:
             size = min(self._file_size, usual)
             free = [Region(self._descriptor, at, REGION) for at in range(0, size, REGION)]
-            self._memory_size, self._file_size, self._free = 0, size, free
+            self._file_size, self._free = size, free
             with suppress(OSError):  # it is no loss
                 os.ftruncate(self._descriptor, size)
 
@@ -152,7 +180,7 @@ class Journal:
         high-water mark says so to whoever finds them.
         """
         for region in self._used:
-            with suppress(OSError):
+            with suppress(OSError, MemoryError):
                 region.erase()
                 used, free = (
                     [each for each in self._used if each is not region],
@@ -168,32 +196,48 @@ class Journal:
     @property
     def vanished(self) -> bool:
         """Whether somebody has deleted its file."""
-        return self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 0
+        try:
+            return self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 0
+        except OSError:
+            return False  # who knows; it is asked again with the next flush
 
     @property
     def volatile(self) -> bool:
         """Whether some of it would not outlive the process."""
-        return self._memory_size > 0 or self.vanished
+        return self.in_memory or self.vanished
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether some of it is where no file is, or no room in it."""
+        return any(not region.lasting for region in (self.current, *self.waiting) if region)
+
+    @property
+    def _memory_size(self) -> int:
+        """How many bytes were taken where the file could have no more."""
+        regions = (self.current, *self.waiting, *self._used, *self._free)
+        return sum(region.size for region in regions if region and not region.lasting)
 
     def _add(self, size: int) -> Region:
-        """Add room. Not sparse: touching a page without room on the disk would kill the process."""
-        if self._descriptor is not None:
-            self._require_room(size)
-            try:
-                _allocate(self._descriptor, self._file_size, size)
-            except OSError:
-                with suppress(OSError):  # what it got so far
-                    os.ftruncate(self._descriptor, self._file_size)
-            else:
-                region = Region(self._descriptor, self._file_size, size)
-                self._file_size += size
-                return region
-        return self._add_memory(size)
-
-    def _add_memory(self, size: int) -> Region:
+        """Add room, in memory where the file can have no more."""
         self._require_room(size)
-        self._memory_size += size
-        return MemoryRegion(size)
+        return self._add_to_file(size) or MemoryRegion(size)
+
+    def _add_to_file(self, size: int) -> Region | None:
+        """Add room to the file, if there is one and it can have more.
+
+        Not sparse: touching a page without room on the disk would kill the process.
+        """
+        if self._descriptor is None:
+            return None
+        try:
+            _allocate(self._descriptor, self._file_size, size)
+        except OSError:
+            with suppress(OSError):  # what it got so far
+                os.ftruncate(self._descriptor, self._file_size)
+            return None
+        region = Region(self._descriptor, self._file_size, size)
+        self._file_size += size
+        return region
 
     def _require_room(self, size: int) -> None:
         if self._file_size + self._memory_size + size > max(self._most_bytes, 2 * REGION, size):
@@ -210,7 +254,7 @@ class Journal:
 
         Where that is not allowed, whoever opens the database next does it.
         """
-        if self.path is not None:
+        if self.path is not None and self._descriptor is not None:
             with suppress(OSError):
                 self.path.unlink()
         self.leave()
@@ -260,5 +304,9 @@ def _make(path: Path, database: Path) -> int:
                 raise
         path.unlink()
         descriptor = make_beside(database, path)
-    hold(descriptor)
+    try:
+        hold(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor

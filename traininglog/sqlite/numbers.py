@@ -131,7 +131,13 @@ def _as_arrays(flat: list[Any]) -> Arrays:
 
 def worth(count: int) -> bool:
     """Tell whether to read so many records as arrays."""
-    return count >= _MANY and "numpy" in sys.modules
+    if count < _MANY or "numpy" not in sys.modules:
+        return False
+    try:
+        import numpy  # noqa: F401 - it may be just being imported, and that may fail
+    except Exception:  # noqa: BLE001 - then one by one, which needs it not
+        return False
+    return True
 
 
 def read_fixed(data: bytes, at: int, count: int, tag: int) -> tuple[Arrays, int]:

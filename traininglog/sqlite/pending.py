@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from traininglog.errors import InvalidKey, StoreFailed, StoreUnwritable
+from traininglog.sqlite.flusher import INTERVAL
 from traininglog.sqlite.gaps import DROPPED, Gaps
 from traininglog.sqlite.journal import Journal
 from traininglog.sqlite.left import journal_path
@@ -35,6 +38,9 @@ from traininglog.sqlite.regions import Region
 from traininglog.sqlite.tail import ASLEEP
 from traininglog.sqlite.troubles import Troubles
 
+# How long a region is open, in seconds, while nobody flushes and nothing can be flushed.
+_LONG = 5.0
+
 Rows = dict[int, dict[str, Any]]
 
 #: Assigns something. It may raise `JournalFull`, having done nothing.
@@ -52,7 +58,8 @@ class Pending:
         locks: Of the open run.
         troubles: What to tell those who assign.
         act_as_writer: Does something as the writer of the run, at once or later.
-        wake: Told when there is something to flush; whether that is urgent, by `now`.
+        wake: Told when there is something to flush; whether that is urgent, by `now`. Returns
+            whether somebody will.
         in_file: Whether the journal is to be a file; else what is assigned dies with the process.
         most_bytes: How large the journal may become.
 
@@ -60,7 +67,7 @@ class Pending:
 
     def __init__(
         self, run: OwnRun, locks: Locks, troubles: Troubles, *,
-        act_as_writer: Callable[[Act, Span], None], wake: Callable[..., None], in_file: bool,
+        act_as_writer: Callable[[Act, Span], None], wake: Callable[..., bool], in_file: bool,
         most_bytes: int,
     ) -> None:  # fmt: skip
         self.tail = ASLEEP
@@ -212,8 +219,21 @@ class Pending:
             journal.tail.write(pack_status(told, journal.tail.tag))
             self.gaps.end()
         self._run.kept = True
-        self._wake(now=bool(journal.waiting))
+        if not self._wake(now=bool(journal.waiting)):
+            # So that who assigns soon comes by here again, flushes and asks for a thread.
+            seconds = INTERVAL if self._troubles.current is None else _LONG
+            journal.tail.close_at(monotonic() + seconds)
+        if journal.in_memory and journal.path is not None:
+            self._warn_of_memory(journal.path)
         self.tail = journal.tail  # last: the short way leads past all this
+
+    def _warn_of_memory(self, path: Path) -> None:
+        if self._troubles.may_warn_of("memory"):
+            self._troubles.warn_of("memory", (
+                f"{path} has no room for what is assigned (is the disk full, or `ulimit -n` too "
+                "low?): it is kept in memory, where a kill would lose it, until it is in "
+                f"{self._run.database.name}"
+            ))  # fmt: skip
 
     def _make_journal(self) -> Journal:
         close_with_worker()
@@ -248,11 +268,11 @@ class Pending:
             if journal is not None and journal.waiting:
                 journal.waiting[-1].note_gap(gap)
             if begins:
-                self._troubles.warn_of(
+                self._troubles.warn_of("gap", (
                     f"{self._run.database.name} cannot be written and the journal is full: values "
                     f"are left out from time {gap[1]} on (on_full='drop'); status['{DROPPED}'] "
                     "will tell which"
-                )
+                ))  # fmt: skip
         self._troubles.tell(self._run.uuid)
 
     # -- flushing it ------------------------------------------------------------------------
@@ -260,9 +280,9 @@ class Pending:
     def sleep(self) -> None:
         """Let the next assignment look at how things are."""
         with self._locks.state, self._locks.changing:
+            self.tail = ASLEEP  # first, whatever else can be done
             if self._journal is not None:
                 self._journal.rest()
-            self.tail = ASLEEP
 
     def take(self) -> list[Region]:
         """Let what was assigned rest, and return all that is to be flushed."""

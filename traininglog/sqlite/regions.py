@@ -31,6 +31,9 @@ REGION = 2**19
 #: Where its records begin.
 HEADER = 128
 
+# So much is looked at together where the end of the records is looked for.
+_LOOK = 2**12
+
 #: What it begins with.
 MAGIC = b"TLTAIL3\0"
 
@@ -131,11 +134,14 @@ class Region:
 
     def rest(self) -> None:
         """Close to writing. What is in it stays, and can be read."""
-        if self._open is not None:
-            self._resting = True
-            self._shut(self._open)
-            self.length = self._measure()
-            self._open = None  # last: what could not be read must not count as nothing
+        opened = self._open
+        if opened is None:
+            return
+        self._resting = True
+        if not opened.closed:
+            self.length = self._stop(opened) - HEADER
+            self._shut(opened)
+        self._open = None  # last: what could not be measured must not count as nothing
 
     @property
     def end(self) -> int:
@@ -144,14 +150,31 @@ class Region:
 
     @property
     def written(self) -> int:
-        """How many bytes of records there are now. To be asked for under the writer's lock."""
-        if self._open is None:
+        """How many bytes of records are in it by now."""
+        opened = self._open
+        if opened is None:
             return self.length
         # In a signal handler that interrupts `rest`, it may be shut already.
-        return self._measure() if self._resting else self._open.tell() - HEADER
+        if self._resting:
+            return self.length if opened.closed else self._stop(opened) - HEADER
+        return opened.tell() - HEADER
 
-    def _measure(self) -> int:
-        return len(self._content(0, self.size - HEADER).rstrip(b"\0"))
+    def _stop(self, opened: mmap.mmap | _Appended) -> int:
+        """See to it that nothing more fits, and return where the records end.
+
+        Again, it returns the same. It reads no file and takes hardly any memory, so that it can be
+        done whatever there is no more of.
+        """
+        if isinstance(opened, _Appended):
+            return opened.stop()
+        least = opened.tell() if opened.tell() < self.size else HEADER
+        opened.seek(self.size)
+        # Another thread may have written in between. The last byte of a record is never 0.
+        for stop in range(self.size, least, -_LOOK):
+            found = opened[max(least, stop - _LOOK) : stop].rstrip(b"\0")
+            if found:
+                return max(least, stop - _LOOK) + len(found)
+        return least
 
     def read(self, stop: int, into: Batch | None = None) -> Batch:
         """Add to `batch`, or another, what it has not of what was written up to a byte.
@@ -210,7 +233,7 @@ class MemoryRegion(Region):
         return self._memory
 
     def _shut(self, opened: mmap.mmap | _Appended) -> None:
-        opened.seek(self.size)  # so that nothing more fits; closed, it could not be read
+        """Leave it open: closed, it could not be read."""
 
     def _content(self, start: int, stop: int) -> bytes:
         assert self._memory is not None  # noqa: S101 - it was begun
@@ -227,19 +250,19 @@ class MemoryRegion(Region):
 
 
 class _Appended:
-    """Stands in for a mapping where a file system has none: one write to the file a record."""
+    """Stands in for a mapping where there can be none: one write to the file a record."""
 
     def __init__(self, descriptor: int, offset: int, size: int) -> None:
         self._descriptor = descriptor
         self._offset = offset
         self._size = size
         self._at = 0
-        self._closed = False
+        self.closed = False
         self._lock = threading.RLock()
 
     def write(self, data: bytes) -> int:
         with self._lock:
-            if self._closed or self._at + len(data) > self._size:
+            if self.closed or self._at + len(data) > self._size:
                 raise ValueError("no room")
             try:
                 written = os.pwrite(self._descriptor, data, self._offset + self._at)
@@ -261,9 +284,14 @@ class _Appended:
     def tell(self) -> int:
         return self._at
 
+    def stop(self) -> int:
+        with self._lock:
+            self._size = 0
+            return self._at
+
     def close(self) -> None:
         with self._lock:
-            self._closed = True
+            self.closed = True
 
 
 def _map(descriptor: int, offset: int, size: int) -> mmap.mmap | _Appended:
@@ -271,7 +299,7 @@ def _map(descriptor: int, offset: int, size: int) -> mmap.mmap | _Appended:
     flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
     try:
         return mmap.mmap(descriptor, size, flags=flags, offset=offset)
-    except OSError as error:
-        if error.errno not in (errno.ENODEV, errno.EOPNOTSUPP, errno.EINVAL, errno.EACCES):
-            raise
+    except (OSError, ValueError):
+        # The file system has no mappings; or there is no memory, or no descriptor for the copy that
+        # Python takes of ours. None of that keeps us from writing to the file.
         return _Appended(descriptor, offset, size)

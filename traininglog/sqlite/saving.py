@@ -28,8 +28,8 @@ from traininglog.sqlite.read_back import ReadBack
 from traininglog.sqlite.records import Batch, changed_status
 from traininglog.sqlite.recovery import save_numbers, save_others
 from traininglog.sqlite.regions import Region
-from traininglog.sqlite.sealing import Sealer, seal_in_the_end, seal_run
-from traininglog.sqlite.troubles import Troubles
+from traininglog.sqlite.sealing import Sealer, attempt, seal_in_the_end, seal_run
+from traininglog.sqlite.troubles import Troubles, described, is_fatal
 
 #: A power cut costs what was assigned in the last so many seconds, at the most.
 SYNC_SECONDS = 2.0
@@ -163,8 +163,7 @@ class Saver:
             })  # fmt: skip
         times = batch.times()
         if self._sealer is not None and (times is not None or final):
-            owner = Owner(run_id, run.uuid.hex, self._pending.names)
-            self._sealer.save(connection, owner, batch, final=final)
+            self._seal_or_save(connection, run_id, batch, final=final)
         elif times is not None:
             save_numbers(connection, run_id, batch)
         if times is not None:
@@ -240,10 +239,10 @@ class Saver:
                     again = self._save_and_sync() if self._run.held else None
                 self._locks.catch_up()
                 return again
-            except (StoreLocked, StoreFailed, StoreUnwritable) as error:
-                self._note_trouble(error)
-                return _RETRY_SECONDS
-            except Exception as error:  # noqa: BLE001 - nobody sees it here; see `raise_fatal`
+            except Exception as error:  # noqa: BLE001 - nobody sees it here; see `Troubles.tell`
+                if not is_fatal(error):
+                    self._note_trouble(error)
+                    return _RETRY_SECONDS
                 self._troubles.end(error)
                 self._pending.sleep()
                 return None
@@ -264,13 +263,48 @@ class Saver:
         with self._locks.state, self._locks.changing:
             where = "in the journal"
             if self._pending.volatile:
-                where = "in memory, where a kill would lose them,"
-        self._troubles.warn_of(
-            f"{error}; what is assigned waits {where} and will be written when it can be"
-        )
-        self._pending.sleep()  # so that the next assignment tells
+                where = "in memory, where a kill would lose it,"
+        self._troubles.warn_of("flush", (
+            f"{self._named(error)}; what is assigned waits {where} and will be written when it "
+            "can be"
+        ))  # fmt: skip
+        with suppress(OSError, MemoryError):  # it may be that of which there is trouble
+            self._pending.sleep()  # so that the next assignment tells
+
+    def _named(self, error: Exception) -> str:
+        """Return what to say of an error, with the name of the file."""
+        name, said = self._run.database.name, described(error)
+        return said if name in said else f"{name} cannot be written ({said})"
 
     # -- sealing ----------------------------------------------------------------------------
+
+    def _seal_or_save(
+        self, connection: Connection, run_id: int, batch: Batch, *, final: bool
+    ) -> None:
+        """Write the numbers of a batch, some of them as segments; where that fails, as entries."""
+        sealer = self._sealer
+        assert sealer is not None  # noqa: S101
+        owner = Owner(run_id, self._run.uuid.hex, self._pending.names)
+        if not self.try_to_seal(
+            connection, lambda: sealer.save(connection, owner, batch, final=final)
+        ):
+            save_numbers(connection, run_id, batch)
+            sealer.leave(batch)
+
+    def try_to_seal(self, connection: Connection, act: Callable[[], object]) -> bool:
+        """Seal in the midst of a transaction; tell whether it could be done, and warn if not."""
+        error = attempt(connection, act)
+        if error is not None:
+            self._note_unsealed(error)
+        return error is None
+
+    def _note_unsealed(self, error: Exception) -> None:
+        if self._troubles.may_warn_of("sealing"):
+            self._troubles.warn_of("sealing", (
+                f"{self._run.database.name} keeps numbers as rows, which take more room than "
+                f"sealed ones ({described(error)}); nothing is lost, and `traininglog seal` seals "
+                "them later"
+            ))  # fmt: skip
 
     def seal_rest(
         self, patience: float | None, how: Callable[[Connection, Any], object] = seal_run
@@ -287,5 +321,10 @@ class Saver:
 
     def seal_in_the_end(self, patience: float | None) -> None:
         """Seal what is left, unless that would be a burden; it loses nothing if it is not."""
-        with suppress(StoreLocked, StoreFailed, StoreUnwritable, CorruptLog):
+        try:
             self.seal_rest(_SOON if patience is None else patience, seal_in_the_end)
+        except (StoreLocked, StoreFailed, StoreUnwritable, CorruptLog):
+            pass  # as usual as a reader that has the file, or as well told of by `check`
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run is in the file
+            self._note_unsealed(error)
+            self._troubles.tell(self._run.uuid)

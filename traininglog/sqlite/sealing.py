@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import mmap
+import os
+import sqlite3
 import sys
+from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from traininglog.sql import sealing, segments, writing
 from traininglog.sql.segments import Owner
@@ -35,9 +40,54 @@ _MANY = 16
 # A key with fewer numbers than this waits: later it will have more.
 _LEAST = 128
 
+# What an import of NumPy needs, by far: so many file descriptors, and so many bytes.
+_DESCRIPTORS_TO_IMPORT = 8
+_BYTES_TO_IMPORT = 2**27
+
+
+def attempt(connection: Connection, act: Callable[[], object]) -> Exception | None:
+    """Do something in the midst of a transaction; if it fails, undo that alone, and return why.
+
+    Errors of the database itself are raised: they are those of the transaction.
+    """
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - an open connection has one
+    raw.execute("SAVEPOINT attempt")
+    try:
+        act()
+    except (DBAPIError, sqlite3.Error):
+        raise
+    except Exception as error:
+        if not raw.in_transaction:  # SQLite had no memory, and has undone all of it
+            raise
+        raw.execute("ROLLBACK TO attempt")
+        raw.execute("RELEASE attempt")
+        return error
+    raw.execute("RELEASE attempt")
+    return None
+
+
+def require_room_to_import() -> None:
+    """Raise `OSError` if an import of NumPy would fail for want of descriptors or memory.
+
+    One that fails halfway cannot always be done again: NumPy refuses to be loaded twice. The
+    program that logs would then be without NumPy until it ends.
+    """
+    if "numpy" in sys.modules:
+        return
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    mmap.mmap(-1, _BYTES_TO_IMPORT, flags=flags, prot=mmap.PROT_READ).close()  # touches none of it
+    probes: list[int] = []
+    try:
+        probes.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(_DESCRIPTORS_TO_IMPORT))
+    finally:
+        for probe in probes:
+            os.close(probe)
+
 
 def seal_run(connection: Connection, row: Any) -> int:
     """Seal a run, given as its row, and note its totals; return how many values were moved."""
+    require_room_to_import()
     moved = sealing.seal(connection, row.id, row.uuid)
     total_up(connection, row.id)
     return moved
@@ -101,6 +151,15 @@ class Sealer:
             self._floor, self._held, self._others, self._sealed = self._next
             self._next = None
 
+    def leave(self, batch: Batch) -> None:
+        """Take it that all so far, and a batch, became entries: to seal them has failed.
+
+        Counts when `committed` is called. They are sealed in the end, or by whoever asks for it.
+        """
+        spans = [span for span in (self._held.span(), batch.times()) if span is not None]
+        last = max(self._floor, self._others, *(last for _, last in spans))
+        self._next = (last, Numbers(), -1, self._sealed)
+
     def _enough(self, keys: int, *, final: bool) -> int:
         loaded = "numpy" in sys.modules
         if final:
@@ -112,6 +171,7 @@ class Sealer:
         self, connection: Connection, owner: Owner, fresh: Numbers, *, over: bool, final: bool
     ) -> int:
         """Move what is at hand to segments; return up to which time anything may be anywhere."""
+        require_room_to_import()
         import numpy as np
 
         whole = Numbers()

@@ -7,6 +7,7 @@ region; the next round has a tail of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import Any
 
 from traininglog.sqlite.records import FLOAT_HEAD, INT_HEAD, RowForm, pack_row
@@ -44,6 +45,17 @@ class Tail:
         self.counters: dict[str, int] = {}  #: key of the status -> head of a count's record
         self.row: Any = NO_ROW  #: the last one asked for; see `SQLiteLog.__getitem__`
         self._forms: dict[tuple[Any, ...], RowForm] = {}  # by types (None: floats), and keys
+
+    def close_at(self, moment: float) -> None:
+        """Refuse what comes after a moment, as if the region were full then."""
+        write = self.write
+
+        def until(record: bytes) -> int:
+            if monotonic() >= moment:
+                raise ValueError("somebody has to see to the flush")
+            return write(record)
+
+        self.write = until
 
     def write_row(self, time: int, row: Mapping[str, Any]) -> bool:
         """Write floats and ints of one time as one record; return False if something else is there.

@@ -7,12 +7,57 @@ import warnings
 from time import monotonic
 from uuid import UUID
 
-from traininglog.errors import RunTakenOver, StoreFailed, StoreLocked, TrainingLogWarning
+from traininglog.errors import (
+    CorruptLog,
+    ForkedLog,
+    LogClosed,
+    NotATrainingLog,
+    RunNotFound,
+    RunTakenOver,
+    SchemaTooNew,
+    SchemaTooOld,
+    StoreFailed,
+    StoreLocked,
+    TrainingLogError,
+    TrainingLogWarning,
+)
 
 # That others write is no trouble before it has lasted for so long, in seconds.
 _LOCKED_SECONDS = 2.0
 
 _WARN_SECONDS = 60.0
+
+# After these a run cannot be written any more. All else may pass: a moment without descriptors or
+# without memory raises whatever was just being done, an import for one.
+_FATAL = (
+    RunTakenOver, RunNotFound, CorruptLog, NotATrainingLog, SchemaTooNew, SchemaTooOld, ForkedLog,
+    LogClosed,
+)  # fmt: skip
+
+
+def is_fatal(error: Exception) -> bool:
+    """Tell whether it would be no use to try again."""
+    return isinstance(error, _FATAL)
+
+
+def _without_frames(error: Exception) -> Exception:
+    """Return an error that holds nothing of what raised it.
+
+    Else a transaction that the error came out of might stay open for as long as we keep it, in
+    which every later flush would find the file locked.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
+
+
+def described(error: BaseException) -> str:
+    """Return what to say of an error: ours say what to do, others at least what they are."""
+    if isinstance(error, TrainingLogError):
+        return str(error)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 class Troubles:
@@ -24,21 +69,25 @@ class Troubles:
         self.told = False  #: of what is fatal
         self.notice: str | None = None  #: what to warn of at the next assignment
         self._since = 0.0
-        self._warn_at = 0.0
+        self._warn_at: dict[str, float] = {}  # by what is warned of
 
     def note(self, error: Exception) -> bool:
         """Take one that may pass; return whether it is time to warn of it."""
         now = monotonic()
         if self.current is None:
             self._since = now
-        self.current = error
+        self.current = _without_frames(error)
         usual = isinstance(error, StoreLocked) and now < self._since + _LOCKED_SECONDS
-        return not usual and now >= self._warn_at
+        return not usual and self.may_warn_of("flush")
 
-    def warn_of(self, notice: str) -> None:
-        """Warn at the next assignment, and then not for a while."""
-        self._warn_at = monotonic() + _WARN_SECONDS
-        self.notice = notice
+    def may_warn_of(self, what: str) -> bool:
+        """Tell whether it is time to warn of something that was perhaps just warned of."""
+        return monotonic() >= self._warn_at.get(what, 0.0)
+
+    def warn_of(self, what: str, notice: str) -> None:
+        """Warn at the next assignment, and then of the same not for a while."""
+        self._warn_at[what] = monotonic() + _WARN_SECONDS
+        self.notice = notice if self.notice is None else f"{self.notice}. And: {notice}"
 
     def end(self, error: Exception) -> None:
         """Take one after which nothing can be written any more; the first one counts."""
@@ -47,7 +96,8 @@ class Troubles:
 
     def are_over(self) -> None:
         """A flush has succeeded."""
-        self.current, self._warn_at = None, 0.0
+        self.current = None
+        self._warn_at.pop("flush", None)
 
     def tell(self, uuid: UUID) -> None:
         """Raise what is fatal for a run, or warn of what is to be warned of."""
@@ -65,8 +115,8 @@ class Troubles:
         if isinstance(error, RunTakenOver):
             raise RunTakenOver(str(error)) from None
         raise StoreFailed(
-            f"run {uuid.hex} cannot be written any more: {error}; what was assigned is in its "
-            "journal and will be put back when the file is next opened"
+            f"run {uuid.hex} cannot be written any more: {described(error)}; what was assigned is "
+            "in its journal and will be put back when the file is next opened"
         ) from error
 
 

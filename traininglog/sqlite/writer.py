@@ -10,11 +10,11 @@ it to the file. Who may do what, and when, is for the `locks` to say: read there
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import warnings
 import weakref
-from contextlib import suppress
 from typing import Any, Literal
 from uuid import UUID
 
@@ -45,7 +45,7 @@ from traininglog.sqlite.read_back import ReadBack
 from traininglog.sqlite.recovery import recover
 from traininglog.sqlite.saving import Saver
 from traininglog.sqlite.sealing import seal_in_the_end
-from traininglog.sqlite.troubles import Troubles
+from traininglog.sqlite.troubles import Troubles, described, is_fatal
 
 # How many may wait for the flusher before those who assign do, and how long they do, in seconds.
 _BACKLOG = 6
@@ -130,7 +130,8 @@ class Writer:
                 if left is not None:
                     writing.update_run(connection, left, ended("finished"))
                 if final and (row := writing.find_run(connection, run.uuid.hex)) is not None:
-                    seal_in_the_end(connection, row)
+                    seal = functools.partial(seal_in_the_end, connection, row)
+                    saver.try_to_seal(connection, seal)
                 start = run.add(connection, uuid, status, (parent, at))
             saver.committed()
             if left is not None:
@@ -236,10 +237,11 @@ class Writer:
                     break
                 else:
                     raise
-        if len(self.pending.waiting) > _BACKLOG and self._troubles.current is None:
+        if self._flusher.missing:
+            if not self._locks.held_here:
+                self._save_in_background()
+        elif len(self.pending.waiting) > _BACKLOG and self._troubles.current is None:
             self._saver.wait_for_progress(_BACK_PRESSURE)
-        elif self._flusher.impossible and not self._locks.held_here:
-            self._save_in_background()
 
     def _try(self, act: Act) -> None:
         locks = self._locks
@@ -248,7 +250,7 @@ class Writer:
                 with locks.state:
                     if locks.changing_here or (locks.saving_here and not self.run.held):
                         self.check_open()  # later, nobody would be told
-                        locks.later.append(lambda: self._try(act))
+                        locks.later.append(lambda: self._try_later(act))
                         return
                     if self.run.held:
                         with locks.changing:
@@ -257,12 +259,24 @@ class Writer:
                 self.claim()
         locks.catch_up()
 
+    def _try_later(self, act: Act) -> None:
+        """Assign what had to wait; it counts as made, so what may pass must not lose it."""
+        try:
+            self._try(act)
+        except (StoreLocked, StoreFailed, StoreUnwritable, OSError, MemoryError):
+            self._locks.later.insert(0, lambda: self._try_later(act))
+            raise
+
     def _relieve(self) -> None:
         """Make room in the journal by a flush."""
         if self._locks.held_here:
             return
-        with suppress(StoreLocked, StoreFailed, StoreUnwritable), busy(), self._locks.saving:
-            self._saver.save_all(patience=_BACK_PRESSURE)
+        try:
+            with busy(), self._locks.saving:
+                self._saver.save_all(patience=_BACK_PRESSURE)
+        except Exception as error:
+            if is_fatal(error):
+                raise  # else there is no room still, which who assigns is told
         self._locks.catch_up()
 
     # -- flushing ---------------------------------------------------------------------------
@@ -350,10 +364,11 @@ class Writer:
         died = getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
         try:
             self.close("failed" if died else "finished", patience=_LAST_PATIENCE)
-        except (StoreLocked, StoreFailed, StoreUnwritable) as error:
-            lost = "in the journal, for the next" if self._in_file else "lost"
+        except Exception as error:  # noqa: BLE001 - nobody else would be told
+            kept = self._in_file and not self.pending.volatile
+            lost = "in the journal, for the next" if kept else "lost"
             warnings.warn(
-                f"{error}; what run {self.run.uuid.hex} had assigned last is {lost}",
+                f"{described(error)}; what run {self.run.uuid.hex} had assigned last is {lost}",
                 TrainingLogWarning,
                 stacklevel=2,
             )
