@@ -85,7 +85,8 @@ class Journal:
         try:
             self._descriptor = _make(self.path, self._database)
         except OSError as error:
-            if error.errno not in _PASSING:
+            why = error.__cause__ if isinstance(error, StoreFailed) else error
+            if getattr(why, "errno", None) not in _PASSING:
                 raise
             return
         for _ in range(_FIRST_REGIONS):
