@@ -320,10 +320,10 @@ class Pending:
             self._high_water = max(self._high_water, regions[-1].end)
             self._journal.recycle(sum(region in regions for region in self._journal.waiting))
             if self._journal.vanished and self._journal.idle:
-                self._troubles.warn_of(
+                self._troubles.warn_of("deleted", (
                     f"somebody deleted {self._journal.path}, which keeps what is assigned until it "
                     f"is in {self._run.database.name}: nothing is lost, and another one is made"
-                )
+                ))  # fmt: skip
                 self._drop().leave()
 
     # -- the end ----------------------------------------------------------------------------

@@ -183,7 +183,7 @@ class Saver:
         self._troubles.are_over()
         notice, self._run.database.notice = self._run.database.notice, None
         if notice is not None:
-            self._troubles.warn_of(notice)
+            self._troubles.warn_of("file", notice)
             self._pending.sleep()  # so that the next assignment tells
         if self._sealer is not None:
             self._sealer.committed()
