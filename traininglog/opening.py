@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from traininglog.base import TrainingLogBase
 from traininglog.config import setting
-from traininglog.errors import UnknownScheme
-from traininglog.schemes import check_scheme, scheme_of, unknown_scheme
+from traininglog.errors import ConfigurationError, UnknownScheme
+from traininglog.schemes import BUILT_IN, check_registration, scheme_of, unknown_scheme
 
 if TYPE_CHECKING:
     from traininglog.sqlite.store import Store
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Factory = Callable[..., TrainingLogBase]
 
 ENTRY_POINTS = "traininglog.stores"
+
+# Such as a factory must take.
+_CALLED_WITH = ("scheme://place", None)
 
 
 def open_log(
@@ -34,6 +37,7 @@ def open_log(
         options: Passed on to the store, for example ``durability="power"``.
 
     Raises:
+        ConfigurationError: What was registered for the scheme makes no log.
         UnknownScheme: Nobody registered the scheme. There is no fallback.
         RunNotFound: The store does not hold the run.
 
@@ -42,7 +46,13 @@ def open_log(
     """
     target = setting("store", where) if not isinstance(where, Path) else where
     scheme = scheme_of(target, _FACTORIES)
-    return _factory(scheme, target)(target if scheme == "" else str(target), uuid, **options)
+    log = _factory(scheme, target)(target if scheme == "" else str(target), uuid, **options)
+    if not isinstance(log, TrainingLogBase):
+        raise ConfigurationError(
+            f"what is registered for {scheme}: made a {type(log).__name__}, which is no log: it "
+            "has to derive from TrainingLogBase"
+        )
+    return log
 
 
 def open_store(where: str | Path | None = None, **options: Any) -> Store:
@@ -63,9 +73,16 @@ def register(scheme: str, factory: Factory) -> None:
     """Let `open_log` open URLs with this scheme by calling ``factory(where, uuid, **options)``.
 
     An installed package can do it without being imported, with an entry point in the group
-    ``traininglog.stores`` that is named for its scheme.
+    ``traininglog.stores`` that is named for its scheme. Registered again, a scheme is that of the
+    new factory.
+
+    Raises:
+        ConfigurationError: The scheme is that of a store of this package.
+        TypeError: The factory cannot be called so.
+        ValueError: The scheme can be no scheme.
+
     """
-    _FACTORIES[check_scheme(scheme)] = factory
+    _FACTORIES[check_registration(scheme, factory, *_CALLED_WITH)] = factory
 
 
 def _open_memory(where: str, uuid: UUID | str | None = None, **options: Any) -> TrainingLogBase:
@@ -93,11 +110,23 @@ def _factory(scheme: str, where: str | Path) -> Factory:
         return factory
     plugins = entry_points(group=ENTRY_POINTS)
     for plugin in plugins:
-        if plugin.name.lower() == scheme:
-            loaded: Factory = plugin.load()
-            return loaded
+        if plugin.name.lower() == scheme and scheme not in BUILT_IN:
+            return _loaded(plugin, scheme)
     known = sorted({name for name in _FACTORIES if name} | {plugin.name for plugin in plugins})
     raise unknown_scheme(where, "store that is registered", ["a path", *(f"{n}:" for n in known)])
+
+
+def _loaded(plugin: EntryPoint, scheme: str) -> Factory:
+    """Return the factory that an installed package brings. Raises `ConfigurationError`."""
+    try:
+        loaded: Factory = plugin.load()
+        check_registration(scheme, loaded, *_CALLED_WITH)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ConfigurationError(
+            f"{plugin.value}, which an installed package names for {scheme}:, is no factory of "
+            f"logs: {error}; mend or remove that package"
+        ) from error
+    return loaded
 
 
 _FACTORIES: dict[str, Factory] = {

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
-from traininglog.errors import UnknownScheme
+from traininglog.errors import ConfigurationError, UnknownScheme
+
+#: The schemes of the package's own stores, of logs or of trials.
+BUILT_IN = frozenset({"memory", "sqlite", "file"})
 
 # What somebody may take for a scheme. One letter is a Windows drive, and a date is none.
 _LIKE_A_SCHEME = re.compile(r"[a-z][a-z0-9+._-]+", re.IGNORECASE)
@@ -45,8 +50,44 @@ def unknown_scheme(where: object, what: str, known: Iterable[str]) -> UnknownSch
     return UnknownScheme(text)
 
 
-def check_scheme(scheme: object) -> str:
-    """Return a scheme that can be registered, in lower case, or raise `ValueError`."""
+def check_registration(scheme: object, factory: object, *arguments: Any) -> str:
+    """Return a scheme under which a factory can be registered, in lower case.
+
+    Args:
+        scheme: The scheme.
+        factory: What makes a store, or a log, of a URL.
+        arguments: What it is called with, besides options.
+
+    Raises:
+        ConfigurationError: The scheme is the package's own.
+        TypeError: What is to be registered cannot be called so.
+        ValueError: The scheme can be no scheme.
+
+    """
+    name = _check_scheme(scheme)
+    if name in BUILT_IN:
+        raise ConfigurationError(
+            f"{name}: is a store of traininglog's own, which others rely on: register a scheme "
+            "with another name"
+        )
+    if not callable(factory):
+        raise TypeError(f"a factory is called with a URL; {factory!r:.80} cannot be called")
+    try:
+        signature = inspect.signature(factory)
+    except ValueError:  # as of some that are written in C
+        return name
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        shown = ", ".join(map(repr, arguments))
+        raise TypeError(
+            f"a factory is called as factory({shown}, **options); {factory!r:.80} cannot be: "
+            f"{error}"
+        ) from None
+    return name
+
+
+def _check_scheme(scheme: object) -> str:
     if not isinstance(scheme, str) or not (
         scheme.replace("+", "").replace("-", "").replace(".", "").isalnum()
     ):

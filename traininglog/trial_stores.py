@@ -11,35 +11,52 @@ from pathlib import Path
 from typing import Any
 
 from traininglog.config import setting
-from traininglog.errors import UnknownScheme
-from traininglog.schemes import check_scheme, scheme_of, unknown_scheme
+from traininglog.errors import ConfigurationError, UnknownScheme
+from traininglog.schemes import check_registration, scheme_of, unknown_scheme
 
 #: Makes the records of a store: called as ``factory(where, **options)``, `where` the whole URL.
 Factory = Callable[..., Any]
+
+# What `traininglog.trials.records.Records` asks for, which is an instrument's and not known here.
+_PARTS = (
+    "location", "artifacts", "insert", "replace", "get", "select", "new_log", "open_log",
+    "resume_log", "ends", "close",
+)  # fmt: skip
 
 
 def open_records(where: str | Path | None = None, **options: Any) -> Any:
     """Return the `Records` that a URL names, by default those of the configured store.
 
-    Raises `UnknownScheme`.
+    Raises `UnknownScheme`, and `ConfigurationError` where what was registered makes no records.
     """
     target = where if isinstance(where, Path) else setting("store", where)
     scheme = scheme_of(target, _FACTORIES)
     if scheme not in _FACTORIES:
         known = sorted(f"{name}:" for name in _FACTORIES if name)
         raise unknown_scheme(target, "store for trials", ["a path", *known])
-    return _FACTORIES[scheme](target, **options)
+    records = _FACTORIES[scheme](target, **options)
+    missing = [name for name in _PARTS if not hasattr(records, name)]
+    if missing:
+        raise ConfigurationError(
+            f"what is registered for {scheme}: made a {type(records).__name__}, which has no "
+            f"{', '.join(missing)}: see traininglog.trials.records.Records"
+        )
+    return records
 
 
 def register(scheme: str, factory: Factory) -> None:
     """Let `TrialClient` open URLs with this scheme by calling ``factory(where, **options)``.
 
     It returns what `traininglog.trials.records.Records` says; `traininglog.testing` tests it.
+    Registered again, a scheme is that of the new factory.
+
+    Raises:
+        ConfigurationError: The scheme is that of a store of this package.
+        TypeError: The factory cannot be called so.
+        ValueError: The scheme can be no scheme.
+
     """
-    name = check_scheme(scheme)
-    if not callable(factory):
-        raise TypeError(f"a factory is called with a URL; {factory!r} cannot be called")
-    _FACTORIES[name] = factory
+    _FACTORIES[check_registration(scheme, factory, "scheme://place")] = factory
 
 
 def _open_memory(where: str, **options: Any) -> Any:
