@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
-from uuid import uuid4
 
+from traininglog import parts
 from traininglog.errors import CorruptLog
-from traininglog.side_files import make_beside, make_folder_beside, refusal
+from traininglog.side_files import make_folder_beside, refusal
 
 _BLOCK = 2**20
 _ENDING = "-artifacts"
@@ -57,10 +56,9 @@ def keep(folder: Path, file: Path) -> Kept:
     """
     store = _store_of(folder)
     make_folder_beside(store, folder)
-    part = folder / f".part-{uuid4().hex}"
     digest = hashlib.sha256()
-    try:
-        with file.open("rb") as source, os.fdopen(make_beside(store, part), "wb") as target:
+    with parts.making(folder / "file", store) as part:
+        with file.open("rb") as source, part.open("wb") as target:
             # Hashed as it is copied: a file that is being written may change in between.
             while block := source.read(_BLOCK):
                 digest.update(block)
@@ -75,9 +73,6 @@ def keep(folder: Path, file: Path) -> Kept:
                 part.replace(place)
             except OSError as error:
                 raise refusal(store, place.parent, error) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
     return found
 
 

@@ -11,6 +11,8 @@ import contextlib
 import os
 import re
 import secrets
+import shutil
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ from traininglog.side_files import make_beside
 
 #: A part, and what SQLite may have put beside a database that was being made.
 _PART = re.compile(r"(\..+\.[0-9a-f]{16}\.part)(-journal|-wal|-shm)?", re.DOTALL)
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _LONGEST_NAME = 180  # bytes, of the 255 that a name may have
 #: How old a part has to be that an earlier version made, which had no lock, to be taken for dead.
 _OLD = 86_400  # seconds
@@ -45,6 +48,28 @@ def making(target: Path, like: Path | None = None) -> Iterator[Path]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             part.unlink()
+        lock.release()
+
+
+@contextlib.contextmanager
+def making_folder(target: Path) -> Iterator[Path]:
+    """Give the path of a new, empty folder beside `target`, which is removed in the end.
+
+    For what needs more than one file on the way. Only its user can look into it. What killed makers
+    left is removed first. Raises `OSError`.
+    """
+    sweep(target)
+    while True:
+        folder = target.with_name(f"{_beginning(target)}{secrets.token_hex(8)}.part")
+        folder.mkdir(mode=0o700)
+        lock = FileLock(os.open(folder, _FOLDER))
+        if _acquired(lock) and lock.is_at(folder):
+            break
+        lock.release()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
         lock.release()
 
 
@@ -98,11 +123,7 @@ def _beginning(target: Path) -> str:
 
 def _is_earlier(name: str, target: str) -> bool:
     """Tell whether a name is one that an earlier version gave to a part of a file."""
-    return re.fullmatch(
-        rf"{re.escape(target)}\.part(-\d+)?(-journal)?|\.{re.escape(target)}\.\d+\.part"
-        r"|\.part-[0-9a-f]{32}",
-        name,
-    ) is not None  # fmt: skip
+    return bool(re.fullmatch(rf"\.{re.escape(target)}\.\d+\.part|\.part-[0-9a-f]{{32}}", name))
 
 
 def _is_old(path: Path) -> bool:
@@ -118,9 +139,14 @@ def _remove_dead(part: Path, path: Path, *, sure: bool) -> None:
         if not part.exists():
             _remove(path)
             return
-        lock = FileLock(open_regular(part, os.O_RDWR))
+        folder = stat.S_ISDIR(part.lstat().st_mode)
+        lock = FileLock(os.open(part, _FOLDER) if folder else open_regular(part, os.O_RDWR))
         try:
-            if sure or (lock.acquire() and lock.is_at(part)):
+            if not (sure or (lock.acquire() and lock.is_at(part))):
+                return
+            if folder:
+                shutil.rmtree(part)
+            else:
                 _remove(path)
         finally:
             lock.release()

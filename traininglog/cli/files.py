@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from traininglog import parts
 from traininglog.cli.mistakes import Mistake
 
 
@@ -28,15 +28,12 @@ def complete(path: Path, *, force: bool) -> Iterator[Path]:
         yield path
         return
     target = path.resolve()  # of a link, what it points to is replaced
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
+    with parts.making(target) as part:
         yield part
         if force:
             part.replace(target)
         else:
             _rename_anew(part, target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _rename_anew(part: Path, target: Path) -> None:

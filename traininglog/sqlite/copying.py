@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 import shlex
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from sqlalchemy.engine import Engine
 
+from traininglog import parts
 from traininglog.errors import StoreNotFound, StoreUnwritable
-from traininglog.side_files import make_beside
+from traininglog.plain_files import open_plain
+from traininglog.side_files import is_unlocked
 from traininglog.sqlite import revisions
 from traininglog.sqlite.connections import guard
 from traininglog.sqlite.failures import patiently
 from traininglog.sqlite.file import free_name, stat_of
+from traininglog.sqlite.revisions import APPLICATION_ID
 
 
 def refuse_target(target: Path) -> None:
@@ -35,17 +40,30 @@ def copy(source: sqlite3.Connection, target: Path, like: Path | None = None) -> 
 
     It gets mode and owner of the file `like`, so that it is not open to more people.
     """
-    part = free_name(target, "part")
-    try:
-        if like is not None:
-            os.close(make_beside(like, part))
+    _sweep_earlier(target)
+    with parts.making(target, like) as part:
         with closing(sqlite3.connect(part)) as made:
             guard(made)
             source.backup(made)
             made.execute("PRAGMA journal_mode = DELETE")  # one file, complete in itself
         part.rename(target)
-    finally:
-        part.unlink(missing_ok=True)
+
+
+def _sweep_earlier(target: Path) -> None:
+    """Remove what killed makers of a file left in the earlier versions, which did not lock it."""
+    for part in target.parent.glob(f"{glob.escape(target.name)}.part*"):
+        if not re.fullmatch(r"\.part(-\d+)?", part.name.removeprefix(target.name)):
+            continue
+        with suppress(OSError):  # as of another user, to whom it is left
+            descriptor = open_plain(part)
+            try:
+                header = os.pread(descriptor, 100, 0)
+                dead = is_unlocked(descriptor)
+            finally:
+                os.close(descriptor)
+            if dead and (not header or header[68:72] == APPLICATION_ID.to_bytes(4, "big")):
+                part.unlink()
+                part.with_name(f"{part.name}-journal").unlink(missing_ok=True)
 
 
 def upgrade(

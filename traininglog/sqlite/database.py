@@ -26,6 +26,7 @@ from sqlalchemy import URL, Connection, event, pool
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine import Engine
 
+from traininglog import parts
 from traininglog.config import setting
 from traininglog.errors import ForkedLog, LogClosed, StoreFailed, StoreUnwritable
 from traininglog.side_files import fit_all, make_store
@@ -107,6 +108,7 @@ class Database:
         fresh = path is None or inspect(path, readonly=readonly, create=create and not readonly)
         if path is not None and not readonly:
             refuse_second_name(path)
+            parts.sweep(path)
         self._wal = None if path is None else wal_path(path)
         self._uri = MEMORY if path is None else uri_of(path, readonly=readonly)
         # Two, as writers and readers wait for others in different ways; see `write`.

@@ -11,15 +11,15 @@ import shlex
 import shutil
 import sqlite3
 import stat
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
 
+from traininglog import parts
 from traininglog.config import setting
 from traininglog.encoding import Kind, fits
 from traininglog.errors import (
@@ -165,16 +165,15 @@ def _refuse_existing(target: Path) -> None:
 @contextmanager
 def _folder_for(target: Path) -> Iterator[Path]:
     """Give an empty folder beside the target, and remove it in the end."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=".repair-", dir=target.parent))
-    except OSError as error:
-        raise StoreUnwritable(
-            f"{target.parent} cannot be written ({error.strerror}): name a file elsewhere to make"
-        ) from error
-    try:
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(parts.making_folder(target))
+        except OSError as error:
+            raise StoreUnwritable(
+                f"{target.parent} cannot be written ({error.strerror}): name a file elsewhere to "
+                "make"
+            ) from error
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _copy(path: Path, folder: Path) -> Path:
