@@ -396,5 +396,7 @@ def test_a_row_that_was_read_shows_what_is_assigned_or_resumed_afterwards(path):
         log.resume(at=1)
         with pytest.raises(KeyError):
             row["a"]
-    with pytest.raises(LogClosed):
+    with pytest.raises(KeyError):
         row["a"]
+    with pytest.raises(LogClosed):
+        row["a"] = 7.0

@@ -47,7 +47,8 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
 
     A bad time, key or value raises at the assignment (`InvalidTime`, `InvalidKey`,
     `ValueTypeError`, `ValueRangeError`, `ValueTooLarge`) and leaves the log as it was. A log that
-    was closed raises `LogClosed`, whatever is asked of it.
+    was closed can still be read, rows and slices that were taken before included. Whatever would
+    write to it raises `LogClosed`, as do `flush`, `commit` and `resume`.
 
     Args:
         uuid: The run to open, as a `uuid.UUID` or its 32 hex digits. By default a new one.
@@ -344,15 +345,16 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         """Return where this log stands, as a small plain dict to put into a model checkpoint.
 
         What was assigned before is flushed first, so that the checkpoint never knows of a value
-        which the store does not.
+        which the store does not. A closed log tells where it stood in the end.
 
         All of it is what strict JSON has (texts, numbers, lists, dicts), so that
         ``torch.load(weights_only=True)`` and `json.dumps` take it. A value of the status that is
         not (a datetime, a path, an array, a NaN, ...) is coded; ``"coded"`` then names it.
         """
-        self.flush()
+        if not self.closed:
+            self.flush()
         status = self._read_status()
-        coded = [key for key, value in status.items() if not is_plain_json(value)]
+        coded = {key: None for key, value in status.items() if not is_plain_json(value)}
         state = {
             "store": self._location(),
             "uuid": self.h_uuid,
@@ -362,7 +364,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
                 for key, value in status.items()
             },
         }
-        return state | {"coded": coded} if coded else state
+        return state | {"coded": list(coded)} if coded else state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume the run in `state` at exactly the point where `state_dict()` was taken.
@@ -454,7 +456,8 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         return f"<{type(self).__name__} {self.uuid.hex} in {self._location()}>"
 
     # -- what a store fills in --------------------------------------------------------------
-    # Times, keys and values have been checked. Every one raises LogClosed on a closed log.
+    # Times, keys and values have been checked. On a closed log, what reads goes on reading, and
+    # what writes raises LogClosed.
 
     @abstractmethod
     def _write(self, rows: dict[int, dict[str, Any]]) -> None:

@@ -94,26 +94,26 @@ class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
                 status[key] = value
 
     def _read_status(self) -> dict[str, Any]:
-        return self._open_run().status
+        return self._run.status
 
     def _read_value(self, time: int, key: str) -> Any:
-        return self._open_run().value(time, key)
+        return self._run.value(time, key)
 
     def _read_row(self, time: int) -> dict[str, Any]:
-        run = self._open_run()
+        run = self._run
         seen = run.visible(time)
         return {key: seen[key] for key in sorted(seen, key=run.places().__getitem__)}
 
     def _read_times(self, start: int | None, stop: int | None) -> list[int]:
-        return self._open_run().times(start, stop)
+        return self._run.times(start, stop)
 
     def _read_columns(
         self, keys: list[str] | None, start: int | None, stop: int | None, *, lineage: bool
     ) -> list[Column]:
-        return self._open_run().columns(keys, start, stop, lineage=lineage)
+        return self._run.columns(keys, start, stop, lineage=lineage)
 
     def _read_clock(self, *, lineage: bool) -> Clock:
-        chain = self._open_run().chain
+        chain = self._run.chain
         seen = chain if lineage else chain[:1]
         return Clock(seen[-1][0].created, [run.marks(cut) for run, cut in reversed(seen)])
 
@@ -126,7 +126,7 @@ class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
 
     def lineage(self) -> list[Ancestor]:
         """Return the runs from this one to the root, each with its resume point in its parent."""
-        return [Ancestor(run.uuid, run.resumed_at) for run, _ in self._open_run().chain]
+        return [Ancestor(run.uuid, run.resumed_at) for run, _ in self._run.chain]
 
     def _fork(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
         self._open_run()

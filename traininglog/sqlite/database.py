@@ -138,6 +138,11 @@ class Database:
         """What to call the file in messages."""
         return MEMORY if self.path is None else str(self.path)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, in this process."""
+        return self._closed
+
     # -- transactions -----------------------------------------------------------------------
 
     @contextmanager
@@ -153,6 +158,8 @@ class Database:
                     yield connection
                 finally:
                     transaction.rollback()
+            if self._closed:  # meanwhile, by another thread: nothing may be left open
+                self._dispose()
         catch_up()
 
     @contextmanager
@@ -240,15 +247,22 @@ class Database:
         if self.path is None:
             return object()
         with busy(), translated(self.name):
-            if self._watch is None:
+            watch = self._watch
+            if watch is None:
                 with self._lock:
-                    self._watch = self._watch or connect(self._uri, failures.PATIENCE)
-            return self._watch.execute("PRAGMA data_version").fetchall()[0][0]
+                    self._check_process()
+                    watch = self._watch = self._watch or connect(self._uri, failures.PATIENCE)
+            try:
+                return watch.execute("PRAGMA data_version").fetchall()[0][0]
+            except sqlite3.ProgrammingError:  # another thread has closed it meanwhile
+                self._check_process()
+                raise
 
     def close(self) -> None:
         """Close every connection. Whoever closes a file last also empties its WAL."""
         if os.getpid() == self._pid:
-            self._closed = True
+            with self._lock:  # no connection is opened after this
+                self._closed = True
             _OPEN.pop(id(self), None)
             guard, self._guard = self._guard, None
             if guard is not None:

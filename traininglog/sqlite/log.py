@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import time as wall_now
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from traininglog.clock import Clock, Marks
 from traininglog.columns import Column, Point, layer_of_rows
 from traininglog.config import setting, settings
 from traininglog.encoding import HIDDEN
-from traininglog.errors import InvalidKey, RunNotFound
+from traininglog.errors import InvalidKey, LogClosed, RunNotFound
 from traininglog.lineage import Ancestor, new_status, new_uuid
 from traininglog.rows import RowSlice, Status
 from traininglog.selection import bounds
@@ -220,8 +220,14 @@ class SQLiteLog(TrainingLogBase):
         return super().state_dict()
 
     def _close(self, outcome: Literal["finished", "failed"]) -> None:
-        self._writer.close(outcome)
-        self._finalizer.detach()
+        try:
+            self._writer.close(outcome)
+        finally:
+            if self._writer.closed:
+                self._finalizer.detach()
+                if self._database.path is None:
+                    close = self._database.close
+                    self._finalizer = weakref.finalize(self, when_idle, close)
 
     # -- writing ----------------------------------------------------------------------------
 
@@ -258,17 +264,59 @@ class SQLiteLog(TrainingLogBase):
     # -- reading ----------------------------------------------------------------------------
 
     @contextmanager
+    def _connected(self) -> Iterator[tuple[Connection, object]]:
+        """Give a connection to read from, and what differs once anyone has written (or None).
+
+        A log that was closed holds nothing of its file: it is opened for this, and let go.
+        """
+        self._writer.check_readable()
+        with ExitStack() as stack:
+            token: object = None
+            try:
+                if not self._database.closed:
+                    connection = stack.enter_context(self._database.read())
+                    token = self._database.change_token(connection)
+            except LogClosed:  # by another thread, just now
+                pass
+            if token is None:
+                database = stack.enter_context(self._reopened())
+                connection = stack.enter_context(database.read())
+            yield connection, token
+
+    @contextmanager
+    def _reopened(self) -> Iterator[Database]:
+        old = self._database
+        database = Database(old.path, readonly=True, allow_network=old.allow_network)
+        try:
+            if self._writer.left:
+                recover(database)
+            yield database
+        finally:
+            database.close()
+
+    def _number(self, connection: Connection) -> int:
+        """Return the number of the run, which is in the file."""
+        number = self._writer.run.run_id
+        if self._database.closed:  # somebody may have put another file there since
+            number = reading.find_id(connection, self.h_uuid)
+        return -1 if number is None else number
+
+    def _version(self) -> object:
+        """Return something that differs from before if anyone has written to the file since."""
+        try:
+            return self._database.version()
+        except LogClosed:
+            return object()
+
+    @contextmanager
     def _reading(self) -> Iterator[tuple[Connection, Chain]]:
         """Give a connection, and the chain of runs as it is in that connection's transaction."""
         writer = self._writer
-        writer.check_open()
-        with self._database.read() as connection:
-            token = self._database.change_token(connection)
+        with self._connected() as (connection, token):
             chain = self._chain
-            if chain is None or token != self._chain_token:
+            if chain is None or token is None or token != self._chain_token:
                 if writer.run.parent is None:
-                    assert writer.run.run_id is not None  # noqa: S101 - it is in the file
-                    chain = Chain(connection, writer.run.run_id, cache=self._segments)
+                    chain = Chain(connection, self._number(connection), cache=self._segments)
                 else:
                     parent, at = writer.run.parent
                     number = reading.find_id(connection, parent.hex)
@@ -280,17 +328,16 @@ class SQLiteLog(TrainingLogBase):
 
     def _read_status(self) -> dict[str, Any]:
         writer = self._writer
-        writer.check_open()
+        writer.check_readable()
         status = writer.read_back.status()
         if status is not None:
             return status
-        assert writer.run.run_id is not None  # noqa: S101 - else its status would be known
-        with self._database.read() as connection:
-            return reading.read_status(connection, writer.run.run_id)
+        with self._connected() as (connection, _):
+            return reading.read_status(connection, self._number(connection))
 
     def _read_status_value(self, key: str) -> Any:
         writer = self._writer
-        writer.check_open()
+        writer.check_readable()
         try:
             name = check_key(key)
         except InvalidKey:  # as below
@@ -299,15 +346,14 @@ class SQLiteLog(TrainingLogBase):
         if found is not None:
             (value,) = found
         else:
-            assert writer.run.run_id is not None  # noqa: S101 - else its status would be known
-            with self._database.read() as connection:
-                value = reading.read_status_value(connection, writer.run.run_id, name)
+            with self._connected() as (connection, _):
+                value = reading.read_status_value(connection, self._number(connection), name)
         if value is HIDDEN:
             raise KeyError(key)
         return value
 
     def _read_value(self, time: int, key: str) -> Any:
-        self._writer.check_open()
+        self._writer.check_readable()
         try:
             name = check_key(key)
         except InvalidKey:  # so it cannot be there; the database might not even take the question
@@ -324,15 +370,15 @@ class SQLiteLog(TrainingLogBase):
     def _read_stored(self, time: int, key: str) -> Any:
         """Return a value that the file has, or `HIDDEN`."""
         last = self._last_row
-        if last is not None and last[0] == time and last[1] == self._database.version():
+        if last is not None and last[0] == time and last[1] == self._version():
             return last[2].get(key, HIDDEN)
         with self._reading() as (connection, chain):
             return reading.read_value(connection, chain, time, key)
 
     def _read_row(self, time: int) -> dict[str, Any]:
         pending = self._writer.read_back.row(time)
-        self._writer.check_open()
-        version = self._database.version()  # before: what is written meanwhile makes it another
+        self._writer.check_readable()
+        version = self._version()  # before: what is written meanwhile makes it another
         with self._reading() as (connection, chain):
             stored = reading.read_row(connection, chain, time)
             seen = stored | pending

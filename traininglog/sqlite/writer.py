@@ -66,6 +66,7 @@ class Writer:
     ) -> None:  # fmt: skip
         self.database = database
         self.closed = False
+        self.left = False  #: whether some of it is in a journal that was left to others
         self.run = OwnRun(database, uuid, takeover=takeover, durable=durability == "power")
         self._takeover = takeover
         self._in_file = durability != "buffered"
@@ -196,8 +197,9 @@ class Writer:
         """See to it that the run is in the file and stays: a checkpoint is about to name it."""
         if self.run.run_id is None:
             self.claim()
-        self.check_open()
-        self.run.kept = True
+        if not self.closed:
+            self.check_open()
+            self.run.kept = True
 
     def _release(self, patience: float | None = None) -> None:
         """Be the writer of the run no longer: all of it is in the file."""
@@ -211,6 +213,7 @@ class Writer:
 
     def _leave(self) -> None:
         """Be the writer no longer, and leave the journal to whoever opens the file next."""
+        self.left = True
         with self._locks.state, self._locks.changing:
             self.pending.leave()
             self._let_go()
@@ -342,7 +345,9 @@ class Writer:
             locks.catch_up()
         if isinstance(troubles.fatal, RunTakenOver):
             recover(self.database)
-        self.database.close()
+        if self.database.path is not None:  # in memory it is all there is: the log holds it on
+            self.database.close()
+        self.run.owners = None  # whose file is closed with the last who needs it
         if not troubles.told:
             troubles.raise_fatal(self.run.uuid)
 
@@ -377,6 +382,12 @@ class Writer:
         """Raise unless the log can be used here."""
         if self.closed:
             raise LogClosed("the log is closed; open the run again by its UUID to go on")
+        self.check_readable()
+
+    def check_readable(self) -> None:
+        """Raise unless the log can be read here: a closed one can, and opens its file for it."""
+        if self.closed and self.database.path is not None:
+            return
         if os.getpid() != self._pid:
             raise ForkedLog(
                 "this log was opened before the process was forked; open the run anew in the "
