@@ -1,6 +1,7 @@
 """A log that was closed can be read, and holds nothing that is not memory."""
 
 import gc
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -241,3 +242,23 @@ def test_what_a_notebook_does_after_the_with_block(tmp_path):
         assert log.to_dataframe().to_dict() == {"loss": {1: 1.0}}
         assert log.last("loss") == (1, 1.0)
         assert log.status["name"] == "mine"
+
+
+def test_values_one_by_one_open_the_file_once_while_nobody_writes_to_it(path, monkeypatch):
+    log = filled(path)
+    with SQLiteLog(path, log.uuid) as other:
+        other[3].update({f"layer/{number}": 0.5 for number in range(300)})
+    for name in (path, path.with_name("runs.db-wal")):
+        if name.exists():
+            os.utime(name, (1e9, 1e9))  # written long ago
+    opened = []
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: opened.append(a) or connect(*a, **k))
+    assert len(dict(log[3])) == 300
+    assert dict(log.status)["name"] == "first"
+    assert len(opened) < 30
+    with SQLiteLog(path, log.uuid) as other:
+        other[3]["layer/0"] = 1.0
+        other.status["name"] = "second"
+    assert log[3]["layer/0"] == 1.0
+    assert log.status["name"] == "second"

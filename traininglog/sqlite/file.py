@@ -36,6 +36,9 @@ from traininglog.sqlite.revisions import (
     refuse_newer,
 )
 
+# Within so many seconds, two changes of a file may have the same time.
+_TICK = 2.0
+
 # How long a file that is being written may look like a stranger before it is taken for one.
 _STRANGER_PATIENCE = 0.5
 
@@ -107,6 +110,24 @@ def identity_of(path: Path) -> tuple[int, int] | None:
     """Return device and inode of a file; None where there is nothing."""
     found = stat_of(path)
     return None if found is None else (found.st_dev, found.st_ino)
+
+
+def stamp_of(path: Path | None) -> tuple[object, ...] | None:
+    """Return what differs from before if a file or its WAL was written since; None: who knows.
+
+    What was written just now may be written again in the same tick of the file system's clock.
+    """
+    if path is None:
+        return None
+    stamp: list[object] = []
+    for each in (path, wal_path(path)):
+        found = stat_of(each)
+        if found is not None and not found.st_size:  # as those who only look leave a WAL
+            found = None
+        if found is not None and abs(time.time() - found.st_mtime) < _TICK:
+            return None
+        stamp += [None] if found is None else [found.st_ino, found.st_size, found.st_mtime_ns]
+    return tuple(stamp)
 
 
 def inspect(path: Path, *, readonly: bool, create: bool) -> bool:

@@ -27,7 +27,7 @@ from traininglog.sql.segments import Cache
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.failures import MEMORY
 from traininglog.sqlite.fast import FastRow, FastStatus
-from traininglog.sqlite.file import locate
+from traininglog.sqlite.file import locate, stamp_of
 from traininglog.sqlite.forks import when_idle
 from traininglog.sqlite.recovery import recover
 from traininglog.sqlite.tail import ASLEEP
@@ -150,6 +150,7 @@ class SQLiteLog(TrainingLogBase):
         # The row that was read last, of what version of the file, and what the file has there:
         # whoever goes through a row asks for each of its values.
         self._last_row: tuple[int, object, dict[str, Any]] | None = None
+        self._last_status: tuple[object, dict[str, Any]] | None = None
         self._segments = Cache()
         # Not __del__: this also runs at the interpreter's end, while what it needs is still there.
         self._finalizer = weakref.finalize(self, when_idle, self._writer.abandon)
@@ -306,7 +307,8 @@ class SQLiteLog(TrainingLogBase):
         try:
             return self._database.version()
         except LogClosed:
-            return object()
+            found = stamp_of(self._database.path)
+            return object() if found is None else found
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[Connection, Chain]]:
@@ -332,8 +334,15 @@ class SQLiteLog(TrainingLogBase):
         status = writer.read_back.status()
         if status is not None:
             return status
+        closed = self._database.closed  # then each look opens the file, and there are several
+        version = self._version() if closed else None
+        last = self._last_status
+        if closed and last is not None and last[0] == version:
+            return last[1]
         with self._connected() as (connection, _):
-            return reading.read_status(connection, self._number(connection))
+            found = reading.read_status(connection, self._number(connection))
+        self._last_status = (version, found) if closed else None
+        return found
 
     def _read_status_value(self, key: str) -> Any:
         writer = self._writer
@@ -345,6 +354,8 @@ class SQLiteLog(TrainingLogBase):
         found = writer.read_back.status_value(name)
         if found is not None:
             (value,) = found
+        elif self._database.closed:
+            value = self._read_status().get(name, HIDDEN)
         else:
             with self._connected() as (connection, _):
                 value = reading.read_status_value(connection, self._number(connection), name)
