@@ -1,5 +1,6 @@
 """Settings: an argument, else the environment, else a TOML file, else the default."""
 
+import json
 import os
 import subprocess
 import sys
@@ -38,6 +39,7 @@ SETTINGS = {
     "on_full": ("raise", ('"drop"', "drop"), ("drop", "drop"), ("drop", "drop")),
     "allow_network": (False, ("true", True), ("0", False), (True, True)),
     "seal": (True, ("false", False), ("1", True), (False, False)),
+    "trust_folder": (False, None, ("1", True), (True, True)),
     "project": (None, ('"p"', "p"), ("q", "q"), ("r", "r")),
     "group": (None, ('"p"', "p"), ("q", "q"), ("r", "r")),
     "trial": (None, ('"p"', "p"), ("q", "q"), ("r", "r")),
@@ -48,8 +50,9 @@ SETTINGS = {
 def test_the_first_place_that_has_a_setting_counts(name, monkeypatch):
     default, in_file, in_environment, argument = SETTINGS[name]
     assert setting(name) == default
-    toml(f"{name} = {in_file[0]}\n")
-    assert setting(name) == in_file[1]
+    if in_file is not None:  # this one only counts where the user set it
+        toml(f"{name} = {in_file[0]}\n")
+        assert setting(name) == in_file[1]
     monkeypatch.setenv(f"TRAININGLOG_{name.upper()}", in_environment[0])
     assert setting(name) == in_environment[1]
     assert setting(name, argument[0]) == argument[1]
@@ -170,3 +173,119 @@ def test_the_settings_reach_logs_and_stores(folder, monkeypatch):
         log[1]["text"] = "x" * 200
     with pytest.raises(ConfigurationError, match="argument durability"):
         SQLiteLog(durability="process?")
+
+
+# -- the file of a folder that may be anybody's ----------------------------------------------
+
+
+@pytest.fixture
+def told(caplog, monkeypatch):
+    """What is told of settings, in this test."""
+    monkeypatch.setattr("traininglog.config._KNOWN", set())
+
+    def lines():
+        return [record.getMessage() for record in caplog.records]
+
+    return lines
+
+
+ELSEWHERE = [
+    ":memory:", "memory:", "MEMORY:", "memory://", "sqlite:///here.db", "sqlite:////tmp/x.db",
+    "file:here.json", "https://example.org/runs", "postgresql://host/x", "/tmp/runs.db", "../x.db",
+    "a/../../x.db", "~/x.db", "~root/x.db", "link/x.db", "dangling.db", "loop/x.db", "a\0b", "..",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("store", ELSEWHERE)
+def test_the_file_of_the_folder_names_no_store_elsewhere(folder, store, monkeypatch, told):
+    """Neither memory, nor a URL, nor where links lead: unless the user's own settings allow it."""
+    (folder / "link").symlink_to("/tmp")
+    (folder / "dangling.db").symlink_to("/tmp/not-there.db")
+    (folder / "loop").symlink_to("loop")
+    toml(f"store = {json.dumps(store)}\n")
+    with pytest.raises(ConfigurationError, match="trust_folder = true in your own configuration"):
+        setting("store")
+    assert setting("store", "argument.db") == "argument.db"
+    monkeypatch.setenv("TRAININGLOG_STORE", "mine.db")
+    assert setting("store") == "mine.db"
+    monkeypatch.delenv("TRAININGLOG_STORE")
+    monkeypatch.setenv("TRAININGLOG_TRUST_FOLDER", "1")
+    assert setting("store") == os.path.expanduser(store)  # noqa: PTH111
+    monkeypatch.delenv("TRAININGLOG_TRUST_FOLDER")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "xdg"))
+    toml("trust_folder = true\n", "xdg/traininglog/config.toml")
+    assert setting("store") == os.path.expanduser(store)  # noqa: PTH111
+    assert told() == []
+
+
+@pytest.mark.parametrize("store", ["here.db", "a/b.db", "./here.db", "a/../b.db", "within/x.db"])
+def test_the_file_of_the_folder_names_a_file_in_it_and_that_is_told_once(folder, store, told):
+    (folder / "within").symlink_to("a")
+    toml(f'store = "{store}"\ndurability = "buffered"\nseal = false\n')
+    for _ in range(3):
+        assert setting("store") == store
+        assert setting("durability") == "buffered"
+        assert setting("seal") is False
+    assert told() == [
+        f"{folder / 'traininglog.toml'} says: store = '{store}'",
+        f"{folder / 'traininglog.toml'} says: durability = 'buffered'",
+    ]
+
+
+def test_nothing_is_told_of_what_the_user_chose(folder, monkeypatch, told):
+    """Be it by an argument, the environment, or a file of the user's own."""
+    toml('store = "here.db"\ndurability = "power"\n')
+    assert setting("store", "other.db") == "other.db"
+    monkeypatch.setenv("TRAININGLOG_DURABILITY", "process")
+    assert setting("durability") == "process"
+    toml('store = ":memory:"\n', "own.toml")
+    monkeypatch.setenv("TRAININGLOG_CONFIG", "own.toml")
+    assert setting("store") == ":memory:"
+    assert told() == []
+
+
+def test_a_folder_cannot_say_that_it_is_to_be_trusted():
+    toml('store = "/tmp/runs.db"\ntrust_folder = true\n')
+    with pytest.raises(ConfigurationError, match="no folder can say that it is to be trusted"):
+        setting("store")
+
+
+def test_in_the_command_line_it_is_one_line_on_stderr(folder):
+    SQLiteLog(folder / "here.db").close()
+    toml('store = "here.db"\n')
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "traininglog", "runs"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr == f"{folder / 'traininglog.toml'} says: store = 'here.db'\n"
+    assert done.stdout.startswith("RUN")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("~/x.db", "{home}/x.db"),
+        ("sqlite:///~/x.db", "sqlite:///{home}/x.db"),
+        ("~", "{home}"),
+        ("a~/x.db", "a~/x.db"),
+        ("~nobody-of-this-name/x", "~nobody-of-this-name/x"),
+    ],
+)
+def test_a_tilde_in_a_setting_is_the_home_folder(folder, monkeypatch, written, meant):
+    """Wherever it is set; a shell has done the same to what is typed."""
+    home = folder / "at home"
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("TRAININGLOG_STORE", written)
+    assert setting("store") == meant.format(home=home)
+    monkeypatch.delenv("TRAININGLOG_STORE")
+    toml(f'store = "{written}"\n', str(home / "own.toml"))
+    monkeypatch.setenv("TRAININGLOG_CONFIG", "~/own.toml")
+    assert setting("store") == meant.format(home=home)
+    assert setting("store", written) == written
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 20_000, "#" * 2**20 + "\n"])
+def test_a_file_that_no_user_writes_is_an_error(text):
+    toml(text)
+    with pytest.raises(ConfigurationError, match=r"traininglog\.toml is "):
+        setting("store")

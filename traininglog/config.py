@@ -14,12 +14,18 @@ directory, else ``~/.config/traininglog/config.toml`` (or under ``$XDG_CONFIG_HO
 that can damage it.
 
 In the environment each is ``TRAININGLOG_`` and its name in capitals. A setting that does not exist
-is an error that names it, wherever it stands.
+is an error that names it, wherever it stands. ``~`` at the beginning of a store is the home folder.
+
+The file in the working directory may be anybody's: it may have come with a repository that was
+cloned. So what it says of where a run goes, and how safely, is told once, through `logging`; and
+the store that it names is a file in that folder, or it is an error. ``trust_folder = true``, in
+the user's own file or the environment, allows it any store, and says nothing.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -90,6 +96,8 @@ _SETTINGS: dict[str, tuple[Any, Callable[[object], Any]]] = {
     "on_full": ("raise", _one_of(ON_FULL)),
     "allow_network": (False, _flag),
     "seal": (True, _flag),
+    # Whether the file in the working directory may name any store.
+    "trust_folder": (False, _flag),
     # To what a `TrialClient` attaches itself; by default to nothing.
     "project": (None, _text),
     "group": (None, _text),
@@ -110,21 +118,94 @@ def settings(**arguments: Any) -> dict[str, Any]:
     """Return the values of some settings, each as `setting` does; looks only once for them all."""
     environment = _from_environment()
     file, contents = _from_file()
+    foreign = file is _HERE and bool(contents) and not _trusts_folder(environment)
     found = {}
+    chosen = {}
     for name, argument in arguments.items():
         found[name], check = _SETTINGS[name]
-        for place, value in (
+        places = (
             (f"the argument {name}", argument),
             (f"the environment variable {PREFIX}{name.upper()}", environment.get(name)),
             (f"{name} in {file}", contents.get(name)),
-        ):
-            if value is not None:
-                try:
-                    found[name] = check(value)
-                except ValueError as error:
-                    raise ConfigurationError(f"{place} must be {error}, not {value!r}") from None
-                break
+        )
+        number, (place, value) = next(
+            ((number, each) for number, each in enumerate(places) if each[1] is not None),
+            (None, ("", None)),
+        )
+        if number is None:
+            continue
+        try:
+            found[name] = check(value)
+        except ValueError as error:
+            raise ConfigurationError(f"{place} must be {error}, not {value!r}") from None
+        if foreign and number == 2:
+            chosen[name] = value
+            if name == "store":
+                _refuse_elsewhere(found[name])
+        if name == "store" and number > 0:
+            found[name] = _expanded(found[name])
+    if foreign:
+        _tell_once({name: chosen[name] for name in _TOLD if name in chosen})
     return found
+
+
+# -- the working directory ------------------------------------------------------------------
+
+_HERE = Path("traininglog.toml")
+
+# What decides where a run goes, and how safely.
+_TOLD = ("store", "durability", "on_full", "allow_network")
+
+_REMEDY = "trust_folder = true in your own configuration, or TRAININGLOG_TRUST_FOLDER=1, allows it"
+
+_LONGEST = 2**20  # bytes of a file
+
+# What was told, so that it is told once.
+_KNOWN: set[str] = set()
+
+
+def _trusts_folder(environment: Mapping[str, str]) -> bool:
+    value: object = environment.get("trust_folder")
+    where = f"the environment variable {PREFIX}TRUST_FOLDER"
+    if value is None:
+        place = _home()
+        value = _contents_of(place).get("trust_folder", False) if _is_file(place) else False
+        where = f"trust_folder in {place}"
+    try:
+        return _flag(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{where} must be {error}, not {value!r}") from None
+
+
+def _refuse_elsewhere(store: str) -> None:
+    """Raise `ConfigurationError` unless a store is a file in the working directory."""
+    folder = Path.cwd()
+    place = f"store in {folder / _HERE} is {store!r}"
+    if store.lower() == ":memory:" or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", store):
+        raise ConfigurationError(f"{place}, and a folder names a file in it only: {_REMEDY}")
+    try:
+        inside = (folder / _expanded(store)).resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # a NUL, or links that lead to each other
+        inside = False
+    if not inside:
+        raise ConfigurationError(f"{place}, which is not in that folder: {_REMEDY}")
+
+
+def _tell_once(chosen: Mapping[str, object]) -> None:
+    told = ", ".join(f"{name} = {value!r}" for name, value in chosen.items())
+    place = Path.cwd() / _HERE
+    if chosen and f"{place}: {told}" not in _KNOWN:
+        _KNOWN.add(f"{place}: {told}")
+        import logging
+
+        logging.getLogger("traininglog").warning("%s says: %s", place, told)
+
+
+def _expanded(store: str) -> str:
+    """Return a store with its home folder in the place of ``~``."""
+    scheme = "sqlite:///" if store.lower().startswith("sqlite:///~") else ""
+    path = store[len(scheme) :]
+    return scheme + os.path.expanduser(path) if path.startswith("~") else store  # noqa: PTH111
 
 
 def _from_environment() -> dict[str, str]:
@@ -139,28 +220,48 @@ def _from_environment() -> dict[str, str]:
 
 def _from_file() -> tuple[Path, dict[str, Any]]:
     named = os.environ.get(FILE_VARIABLE)
-    # Of os.path, as Path raises where there is no home, or where one may not look.
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))  # noqa: PTH111
-    places = (
-        [Path(named)] if named else [Path("traininglog.toml"), home / "traininglog/config.toml"]
-    )
+    places = [Path(os.path.expanduser(named))] if named else [_HERE, _home()]  # noqa: PTH111
     for place in places:
-        if os.path.isfile(place):  # noqa: PTH113
+        if _is_file(place):
             break
     else:
         if named:
             raise ConfigurationError(f"{FILE_VARIABLE} names {named}, which is not a file")
         return places[0], {}
+    contents = _contents_of(place)
+    if place is _HERE and "trust_folder" in contents:
+        raise ConfigurationError(
+            f"trust_folder in {place} says nothing: no folder can say that it is to be trusted"
+        )
+    return place, contents
+
+
+def _home() -> Path:
+    """Return where the user's own file is."""
+    # Of os.path, as Path raises where there is no home, or where one may not look.
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
+    return Path(home) / "traininglog/config.toml"
+
+
+def _is_file(place: Path) -> bool:
+    return os.path.isfile(place)  # noqa: PTH113 - it raises nothing
+
+
+def _contents_of(place: Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        contents = tomllib.loads(place.read_text(encoding="utf-8"))
+        with place.open("rb") as file:
+            text = file.read(_LONGEST + 1)
+        if len(text) > _LONGEST:
+            raise ConfigurationError(f"{place} is longer than any configuration: {_LONGEST} bytes")
+        contents = tomllib.loads(text.decode())
     except OSError as error:
         raise ConfigurationError(f"{place} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{place} is not valid TOML: {error}") from None
     _refuse_unknown(contents, lambda name: f"the setting {name!r} in {place}")
-    return place, contents
+    return contents
 
 
 def _refuse_unknown(found: Mapping[str, Any], describe: Callable[[str], str]) -> None:
