@@ -227,3 +227,99 @@ def test_an_error_of_a_forked_log_says_what_to_do(path):
         assert "anew" in text
         assert str(path) in text
     assert issubclass(ForkedLog, Exception)
+
+
+LEFT = {
+    "by a thread that has ended": """
+        thread = threading.Thread(target=make, daemon=True)
+        thread.start()
+        thread.join()
+    """,
+    "to the collector, in a thread that the end cuts short": """
+        # It is in the midst of closing the log when the program ends.
+        from traininglog.sqlite.saving import Saver
+
+        closing, save_all = threading.Event(), Saver.save_all
+
+        def slow(*args, **options):
+            if threading.current_thread() is thread:
+                closing.set()
+                time.sleep(1.0)
+            return save_all(*args, **options)
+
+        def work():
+            make()
+            gc.collect()
+
+        Saver.save_all = slow
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        closing.wait()
+    """,
+    "to the collector, in a thread that is busy and ends so": """
+        from traininglog.sqlite.forks import busy
+
+        def work():
+            with busy():
+                make()
+                gc.collect()
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        thread.join()
+    """,
+    "by a thread that still holds it": """
+        made = threading.Event()
+
+        def work():
+            log = SQLiteLog(path)
+            log[1]["x"] = 1.5
+            made.set()
+            time.sleep(60)
+
+        threading.Thread(target=work, daemon=True).start()
+        made.wait()
+    """,
+    "by a thread that opens more, and more, until it is stopped": """
+        made = threading.Event()
+
+        def work():
+            while True:
+                make()
+                made.set()
+
+        threading.excepthook = lambda *_: None  # it is told when it was too late
+        threading.Thread(target=work, daemon=True).start()
+        made.wait()
+        time.sleep(0.2)
+    """,
+}
+
+
+@pytest.mark.parametrize("way", LEFT)
+def test_a_log_that_a_daemon_thread_leaves_open_is_closed_at_the_end(tmp_path, path, way):
+    """It is finished, not lost, whatever that thread was doing."""
+    start = f"""
+        import gc, threading, time
+        from traininglog import SQLiteLog
+
+        path = {str(path)!r}
+
+        def make():
+            log = SQLiteLog(path)
+            log[1]["x"] = 1.5
+
+    """
+    script = tmp_path / "script.py"
+    text = textwrap.dedent(start) + textwrap.dedent(LEFT[way])
+    script.write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+    with Store(path) as store:
+        runs = store.runs()
+        assert set(runs["state"]) == {"finished"}
+        for uuid in runs["uuid"][runs["values"] > 0]:
+            assert store.log(uuid, readonly=True) == {1: {"x": 1.5}}
+        assert (runs["values"] > 0).any()

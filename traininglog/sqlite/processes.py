@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import weakref
+from functools import partial
 from typing import Protocol
+
+from traininglog.sqlite.forks import when_idle
 
 
 class Alive(Protocol):
@@ -31,9 +35,34 @@ _ALIVE: weakref.WeakValueDictionary[int, Alive] = weakref.WeakValueDictionary()
 _CLOSING_WITH_WORKER: dict[int, bool] = {}
 
 
+# Writers of logs that nobody holds any more, until they are closed. Held here: the thread that was
+# to do it, once it is idle, may end before.
+_LEFT: dict[int, Alive] = {}
+
+_ENDED = threading.Event()  # set when the logs of an ending interpreter have been closed
+
+
 def remember(writer: Alive) -> None:
     """Tell this one, too, for as long as it is there."""
+    if _ENDED.is_set() and threading.current_thread() is not threading.main_thread():
+        writer.closed = True  # a daemon thread is about to be stopped, and would leave it open
     _ALIVE[id(writer)] = writer
+
+
+def let_go(writer: Alive) -> None:
+    """Close for a log that nobody holds any more: now, or as soon as this thread is not busy.
+
+    The garbage collector calls this, in any thread.
+    """
+    _LEFT[id(writer)] = writer
+    when_idle(partial(_abandon, writer))
+
+
+def _abandon(writer: Alive) -> None:
+    try:
+        writer.abandon()
+    finally:
+        _LEFT.pop(id(writer), None)
 
 
 def close_with_worker() -> None:
@@ -58,6 +87,26 @@ def _abandon_all() -> None:
             writer.abandon()
 
 
+def _end() -> None:
+    """Close what is still open as the interpreter ends.
+
+    What was held has been closed. But a daemon thread that was just closing a log, for itself or
+    for the garbage collector, would be stopped in the midst of it; here it is waited for.
+    """
+    _ENDED.set()
+    _abandon_all()
+
+
+class _Interpreter:
+    """Stands for the interpreter, for the sake of its finalizer."""
+
+
+_INTERPRETER = _Interpreter()
+# Made before that of any log, so that it is called after them; what `atexit` knows may be called
+# before them.
+weakref.finalize(_INTERPRETER, _end)
+
+
 def _before_fork() -> None:
     for writer in list(_ALIVE.values()):
         writer.before_fork()
@@ -69,6 +118,7 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
+    _LEFT.clear()  # the parent closes them
     for writer in list(_ALIVE.values()):
         writer.after_fork_in_child()
 

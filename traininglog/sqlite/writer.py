@@ -105,6 +105,7 @@ class Writer:
     def create(self, status: dict[str, Any]) -> None:
         """Put a new root run into the file."""
         with busy(), self._locks.saving, self.run.locking():
+            self.check_open()
             with self.run.write() as connection:
                 start = self.run.add(connection, self.run.uuid, status, None)
             self._begin(start)
