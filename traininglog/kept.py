@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from traininglog import parts
 from traininglog.errors import CorruptLog
+from traininglog.plain_files import is_hollow, open_plain
 from traininglog.side_files import make_folder_beside, refusal
 
 _BLOCK = 2**20
@@ -58,7 +59,7 @@ def keep(folder: Path, file: Path) -> Kept:
     make_folder_beside(store, folder)
     digest = hashlib.sha256()
     with parts.making(folder / "file", store) as part:
-        with file.open("rb") as source, part.open("wb") as target:
+        with os.fdopen(open_plain(file, follow=True), "rb") as source, part.open("wb") as target:
             # Hashed as it is copied: a file that is being written may change in between.
             while block := source.read(_BLOCK):
                 digest.update(block)
@@ -76,10 +77,17 @@ def keep(folder: Path, file: Path) -> Kept:
     return found
 
 
-def damage(folder: Path, sha256: str) -> str | None:
-    """Return what is wrong with a copy, for people; None: it is what was kept."""
+def damage(folder: Path, sha256: str, size: int | None = None) -> str | None:
+    """Return what is wrong with a copy, for people; None: it is what was kept.
+
+    With its size, one of another size need not be read; nor need one of which nothing is on the
+    disk, however large it claims to be: copies are written out.
+    """
     try:
-        with path_of(folder, sha256).open("rb") as stream:
+        with os.fdopen(open_plain(path_of(folder, sha256)), "rb") as stream:
+            known = os.fstat(stream.fileno())
+            if size not in (None, known.st_size) or is_hollow(known):
+                return "is not what was kept"
             found = hashlib.file_digest(stream, "sha256").hexdigest()
     except FileNotFoundError:
         return "is missing"
@@ -105,14 +113,14 @@ def is_of_a_store(file: Path, folder: Path) -> bool:
     return beside or in_use or own in place.parents
 
 
-def copy_over(source: Path, target: Path, sha256: str) -> str | None:
+def copy_over(source: Path, target: Path, sha256: str, size: int | None = None) -> str | None:
     """Copy what one folder has under a hash into another one, if it is not there.
 
     Returns what is wrong with the copy in the first, for people; then nothing is copied.
     """
     if path_of(target, sha256).exists():
         return None
-    wrong = damage(source, sha256)
+    wrong = damage(source, sha256, size)
     if wrong is None:
         keep(target, path_of(source, sha256))
     return wrong

@@ -18,13 +18,11 @@ from traininglog.arrays import newest
 from traininglog.encoding import Kind
 from traininglog.errors import CorruptLog
 from traininglog.streams import UNREADABLE, Words, pack_words, pick_word, unpack_words
+from traininglog.values import MAX_TIME
 
 #: How many numbers a block holds at the most. Larger ones are little smaller for each number, and
 #: cost more to read one number of.
 BLOCK = 16_384
-
-# More are not read: it would rather be damage, and take all memory there is.
-_MOST = 2**24
 
 #: The codec that this module writes; see above.
 CODEC = 1
@@ -166,6 +164,20 @@ def _pack(points: Points) -> Block:
     return Block(first, last, step if regular else 0, count, kind, CODEC, packed, data)
 
 
+def _require_possible(first: Any, last: Any, step: Any, count: Any) -> None:
+    """Raise for what no block says of itself, before memory is taken for it.
+
+    A few bytes may claim any number of equal numbers. No version has ever packed more into a block
+    than `BLOCK`, and the times of a block are all different.
+    """
+    if not all(type(number) is int for number in (first, last, step, count)):
+        raise ValueError("what it says of itself is no number")
+    if not 0 < count <= BLOCK:
+        raise ValueError(f"it cannot hold {count} numbers")
+    if not (0 <= first <= last <= MAX_TIME and step >= 0 and count <= last - first + 1):
+        raise ValueError("its times do not fit together")
+
+
 def unpack_times(first: int, last: int, step: int, count: int, packed: bytes | None) -> Times:
     """Return the times of a block. Raises `CorruptLog` for what cannot be those."""
     try:
@@ -175,8 +187,7 @@ def unpack_times(first: int, last: int, step: int, count: int, packed: bytes | N
 
 
 def _unpack_times(first: int, last: int, step: int, count: int, packed: bytes | None) -> Times:
-    if not 0 < count <= _MOST:
-        raise ValueError(f"it cannot hold {count} numbers")
+    _require_possible(first, last, step, count)
     if packed is None:
         if first + step * (count - 1) != last:
             raise ValueError("its times do not fit together")
@@ -187,7 +198,7 @@ def _unpack_times(first: int, last: int, step: int, count: int, packed: bytes | 
     words = np.empty(count, np.uint64)
     unpack_words(stream, words)
     times = words.view(np.int64)
-    if times[0] != first or times[-1] != last:
+    if times[0] != first or times[-1] != last or not (times[1:] > times[:-1]).all():
         raise ValueError("its times do not fit together")
     return times
 
@@ -205,10 +216,16 @@ class Head(NamedTuple):
 
 def room_for(heads: Iterable[Head]) -> Words:
     """Return room for the numbers of some blocks. Raises `CorruptLog` for what cannot be one."""
-    sizes = [head.size for head in heads]
-    if not all(isinstance(size, int) and 0 < size <= _MOST for size in sizes):
-        raise CorruptLog("a segment has no possible size; see `traininglog check`")
-    return np.empty(sum(sizes), np.uint64)
+    total = 0
+    for head in heads:
+        try:
+            _require_possible(head.first, head.last, head.step, head.size)
+        except ValueError as error:
+            raise CorruptLog(
+                f"a segment has no possible size ({error}); see `traininglog check`"
+            ) from error
+        total += head.size
+    return np.empty(total, np.uint64)
 
 
 def run_on(
@@ -275,6 +292,8 @@ def _unpack(block: Block) -> Points:
     if block.kind == MIXED:
         rest = unpack_words(rest, words)
         kinds = words.astype(np.uint8)
+        if not np.isin(kinds, KINDS).all():
+            raise ValueError("it holds what is no number")
     else:
         kinds = np.full(count, block.kind, np.uint8)
     if len(unpack_words(rest, words)):
@@ -310,4 +329,7 @@ def _pick(block: Block, time: int) -> float | int | bool | None:
 def _known(block: Block) -> memoryview:
     if block.codec != CODEC:
         raise ValueError(f"codec {block.codec} is not known: install a newer traininglog")
+    if block.kind != MIXED and block.kind not in KINDS:
+        raise ValueError(f"a segment of kind {block.kind} is not known")
+    _require_possible(block.first, block.last, block.step, block.size)
     return memoryview(block.data)

@@ -52,6 +52,11 @@ def open_plain(path: Path, *, follow: bool = False) -> int:
     return descriptor
 
 
+def is_hollow(found: os.stat_result) -> bool:
+    """Tell whether a file is large, and nearly nothing of it is on the disk."""
+    return found.st_size > _LARGE and found.st_blocks * 512 < found.st_size // 16
+
+
 class PlainFile:
     """A regular file that is open for reading. Opening it raises what `open_plain` does."""
 
@@ -61,7 +66,7 @@ class PlainFile:
         self.size = found.st_size  #: in bytes, when it was opened
         self.allocated = found.st_blocks * 512  #: what it takes on the disk
         # Only then are file systems asked where its holes are: some have told it wrong.
-        self._hollow = self.size > _LARGE and self.allocated < self.size // 16
+        self._hollow = is_hollow(found)
 
     def close(self) -> None:
         """Let go of it."""

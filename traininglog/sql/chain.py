@@ -9,6 +9,7 @@ another is made here in Python, never by the order in which a planner visits tab
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -16,9 +17,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import CTE, Connection, Select, case, exists, literal, literal_column, select
 
 from traininglog.encoding import Kind
+from traininglog.errors import CorruptLog
 from traininglog.sql import segments
 from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.segments import Cache, Owner
+from traininglog.sql.sound import LINK_FORM, require_names, require_sound
 from traininglog.sql.tables import entries, keys, runs
 from traininglog.sql.tables import segments as sealed
 from traininglog.values import MAX_TIME
@@ -55,7 +58,8 @@ def _chain(*columns: Any) -> CTE:
 
 def _links() -> Select[Any]:
     chain = _chain(*_LINK)
-    return select(*(chain.c[column.name] for column in _LINK), chain.c.cut).order_by(chain.c.depth)
+    # Not ordered by depth: the rows of a lineage that goes in a circle must not be waited for.
+    return select(*(chain.c[column.name] for column in _LINK), chain.c.cut, chain.c.depth)
 
 
 _runs = _chain(runs.c.id, runs.c.resumed_from, runs.c.resumed_at)
@@ -134,8 +138,10 @@ class Chain:
         self._places: dict[str, int] | None = None
         rows = _RUN.run(connection, **self._start)
         if rows and rows[0][2] is not None:
-            rows = _CHAIN.run(connection, **self._start)
-        for number, uuid, parent, resumed_at, low, high, deletions, segmented, seen in rows:
+            rows = _read_chain(connection, self._start)
+        for row in rows:
+            require_sound(row, LINK_FORM)
+            number, uuid, parent, resumed_at, low, high, deletions, segmented, seen = row
             first, last = (MAX_TIME, -1) if low is None else (low, min(high, seen))
             link = Link(
                 number, uuid, parent, resumed_at, seen, first, last, deletions > 0, segmented > 0
@@ -151,7 +157,8 @@ class Chain:
         if link.run_id not in self._keys:
             if self.long:
                 self._keys = {link.run_id: {} for link in self.links}
-                for run_id, number, name in sorted(_KEYS_OF_ALL.run(connection, **self._start)):
+                found = require_names(_KEYS_OF_ALL.run(connection, **self._start))
+                for run_id, number, name in sorted(found):
                     self._keys[run_id][number] = name
             else:
                 self._keys[link.run_id] = read_key_names(connection, link.run_id)
@@ -231,6 +238,25 @@ class Chain:
         return found
 
 
+def _read_chain(connection: Connection, start: dict[str, Any]) -> list[Any]:
+    """Return the rows of a run and its ancestors, the nearest first. Raises `CorruptLog`."""
+    rows: list[Any] = []
+    seen: set[Any] = set()
+    with closing(_CHAIN.each(connection, **start)) as found:
+        for *row, depth in found:
+            if row[0] in seen or depth != len(rows):
+                raise CorruptLog(
+                    f"run {row[1]!r:.60} is among its own ancestors, or its UUID is that of two "
+                    "runs; see `traininglog check`"
+                )
+            seen.add(row[0])
+            rows.append(row)
+    return rows
+
+
 def read_key_names(connection: Connection, run_id: int) -> dict[int, str]:
-    """Return the names of the keys that a run itself has written, by their numbers."""
-    return dict(_KEYS.run(connection, run_id=run_id))
+    """Return the names of the keys that a run itself has written, by their numbers.
+
+    Raises `CorruptLog` for what is no name.
+    """
+    return dict(require_names(_KEYS.run(connection, run_id=run_id)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -10,10 +12,25 @@ from sqlalchemy import Connection, exists, func, literal, select
 
 from traininglog.columns import Column
 from traininglog.encoding import Kind, decode
+from traininglog.errors import TrainingLogWarning
 from traininglog.selection import Mode, is_glob
 from traininglog.sql import reading
 from traininglog.sql.chain import Chain
 from traininglog.sql.prepared import Prepared, bind
+from traininglog.sql.sound import (
+    Test,
+    is_count,
+    is_epoch,
+    is_moment,
+    is_resume_point,
+    is_run,
+    is_sound,
+    is_text,
+    is_time,
+    is_uuid,
+    is_whole,
+    perhaps,
+)
 from traininglog.sql.tables import entries, keys, runs, segments, status, summaries, totals
 from traininglog.sql.totals import totals_of
 from traininglog.values import MAX_TIME
@@ -76,9 +93,49 @@ class Counts(NamedTuple):
     values: int = 0
 
 
+_outcome = perhaps(lambda value: value in ("finished", "failed"))
+_FORM: tuple[Test, ...] = (
+    is_run, is_uuid, is_moment, is_moment, is_epoch, _outcome, perhaps(is_text), perhaps(is_whole),
+    perhaps(is_text), perhaps(is_uuid), perhaps(is_resume_point), is_whole, is_whole,
+    perhaps(is_time), perhaps(is_time), perhaps(is_count), perhaps(is_count),
+)  # fmt: skip
+
+
 def lines(connection: Connection) -> list[Line]:
-    """Return all runs, in the order in which they were created."""
-    return [Line(*row) for row in _LINES.run(connection)]
+    """Return all runs, in the order in which they were created.
+
+    What a line cannot have is left out, and that is warned of: one that is damaged hides no other.
+    """
+    found = [Line(*row) for row in _LINES.run(connection)]
+    whole = [line if is_sound(line, _FORM) else _mended(line) for line in found]
+    damaged = sum(one is not other for one, other in zip(found, whole, strict=True))
+    if damaged:
+        warnings.warn(
+            f"{damaged} of {len(found)} lines of the table of runs are damaged; what cannot be "
+            "is left out: see `traininglog check`",
+            TrainingLogWarning,
+            stacklevel=2,
+        )
+    return [line for line in whole if line is not None]
+
+
+def _mended(line: Line) -> Line | None:
+    """Return what can be shown of a run; None: not even which it is."""
+    if not (is_run(line.id) and is_uuid(line.uuid)):
+        return None
+    right = {
+        name: test(value)
+        for name, test, value in zip(Line._fields, _FORM, line, strict=True)
+    }  # fmt: skip
+    kept = {name: value for name, value in line._asdict().items() if right[name]}
+    totals_hold = all(right[name] for name in ("noted", "first", "last", "rows", "values"))
+    return Line(**_UNKNOWN._asdict() | kept)._replace(noted=bool(line.noted) and totals_hold)
+
+
+_UNKNOWN = Line(
+    0, "", math.nan, math.nan, 0, None, None, None, None, None, None, False, False,
+    None, None, None, None,
+)  # fmt: skip
 
 
 def names(connection: Connection) -> dict[int, str]:

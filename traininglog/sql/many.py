@@ -18,6 +18,7 @@ from traininglog.sql.chain import ENTRY, Chain
 from traininglog.sql.choosing import Choice
 from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.segments import Owner
+from traininglog.sql.sound import require_names
 from traininglog.sql.tables import entries, keys
 
 # Fewer runs are read one by one.
@@ -80,7 +81,7 @@ def _read_together(
     among = None if keys is None else frozenset(keys)
     chosen = None if keys is None or len(keys) > _FEW_KEYS else keys
     names: dict[int, dict[int, str]] = {}
-    for run_id, key_id, name in _each(connection, _KEYS, _KEYS_OF_NAME, chosen):
+    for run_id, key_id, name in require_names(_each(connection, _KEYS, _KEYS_OF_NAME, chosen)):
         if among is None or name in among:
             names.setdefault(run_id, {})[key_id] = name
     layers: dict[int, list[Layer]] = {number: [] for number in wanted}

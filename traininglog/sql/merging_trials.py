@@ -56,7 +56,7 @@ def _pair(target: Connection, theirs: Record) -> tuple[Record | None, Record]:
     table = TABLES["trial"]
     rows = target.scalars(select(table.c.record).where(table.c.hash == theirs["hash"])).all()
     revisions = {}
-    for record in map(loaded, rows):
+    for record in (loaded(row, "trial") for row in rows):
         if record["created"] == theirs["created"]:
             return record, theirs | {name: record[name] for name in ("uid", "revision")}
         revisions[record["revision"]] = record

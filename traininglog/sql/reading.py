@@ -21,6 +21,7 @@ from traininglog.sql import segments
 from traininglog.sql.chain import Chain, Link, read_key_names
 from traininglog.sql.prepared import Prepared
 from traininglog.sql.segments import Owner
+from traininglog.sql.sound import is_moment, is_text, require_marks
 from traininglog.sql.tables import runs
 from traininglog.values import MAX_TIME
 
@@ -274,9 +275,13 @@ def read_clock(connection: Connection, chain: Chain, *, lineage: bool) -> Clock:
     """Return when the runs of a chain, or its nearest one only, had got to which time."""
     links = chain.links if lineage else chain.links[:1]
     ((created,),) = _CREATED.run(connection, run_id=links[-1].run_id)
+    if not is_moment(created):
+        raise CorruptLog(
+            f"run {links[-1].uuid} was made at a moment that is none; see `traininglog check`"
+        )
     stretches = []
     for link in reversed(links):
-        found = _MARKS.run(connection, run_id=link.run_id)
+        found = require_marks(_MARKS.run(connection, run_id=link.run_id))
         stretches.append(Marks(link.cut, [time for time, _ in found], [wall for _, wall in found]))
     return Clock(created, stretches)
 
@@ -329,6 +334,8 @@ def read_status_value(connection: Connection, run_id: int, key: str) -> Any:
 def read_whole_status(connection: Connection, run_id: int) -> dict[str, Any]:
     """Return the status of a run with, as `HIDDEN`, what was deleted from it."""
     rows = _STATUS.run(connection, run_id=run_id)
+    if not all(is_text(key) for key, *_ in rows):
+        raise CorruptLog("a key of a status is no text; see `traininglog check`")
     return {key: decode(kind, stored) for key, kind, stored in rows}
 
 

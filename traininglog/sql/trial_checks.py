@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 from traininglog import kept
 from traininglog.sql.tables import runs
 from traininglog.sql.trials import KINDS, TABLES, Record, columns_of
+from traininglog.trial_records import flaw_of
 
 _TEXT, _MOMENT = (str, NoneType), (int, float, NoneType)
 _FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
@@ -50,7 +51,7 @@ def examine(kind: str, row: Mapping[str, Any]) -> Examined:
     uid = str(row["uid"])
     try:
         record = json.loads(row["record"])
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         return Examined(uid, None, f"its record is no JSON ({error})")
     fields = _ALWAYS | _FIELDS[kind]
     if not isinstance(record, dict) or not fields.keys() <= record.keys():
@@ -70,6 +71,9 @@ def examine(kind: str, row: Mapping[str, Any]) -> Examined:
             and kept.is_hash(artifact["sha256"])
         ):
             return Examined(uid, None, f"its record cannot have {artifact!r:.80} as a kept file")
+    flaw = flaw_of(kind, uid, record)
+    if flaw is not None:
+        return Examined(uid, None, f"its record is damaged: {flaw}")
     for name, value in columns_of(TABLES[kind], record).items():
         if name != "record" and row[name] != value:
             return Examined(uid, None, f"its column {name} is not what its record says")
@@ -118,7 +122,7 @@ def notes(connection: Connection, folder: Path | None) -> list[str]:
         for artifact in record["artifacts"]:
             digest = artifact["sha256"]
             if digest not in damage:
-                damage[digest] = kept.damage(folder, digest)
+                damage[digest] = kept.damage(folder, digest, artifact["size"])
             if damage[digest]:
                 found.append(
                     f"trial {uid}: the copy of {artifact['name']!r} that was kept with it "

@@ -26,6 +26,7 @@ from traininglog.sql.tables import (
     trial_groups,
     trials,
 )
+from traininglog.trial_records import flaw_of
 
 Record = dict[str, Any]
 
@@ -49,7 +50,7 @@ def insert_record(connection: Connection, kind: str, record: Record) -> bool:
     table = TABLES[kind]
     found = connection.scalar(select(table.c.record).where(table.c.uid == record["uid"]))
     if found is not None:
-        return bool(loaded(found)["token"] == record["token"])  # said twice, it is done once
+        return bool(loaded(found, kind)["token"] == record["token"])  # said twice, it is done once
     connection.execute(insert(table).values(**columns_of(table, record)))
     return True
 
@@ -63,7 +64,7 @@ def replace_record(connection: Connection, kind: str, record: Record, edit: int)
     if row is None:
         return False
     if row.edit != edit:
-        return bool(loaded(row.record)["token"] == record["token"])
+        return bool(loaded(row.record, kind)["token"] == record["token"])
     connection.execute(
         update(table).where(table.c.uid == record["uid"]).values(**columns_of(table, record))
     )
@@ -93,7 +94,7 @@ def get_record(connection: Connection, kind: str, uid: str) -> Record | None:
     """Return the record with a UID, or None."""
     table = TABLES[kind]
     found = connection.scalar(select(table.c.record).where(table.c.uid == uid))
-    return None if found is None else loaded(found)
+    return None if found is None else loaded(found, kind)
 
 
 def select_records(
@@ -112,7 +113,7 @@ def select_records(
         wanted = column.in_([value for value in values if value is not None])
         statement = statement.where(wanted | column.is_(None) if None in values else wanted)
     # Each is given in turn, so that who wants only the first reads no more.
-    return map(loaded, connection.execute(statement).scalars())
+    return (loaded(found, kind) for found in connection.execute(statement).scalars())
 
 
 def ends_of_runs(
@@ -170,11 +171,16 @@ def columns_of(table: Table, record: Record) -> dict[str, Any]:
     }
 
 
-def loaded(text: str) -> Record:
-    """Return the record that a row has as text. Raises `CorruptLog`."""
+def loaded(text: str, kind: str) -> Record:
+    """Return the record of a kind that a row has as text. Raises `CorruptLog`."""
     try:
         record = json.loads(text)
-    except ValueError as error:
-        raise CorruptLog(f"the record of a trial or project is no JSON: {error}") from error
-    assert isinstance(record, dict)  # noqa: S101 - only such are written
-    return record
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CorruptLog(f"the record of a {kind} is no JSON: {error}") from error
+    uid = record.get("uid") if isinstance(record, dict) else None
+    flaw = flaw_of(kind, str(uid), record)
+    if flaw is not None:
+        raise CorruptLog(
+            f"the record of {kind} {str(uid)!r:.80} is damaged: {flaw}; see `traininglog check`"
+        )
+    return dict(record)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, and_, func, or_, select
 
 from traininglog.encoding import Kind
 from traininglog.errors import CorruptLog
-from traininglog.sql import reading, trial_checks
+from traininglog.sql import reading, sound, trial_checks
 from traininglog.sql.tables import REVISION, entries, keys, runs, segments, summaries, totals
 from traininglog.sql.totals import totals_of
 from traininglog.sqlite import mounts, shape
@@ -79,6 +79,7 @@ def check(database: Database, size: Size, kept: Path | None = None) -> Check:
         functools.partial(shape.problems, current=database.revision == REVISION),
         _damaged_pages,
         cut,
+        sound.problems,
         reading.unreadable,
         _impossible,
         _misnoted,

@@ -28,8 +28,16 @@ from sqlalchemy.engine import Engine
 
 from traininglog import parts
 from traininglog.config import setting
-from traininglog.errors import ForkedLog, LogClosed, StoreFailed, StoreUnwritable
+from traininglog.errors import (
+    CorruptLog,
+    ForkedLog,
+    LogClosed,
+    StoreFailed,
+    StoreUnwritable,
+    TrainingLogError,
+)
 from traininglog.side_files import fit_all, make_store
+from traininglog.sql import sound
 from traininglog.sql.tables import REVISION
 from traininglog.sqlite import copying, failures, revisions, shape
 from traininglog.sqlite.connections import Pool, connect, is_connected
@@ -47,6 +55,9 @@ class WalLost(StoreFailed):
 
     code = "wal-lost"
 
+
+# What goes wrong where something is of another type, or size, than we ever write.
+_SURPRISES = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
 
 _CHECKPOINT_BYTES = 4 * 2**20
 
@@ -156,6 +167,9 @@ class Database:
                 transaction = patiently(connection.begin)
                 try:
                     yield connection
+                except _SURPRISES as error:
+                    self._blame(connection, error)
+                    raise
                 finally:
                     transaction.rollback()
             if self._closed:  # meanwhile, by another thread: nothing may be left open
@@ -192,7 +206,11 @@ class Database:
                     begin = functools.partial(_raw(connection).execute, "BEGIN IMMEDIATE")
                     patiently(begin, longest=0.008, patience=patience)
                     self._check_shape(connection)  # anybody may have changed it meanwhile
-                    yield connection
+                    try:
+                        yield connection
+                    except _SURPRISES as error:
+                        self._blame(connection, error)
+                        raise
                     # Not by SQLAlchemy, which makes an AssertionError of Ctrl-C amid a commit.
                     _raw(connection).commit()
             if self._has_lost_wal():
@@ -502,6 +520,19 @@ class Database:
         raise StoreFailed(
             f"{self.name} {what} while it was open: nothing is written to it before it is put back"
         )
+
+    def _blame(self, connection: Connection, error: Exception) -> None:
+        """Raise `CorruptLog` if what went wrong may come from what the file holds.
+
+        Looked at only then: nothing else tells a file that somebody has made up from a bug of ours.
+        """
+        if not isinstance(error, TrainingLogError):
+            found = sound.problems(connection)
+            if found:
+                raise CorruptLog(
+                    f"{self.name} is damaged ({found[0]}); it was left as it is, see "
+                    "`traininglog check`"
+                ) from error
 
     def _check_process(self) -> None:
         if self._closed:

@@ -76,7 +76,7 @@ def bringing(source: Path, target: Path) -> Bring:
     """Return what copies a file that was kept with a trial from one folder to another."""
 
     def bring(uid: str, artifact: dict[str, Any]) -> None:
-        wrong = copy_over(source, target, artifact["sha256"])
+        wrong = copy_over(source, target, artifact["sha256"], artifact["size"])
         if wrong is not None:
             warnings.warn(
                 f"trial {uid}: the copy of {artifact['name']!r} in {source} {wrong}; the trial "

@@ -22,6 +22,7 @@ from typing import Any
 from traininglog import file_locks
 from traininglog.errors import StoreFailed, StoreUnwritable
 from traininglog.side_files import open_beside
+from traininglog.sql.sound import is_epoch, is_run
 from traininglog.sqlite.file import identity_of, stat_of
 from traininglog.sqlite.witness import Identity, lives
 
@@ -129,6 +130,8 @@ class Owners:
 
     def testified(self, row: Any) -> bool | None:
         """Tell what `is_written` does as far as it needs no lock; None: the lock decides."""
+        if not (is_run(row.id) and is_epoch(row.epoch)):
+            return False  # nobody ever wrote this: there is no lock of that number
         with self._lock:
             if writer_byte(row.id, row.epoch) in self._held:
                 return True

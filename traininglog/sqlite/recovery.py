@@ -33,6 +33,7 @@ from traininglog.errors import (
 from traininglog.lineage import BEFORE_ALL
 from traininglog.sql import reading, writing
 from traininglog.sql.chain import read_key_names
+from traininglog.sql.sound import is_run
 from traininglog.sql.tables import REVISION, runs
 from traininglog.sqlite import failures
 from traininglog.sqlite.credible import NOT_AS_WRITTEN, is_credible
@@ -114,7 +115,7 @@ def _dead(database: Database, owners: Owners, path: Path) -> dict[int, Path]:
         with database.read() as connection:
             row = writing.find_run(connection, left.uuid.hex)
         # Without a run, it was deleted; or this is about a run of a database that was here before.
-        if row is not None and not _is_written(owners, row, left):
+        if row is not None and is_run(row.id) and not _is_written(owners, row, left):
             found[row.id] = left.path
     return found
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from traininglog import kept
 from traininglog.errors import CorruptLog, StoreUnwritable
+from traininglog.plain_files import open_plain
 from traininglog.trials.errors import InvalidName
 
 Kind = Literal["code", "file", "directory"]
@@ -55,13 +56,17 @@ def restore(store: Path, artifacts: Sequence[Mapping[str, Any]], folder: Path) -
         target = folder.joinpath(*PurePosixPath(check_relative(artifact["name"])).parts)
         if target.exists() or target.is_symlink():
             raise StoreUnwritable(f"{target} exists already: name another folder")
+        if not target.parent.resolve().is_relative_to(folder.resolve()):
+            raise StoreUnwritable(f"a link leads {target} out of {folder}: name another folder")
         source = kept.path_of(store, artifact["sha256"])
-        wrong = kept.damage(store, artifact["sha256"])
+        wrong = kept.damage(store, artifact["sha256"], artifact["size"])
         if wrong is not None:
             raise CorruptLog(f"{source}, the copy of {artifact['name']!r}, {wrong}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-        target.chmod(artifact["mode"] | 0o600)
+        with os.fdopen(open_plain(source), "rb") as stream, target.open("xb") as made_anew:
+            shutil.copyfileobj(stream, made_anew)
+        # Whose file runs as whom, and what a folder keeps, is nothing that a record may say.
+        target.chmod(artifact["mode"] & 0o777 | 0o600)
         made.append(target)
     return made
 
@@ -69,6 +74,6 @@ def restore(store: Path, artifacts: Sequence[Mapping[str, Any]], folder: Path) -
 def check_relative(name: str) -> str:
     """Return the name under which a file is kept, a path that stays in its folder."""
     path = PurePosixPath(name)
-    if not name or path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name:
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name:
         raise InvalidName(f"a file is kept by a path within a folder, not by {name[:80]!r}")
     return name

@@ -1,0 +1,184 @@
+"""What the columns of our tables hold if we wrote them, for files that anybody may have made.
+
+SQLite keeps whatever it is given in any column: a text where a number should be, a number that no
+time is. Where rows are read, `require_sound` and its like refuse what cannot be, and name the run;
+`problems` looks at all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from traininglog.encoding import Kind
+from traininglog.errors import CorruptLog
+from traininglog.values import MAX_TIME
+
+#: Numbers of runs and epochs that locks can tell of.
+MOST_RUNS, MOST_EPOCHS = 2**32 - 1, 2**29
+
+_MOST_KEYS = 2**24 - 1
+_LATEST = 2**33  # a moment past the year 2242, or before 1697, is none that anyone wrote
+_HEX = frozenset("0123456789abcdef")
+
+Test = Callable[[Any], bool]
+
+
+def is_uuid(value: object) -> bool:
+    """Tell whether a value may be the UUID of a run."""
+    return isinstance(value, str) and len(value) == 32 and not set(value) - _HEX
+
+
+def is_moment(value: object) -> bool:
+    """Tell whether a value may be when something was written, in unix seconds."""
+    return type(value) in (int, float) and -_LATEST <= value <= _LATEST  # type: ignore[operator]
+
+
+def is_text(value: object) -> bool:
+    """Tell whether a value is a text."""
+    return type(value) is str
+
+
+def is_whole(value: object) -> bool:
+    """Tell whether a value is an integer."""
+    return type(value) is int
+
+
+def is_time(value: object) -> bool:
+    """Tell whether a value may be the time of a row."""
+    return type(value) is int and 0 <= value <= MAX_TIME
+
+
+def is_count(value: object) -> bool:
+    """Tell whether a value may say how many there are of something."""
+    return type(value) is int and value >= 0
+
+
+def is_run(value: object) -> bool:
+    """Tell whether a value may be the number of a run."""
+    return type(value) is int and 0 < value <= MOST_RUNS
+
+
+def is_epoch(value: object) -> bool:
+    """Tell whether a value may say how often a run was opened."""
+    return type(value) is int and 0 <= value < MOST_EPOCHS
+
+
+def is_resume_point(value: object) -> bool:
+    """Tell whether a value may be the last time that a run sees of its parent."""
+    return type(value) is int and -1 <= value <= MAX_TIME
+
+
+def perhaps(test: Test) -> Test:
+    """Return a test that nothing passes, too."""
+    return lambda value: value is None or test(value)
+
+
+#: The columns of a link of a chain: id, UUID, parent, resume point, first and last time, deletions.
+LINK_FORM: tuple[Test, ...] = (
+    is_run, is_uuid, perhaps(is_uuid), perhaps(is_resume_point), perhaps(is_time),
+    perhaps(is_time), is_count,
+)  # fmt: skip
+
+
+def is_sound(row: Sequence[Any], form: Sequence[Test]) -> bool:
+    """Tell whether the first columns of a row pass the tests of a form."""
+    return all(test(value) for test, value in zip(form, row, strict=False))
+
+
+def require_sound(row: Sequence[Any], form: Sequence[Test]) -> None:
+    """Raise `CorruptLog` unless the row of a run passes the tests of a form."""
+    if not is_sound(row, form) or (row[4] is None) != (row[5] is None):
+        raise CorruptLog(
+            f"run {row[1]!r:.60} cannot be read: its line in the table of runs is damaged; "
+            "see `traininglog check`"
+        )
+
+
+def require_names(rows: Iterable[Any]) -> Iterator[Any]:
+    """Give rows that end in the number and the name of a key. Raises `CorruptLog`."""
+    for row in rows:
+        *_, number, name = row
+        if type(name) is not str or type(number) is not int:
+            raise CorruptLog(f"{name!r:.60} is no name of a key; see `traininglog check`")
+        yield row
+
+
+def require_marks(rows: Iterable[Any]) -> list[Any]:
+    """Return rows of a time and when that was. Raises `CorruptLog`."""
+    found = list(rows)
+    if not all(is_time(time) and is_moment(wall) for time, wall in found):
+        raise CorruptLog("when rows were logged is damaged; see `traininglog check`")
+    return found
+
+
+# -- all of them ----------------------------------------------------------------------------
+
+
+def _int(least: int, most: int = MAX_TIME) -> str:
+    return f"typeof({{0}}) = 'integer' AND {{0}} BETWEEN {least} AND {most}"
+
+
+_MOMENT = f"typeof({{0}}) IN ('integer', 'real') AND {{0}} BETWEEN -{_LATEST} AND {_LATEST}"
+_UUID = "typeof({0}) = 'text' AND length({0}) = 32 AND {0} NOT GLOB '*[^0-9a-f]*'"
+_TEXT = "typeof({0}) = 'text'"
+_BLOB = "typeof({0}) = 'blob'"
+_NUMBER = "typeof({0}) IN ('integer', 'real')"
+_KIND = _int(0, max(Kind))
+_MAYBE = "{{0}} IS NULL OR ({})".format
+
+_COLUMNS: dict[str, dict[str, str]] = {
+    "runs": {
+        "id": _int(1, MOST_RUNS), "uuid": _UUID, "resumed_from": _MAYBE(_UUID),
+        "resumed_at": _MAYBE(_int(-1)), "created": _MOMENT, "updated": _MOMENT,
+        "opened": _MAYBE(_MOMENT), "outcome": _MAYBE("{0} IN ('finished', 'failed')"),
+        "host": _MAYBE(_TEXT), "pid": _MAYBE("typeof({0}) = 'integer'"), "boot_id": _MAYBE(_TEXT),
+        "command": _MAYBE(_TEXT), "versions": _MAYBE(_TEXT), "epoch": _int(0, MOST_EPOCHS - 1),
+        "high_water": _int(0), "first_time": _MAYBE(_int(0)), "last_time": _MAYBE(_int(0)),
+        "deletions": _int(0),
+    },
+    "keys": {"id": _int(1, _MOST_KEYS), "name": f"{_TEXT} AND {{0}} <> ''"},
+    "entries": {"time": _int(0), "key_id": _int(1, _MOST_KEYS), "kind": _KIND},
+    "segments": {
+        "key_id": _int(1, _MOST_KEYS), "first": _int(0), "last": _int(0), "step": _int(0),
+        "size": _int(1), "kind": _KIND, "codec": _int(0), "checksum": _int(0),
+        "times": _MAYBE(_BLOB), "data": _BLOB,
+    },
+    "totals": {
+        "high_water": _int(0), "rows": _int(0), "count": _int(0), "first": _MAYBE(_int(0)),
+        "last": _MAYBE(_int(0)),
+    },
+    "summaries": {
+        "key_id": _int(1, _MOST_KEYS), "count": _int(0), "last": _int(0), "kind": _KIND,
+        "least": _MAYBE(_NUMBER), "greatest": _MAYBE(_NUMBER),
+    },
+    "status": {"key": _TEXT, "kind": _KIND},
+    "marks": {"time": _int(0), "wall": _MOMENT},
+}  # fmt: skip
+
+# So many rows of a column are named, one by one.
+_TOLD = 5
+
+
+def problems(connection: Connection) -> list[str]:
+    """Return, for people, which columns hold what was never written there."""
+    found = []
+    for table, columns in _COLUMNS.items():
+        tests = {name: "(" + test.format(f'"{name}"') + ")" for name, test in columns.items()}
+        sound = " AND ".join(f"coalesce({test}, 0)" for test in tests.values())
+        owner = "id" if table == "runs" else "run_id"
+        flags = ", ".join(f"coalesce({test}, 0)" for test in tests.values())
+        rows = connection.exec_driver_sql(
+            f"SELECT {owner}, {flags} FROM {table} WHERE NOT ({sound}) LIMIT {_TOLD + 1}"  # noqa: S608 - constants of ours
+        ).all()
+        for number, *passed in rows[:_TOLD]:
+            wrong = [name for name, good in zip(tests, passed, strict=True) if not good]
+            found.append(
+                f"table {table}, run number {number!r:.40}: what is in its column "
+                f"{', '.join(wrong)} was never written there"
+            )
+        if len(rows) > _TOLD:
+            found.append(f"table {table}: there are more of those")
+    return found
