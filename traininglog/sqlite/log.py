@@ -28,6 +28,7 @@ from traininglog.sqlite.database import Database
 from traininglog.sqlite.failures import MEMORY
 from traininglog.sqlite.fast import FastRow, FastStatus
 from traininglog.sqlite.file import locate, stamp_of
+from traininglog.sqlite.forks import when_idle
 from traininglog.sqlite.processes import let_go
 from traininglog.sqlite.recovery import recover
 from traininglog.sqlite.tail import ASLEEP
@@ -153,7 +154,7 @@ class SQLiteLog(TrainingLogBase):
         self._last_status: tuple[object, dict[str, Any]] | None = None
         self._segments = Cache()
         # Not __del__: this also runs at the interpreter's end, while what it needs is still there.
-        self._finalizer = weakref.finalize(self, let_go, self._writer)
+        self._finalizer: weakref.finalize[..., Any] = weakref.finalize(self, let_go, self._writer)
 
     def _find(self, uuid: UUID) -> int:
         with self._database.read() as connection:
