@@ -33,7 +33,7 @@ PAGE = HERE / "RESULTS.md"
 #: In the order of the promises that they measure.
 NAMES = (
     "assignment", "readback", "segments", "sealing", "size", "many_runs", "memory", "import_time",
-    "lineage", "monitors", "loop", "trials", "lenses", "concurrency",
+    "lineage", "monitors", "loop", "trials", "lenses", "concurrency", "load",
 )  # fmt: skip
 
 

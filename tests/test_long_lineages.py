@@ -69,3 +69,43 @@ def compare(tmp_path_factory, whole):
                     for keys in ([], seen[:1], seen[-1:], seen[::2]):
                         mine, theirs = part.to_dataframe(keys), other.to_dataframe(keys)
                         assert_frame_equal(mine, theirs, check_dtype=False)
+
+
+def test_a_run_is_resumed_and_closed_without_going_through_its_lineage(tmp_path, monkeypatch):
+    """Else ten thousand resumes would take the time of fifty million."""
+    log = SQLiteLog(tmp_path / "runs.db")
+    log[0]["x"] = 0.0
+    log.resume()
+    whole = []
+    original = chain._CHAIN.run
+    monkeypatch.setattr(
+        chain._CHAIN, "run", lambda *args, **named: whole.append(args) or original(*args, **named)
+    )
+    for time in range(1, 20):
+        log[time]["x"] = float(time)
+        log.resume()
+    log[20]["x"] = 20.0
+    log.close()
+    assert whole == []
+
+
+@pytest.mark.parametrize("way", ["deleted", "hidden", "written before", "nothing"])
+def test_the_last_time_of_a_resumed_run_is_the_last_that_it_sees(tmp_path, way):
+    """Whether its own run has it, or one that it was resumed from."""
+    for log in (SQLiteLog(tmp_path / "runs.db"), TrainingLog()):
+        log[5]["x"] = 5.0
+        log.resume()
+        if way == "deleted":
+            log[9]["x"] = 9.0
+            del log[9]["x"]
+        elif way == "hidden":
+            log[7]["x"] = 7.0
+            log.flush()
+            del log[5]["x"]
+            del log[7]
+        elif way == "written before":
+            log[3]["x"] = 3.0
+        log.resume()
+        last = -1 if way == "hidden" else 5
+        assert log.lineage()[0].resumed_at == last, type(log)
+        log.close()

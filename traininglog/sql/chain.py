@@ -124,12 +124,14 @@ class Chain:
         run_id: The run.
         cut: The last time that is seen of it.
         cache: Keeps segments of its runs.
+        alone: Leave the ancestors out: a question about the run itself takes no longer for them.
 
     """
 
     def __init__(
-        self, connection: Connection, run_id: int, cut: int = MAX_TIME, cache: Cache | None = None
-    ) -> None:
+        self, connection: Connection, run_id: int, cut: int = MAX_TIME, cache: Cache | None = None,
+        *, alone: bool = False,
+    ) -> None:  # fmt: skip
         self.links: list[Link] = []
         self.cache = cache
         self._start = {"run_id": run_id, "cut": cut}
@@ -137,7 +139,7 @@ class Chain:
         self._numbers: dict[int, dict[str, int]] = {}
         self._places: dict[str, int] | None = None
         rows = _RUN.run(connection, **self._start)
-        if rows and rows[0][2] is not None:
+        if rows and rows[0][2] is not None and not alone:
             rows = _read_chain(connection, self._start)
         for row in rows:
             require_sound(row, LINK_FORM)

@@ -33,7 +33,7 @@ class Totals(NamedTuple):
 
 def totals_of(connection: Connection, run_id: int) -> Totals:
     """Work out how much a run has logged itself, and of each key the last value and extremes."""
-    chain = Chain(connection, run_id)
+    chain = Chain(connection, run_id, alone=True)
     numbers = reading.read_run_keys(connection, run_id)
     times: Any = []
     count = 0

@@ -476,8 +476,28 @@ class SQLiteLog(TrainingLogBase):
                 return found
         return super().last(key)
 
+    def _own_last_time(self, pending: Rows) -> int | None:
+        """Return the last time if this run, without its ancestors, tells for sure: mostly it does.
+
+        Else a run that is resumed again and again would go through all of its lineage each time.
+        """
+        run = self._writer.run
+        if run.run_id is None or run.parent is not None:
+            return None
+        with self._database.read() as connection:
+            links = Chain(connection, run.run_id, alone=True).links
+        deleted = any(value is HIDDEN for row in pending.values() for value in row.values())
+        if not links or links[0].hides or deleted:
+            return None
+        last = max(links[0].last, max(pending, default=-1))
+        inherited = links[0].resumed_at
+        return last if last >= 0 and (inherited is None or last >= inherited) else None
+
     def _last_time(self) -> int | None:
         pending = self._writer.read_back.rows(0, MAX_TIME)
+        last = self._own_last_time(pending)
+        if last is not None:
+            return last
         below = MAX_TIME
         while True:
             waiting = max((time for time in pending if time <= below), default=-1)
