@@ -39,6 +39,7 @@ SLOW = (
     "test_schema.py::test_many_processes_that_open_an_old_file_upgrade_it_once",
     "test_sealing.py",
     "test_trial_endings.py",
+    "test_turns.py::test_nobody_is_passed_by_others_again_and_again",
 )
 
 HAVE_TORCH = importlib.util.find_spec("torch") is not None

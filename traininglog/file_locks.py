@@ -70,6 +70,16 @@ def is_locked(descriptor: int, start: int, length: int = 1) -> bool:
     return bool(kind != fcntl.F_UNLCK)
 
 
+def some_locked(descriptor: int, start: int, length: int) -> int | None:
+    """Return the first byte, as far as it lies in a stretch, of some lock there; None: of none.
+
+    A lock of this very descriptor does not count. Only where locks belong to descriptors (`OWN`).
+    """
+    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+    found = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))
+    return None if found[0] == fcntl.F_UNLCK else max(start, found[2])
+
+
 def _set(descriptor: int, kind: int, start: int, length: int) -> None:
     if OWN:
         asked = _FLOCK.pack(kind, os.SEEK_SET, start, length, 0)

@@ -47,6 +47,7 @@ from traininglog.sqlite.forks import busy, catch_up
 from traininglog.sqlite.guard import Guard
 from traininglog.sqlite.mounts import refuse_network
 from traininglog.sqlite.names import refuse_second_name
+from traininglog.sqlite.turns import Turns
 from traininglog.sqlite.witness import Identity
 
 
@@ -115,6 +116,7 @@ class Database:
         #: What a writer should be told at its next assignment; whoever tells it takes it away.
         self.notice: str | None = None
         self._linked = False  # and told of
+        self._turns = Turns(path)
         self._sound_schema: int | None = None  # the version of the schema that was looked at
         fresh = path is None or inspect(path, readonly=readonly, create=create and not readonly)
         if path is not None and not readonly:
@@ -200,11 +202,11 @@ class Database:
                     level = "FULL" if durable else "NORMAL"
                     set_level = functools.partial(self._set_synchronous, connection, level)
                     patiently(set_level, longest=0.008, patience=patience)
-                    # Asking often costs little, and serves all who wait about alike. SQLite's own
-                    # waiting sleeps longer and longer: who has waited long waits on, others pass.
-                    # Not by `connection.begin`, which would take ten times as long to fail.
+                    # Not by SQLite's own waiting, which sleeps longer and longer: who has waited
+                    # long waits on, others pass. And not by `connection.begin`, which would take
+                    # ten times as long to fail.
                     begin = functools.partial(_raw(connection).execute, "BEGIN IMMEDIATE")
-                    patiently(begin, longest=0.008, patience=patience)
+                    self._turns.take(begin, patience)
                     self._check_shape(connection)  # anybody may have changed it meanwhile
                     try:
                         yield connection
@@ -296,6 +298,7 @@ class Database:
                 self._watch = None
             self._engine.dispose()
             self._writers.dispose()
+            self._turns.close()
 
     # -- the WAL ----------------------------------------------------------------------------
 

@@ -43,13 +43,16 @@ def patiently(act: Callable[[], _T], *, longest: float = 0.1, patience: float | 
         try:
             return act()
         except (DBAPIError, sqlite3.OperationalError) as error:
-            if code_of(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise
-            if time.monotonic() > deadline:
+            if not is_busy(error) or time.monotonic() > deadline:
                 raise
             # With some chance in it, so that those who wait do not all come back together.
             time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
             pause = min(longest, pause * 2)
+
+
+def is_busy(error: BaseException) -> bool:
+    """Tell whether others were in the way, so that it may be tried again."""
+    return code_of(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def code_of(error: BaseException) -> int:
