@@ -20,6 +20,7 @@ LAYERS = [
     ["side_files"],
     ["parts"],
     ["encoding", "config", "event_files", "kept", "schemes", "machine", "notebook", "palette"],
+    ["imported"],
     ["texts", "trial_records"],
     ["arrays", "streams"],
     ["columns", "packing", "clock"],

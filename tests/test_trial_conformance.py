@@ -3,6 +3,7 @@
 import pytest
 
 from traininglog.jsonfile import FileTrials
+from traininglog.jsonfile.log import FileLog
 from traininglog.memory.trials import MemoryTrials
 from traininglog.sqlite.trials import SQLiteTrials
 from traininglog.testing import LogConformance, TrialConformance
@@ -41,8 +42,9 @@ class TestFileLog(LogConformance):
     def open_log(self, tmp_path):
         def open_log(uuid=None, **options):
             records = FileTrials(tmp_path / "report.json")
-            log = records.new_log() if uuid is None else records.open_log(uuid)
-            log._max_value_bytes = options.get("max_value_bytes", log._max_value_bytes)
+            limit = options.pop("max_value_bytes", None)
+            log = FileLog(records._document, uuid, **options)
+            log._max_value_bytes = limit or log._max_value_bytes
             return log
 
         return open_log

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 from uuid import UUID
@@ -17,6 +18,7 @@ from traininglog.clock import Clock
 from traininglog.columns import Column, Point
 from traininglog.encoding import HIDDEN, from_plain_json, is_plain_json, to_plain_json
 from traininglog.errors import CorruptLog, InvalidState, RunNotFound
+from traininglog.imported import check_moment
 from traininglog.lineage import BEFORE_ALL, Ancestor, cut_status
 from traininglog.rows import Row, RowSlice, Status
 from traininglog.selection import column_of, require_keys, select
@@ -305,6 +307,28 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         """Return every key that has a value, in the order in which the log first saw them."""
         return self._read_keys()
 
+    # -- wall times -------------------------------------------------------------------------
+
+    def mark(self, time: int, wall: float | datetime) -> None:
+        """Say when the run had got to a time: for a run that is imported from elsewhere.
+
+        The rows from behind the last mark up to this one have this wall time, as they have that of
+        a flush in a run that is written as it happens. A row behind the last mark has none. A mark
+        counts like an assignment: it is there once this has returned, and of two marks at one time
+        the last one counts.
+
+        Args:
+            time: The time that was reached.
+            wall: When, in unix seconds or as a `datetime` with a time zone.
+
+        Raises:
+            InvalidTime: A bad `time`.
+            TypeError: `wall` is neither a number nor a datetime.
+            ValueError: `wall` is not a moment (NaN, negative, past the year 2242, no time zone).
+
+        """
+        self._write_mark(check_time(time), check_moment(wall, "wall"))
+
     def _series(self, key: str, start: int | None, stop: int | None) -> pd.Series[Any]:
         from traininglog import frames
 
@@ -466,6 +490,10 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
     def _assign(self, time: int, key: str, value: Any) -> None:
         """Set one value. A store in a hurry does it without the dicts."""
         self._write({time: {key: value}})
+
+    @abstractmethod
+    def _write_mark(self, time: int, wall: float) -> None:
+        """Note when, in unix seconds, the run had got to a time, over any other mark there."""
 
     @abstractmethod
     def _write_status(self, values: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ class Marks(NamedTuple):
 
     cut: int  #: the last time that is seen of the run
     times: Sequence[int]  #: ascending
-    walls: Sequence[float]  #: of each of them, in unix seconds
+    walls: Sequence[float]  #: of each of them, in unix seconds; below 0: it is not known
 
 
 class Clock(NamedTuple):
@@ -45,7 +45,8 @@ class Clock(NamedTuple):
             stop = int(np.searchsorted(times, min(run.cut, int(known[-1])), side="right"))
             if stop > start:
                 places = np.searchsorted(known, times[start:stop])
-                walls[start:stop] = np.asarray(run.walls, np.float64)[places]
+                found = np.asarray(run.walls, np.float64)[places]
+                walls[start:stop] = np.where(found < 0, np.nan, found)
                 start = stop
         return walls
 

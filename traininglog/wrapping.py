@@ -53,6 +53,9 @@ class LogAround(TrainingLogBase):
     def _write(self, rows: dict[int, dict[str, Any]]) -> None:
         self._inner._write(rows)
 
+    def _write_mark(self, time: int, wall: float) -> None:
+        self._inner._write_mark(time, wall)
+
     def _write_status(self, values: dict[str, Any]) -> None:
         self._inner._write_status(values)
 

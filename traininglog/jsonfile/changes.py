@@ -65,6 +65,8 @@ def apply(run: dict[str, Any], changes: Iterable[Change]) -> None:
                     columns.get(key, {}).pop(time, None)
                 else:
                     columns.setdefault(key, {})[time] = cell
+        if "mark" in change:
+            run.setdefault("marks", {})[change["mark"]] = change["wall"]
         for key, cell in change.get("status", {}).items():
             if hides(cell):
                 status.pop(key, None)

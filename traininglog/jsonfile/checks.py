@@ -54,12 +54,14 @@ def _check_run(run: Any) -> None:
         raise Damaged(f"it cannot have been resumed at {at!r:.80}")
     if not is_moment(run["created"]):
         raise Damaged(f"it cannot have been created at {run['created']!r:.80}")
-    walls = run.get("walls", {})
-    for name, part in (("status", run["status"]), ("walls", walls)):
+    walls, marks = run.get("walls", {}), run.get("marks", {})
+    for name, part in (("status", run["status"]), ("walls", walls), ("marks", marks)):
         if not isinstance(part, dict):
             raise Damaged(f"its {name} is no object")
     _check_cells(run["status"], "status")
-    for time, wall in walls.items():
+    if "imported" in run and not isinstance(run["imported"], dict):
+        raise Damaged("what is said of its import is no object")
+    for time, wall in (*walls.items(), *marks.items()):
         _check_time(time)
         if not is_moment(wall):
             raise Damaged(f"it cannot have been at {time} at {wall!r:.80}")
@@ -97,8 +99,12 @@ def check_line(line: Any) -> None:
     rows, status = line.get("rows", {}), line.get("status", {})
     if not isinstance(rows, dict) or not isinstance(status, dict):
         raise Damaged("its parts are no objects")
-    if rows and not is_moment(line.get("wall")):
+    if (rows or "mark" in line) and not is_moment(line.get("wall")):
         raise Damaged("it has no moment")
+    if "mark" in line:
+        if not isinstance(line["mark"], str):
+            raise Damaged("its mark is at no time")
+        _check_time(line["mark"])
     for time, row in rows.items():
         _check_time(time)
         if not isinstance(row, dict):

@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from time import time as wall_now
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from traininglog.errors import (
     StoreFailed,
     TrainingLogWarning,
 )
+from traininglog.imported import Ending, Imported
 from traininglog.jsonfile.cells import from_json, hides, to_json
 from traininglog.jsonfile.changes import apply
 from traininglog.jsonfile.document import Contents, Document
@@ -45,14 +47,22 @@ class FileLog(LogAround):
         document: The document.
         uuid: The run to open; by default a new one.
         readonly: Never write.
+        created: When a new run began, if it happened elsewhere; see `SQLiteLog`.
+        host: Where it ran.
+        outcome: How it ended.
 
     Raises `RunNotFound`.
 
     """
 
     def __init__(
-        self, document: Document, uuid: UUID | str | None = None, *, readonly: bool = False
-    ) -> None:
+        self, document: Document, uuid: UUID | str | None = None, *, readonly: bool = False,
+        created: float | datetime | None = None, host: str | None = None,
+        outcome: Ending | None = None,
+    ) -> None:  # fmt: skip
+        imported = Imported.of(created, host, outcome)
+        if imported is not None and uuid is not None:
+            raise ValueError("created, host and outcome are said of a new run: leave out the UUID")
         self._document = document
         self._readonly = readonly
         self._pid = os.getpid()
@@ -60,7 +70,7 @@ class FileLog(LogAround):
         if uuid is None:
             run = new_uuid()
             with document.changing() as contents:
-                contents["logs"][run.hex] = _new_run(None, None, new_status())
+                contents["logs"][run.hex] = _new_run(None, None, new_status(), imported)
         else:
             run = check_uuid(uuid)
             if not (readonly or document.readonly):
@@ -130,6 +140,13 @@ class FileLog(LogAround):
             self._inner._write_status(values)
         self._tell()
 
+    def _write_mark(self, time: int, wall: float) -> None:
+        self._check_writable()
+        with self._lock:
+            self._append({"wall": wall, "mark": str(time)})
+            self._inner._write_mark(time, wall)
+        self._tell()
+
     def _tell(self) -> None:
         """Warn of what went wrong, once what was to be done is done."""
         said = self._tail.said
@@ -193,12 +210,18 @@ def _restored(path: str, state: dict[str, Any]) -> FileLog:
     return log
 
 
-def _new_run(parent: str | None, at: int | None, status: Mapping[str, Any]) -> dict[str, Any]:
-    return {
+def _new_run(
+    parent: str | None, at: int | None, status: Mapping[str, Any], imported: Imported | None = None
+) -> dict[str, Any]:
+    created, more = wall_now(), {}
+    if imported is not None:
+        created = created if imported.created is None else imported.created
+        more = {"imported": {"host": imported.host, "outcome": imported.outcome}}
+    return more | {
         "resumed_from": parent,
         "resumed_at": at,
         "status": {key: to_json(value) for key, value in status.items()},
-        "created": wall_now(),
+        "created": created,
         "columns": {},
         "walls": {},
     }
@@ -286,10 +309,15 @@ def _layer(uuid: str, run: dict[str, Any]) -> Layer:
         for time, cell in column.items():
             rows.setdefault(int(time), {})[key] = HIDDEN if hides(cell) else from_json(cell)
     status = {key: from_json(cell) for key, cell in run["status"].items()}
-    walls = {int(time): wall for time, wall in run.get("walls", {}).items()}
-    return Layer(
-        UUID(uuid), run["resumed_at"], list(run["columns"]), rows, status, run["created"], walls
+    walls, marked = (
+        {int(time): wall for time, wall in run.get(name, {}).items()} for name in ("walls", "marks")
     )
+    said = run.get("imported")
+    imported = None if said is None else Imported(None, said.get("host"), said.get("outcome"))
+    return Layer(
+        UUID(uuid), run["resumed_at"], list(run["columns"]), rows, status, run["created"], walls,
+        marked, imported,
+    )  # fmt: skip
 
 
 def _warn(said: Iterable[str]) -> None:

@@ -66,9 +66,9 @@ class FileTrials:
         """Give all records, the oldest first."""
         yield from self._document.read()[kind].values()
 
-    def new_log(self) -> FileLog:
-        """Return a new log."""
-        return FileLog(self._document)
+    def new_log(self, **options: Any) -> FileLog:
+        """Return a new log, with the options of `FileLog`."""
+        return FileLog(self._document, **options)
 
     def open_log(self, uuid: str, *, readonly: bool = False) -> FileLog:
         """Return the log of a run. Raises `RunNotFound`."""

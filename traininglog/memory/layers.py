@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from traininglog.imported import Imported
 from traininglog.lineage import BEFORE_ALL
 from traininglog.memory.log import TrainingLog
 from traininglog.memory.runs import RUNS, Run
@@ -24,6 +25,8 @@ class Layer(NamedTuple):
     status: dict[str, Any]
     created: float  #: unix seconds
     walls: Mapping[int, float]  #: when its rows were first written, in unix seconds
+    marked: Mapping[int, float] = {}  #: what was said of when it had got where
+    imported: Imported | None = None  #: when it was written is then not when it happened
 
 
 def log_of(layers: Sequence[Layer]) -> TrainingLog:
@@ -45,6 +48,7 @@ def log_of(layers: Sequence[Layer]) -> TrainingLog:
         run.write(layer.rows)
         run.created = layer.created
         run.set_walls(layer.walls)
+        run.marked, run.imported = dict(layer.marked), layer.imported
     assert run is not None  # noqa: S101 - there is at least the run itself
     log = TrainingLog()
     log._run = run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import datetime
 from typing import Any, Literal, NoReturn
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from traininglog.clock import Clock
 from traininglog.columns import Column
 from traininglog.encoding import HIDDEN
 from traininglog.errors import LogClosed
+from traininglog.imported import Ending, Imported
 from traininglog.lineage import BEFORE_ALL, Ancestor, new_status, new_uuid
 from traininglog.memory.rows import MemoryRow
 from traininglog.memory.runs import RUNS, Run, find_run
@@ -28,6 +30,9 @@ class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
     Args:
         uuid: A run that some log in this process still holds; by default a new run.
         max_value_bytes: The size that one text, bytes, array or container may have.
+        created: When the run began, if it happened elsewhere; see `SQLiteLog`.
+        host: Where it ran.
+        outcome: How it ended.
 
     Raises `RunNotFound` for any other UUID.
 
@@ -42,8 +47,17 @@ class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
     """
 
     def __init__(
-        self, uuid: UUID | str | None = None, *, max_value_bytes: int | None = None
+        self,
+        uuid: UUID | str | None = None,
+        *,
+        max_value_bytes: int | None = None,
+        created: float | datetime | None = None,
+        host: str | None = None,
+        outcome: Ending | None = None,
     ) -> None:
+        imported = Imported.of(created, host, outcome)
+        if imported is not None and uuid is not None:
+            raise ValueError("created, host and outcome are said of a new run: leave out the UUID")
         defaultdict.__init__(self)
         # The rows are in the run, which several logs may share. The dict below us is never looked
         # at, except by C code that takes a dict without items for an empty one (json.dumps does).
@@ -52,6 +66,9 @@ class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
             self._max_value_bytes = max_value_bytes
         if uuid is None:
             run = Run(new_uuid(), new_status(), None, BEFORE_ALL)
+            run.imported = imported
+            if imported is not None and imported.created is not None:
+                run.created = imported.created
         else:
             run = find_run(check_uuid(uuid))
         self._closed = False
@@ -84,6 +101,9 @@ class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
 
     def _write(self, rows: dict[int, dict[str, Any]]) -> None:
         self._open_run().write(rows)
+
+    def _write_mark(self, time: int, wall: float) -> None:
+        self._open_run().marked[time] = wall
 
     def _write_status(self, values: dict[str, Any]) -> None:
         status = self._open_run().status

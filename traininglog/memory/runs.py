@@ -12,6 +12,7 @@ from traininglog.clock import Marks
 from traininglog.columns import Column, layer_of_rows, overlay
 from traininglog.encoding import HIDDEN
 from traininglog.errors import RunNotFound
+from traininglog.imported import UNKNOWN, Imported
 from traininglog.lineage import BEFORE_ALL
 from traininglog.selection import bounds
 from traininglog.values import MAX_TIME
@@ -37,8 +38,24 @@ class Run:
     """The data of one run, shared by all logs that are open on it."""
 
     __slots__ = (
-        "__weakref__", "_places", "_places_count", "chain", "created", "cut", "family", "keys",
-        "overlay_walls", "overlays", "place", "resumed_at", "rows", "status", "uuid", "walls",
+        "__weakref__",
+        "_places",
+        "_places_count",
+        "chain",
+        "created",
+        "cut",
+        "family",
+        "imported",
+        "keys",
+        "marked",
+        "overlay_walls",
+        "overlays",
+        "place",
+        "resumed_at",
+        "rows",
+        "status",
+        "uuid",
+        "walls",
     )  # fmt: skip
 
     def __init__(self, uuid: UUID, status: dict[str, Any], parent: Run | None, at: int) -> None:
@@ -52,6 +69,8 @@ class Run:
         #: What this run wrote at times that it inherits; HIDDEN where it deleted something.
         self.overlays: dict[int, dict[str, Any]] = {}
         self.overlay_walls: dict[int, float] = {}
+        self.imported: Imported | None = None  #: when it was written is then not when it happened
+        self.marked: dict[int, float] = {}  #: what was said of when it had got where
         self.keys: dict[str, int] = {}  # with their places among those of this run
         self._places: dict[str, int] = {}
         self._places_count = 0
@@ -182,7 +201,10 @@ class Run:
 
     def marks(self, cut: int) -> Marks:
         """Return when this run wrote each of its rows: here every one has a mark."""
-        walls = self.walls | self.overlay_walls
+        if self.imported is None:
+            walls = self.walls | self.overlay_walls | self.marked
+        else:
+            walls = {MAX_TIME: UNKNOWN} | self.marked
         times = sorted(walls)
         return Marks(cut, times, [walls[time] for time in times])
 

@@ -12,7 +12,9 @@ from uuid import UUID
 from sqlalchemy import Column, Connection, case, delete, insert, select, update
 
 from traininglog.encoding import Kind, encode
+from traininglog.imported import UNKNOWN
 from traininglog.sql.tables import entries, keys, marks, metadata, runs, status
+from traininglog.values import MAX_TIME
 
 _T = TypeVar("_T")
 
@@ -213,6 +215,40 @@ def save_mark(connection: Connection, run_id: int, time: int, wall: float) -> No
         "ON CONFLICT (run_id, time) DO NOTHING",
         [(run_id, time, wall)],
     )
+
+
+def save_marks(connection: Connection, run_id: int, found: Mapping[int, float]) -> None:
+    """Note when a run had got to some times, over what was noted there."""
+    insert_rows(
+        connection,
+        f"INSERT INTO {marks.name} (run_id, time, wall) VALUES",
+        "ON CONFLICT (run_id, time) DO UPDATE SET wall = excluded.wall",
+        [(run_id, time, wall) for time, wall in found.items()],
+    )
+
+
+def begin_import(connection: Connection, run_id: int, created: float | None) -> None:
+    """Note that a run happened elsewhere: when it was logged is known by marks alone."""
+    save_marks(connection, run_id, {MAX_TIME: UNKNOWN})
+    if created is not None:
+        update_run(connection, run_id, {"created": created, "updated": created})
+
+
+def is_import(connection: Connection, run_id: int) -> bool:
+    """Tell whether when a run was logged is known by marks alone."""
+    wall = connection.scalar(
+        select(marks.c.wall).where(marks.c.run_id == run_id, marks.c.time == MAX_TIME)
+    )
+    return wall == UNKNOWN
+
+
+def end_import(connection: Connection, run_id: int, last: int | None) -> None:
+    """Note that a run goes on here and now, after the last time that was imported."""
+    if is_import(connection, run_id):
+        where = (marks.c.run_id == run_id) & (marks.c.time == MAX_TIME)
+        connection.execute(delete(marks).where(where))
+        if last is not None:
+            save_mark(connection, run_id, last, UNKNOWN)
 
 
 def insert_rows(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from traininglog.encoding import fits
 from traininglog.errors import InvalidKey
+from traininglog.imported import UNKNOWN
 from traininglog.sql.tables import keys, marks, projects, runs, status, trial_groups, trials
 from traininglog.sql.trial_checks import examine
 from traininglog.sql.trials import TABLES
@@ -126,7 +127,7 @@ class Found:
 
     def _add_mark(self, record: Record) -> None:
         run, time, wall = record.values
-        if time >= 0 and is_moment(wall):
+        if time >= 0 and (is_moment(wall) or wall == UNKNOWN):
             self.marks.setdefault((run, time), wall)
 
     def _add_described(self, kinds: tuple[str, ...], record: Record) -> None:
@@ -173,6 +174,8 @@ class Found:
         """Return when runs were written first and last, by the marks that they made."""
         walls: dict[int, tuple[float, float]] = {}
         for (run, _), wall in self.marks.items():
+            if wall == UNKNOWN:
+                continue
             first, last = walls.get(run, (wall, wall))
             walls[run] = min(first, wall), max(last, wall)
         return walls

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 from time import time as wall_now
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from traininglog.columns import Column, Point, layer_of_rows
 from traininglog.config import setting, settings
 from traininglog.encoding import HIDDEN
 from traininglog.errors import InvalidKey, LogClosed, RunNotFound
+from traininglog.imported import Ending, Imported
 from traininglog.lineage import Ancestor, new_status, new_uuid
 from traininglog.rows import RowSlice, Status
 from traininglog.selection import bounds
@@ -70,6 +72,13 @@ class SQLiteLog(TrainingLogBase):
         on_full: What to do with an assignment beyond that: ``"raise"``, or ``"drop"`` it and tell
             how many from which to which time in ``status["_dropped"]``.
         allow_network: Write even on a network file system, which is unsafe.
+        created: When the new run began, in unix seconds or as a `datetime` with a time zone, if it
+            happened elsewhere, or before, and is only written down now. This or one of the next two
+            makes it an import: when its rows were logged is what `mark` says, and nothing else; it
+            was updated last at its latest mark.
+        host: Where it ran.
+        outcome: How it ended, ``"finished"``, ``"failed"`` or ``"lost"``, which is its state once
+            this log is closed. An exception that leaves the log makes it ``"failed"``.
 
     Raises:
         RunNotFound: The file does not hold the run.
@@ -95,7 +104,11 @@ class SQLiteLog(TrainingLogBase):
         max_pending_bytes: int | None = None,
         on_full: str | None = None,
         allow_network: bool | None = None,
+        created: float | datetime | None = None,
+        host: str | None = None,
+        outcome: Ending | None = None,
     ) -> None:
+        imported = Imported.of(created, host, outcome)
         options = settings(
             durability=durability,
             seal=seal,
@@ -115,6 +128,11 @@ class SQLiteLog(TrainingLogBase):
             raise ValueError("name the run to open: uuid=... (a Store lists the runs of a file)")
         if readonly and (resume or at is not None):
             raise ValueError("resuming writes a new run: leave out readonly=True")
+        new = wanted is None or resume or at is not None
+        if imported is not None and not new:
+            raise ValueError(
+                "created, host and outcome are said of a new run: leave out the UUID, or resume it"
+            )
         if takeover and (readonly or resume or at is not None):
             raise ValueError("takeover=True goes on writing the run itself: leave out the others")
         opened = Database(
@@ -122,7 +140,7 @@ class SQLiteLog(TrainingLogBase):
         )
         try:
             recover(opened)
-            self._start(opened, wanted or new_uuid(), options, takeover=takeover)
+            self._start(opened, wanted or new_uuid(), options, takeover=takeover, imported=imported)
             if wanted is None:
                 self._writer.create(new_status())
             else:
@@ -134,16 +152,18 @@ class SQLiteLog(TrainingLogBase):
             raise
 
     def _start(
-        self, database: Database, uuid: UUID, options: dict[str, Any], *, takeover: bool = False
-    ) -> None:
+        self, database: Database, uuid: UUID, options: dict[str, Any], *, takeover: bool = False,
+        imported: Imported | None = None,
+    ) -> None:  # fmt: skip
         self._database = database
         self._options = options
         why_readonly = None
         if database.readonly:
             why_readonly = f"run {uuid.hex} was opened with readonly=True: open it without to write"
         self._writer = Writer(
-            database, uuid, why_readonly=why_readonly, takeover=takeover, **options
-        )
+            database, uuid, why_readonly=why_readonly, takeover=takeover, imported=imported,
+            **options,
+        )  # fmt: skip
         self._pending = self._writer.pending
         self._tail = ASLEEP
         self._chain: Chain | None = None
@@ -259,6 +279,9 @@ class SQLiteLog(TrainingLogBase):
 
     def _assign(self, time: int, key: str, value: Any) -> None:
         self._pending.assign(time, key, value)
+
+    def _write_mark(self, time: int, wall: float) -> None:
+        self._pending.write_mark(time, wall)
 
     def _write_status(self, values: dict[str, Any]) -> None:
         self._pending.write_status(values)
@@ -442,13 +465,17 @@ class SQLiteLog(TrainingLogBase):
             )
 
     def _read_clock(self, *, lineage: bool) -> Clock:
-        pending = self._writer.read_back.rows(0, MAX_TIME)
+        read_back = self._writer.read_back
+        pending, marks = read_back.rows(0, MAX_TIME), read_back.marks()
         with self._reading() as (connection, chain):
             unborn = self._writer.run.parent is not None
             if unborn and not lineage:
                 return Clock(None, [])  # a run that is not in the file yet has nothing there
             clock = reading.read_clock(connection, chain, lineage=lineage)
         own = clock.runs[-1]
+        if marks and not unborn:
+            known = dict(sorted((dict(zip(own.times, own.walls, strict=True)) | marks).items()))
+            own = clock.runs[-1] = Marks(own.cut, list(known), list(known.values()))
         last = max(pending, default=-1)
         if not unborn and last > max(own.times, default=-1):
             clock.runs[-1] = Marks(own.cut, [*own.times, last], [*own.walls, wall_now()])

@@ -17,9 +17,11 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from traininglog.errors import RunBusy, RunNotFound, RunTakenOver, TrainingLogWarning
+from traininglog.imported import Imported
 from traininglog.sql import reading, writing
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.left import journal_path
+from traininglog.sqlite.origin import ended
 from traininglog.sqlite.origin import writing as now_writing
 from traininglog.sqlite.owners import Owners, writer_byte
 from traininglog.sqlite.recovery import changing, displace, mark_displaced, recover_run
@@ -36,6 +38,7 @@ class Start(NamedTuple):
     high_water: int = 0
     keys: Mapping[str, int] | None = None  #: to their numbers
     last: int = -1  #: the last time at which it has anything
+    importing: Imported | None = None  #: what was said of it, if it happened elsewhere
 
 
 class OwnRun:
@@ -58,6 +61,9 @@ class OwnRun:
         self.epoch = 0
         self.kept = False  #: whether something names it: if we made it, it must not vanish again
         self.durable = durable
+        self.imported: Imported | None = None  #: what is said of the next run that is added
+        self.importing: Imported | None = None  #: what was said of this one, if it was added so
+        self._until: float | None = None  # its latest mark, or when it began
         self.owners = None if database.path is None else Owners.of(database.path)
         self._takeover = takeover
         self._new_locks: list[int] = []
@@ -86,9 +92,12 @@ class OwnRun:
         parent: tuple[UUID, int] | None,
     ) -> Start:  # fmt: skip
         """Add a run to the file; nobody ever sees it without its writer."""
-        number = writing.add_run(connection, uuid, status, parent, self._origin())
+        said = self.imported
+        number = writing.add_run(connection, uuid, status, parent, self._origin(said))
+        if said is not None:
+            writing.begin_import(connection, number, said.created)
         self._lock(writer_byte(number, 1))
-        return Start(number, uuid, status)
+        return Start(number, uuid, status, importing=said)
 
     def be_born(self, connection: Connection, status: Mapping[str, Any]) -> Start:
         """Put a child that is not in the file yet there."""
@@ -128,16 +137,42 @@ class OwnRun:
                     row = require_run(connection, self.database, self.uuid)
                 self._lock(writer_byte(run_id, epoch))
             now = {"epoch": epoch, "outcome": None, "opened": time.time()}
-            writing.update_run(connection, run_id, now | self._origin())
+            writing.update_run(connection, run_id, now | self._origin(self.importing))
+            if self.importing is None:
+                writing.end_import(connection, run_id, row.last_time)
+            else:  # another log of this process may have written it meanwhile
+                writing.begin_import(connection, run_id, None)
             keys = reading.read_run_keys(connection, run_id)
             status = reading.read_status(connection, run_id)
         if displaced is not None:
             mark_displaced(*displaced)
         last = -1 if row.last_time is None else row.last_time
-        return Start(run_id, self.uuid, status, epoch, row.high_water, keys, last)
+        return Start(
+            run_id, self.uuid, status, epoch, row.high_water, keys, last, self.importing
+        )  # fmt: skip
 
-    def _origin(self) -> dict[str, Any]:
-        return now_writing(None if self.owners is None else self.owners.identity)
+    def _origin(self, said: Imported | None) -> dict[str, Any]:
+        found = now_writing(None if self.owners is None else self.owners.identity)
+        return found if said is None or said.host is None else found | {"host": said.host}
+
+    def updated(self, now: float, marks: Mapping[int, float]) -> dict[str, Any]:
+        """Return what the table of runs says of when it was written last, with some more marks."""
+        if self.importing is None:
+            return {"updated": now}
+        known = [*marks.values(), *([] if self._until is None else [self._until])]
+        self._until = max(known, default=None)
+        return {"epoch": self.epoch} if self._until is None else {"updated": self._until}
+
+    def ended(self, outcome: str) -> dict[str, Any]:
+        """Return what the table of runs says once it has ended: as it ended where it happened."""
+        found, said = ended(outcome), self.importing
+        if said is None:
+            return found
+        if outcome == "finished" and said.outcome is not None:
+            found["outcome"] = None if said.outcome == "lost" else said.outcome
+        if said.host is not None:  # there is no such process there
+            found |= {"pid": None, "boot_id": None, "command": None, "versions": None}
+        return found
 
     def _lock(self, byte: int) -> None:
         if self.owners is None:
@@ -168,6 +203,10 @@ class OwnRun:
     def become(self, start: Start) -> None:
         """Be a run whose lock we have; it is `held` once all is ready to write it."""
         self.run_id, self.uuid, self.parent = start.run_id, start.uuid, None
+        if start.importing is not self.importing:
+            self.importing = start.importing
+            self._until = None if start.importing is None else start.importing.created
+        self.imported = None
         self.epoch = start.epoch
 
     # -- being it, and no longer ------------------------------------------------------------

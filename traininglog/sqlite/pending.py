@@ -32,6 +32,7 @@ from traininglog.sqlite.records import (
     pack_float,
     pack_int,
     pack_key,
+    pack_mark,
     pack_status,
 )
 from traininglog.sqlite.regions import Region
@@ -140,6 +141,12 @@ class Pending:
                 return
         self._act_as_writer(
             lambda: self._append(lambda tag: pack_status(values, tag)), lambda: (1, None, None)
+        )
+
+    def write_mark(self, at: int, wall: float) -> None:
+        """Take when the run had got to a time."""
+        self._act_as_writer(
+            lambda: self._append(lambda tag: pack_mark(at, wall, tag)), lambda: (1, at, at)
         )
 
     def write_count(self, key: str, value: int) -> None:

@@ -73,6 +73,10 @@ class ReadBack:
                         known[names[number]] = from_cell(cell)
         return rows
 
+    def marks(self) -> dict[int, float]:
+        """Return what is not in the file of what was said of when the run had got where."""
+        return self._look(_marks)
+
     def row(self, at: int) -> dict[str, Any]:
         """Return what is not in the file of one row."""
         return self._look(partial(self._row, at))
@@ -137,6 +141,10 @@ class ReadBack:
             raise CorruptLog(
                 f"the journal of run {self._run.uuid.hex} was changed by somebody else ({error})"
             ) from error
+
+
+def _marks(batches: list[Batch]) -> dict[int, float]:
+    return {at: wall for batch in batches for at, wall in batch.marks.items()}
 
 
 def _joined(batches: list[Batch]) -> Batch:

@@ -31,7 +31,7 @@ from traininglog.sqlite.numbers import CELL, MOST_KEYS, Arrays, Numbers
 
 #: Types of records; the first two are also the kinds of their values.
 INT, FLOAT = Kind.INT.value, Kind.FLOAT.value
-COUNT, ROW, ENTRIES, STATUS, KEY, COUNTER = range(16, 22)
+COUNT, ROW, ENTRIES, STATUS, KEY, COUNTER, MARK = range(16, 23)
 
 #: What is added to a key's number to make the head of a record.
 FLOAT_HEAD, INT_HEAD, COUNT_HEAD = FLOAT << 24, INT << 24, COUNT << 24
@@ -45,6 +45,7 @@ _FRAME = Struct("<II")
 _PART = Struct("<QIBBI")
 _STATUS_PART = Struct("<BBHI")
 _KEY = Struct("<I")
+_MARK = Struct("<Qd")
 _ROW_TIME = Struct("<Q")
 _HEAD = Struct("<I")
 _DOUBLE = Struct("<d")
@@ -105,6 +106,11 @@ def pack_key(number: int, name: str, tag: int) -> bytes:
     return _framed(KEY, _KEY.pack(number) + name.encode(), tag)
 
 
+def pack_mark(time: int, wall: float, tag: int) -> bytes:
+    """Pack when the run had got to a time."""
+    return _framed(MARK, _MARK.pack(time, wall), tag)
+
+
 def pack_counter(number: int, name: str, tag: int) -> bytes:
     """Pack what number a key of the status has got in this region."""
     return _framed(COUNTER, _KEY.pack(number) + name.encode(), tag)
@@ -139,6 +145,7 @@ class Batch:
         self.counters: dict[int, str] = {}  #: likewise, keys of the status
         self.status: dict[str, Any] = {}  #: `HIDDEN` where it was deleted
         self.renewed: set[str] = set()  #: keys of the status that were deleted and set again
+        self.marks: dict[int, float] = {}  #: when the run had got to a time, as was said
         self.size = 0  #: how many bytes of records have been added
         self._rows: dict[int, dict[int, Cell]] = {}
         self._indexed = 0  # how many of the numbers are in the rows
@@ -186,6 +193,7 @@ class Batch:
         self.others |= later.others
         self._fresh += later.others
         self.names |= later.names
+        self.marks |= later.marks
         note_status(self.status, self.renewed, later.status)
         self.renewed |= later.renewed
 
@@ -299,6 +307,8 @@ class Batch:
             (number,) = _KEY.unpack_from(data, start)
             names = self.names if kind == KEY else self.counters
             names[number] = data[start + 4 : end].decode()
+        elif kind == MARK and size == _MARK.size:
+            self.marks.update([_MARK.unpack_from(data, start)])
         else:
             raise DamagedRecord(data, at, tag)
         return end + 8

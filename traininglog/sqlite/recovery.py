@@ -278,7 +278,10 @@ def _replay(connection: Connection, run_id: int, tail: _Tail, journal: Path) -> 
     if times is not None:
         found = stat_of(journal)
         wall = time.time() if found is None else min(found.st_mtime, time.time())
-        writing.save_mark(connection, run_id, times[1], wall)
+        if not writing.is_import(connection, run_id):
+            writing.save_mark(connection, run_id, times[1], wall)
+    if batch.marks:
+        writing.save_marks(connection, run_id, batch.marks)
     status = dict(batch.status)
     if tail.gap is not None:
         before = status.get(DROPPED) or reading.read_status(connection, run_id).get(DROPPED)

@@ -153,8 +153,8 @@ class Saver:
         run_id = run.run_id
         assert run_id is not None  # noqa: S101
         now = time.time()
-        values: dict[str, Any] = {"updated": now} | changes
         batch = self._read_back.batch(regions)
+        values = run.updated(now, batch.marks) | changes
         self._put = _Put(regions, batch, gap)
         if regions:
             values["high_water"] = regions[-1].end
@@ -168,7 +168,10 @@ class Saver:
             save_numbers(connection, run_id, batch)
         if times is not None:
             save_others(connection, run_id, batch, times)
-            writing.save_mark(connection, run_id, times[1], now)
+            if run.importing is None:
+                writing.save_mark(connection, run_id, times[1], now)
+        if batch.marks:
+            writing.save_marks(connection, run_id, batch.marks)
         if gap is not None:
             batch.status[DROPPED] = self._pending.gaps.described(gap)
         if batch.status:

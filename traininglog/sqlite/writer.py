@@ -30,6 +30,7 @@ from traininglog.errors import (
     StoreUnwritable,
     TrainingLogWarning,
 )
+from traininglog.imported import Imported
 from traininglog.sql import writing
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.flusher import Flusher
@@ -63,11 +64,13 @@ class Writer:
     def __init__(
         self, database: Database, uuid: UUID, *, durability: str, seal: bool,
         why_readonly: str | None, takeover: bool = False, max_pending_bytes: int, on_full: str,
+        imported: Imported | None = None,
     ) -> None:  # fmt: skip
         self.database = database
         self.closed = False
         self.left = False  #: whether some of it is in a journal that was left to others
         self.run = OwnRun(database, uuid, takeover=takeover, durable=durability == "power")
+        self.run.imported = imported
         self._takeover = takeover
         self._in_file = durability != "buffered"
         self._on_full = on_full
@@ -130,7 +133,7 @@ class Writer:
                 if left is not None and parent != run.uuid and not run.kept:
                     _delete_untouched(connection, left)  # made for nothing, by opening this log
                 if left is not None:
-                    writing.update_run(connection, left, ended("finished"))
+                    writing.update_run(connection, left, run.ended("finished"))
                 if final and (row := writing.find_run(connection, run.uuid.hex)) is not None:
                     seal = functools.partial(seal_in_the_end, connection, row)
                     saver.try_to_seal(connection, seal)
@@ -356,7 +359,7 @@ class Writer:
         troubles, saver = self._troubles, self._saver
         told = troubles.told
         try:
-            saver.save_all(patience=patience, changes=ended(outcome), final=True)
+            saver.save_all(patience=patience, changes=self.run.ended(outcome), final=True)
         except RunTakenOver:
             troubles.told = told  # it is raised once the rest is done
         if saver.seals and troubles.fatal is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from traininglog.testing.conformance.frames import FrameConformance
+from traininglog.testing.conformance.imports import ImportConformance
 from traininglog.testing.conformance.lifecycle import LifecycleConformance
 from traininglog.testing.conformance.lineage import LineageConformance
 from traininglog.testing.conformance.rows import RowConformance
@@ -17,5 +18,6 @@ class LogConformance(
     StatusConformance,
     LineageConformance,
     LifecycleConformance,
+    ImportConformance,
 ):
     """Subclass it, and give it the fixture `open_log`; see `traininglog.testing`."""
