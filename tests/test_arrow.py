@@ -434,3 +434,22 @@ def test_a_row_has_the_wall_time_of_the_first_mark_at_or_after_it(times, runs):
 
 def test_kinds_have_the_same_names_in_a_file_and_in_a_table():
     assert {kind.name.lower() for kind in Kind if kind} == set(KINDS)
+
+
+@pytest.mark.parametrize("start", [0, 2**53 - 7, 2**53, 2**60, 2**63 - 1 - 200])
+def test_stretches_of_times_past_what_a_float_holds(start):
+    """Each time is in one of them, and none has much more than it may."""
+    pieces = [
+        (start, start + 99, 100),
+        (start + 100, start + 149, 100),
+        (start + 120, start + 120, 9),
+    ]
+    found = stretches(pieces, start, 2**63 - 1, 50)
+    assert [first for first, _ in found[1:]] == [last + 1 for _, last in found[:-1]]
+    assert (found[0][0], found[-1][1]) == (start, 2**63 - 1)
+    assert len(found) == 5
+    assert found[0] == (start, start + 40)
+    apart = [(0, 0, 100), (start, start, 100), (2**63 - 1, 2**63 - 1, 100)]
+    found = stretches(apart, 0, 2**63 - 1, 100)
+    assert [first for first, _ in found[1:]] == [last + 1 for _, last in found[:-1]]
+    assert (found[0][0], found[-1][1]) == (0, 2**63 - 1)

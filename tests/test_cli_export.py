@@ -14,7 +14,8 @@ from command_line import run, uuids
 
 import traininglog
 from traininglog import SQLiteLog, Store
-from traininglog.cli.curves import segments, smoothed, thinned
+from traininglog.cli import plotting
+from traininglog.cli.curves import segments, smoothed, thinned, within_float
 
 NAN = float("nan")
 
@@ -416,3 +417,35 @@ def test_a_chart_is_never_wider_than_a_narrow_terminal(path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     text = run("plot", uuids(path)[0], "-k", "loss").stdout
     assert max(map(len, text.splitlines())) <= 60
+
+
+def test_runs_at_times_past_what_a_float_holds_are_exported_and_plotted_exactly(path):
+    times = [2**60 + place for place in (1, 2, 3, 5, 8)]
+    with SQLiteLog(path) as log:
+        for place, time in enumerate(times):
+            log[time].update(loss=float(place), tokens=time)
+        log.resume(at=times[2])
+        uuid = log.h_uuid
+        for place, time in enumerate(times[3:]):
+            log[time].update(loss=float(place), tokens=time)
+    lines = table(run("export", uuid).stdout)[1:]
+    assert [int(line[0]) for line in lines] == [int(line[2]) for line in lines] == times
+    found = [
+        json.loads(line) for line in run("export", uuid, "--format", "jsonl").stdout.splitlines()
+    ]
+    assert [line["time"] for line in found] == times
+    listed = json.loads(run("runs", "--json").stdout)[-1]
+    assert listed["resumed_at"] == times[2]
+    for x in ((), ("--x", "tokens")):
+        moved, first = within_float(_curves_of(path, uuid, x[1] if x else None))
+        assert first == times[0]
+        assert list(moved[0].xs) == [0, 1, 2, 4, 7]
+        assert list(moved[0].resumed) == [2]
+        shown = run("plot", uuid, "--keys", "loss", *x).stdout
+        assert str(times[0]) in shown
+        run("plot", uuid, "--keys", "loss", *x, "-o", "x.svg", "--force")
+
+
+def _curves_of(path, uuid, x):
+    with SQLiteLog(path, uuid, readonly=True) as log:
+        return plotting._curves(log, "run", ["loss"], x)

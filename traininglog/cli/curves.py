@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 GAP = math.nan
+EXACT = 2**53  # integers up to here are exact as floats
 
 
 class Curve(NamedTuple):
@@ -14,10 +15,26 @@ class Curve(NamedTuple):
 
     key: str
     run: str  #: what the run is called
-    xs: list[float]
+    xs: Sequence[float]  #: whole ones are integers, which may be past what a float can tell apart
     ys: list[float]  #: NaN where there is a gap: a NaN, an infinity or a None was logged
-    resumed: list[float]  #: where the run, or one that it descends from, was resumed
+    resumed: Sequence[float]  #: where the run, or one that it descends from, was resumed
     first_nan: int | None  #: the time of the first NaN
+
+
+def within_float(curves: Sequence[Curve]) -> tuple[list[Curve], int]:
+    """Return curves whose x are as exact as floats, and what they are to be counted from.
+
+    What draws them reckons in floats. Past 2**53 these cannot tell one time from the next, so there
+    the x are counted from the least one; that is 0 where there is no need to.
+    """
+    places = [x for curve in curves for x in (*curve.xs, *curve.resumed)]
+    if not any(type(x) is int and abs(x) > EXACT for x in places):
+        return list(curves), 0
+    first = math.floor(min(x for curve in curves for x in curve.xs))
+    return [
+        curve._replace(xs=[x - first for x in curve.xs], resumed=[x - first for x in curve.resumed])
+        for curve in curves
+    ], first
 
 
 def smoothed(ys: Sequence[float], window: int) -> list[float]:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from traininglog.cli.curves import GAP, Curve
+from traininglog.cli.curves import GAP, Curve, within_float
 from traininglog.cli.files import check_target, complete
 from traininglog.cli.matching import require
 from traininglog.cli.mistakes import Mistake
@@ -107,13 +107,16 @@ def plot(
         )
     if log_y:
         curves = [curve._replace(ys=[y if y > 0 else GAP for y in curve.ys]) for curve in curves]
-    groups = [[c for c in curves if c.key == key] for key in shown] if panels else [curves]
     for curve in curves:
         if curve.first_nan is not None:
             note(f"{curve.key}: first NaN at time {curve.first_nan} ({curve.run})")
     dates = x == "wall" and "wall" not in seen
     units = {"wall": "wall (UTC)", "elapsed": "elapsed (s)"}
     axis = units[x] if x in units and x not in seen else visible(x or "time")
+    curves, first = within_float(curves)
+    if first:
+        axis = f"{axis} - {first}"
+    groups = [[c for c in curves if c.key == key] for key in shown] if panels else [curves]
     if output is None:
         from traininglog.cli.terminal_charts import draw
 
@@ -173,12 +176,12 @@ def _curves(log: SQLiteLog, run: str, wanted: list[str] | None, x: str | None) -
 
 def _curve(column: Column, run: str, places: dict[int, float] | None, resumed: list[int]) -> Curve:
     points = [
-        (float(time) if places is None else places[time], _height(value))
+        (time if places is None else places[time], _height(value))
         for time, value in zip(column.times, column.values, strict=True)
         if places is None or time in places
     ]
     if places is None:
-        marks = [float(time) for time in resumed]
+        marks: list[float] = [*resumed]
     else:
         points.sort(key=lambda point: point[0])
         times = sorted(places)
@@ -199,7 +202,7 @@ def _curve(column: Column, run: str, places: dict[int, float] | None, resumed: l
 def _places(column: Column) -> dict[int, float]:
     """Return the x of each time at which the key that gives it is a finite number."""
     places = {
-        time: float(value)
+        time: value
         for time, value in zip(column.times, column.values, strict=True)
         if _is_number(value) and math.isfinite(value)
     }

@@ -65,13 +65,13 @@ def _chart(
     figure.color_mode, figure.with_colors = "names", colour
     keys = list(dict.fromkeys(curve.key for curve in curves))
     runs = list(dict.fromkeys(curve.run for curve in curves))
-    figure.x_label = shortened(x, 20)
+    figure.x_label = shortened(x, 30)
     figure.y_label = shortened(keys[0] if len(keys) == 1 else "value", 20)
     span = max((curve.xs[-1] - curve.xs[0] for curve in curves if curve.xs), default=0.0)
     if dates:
         figure.x_ticks_fkt = lambda value, _: _date(value, span)
     else:
-        figure.x_ticks_fkt = lambda value, _: f"{value:.0f}" if span >= 50 else f"{value:.4g}"
+        figure.x_ticks_fkt = lambda value, _: _tick(value, span)
     figure.y_ticks_fkt = lambda value, _: f"{10**value if log_y else value:.4g}"
     legend = []
     heights: list[float] = []
@@ -107,8 +107,18 @@ def _chart(
             say(f"  ⠤⠤ {text}", style)
     resumed = sorted({mark for curve in curves for mark in curve.resumed})
     if resumed:
-        shown = ", ".join(_date(mark, 0) if dates else f"{mark:.6g}" for mark in resumed[:10])
+        shown = ", ".join(_date(mark, 0) if dates else _exact(mark) for mark in resumed[:10])
         say(f"  resumed at {x} {shown}" + (", …" if len(resumed) > 10 else ""), "dim")
+
+
+def _tick(value: float, span: float) -> str:
+    if span >= 50:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _exact(mark: float) -> str:
+    return str(mark) if isinstance(mark, int) else f"{mark:.6g}"
 
 
 def _date(seconds: float, span: float) -> str:

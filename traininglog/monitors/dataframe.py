@@ -13,7 +13,7 @@ from traininglog.errors import MissingExtra
 from traininglog.monitors.base import Monitor
 from traininglog.monitors.flattening import BLACKLIST, SEPARATOR, Blacklist
 from traininglog.monitors.log import LogMonitor
-from traininglog.monitors.steps import STEP
+from traininglog.monitors.steps import STEP, stored
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -227,7 +227,7 @@ def _rows(df: pd.DataFrame) -> dict[int, dict[str, Any]]:
     columns = [df.iloc[:, place].to_list() for place in range(len(names))]
     rows: dict[int, dict[str, Any]] = {}
     for number, step in enumerate(df.index.to_list()):
-        row = rows[number + 1] = {STEP: float(step)}
+        row = rows[number + 1] = {STEP: stored(step)}
         for place, name in enumerate(names):
             if present[number, place]:
                 row[name] = columns[place][number]

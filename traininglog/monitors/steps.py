@@ -50,6 +50,8 @@ class Steps:
             self._fresh = False
             if step == 0 and self.last is not None:
                 self.offset += 1  # who counts from 0 has one step more than the last says
+        if type(step) is float and step.is_integer():
+            step = int(step)  # a sum with a float would not be exact past 2**53
         self.last = step = self.offset + step
         return step  # type: ignore[no-any-return]
 

@@ -7,6 +7,7 @@ without reading the values themselves.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, case, func, select
@@ -215,15 +216,23 @@ def stretches(
     number = -(-total // most)
     if number <= 1:
         return [(low, min(high, MAX_TIME))]
-    import numpy as np
-
-    firsts, lasts, sizes = np.array(pieces, np.float64).T
-    rates = sizes / (lasts + 1 - firsts)
-    places = np.concatenate([firsts, lasts + 1])
-    order = np.argsort(places, kind="stable")
-    places = places[order]
-    rate = np.cumsum(np.concatenate([rates, -rates])[order])
-    before = np.concatenate([[0], np.cumsum(rate[:-1] * np.diff(places))])
-    borders = np.interp(np.arange(1, number) * (total / number), before, places)
-    inner = sorted({border for border in map(int, borders.tolist()) if low < border <= high})
+    # Times are integers to the last: a float past 2**53 would be another time.
+    changes = sorted(
+        change
+        for first, last, size in pieces
+        for rate in [size / (last + 1 - first)]
+        for change in ((first, rate), (last + 1, -rate))
+    )
+    wanted = iter(range(1, number))
+    step, following = total / number, next(wanted, None)
+    borders = []
+    before = rate = 0.0
+    for (place, change), (end, _) in pairwise(changes):
+        rate += change
+        within = rate * (end - place)
+        while following is not None and within > 0 and following * step <= before + within:
+            borders.append(place + int((following * step - before) / rate))
+            following = next(wanted, None)
+        before += max(0.0, within)
+    inner = sorted({border for border in borders if low < border <= high})
     return list(zip([low, *inner], [*(border - 1 for border in inner), high], strict=True))

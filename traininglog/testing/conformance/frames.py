@@ -283,6 +283,57 @@ class FrameConformance(LogFixtures):
         assert log.to_dataframe(index="elapsed").index.dtype == np.float64
         assert log.to_dataframe(layout="long", wall=True).shape == (0, 4)
 
+    def test_times_past_what_a_float_holds_are_exact(
+        self, log: TrainingLogBase, open_log: OpenLog
+    ) -> None:
+        """A float cannot tell 2**53 from 2**53 + 1: no time is ever reckoned in one."""
+        times = [0, 2**53, 2**53 + 1, 2**53 + 2, 2**62 + 1, 2**63 - 2, 2**63 - 1]
+        for number, time in enumerate(times):
+            log[time]["x"] = number
+            log[time]["n"] = time
+            if number % 2:
+                log[time]["gaps"] = float(number)
+                log[time]["text"] = str(time)
+            log.flush()
+        for _ in range(3):
+            assert list(log) == times
+            frame = log.to_dataframe()
+            assert frame.index.to_list() == times
+            assert frame["gaps"].dropna().index.to_list() == times[1::2]
+            assert frame["n"].to_list() == times
+            long = log.to_dataframe(layout="long", wall=True)
+            assert long["time"].to_list() == [*times, *times, *times[1::2], *times[1::2]]
+            assert log.to_dataframe("x", index="n").index.to_list() == times
+            assert log[:]["gaps"].index.to_list() == times[1::2]
+            assert list(log[2**53 + 1 : 2**63 - 1]) == times[2:-1]
+            assert log.to_dataframe(start=2**53 + 1, stop=2**53 + 2).index.to_list() == times[2:3]
+            walls = log.to_dataframe(wall=True)["wall"]
+            assert not walls.isna().any()
+            assert walls.is_monotonic_increasing
+            assert walls.to_list() == log.to_dataframe(index="wall").index.to_list()
+            assert log.last("x") == (2**63 - 1, 6)
+            assert log.best("gaps", mode="max") == (2**63 - 2, 5.0)
+            assert log.best("n") == (0, 0)
+            assert log.best("n", mode="max").value == 2**63 - 1
+            if importlib.util.find_spec("pyarrow") is not None:
+                assert log.to_arrow()["time"].to_pylist() == times
+                assert log.to_arrow()["n"].to_pylist() == times
+                table = log.to_arrow(layout="long", wall=True)
+                assert table["time"].to_pylist() == long["time"].to_list()
+            state = log.state_dict()
+            assert state["time"] == 2**63 - 1
+            log.close()
+            log = open_log(log.uuid)
+        log.resume(at=2**53 + 1)
+        assert list(log) == times[:3]
+        log[2**53 + 3]["x"] = 1
+        log.resume(at=2**53 + 2)
+        assert list(log) == times[:4][:3]
+        assert [at for _, at in log.lineage()] == [2**53 + 2, 2**53 + 1, None]
+        again = open_log()
+        again.load_state_dict(state | {"time": 2**63 - 2})
+        assert list(again) == times[:-1]
+
     def test_last_and_best(self, log: TrainingLogBase) -> None:
         for time, loss in enumerate([3.0, math.nan, 1.0, None, 2, "text", 1.0]):
             log[time]["loss"] = loss
