@@ -1,11 +1,16 @@
 """`export` and `plot`: files that are complete, exact and safe to open."""
 
+import contextlib
 import csv
 import io
 import json
 import math
+import os
+import pty
 import re
 import struct
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -449,3 +454,38 @@ def test_runs_at_times_past_what_a_float_holds_are_exported_and_plotted_exactly(
 def _curves_of(path, uuid, x):
     with SQLiteLog(path, uuid, readonly=True) as log:
         return plotting._curves(log, "run", ["loss"], x)
+
+
+@pytest.mark.parametrize(
+    ("kind", "layout", "output"),
+    [
+        ("csv", "wide", None),
+        ("csv", "long", "/dev/stdout"),
+        ("jsonl", "wide", "-"),
+        ("jsonl", "long", None),
+    ],
+)
+def test_what_a_terminal_gets_is_escaped_in_every_format(path, kind, layout, output):
+    """A file gets what was logged; a terminal would do what control characters say."""
+    hostile = "\x1b]0;title\x07\x1b[2J\x9b31m\u202e\x7f\n"
+    with SQLiteLog(path) as log:
+        log[1].update({hostile: hostile, "nested": {hostile: [hostile]}, "path": Path(hostile)})
+    controller, terminal = pty.openpty()
+    more = [] if output is None else ["--output", output]
+    with os.fdopen(terminal, "w") as stream:
+        done = subprocess.run(
+            [sys.executable, "-m", "traininglog", "export", "--format", kind, "--layout", layout,
+             *more, "--store", str(path)],
+            stdout=stream, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    shown = b""
+    with contextlib.suppress(OSError):  # once nobody has the terminal open
+        while part := os.read(controller, 65536):
+            shown += part
+    os.close(controller)
+    text = shown.decode().replace("\r\n", "\n")
+    assert "title" in text
+    lines = text.splitlines()
+    assert all(line.isprintable() for line in lines), lines
+    assert len(lines) == {"csvwide": 2, "csvlong": 4, "jsonlwide": 1, "jsonllong": 3}[kind + layout]

@@ -15,6 +15,7 @@ LAYERS = [
     ["traininglog"],  # the package itself, which imports only the errors when it is imported
     ["refusals"],
     ["moments"],
+    ["flattening"],
     ["values", "file_locks", "plain_files", "file_names"],
     ["locked_files"],
     ["side_files"],

@@ -74,6 +74,7 @@ from traininglog.errors import (
 if TYPE_CHECKING:
     from traininglog.base import TrainingLogBase
     from traininglog.columns import Point
+    from traininglog.flattening import flatten
     from traininglog.lineage import Ancestor
     from traininglog.memory import TrainingLog
     from traininglog.opening import open_log, open_store, register
@@ -120,6 +121,7 @@ __all__ = [
     "ValueTooLarge",
     "ValueTypeError",
     "__version__",
+    "flatten",
     "open_log",
     "open_store",
     "register",
@@ -133,6 +135,7 @@ _LAZY = {
     "Store": "traininglog.sqlite.store",
     "TrainingLog": "traininglog.memory",
     "TrainingLogBase": "traininglog.base",
+    "flatten": "traininglog.flattening",
     "open_log": "traininglog.opening",
     "open_store": "traininglog.opening",
     "register": "traininglog.opening",

@@ -21,7 +21,7 @@ from traininglog.errors import CorruptLog, InvalidState, RunNotFound
 from traininglog.imported import check_moment
 from traininglog.lineage import BEFORE_ALL, Ancestor, cut_status
 from traininglog.rows import Row, RowSlice, Status
-from traininglog.selection import column_of, require_keys, select
+from traininglog.selection import advice_on, column_of, require_keys, select
 from traininglog.values import MAX_VALUE_BYTES, check_key, check_time, check_uuid, plain, thaw
 
 if TYPE_CHECKING:
@@ -298,9 +298,10 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         """
         if mode not in ("min", "max"):
             raise ValueError(f"mode must be 'min' or 'max', not {mode!r}")
-        found = column_of(self, key).best(mode)
+        column = column_of(self, key)
+        found = column.best(mode)
         if found is None:
-            raise KeyError(f"no value of {key!r} is a number")
+            raise KeyError(f"no value of {key!r} is a number{advice_on(column)}")
         return found
 
     def keys_seen(self) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from traininglog.clock import Clock
 from traininglog.columns import Column
+from traininglog.flattening import SEPARATOR, advice
 from traininglog.values import MAX_TIME, check_time
 
 if TYPE_CHECKING:
@@ -179,4 +180,19 @@ def require_keys(log: TrainingLogBase, keys: Iterable[str]) -> None:
     for key in keys:
         if key not in known:
             some = ", ".join(map(repr, seen[:20])) or "none yet"
-            raise KeyError(f"this log has no key {key!r}; it has: {some}")
+            raise KeyError(f"this log has no key {key!r}; it has: {some}{_within(log, known, key)}")
+
+
+def advice_on(column: Column) -> str:
+    """Return, to be added to what is raised where numbers are missing, what to do about dicts."""
+    found = next((value for value in column.values if isinstance(value, dict)), None)
+    return advice(column.key, found)
+
+
+def _within(log: TrainingLogBase, known: Collection[str], key: str) -> str:
+    """Return the same for a key such as "train/loss", where dicts were logged under "train"."""
+    head, _, rest = key.partition(SEPARATOR)
+    if not rest or head not in known:
+        return ""
+    (column,) = log._read_columns([head], None, None, lineage=True)
+    return advice_on(column)

@@ -186,7 +186,7 @@ class _Reader:
     def container(self, value: Any, depth: int) -> Any:
         if id(value) in self.path:
             raise ValueTypeError(
-                f"a {type(value).__name__} that contains itself cannot be stored: store it flat"
+                f"a {called(value)} that contains itself cannot be stored: store it flat"
             )
         if depth >= MAX_DEPTH:
             raise ValueTooLarge(
@@ -202,7 +202,7 @@ class _Reader:
             )
             if len(found) < len(value):
                 raise ValueTypeError(
-                    f"a {type(value).__name__} two keys of which are stored as one cannot be "
+                    f"a {called(value)} two keys of which are stored as one cannot be "
                     "stored: use texts that differ"
                 )
             return found
@@ -214,7 +214,7 @@ class _Reader:
         if isinstance(result, (str, int, float, bytes)) or key is None:
             return result
         remedy = "use its name" if isinstance(key, Enum) else "use str(key)"
-        raise ValueTypeError(f"a {type(key).__name__} cannot be a key inside a value: {remedy}")
+        raise ValueTypeError(f"a {called(key)} cannot be a key inside a value: {remedy}")
 
     def file(self, value: PurePath) -> Path:
         """Read a path: one of this system, not of another, and not a URL that is called a path."""
@@ -296,6 +296,18 @@ class _Reader:
         return self.read(scalar, depth)
 
 
+def called(value: object) -> str:
+    """Return the name of a value's type, as people know it: what is read from a log has its own.
+
+    >>> called(plain({"loss": 0.5}))
+    'dict'
+    """
+    for kind in (FrozenDict, FrozenList):
+        if isinstance(value, kind):
+            return kind.__bases__[0].__name__
+    return type(value).__name__
+
+
 def thaw(value: Any) -> Any:
     """Return a read value with ordinary lists and dicts in place of read-only ones."""
     if isinstance(value, list):
@@ -365,10 +377,13 @@ def _describe(value: object) -> str:
 
 
 def _refuse_change(self: object, *_: object, **__: object) -> Never:
-    kind = "list" if isinstance(self, list) else "dict"
+    kind = called(self)
+    own = ""
+    if kind == "dict":
+        own = "; traininglog.flatten(...) makes keys of their own, like 'train/loss', of a dict"
     raise ReadOnlyValue(
         f"this {kind} was read from a log and changing it would not change the log: "
-        f"assign a new one (log[time][key] = ...), or work on a copy, {kind}(value)"
+        f"assign a new one (log[time][key] = ...), or work on a copy, {kind}(value){own}"
     )
 
 

@@ -19,7 +19,8 @@ from traininglog.cli.stores import columns, opened, patterns, reading, several, 
 from traininglog.cli.terminal import note, on_terminal, progress
 from traininglog.cli.text import visible
 from traininglog.columns import Column, all_times
-from traininglog.selection import is_glob
+from traininglog.selection import advice_on, is_glob
+from traininglog.values import called
 
 if TYPE_CHECKING:
     from traininglog.sqlite.log import SQLiteLog
@@ -167,7 +168,8 @@ def _curves(log: SQLiteLog, run: str, wanted: list[str] | None, x: str | None) -
             if key in exact:
                 bad = next(v for v in column.values if not _is_number(v))
                 raise Mistake(
-                    f"{key!r} cannot be plotted: it holds a {type(bad).__name__}, not only numbers"
+                    f"{key!r} cannot be plotted: it holds a {called(bad)}, not only numbers"
+                    f"{advice_on(column)}"
                 )
             continue
         curves.append(_curve(column, run, places, resumed))

@@ -7,8 +7,10 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from traininglog.flattening import advice
 from traininglog.loop.durations import format_duration
 from traininglog.loop.statistics import Statistics, StatisticsCollector, summed_up
+from traininglog.values import called
 
 #: Metrics that are seconds: "epoch_time", "timer", but not "lifetime".
 TIME_METRIC = re.compile(r"(.*[^A-Za-z0-9])?(time|timer)")
@@ -45,8 +47,9 @@ def number(name: str, value: Any) -> float:
     except (TypeError, ValueError) as error:
         raise TypeError(f"the metric {name!r} is not made of numbers: {error}") from error
     raise TypeError(
-        f"the metric {name!r} is a {type(value).__name__}, and must be a number or an array of "
+        f"the metric {name!r} is a {called(value)}, and must be a number or an array of "
         "numbers; what is not belongs into the log: loop.log[loop.step][key] = value"
+        + advice(name, value)
     )
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from traininglog.errors import MissingExtra
+from traininglog.flattening import SEPARATOR
 from traininglog.monitors.base import Monitor
-from traininglog.monitors.flattening import BLACKLIST, SEPARATOR, Blacklist
+from traininglog.monitors.flattening import BLACKLIST, Blacklist
 from traininglog.monitors.log import LogMonitor
 from traininglog.monitors.steps import STEP, stored
 

@@ -8,9 +8,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from traininglog.errors import ConfigurationError, InvalidKey
-
-SEPARATOR = "/"
+from traininglog.errors import ConfigurationError
+from traininglog.flattening import SEPARATOR, clash
 
 #: What a step's data is made of is no measure of it: batches that a trainer passes on.
 BLACKLIST = ("_inputs$", "_outputs$", "_targets$")
@@ -125,7 +124,7 @@ class Flattener:
                 if isinstance(value, Mapping):
                     waiting.append((name, value))
                 elif name in seen:
-                    raise InvalidKey(f"two values would stand under {name!r}: rename one of them")
+                    raise clash(name)
                 else:
                     seen.add(name)
 

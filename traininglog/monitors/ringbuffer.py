@@ -10,6 +10,7 @@ from typing import Any
 from traininglog.monitors.base import Monitor
 from traininglog.monitors.flattening import number_in, pick
 from traininglog.monitors.steps import Steps
+from traininglog.values import called
 
 
 class RingbufferMonitor(Monitor):
@@ -64,7 +65,7 @@ class RingbufferMonitor(Monitor):
             return
         number = number_in(value)
         if number is None:
-            raise TypeError(f"{self.key!r} is to be a number, not a {type(value).__name__}")
+            raise TypeError(f"{self.key!r} is to be a number, not a {called(value)}")
         self._values.append(number)
         self._at.append(step)
 

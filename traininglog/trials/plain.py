@@ -18,6 +18,7 @@ from uuid import UUID
 from traininglog.errors import CorruptLog
 from traininglog.refusals import remedy
 from traininglog.trials.errors import InvalidName, InvalidParameter
+from traininglog.values import called
 
 MAX_NAME_BYTES = 512
 _MAX_DEPTH = 64
@@ -91,9 +92,7 @@ def plain_data(value: Any, what: str = "the value", depth: int = 0) -> Any:
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     if callable(listed) and not isinstance(value, type) and kind != "m":
         return plain_data(listed(), what, depth + 1)
-    raise InvalidParameter(
-        f"{what} is a {type(value).__name__}, which is no plain data: {remedy(value)}"
-    )
+    raise InvalidParameter(f"{what} is a {called(value)}, which is no plain data: {remedy(value)}")
 
 
 def escaped(value: Any) -> Any:

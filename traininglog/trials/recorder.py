@@ -14,6 +14,7 @@ from typing import Any
 
 from traininglog.base import TrainingLogBase
 from traininglog.errors import CorruptLog
+from traininglog.flattening import advice
 from traininglog.trials.aggregators import (
     Aggregator,
     StatAggregator,
@@ -24,7 +25,7 @@ from traininglog.trials.aggregators import (
 )
 from traininglog.trials.errors import InvalidMetric
 from traininglog.trials.timing import Callback, Chrono
-from traininglog.values import check_key, check_time, plain
+from traininglog.values import called, check_key, check_time, plain
 
 Factory = Callable[[], Aggregator]
 
@@ -203,8 +204,8 @@ def _number(name: str, value: Any) -> int | float:
     number = None if isinstance(value, (str, bytes)) else _plain(name, value)
     if not isinstance(number, (int, float)):
         raise InvalidMetric(
-            f"the metric {name!r:.80} must be a number, not a {type(value).__name__}; what is none "
-            "goes into log_metadata, or into trial.log"
+            f"the metric {name!r:.80} must be a number, not a {called(value)}; what is none "
+            f"goes into log_metadata, or into trial.log{advice(name, value)}"
         )
     return number
 

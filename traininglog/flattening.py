@@ -1,0 +1,80 @@
+"""`flatten`: nested dicts as a row of a log, with a key per number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from traininglog.errors import InvalidKey, ValueTypeError
+
+#: What stands between the names that lead to a value.
+SEPARATOR = "/"
+
+
+def flatten(mapping: Mapping[Any, Any], separator: str = SEPARATOR) -> dict[str, Any]:
+    """Return nested dicts as one flat dict: ``{"train": {"loss": 1}}`` as ``{"train/loss": 1}``.
+
+    A log keeps a dict that is assigned to a key as one value. To have its numbers as keys of their
+    own, which can be plotted, compared and asked for the best of, flatten it first::
+
+        log[step].update(flatten({"train": {"loss": 0.5}, "lr": 0.1}))
+
+    Only mappings are taken apart; lists and all else stay as they are. Keys that are not texts
+    become their `str`. An empty mapping leaves nothing.
+
+    Args:
+        mapping: The dicts.
+        separator: What is put between the names.
+
+    Raises:
+        InvalidKey: Two values would come to stand under one name.
+        TypeError: `mapping` is not a mapping, or `separator` not a text.
+        ValueTypeError: A dict contains itself.
+
+    >>> flatten({"train": {"loss": 0.5, "norm": {0: 2.0}}, "lr": 0.1})
+    {'train/loss': 0.5, 'train/norm/0': 2.0, 'lr': 0.1}
+    >>> flatten({"train": {"loss": 0.5}}, separator=".")
+    {'train.loss': 0.5}
+    """
+    if not isinstance(mapping, Mapping):
+        raise TypeError(f"flatten takes a mapping, not a {type(mapping).__name__}")
+    if not isinstance(separator, str):
+        raise TypeError(f"a separator is a text, not a {type(separator).__name__}")
+    flat: dict[str, Any] = {}
+    # Not by recursion: configurations may be nested deeper than Python calls itself.
+    waiting = [(iter(mapping.items()), "", id(mapping))]
+    within = {id(mapping)}
+    while waiting:
+        items, prefix, here = waiting[-1]
+        for key, value in items:
+            own = key if isinstance(key, str) else str(key)
+            name = f"{prefix}{own}"
+            if isinstance(value, Mapping):
+                if id(value) in within:
+                    raise ValueTypeError(f"the dict at {name!r} contains itself: store it flat")
+                within.add(id(value))
+                waiting.append((iter(value.items()), f"{name}{separator}", id(value)))
+                break
+            if name in flat:
+                raise clash(name)
+            flat[name] = value
+        else:
+            waiting.pop()
+            within.remove(here)
+    return flat
+
+
+def clash(name: str) -> InvalidKey:
+    """Return what to raise where two values would come to stand under one name."""
+    return InvalidKey(f"two values would stand under {name!r}: rename one of them")
+
+
+def advice(key: str, value: object) -> str:
+    """Return, to be added to an error about what stands under a key, what to do about a dict."""
+    if not isinstance(value, Mapping):
+        return ""
+    inner = next(iter(value), "loss")
+    return (
+        f". A dict is one value: traininglog.flatten(...) makes keys of their own of what is in "
+        f"it, like {f'{key}{SEPARATOR}{inner}'!r:.100}"
+    )
