@@ -35,6 +35,8 @@ def flaw_of(kind: str, uid: str, record: object) -> str | None:
     flaw = _flaw_of_json(record)
     if flaw is not None:
         return flaw
+    if not is_moment(record.get("made", 0)):
+        return f"it cannot have been made at {record['made']!r:.40}"
     if record["uid"] != uid:
         return f"it stands under another UID than its own, {record['uid']!r:.80}"
     for name, check in fields.items():
@@ -75,6 +77,26 @@ def _flaw_of_escape(value: dict[str, Any]) -> str | None:
     if value.keys() == {"$dict"} and not isinstance(value["$dict"], dict):
         return f"{value['$dict']!r:.40} is no object"
     return None
+
+
+def made_of(record: Mapping[str, Any]) -> float:
+    """Return by what moment a record is ordered among others."""
+    return float(max(record["created"], record.get("made", record["created"])))
+
+
+def in_order(record: dict[str, Any], newest: float | None) -> dict[str, Any]:
+    """Return a record that is to be added so that it comes after those that are there.
+
+    By when it was created it does not if the clock was set back; then it says by what it does.
+
+    Args:
+        record: The record.
+        newest: By what moment the last of the others is ordered.
+
+    """
+    if newest is None or record["created"] >= newest:
+        return record
+    return record | {"made": newest}
 
 
 def is_number(value: Any) -> bool:

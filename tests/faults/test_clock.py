@@ -239,8 +239,8 @@ for number, offset in enumerate([0, FORWARD, BACK, 0]):
 """
 
 
-def test_every_run_is_listed_by_the_clock_that_it_began_by(path):
-    """So that those that were merged from elsewhere take their place among the others."""
+def test_runs_are_listed_in_the_order_in_which_they_were_made(path):
+    """What each says of when that was is what its clock said."""
     output(BEGIN, path)
     names = [f"run {number}" for number in range(4)]
     with Store(path) as store:
@@ -252,9 +252,93 @@ def test_every_run_is_listed_by_the_clock_that_it_began_by(path):
         assert table["state"].to_list() == ["finished"] * 4
         assert table["x"].to_dict() == {name: number for number, name in enumerate(names)}
 
-        assert list(table.index) == ["run 2", "run 0", "run 3", "run 1"]
-        frame = store.to_dataframe()
-        assert sorted(frame["value"]) == [0, 1, 2, 3]
+        assert list(table.index) == names
+        assert store.to_dataframe()["value"].to_list() == [0, 1, 2, 3]
+        assert store.latest().hex == table["uuid"]["run 3"]
+        assert list(store.runs(limit=2)["name"]) == names[2:]
+        assert store.check().ok
+
+
+MAKE = """
+set_clock(int(arguments[0]))
+with SQLiteLog(path) as log:
+    log.status["name"] = arguments[1]
+    log[0]["x"] = 0
+"""
+
+
+def test_runs_that_were_merged_take_their_place_by_their_clock_and_new_ones_come_last(path):
+    other = path.with_name("other.db")
+    output(MAKE, other, BACK, "early elsewhere")
+    output(MAKE, path, 0, "first")
+    output(MAKE, path, 2 * BACK, "second, by a clock that is wrong")
+    with Store(path) as store:
+        store.merge(other)
+        assert list(store.runs()["name"]) == ["early elsewhere", "first", store.runs()["name"][2]]
+        assert store.runs()["name"][2].startswith("second")
+        output(MAKE, path, BACK, "third")
+        with SQLiteLog(path, store.latest()) as log:
+            assert log.status["name"] == "third"
+            clock = log.to_dataframe(index="wall")
+            assert len(clock) == 1  # and its rows have the moments that its clock said
+            log.resume()
+            log[1]["x"] = 1
+            child = log.uuid
+        assert store.latest() == child
+        copy = path.with_name("copy.db")
+        with Store(copy, create=True) as merged:
+            merged.merge(store)
+            assert list(merged.runs()["uuid"]) == list(store.runs()["uuid"])
+            assert merged.latest() == child
+
+
+def test_a_run_from_elsewhere_takes_its_place_by_when_it_began(path):
+    output(MAKE, path, FORWARD, "by a clock that is wrong")
+    output(MAKE, path, 0, "second")
+    with SQLiteLog(path, created=1e9) as log:
+        log.status["name"] = "from elsewhere"
+    with Store(path) as store:
+        names = ["from elsewhere", "by a clock that is wrong", "second"]
+        assert list(store.runs()["name"]) == names
+
+
+@pytest.mark.parametrize("where", ["sqlite", "file", "memory"])
+def test_the_latest_trial_is_that_which_was_made_last(path, where):
+    script = f"""
+from traininglog.trials import Trial, TrialStore
+from traininglog.trial_stores import open_records
+where = {{"sqlite": path, "file": f"file:{{path}}.json", "memory": "memory:"}}[{where!r}]
+store = TrialStore(open_records(where))
+for number, offset in enumerate([0, FORWARD, BACK, 0, 2 * BACK]):
+    set_clock(offset)
+    made = store.new_trial(Trial(f"t{{number}}"))
+    store.add_trial_tags(made, number=number)
+    assert store.latest().name == f"t{{number}}", store.latest()
+print([trial.name for trial in store.fetch_trials()])
+"""
+    assert output(script, path) == "['t0', 't1', 't2', 't3', 't4']\n"
+
+
+def test_trials_that_were_merged_are_the_latest_only_by_their_clock(path):
+    make = """
+from traininglog.trials import TrialClient
+set_clock(int(arguments[0]))
+TrialClient(path).new_trial(name=arguments[1], parameters={})
+"""
+    other = path.with_name("other.db")
+    output(make, other, 2 * BACK, "elsewhere")
+    output(make, path, 0, "first")
+    output(make, path, BACK, "second")
+    with Store(path) as store:
+        store.merge(other)
+    script = """
+from traininglog.trials import TrialStore
+from traininglog.trial_stores import open_records
+print(TrialStore(open_records(path)).latest().name)
+"""
+    assert output(script, path) == "second\n"
+    output(make, path, BACK, "third")
+    assert output(script, path) == "third\n"
 
 
 RESUME = """

@@ -11,6 +11,7 @@ from traininglog.jsonfile.log import FileLog, layers_of
 from traininglog.kept import folder_of
 from traininglog.memory.layers import log_of
 from traininglog.selection import Mode
+from traininglog.trial_records import in_order, made_of
 
 Record = dict[str, Any]
 
@@ -43,7 +44,8 @@ class FileTrials:
         if known is not None:
             return bool(known["token"] == record["token"])
         with self._document.changing() as contents:
-            found = contents[kind].setdefault(record["uid"], record)
+            newest = max(map(made_of, contents[kind].values()), default=None)
+            found = contents[kind].setdefault(record["uid"], in_order(record, newest))
             return bool(found["token"] == record["token"])
 
     def replace(self, kind: str, record: Record, edit: int) -> bool:

@@ -16,6 +16,7 @@ from uuid import UUID
 from traininglog.base import TrainingLogBase
 from traininglog.memory.log import TrainingLog
 from traininglog.selection import Mode
+from traininglog.trial_records import in_order, made_of
 
 Record = dict[str, Any]
 
@@ -32,6 +33,7 @@ class MemoryTrials:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kinds: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        self._newest: dict[str, float] = {}  # by what moment the last record is ordered
         self._logs: dict[UUID, TrainingLog] = {}
         self._folder: Path | None = None
 
@@ -53,7 +55,9 @@ class MemoryTrials:
             found = self._kinds[kind].get(record["uid"])
             if found is not None:
                 return bool(json.loads(found)["token"] == record["token"])
-            self._kinds[kind][record["uid"]] = json.dumps(record, allow_nan=False)
+            ordered = in_order(record, self._newest.get(kind))
+            self._kinds[kind][record["uid"]] = json.dumps(ordered, allow_nan=False)
+            self._newest[kind] = made_of(ordered)
             return True
 
     def replace(self, kind: str, record: Record, edit: int) -> bool:

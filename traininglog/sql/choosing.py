@@ -9,11 +9,14 @@ from sqlalchemy import Connection, select
 
 from traininglog.errors import RunNotFound
 from traininglog.sql import listing
+from traininglog.sql.ordering import FIRST_TO_LAST, RUNS
 from traininglog.sql.prepared import Prepared
 from traininglog.sql.tables import runs as table
 
 _RUNS = Prepared(
-    select(table.c.id, table.c.uuid, table.c.resumed_from).order_by(table.c.created, table.c.id)
+    select(table.c.id, table.c.uuid, table.c.resumed_from)
+    .select_from(RUNS)
+    .order_by(*FIRST_TO_LAST)
 )
 
 
@@ -28,7 +31,7 @@ class ChosenRun(NamedTuple):
 class Choice(NamedTuple):
     """What is to be read."""
 
-    runs: list[ChosenRun]  #: in the order that was asked for, or in which they were created
+    runs: list[ChosenRun]  #: in the order that was asked for, or in which they were made
     keys: list[str] | None  #: None: all
     low: int  #: the first time
     high: int  #: the last time

@@ -16,6 +16,7 @@ from traininglog.errors import TrainingLogWarning
 from traininglog.selection import Mode, is_glob
 from traininglog.sql import reading
 from traininglog.sql.chain import Chain
+from traininglog.sql.ordering import FIRST_TO_LAST, RUNS
 from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.sound import (
     Test,
@@ -46,8 +47,8 @@ _LINES = Prepared(
         func.coalesce(totals.c.high_water == runs.c.high_water, False),
         totals.c.first, totals.c.last, totals.c.rows, totals.c.count,
     )
-    .outerjoin(totals, totals.c.run_id == runs.c.id)
-    .order_by(runs.c.created, runs.c.id)
+    .select_from(RUNS.outerjoin(totals, totals.c.run_id == runs.c.id))
+    .order_by(*FIRST_TO_LAST)
 )  # fmt: skip
 _NAMES = Prepared(
     select(status.c.run_id, status.c.kind, status.c.value).where(status.c.key == "name")
@@ -102,7 +103,7 @@ _FORM: tuple[Test, ...] = (
 
 
 def lines(connection: Connection) -> list[Line]:
-    """Return all runs, in the order in which they were created.
+    """Return all runs, in the order in which they were made.
 
     What a line cannot have is left out, and that is warned of: one that is damaged hides no other.
     """

@@ -109,7 +109,7 @@ def require_names(rows: Iterable[Any]) -> Iterator[Any]:
 def require_marks(rows: Iterable[Any]) -> list[Any]:
     """Return rows of a time and when that was. Raises `CorruptLog`."""
     found = list(rows)
-    if not all(is_time(time) and is_moment(wall) for time, wall in found):
+    if not all(is_resume_point(time) and is_moment(wall) for time, wall in found):
         raise CorruptLog("when rows were logged is damaged; see `traininglog check`")
     return found
 
@@ -155,7 +155,7 @@ _COLUMNS: dict[str, dict[str, str]] = {
         "least": _MAYBE(_NUMBER), "greatest": _MAYBE(_NUMBER),
     },
     "status": {"key": _TEXT, "kind": _KIND},
-    "marks": {"time": _int(0), "wall": _MOMENT},
+    "marks": {"time": _int(-1), "wall": _MOMENT},  # -1: see `traininglog.sql.ordering`
 }  # fmt: skip
 
 # So many rows of a column are named, one by one.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from traininglog.encoding import decode
 from traininglog.errors import CorruptLog
 from traininglog.selection import Mode
 from traininglog.sql import listing
+from traininglog.sql.sound import is_moment
 from traininglog.sql.tables import (
     environments,
     keys,
@@ -26,7 +28,7 @@ from traininglog.sql.tables import (
     trial_groups,
     trials,
 )
-from traininglog.trial_records import flaw_of
+from traininglog.trial_records import flaw_of, in_order, made_of
 
 Record = dict[str, Any]
 
@@ -41,6 +43,10 @@ TABLES: dict[str, Table] = {
     "environment": environments,
 }
 
+# So many of those that were added last are looked at to tell which is the latest: among them is one
+# that was made here, unless as many were merged since.
+_LAST = 256
+
 #: More values than a statement takes as parameters are left to whoever asked.
 _MANY = 500
 
@@ -51,8 +57,23 @@ def insert_record(connection: Connection, kind: str, record: Record) -> bool:
     found = connection.scalar(select(table.c.record).where(table.c.uid == record["uid"]))
     if found is not None:
         return bool(loaded(found, kind)["token"] == record["token"])  # said twice, it is done once
-    connection.execute(insert(table).values(**columns_of(table, record)))
+    ordered = in_order(record, _newest(connection, kind))
+    connection.execute(insert(table).values(**columns_of(table, ordered)))
     return True
+
+
+def _newest(connection: Connection, kind: str) -> float | None:
+    """Return by what moment the last of the records are ordered, at the most; None: of none."""
+    table = TABLES[kind]
+    last = connection.execute(
+        select(table.c.uid, table.c.created).order_by(table.c.id.desc()).limit(_LAST)
+    ).all()
+    found = [float(created) for _, created in last if is_moment(created)]
+    if last:
+        with suppress(CorruptLog):  # that one is damaged keeps no other out
+            record = get_record(connection, kind, last[0].uid)
+            found += [] if record is None else [made_of(record)]
+    return max(found, default=None)
 
 
 def replace_record(connection: Connection, kind: str, record: Record, edit: int) -> bool:

@@ -13,6 +13,8 @@ from sqlalchemy import Column, Connection, case, delete, insert, select, update
 
 from traininglog.encoding import Kind, encode
 from traininglog.imported import UNKNOWN
+from traininglog.lineage import BEFORE_ALL
+from traininglog.sql.ordering import newest_before
 from traininglog.sql.tables import entries, keys, marks, metadata, runs, status
 from traininglog.values import MAX_TIME
 
@@ -57,6 +59,9 @@ def add_run(
     if parent is not None:
         values |= {"resumed_from": parent[0].hex, "resumed_at": parent[1]}
     number = insert_run(connection, values)
+    newest = newest_before(connection, number)
+    if newest is not None and now < newest:  # by a clock that was set back
+        save_mark(connection, number, BEFORE_ALL, newest)
     save_status(connection, number, status)
     return number
 
@@ -232,6 +237,8 @@ def begin_import(connection: Connection, run_id: int, created: float | None) -> 
     save_marks(connection, run_id, {MAX_TIME: UNKNOWN})
     if created is not None:
         update_run(connection, run_id, {"created": created, "updated": created})
+        before = (marks.c.run_id == run_id) & (marks.c.time == BEFORE_ALL)
+        connection.execute(delete(marks).where(before))  # by that it is ordered, too
 
 
 def is_import(connection: Connection, run_id: int) -> bool:

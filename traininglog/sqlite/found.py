@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from traininglog.encoding import fits
 from traininglog.errors import InvalidKey
 from traininglog.imported import UNKNOWN
+from traininglog.lineage import BEFORE_ALL
 from traininglog.sql.tables import keys, marks, projects, runs, status, trial_groups, trials
 from traininglog.sql.trial_checks import examine
 from traininglog.sql.trials import TABLES
@@ -127,7 +128,7 @@ class Found:
 
     def _add_mark(self, record: Record) -> None:
         run, time, wall = record.values
-        if time >= 0 and (is_moment(wall) or wall == UNKNOWN):
+        if time >= BEFORE_ALL and (is_moment(wall) or wall == UNKNOWN):
             self.marks.setdefault((run, time), wall)
 
     def _add_described(self, kinds: tuple[str, ...], record: Record) -> None:
@@ -173,8 +174,8 @@ class Found:
     def walls(self) -> dict[int, tuple[float, float]]:
         """Return when runs were written first and last, by the marks that they made."""
         walls: dict[int, tuple[float, float]] = {}
-        for (run, _), wall in self.marks.items():
-            if wall == UNKNOWN:
+        for (run, time), wall in self.marks.items():
+            if wall == UNKNOWN or time == BEFORE_ALL:  # the latter tells only the order of runs
                 continue
             first, last = walls.get(run, (wall, wall))
             walls[run] = min(first, wall), max(last, wall)

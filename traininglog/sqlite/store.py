@@ -19,6 +19,7 @@ from traininglog.selection import Mode, bounds, check_layout, names
 from traininglog.sql import listing, reading, writing
 from traininglog.sql.choosing import Choice, choose
 from traininglog.sql.many import columns_of_runs
+from traininglog.sql.ordering import LAST_TO_FIRST, RUNS
 from traininglog.sql.tables import runs
 from traininglog.sqlite.checking import Check, Size, check
 from traininglog.sqlite.database import Database
@@ -160,10 +161,14 @@ class Store:
         return SQLiteLog(self.path, self.find(uuid), **options)
 
     def latest(self) -> UUID:
-        """Return the run that was created last. Raises `RunNotFound` in an empty store."""
+        """Return the run that was made last. Raises `RunNotFound` in an empty store.
+
+        Those that were merged from elsewhere count by when they were created. A run that is made
+        here comes after those that were there, also if the clock was set back meanwhile.
+        """
         with self._database.read() as connection:
             newest = connection.scalar(
-                select(runs.c.uuid).order_by(runs.c.created.desc(), runs.c.id.desc()).limit(1)
+                select(runs.c.uuid).select_from(RUNS).order_by(*LAST_TO_FIRST).limit(1)
             )
         if newest is None:
             raise RunNotFound(f"{self.path} holds no runs yet")
@@ -195,7 +200,7 @@ class Store:
         limit: int | None = None,
         best: Mapping[str, Mode] | Iterable[str] | str | None = None,
     ) -> pd.DataFrame:
-        """Return a DataFrame with a line per run, in the order in which they were created.
+        """Return a DataFrame with a line per run, in the order in which they were made.
 
         Columns: ``uuid`` (32 hex digits), ``name`` (the status value of that key, if it is a text),
         ``state``, ``created`` and ``updated`` (UTC), ``host``, ``resumed_from``, ``resumed_at``,

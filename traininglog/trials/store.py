@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from traininglog.errors import RunBusy, RunNotFound, StoreLocked
 from traininglog.selection import Mode
+from traininglog.trial_records import made_of
 from traininglog.trials import endings
 from traininglog.trials.changes import (
     GROUP_CHANGES,
@@ -200,9 +201,15 @@ class TrialStore:
         return self._fetched(max(found, key=lambda record: int(record["revision"])))
 
     def latest(self) -> Trial:
-        """Return the trial that was made last. Raises `TrialNotFound` where there is none."""
+        """Return the trial that was made last. Raises `TrialNotFound` where there is none.
+
+        Those that were merged from elsewhere count by when they were created.
+        """
+        last: Record | None = None
         with going_through(self.records.select("trial", {})) as records:
-            last = max(records, key=lambda record: float(record["created"]), default=None)
+            for record in records:
+                if last is None or made_of(record) >= made_of(last):
+                    last = record
         if last is None:
             raise TrialNotFound(f"there is no trial in {self.records.location} yet")
         return self._fetched(last)
