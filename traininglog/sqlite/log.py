@@ -511,8 +511,8 @@ class SQLiteLog(TrainingLogBase):
         run = self._writer.run
         if run.run_id is None or run.parent is not None:
             return None
-        with self._database.read() as connection:
-            links = Chain(connection, run.run_id, alone=True).links
+        with self._connected() as (connection, _):
+            links = Chain(connection, self._number(connection), alone=True).links
         deleted = any(value is HIDDEN for row in pending.values() for value in row.values())
         if not links or links[0].hides or deleted:
             return None
