@@ -16,7 +16,7 @@ LAYERS = [
     ["refusals"],
     ["moments"],
     ["flattening"],
-    ["values", "file_locks", "plain_files", "file_names"],
+    ["values", "floats", "file_locks", "plain_files", "file_names"],
     ["locked_files"],
     ["side_files"],
     ["parts"],

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from traininglog.errors import CorruptLog
+from traininglog.floats import NAN, from_text, nan_text, to_text
 from traininglog.moments import datetime_from_text, datetime_to_text
 from traininglog.values import FrozenDict, FrozenList, UnknownEnum, frozen_array
 
@@ -52,7 +53,6 @@ class _Hidden:
 
 
 HIDDEN: Any = _Hidden()
-NAN = float("nan")
 
 Stored = float | int | str | bytes | None
 
@@ -60,7 +60,8 @@ Stored = float | int | str | bytes | None
 def encode(value: Any) -> tuple[int, Stored]:
     """Return (kind, stored form) of a value that `values.plain` returned, or of `HIDDEN`."""
     if type(value) is float:
-        return 4, value
+        # SQLite has one NaN, which is NULL to it.
+        return 4, value if value == value else nan_text(value) or value  # noqa: PLR0124
     if type(value) is int:
         return 3, value
     if value is None:
@@ -123,7 +124,9 @@ def fits(kind: int, stored: Any) -> bool:
     `decode` reads what it can. This is for data that may be damaged, and asks for the exact form.
     """
     if kind == Kind.FLOAT:
-        return stored is None or type(stored) is float
+        if stored is None or type(stored) is float:
+            return True
+        return type(stored) is str and _is_text_of_nan(stored)
     try:
         value = decode(kind, stored)
     except CorruptLog:
@@ -131,6 +134,22 @@ def fits(kind: int, stored: Any) -> bool:
     if kind in (Kind.BOOL, Kind.INT, Kind.TEXT, Kind.BYTES, Kind.UUID, Kind.PATH):
         return encode(value) == (kind, stored)
     return type(stored) is str or kind not in (Kind.JSON, Kind.DATETIME, Kind.ENUM)
+
+
+def _is_text_of_nan(stored: str) -> bool:
+    try:
+        return nan_text(from_text(stored)) == stored
+    except ValueError:
+        return False
+
+
+def _float_from(stored: Any) -> float:
+    if stored is None:
+        return NAN
+    if isinstance(stored, str) and _is_text_of_nan(stored):
+        return from_text(stored)
+    number: float = _must_be(float, stored)
+    return number
 
 
 def _text(value: str) -> str | bytes:
@@ -227,7 +246,7 @@ def _to_json(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else {"$float": repr(value)}
+        return value if math.isfinite(value) else {"$float": to_text(value)}
     if isinstance(value, list):
         return [_to_json(item) for item in value]
     if isinstance(value, dict):
@@ -262,7 +281,7 @@ def _from_json(data: Any) -> Any:
 
 
 _TAGS: dict[str, Any] = {
-    "$float": float,
+    "$float": from_text,
     "$dict": lambda pairs: FrozenDict((_from_json(key), _from_json(item)) for key, item in pairs),
     "$bytes": base64.b64decode,
     "$enum": _enum_from_json,
@@ -284,7 +303,7 @@ _DECODERS: dict[int, Any] = {
     Kind.NONE: lambda stored: _must_be(type(None), stored),
     Kind.BOOL: lambda stored: bool(_must_be(int, stored)),
     Kind.INT: lambda stored: _must_be(int, stored),
-    Kind.FLOAT: lambda stored: NAN if stored is None else _must_be(float, stored),
+    Kind.FLOAT: _float_from,
     Kind.TEXT: _from_text,
     Kind.BYTES: lambda stored: _must_be(bytes, stored),
     Kind.JSON: lambda text: _from_json(json.loads(text)),

@@ -12,6 +12,7 @@ from typing import Any
 
 from traininglog.encoding import Kind, decode, encode
 from traininglog.errors import CorruptLog
+from traininglog.floats import from_text, to_text
 
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 
@@ -20,7 +21,7 @@ def to_json(value: Any) -> Any:
     """Return a stored value, or HIDDEN, as JSON can hold it."""
     kind, stored = encode(value)
     if kind == Kind.FLOAT and not math.isfinite(value):
-        return {"kind": kind, "value": repr(value)}
+        return {"kind": kind, "value": to_text(value)}
     if isinstance(stored, bytes):
         return {"kind": kind, "base64": base64.b64encode(stored).decode("ascii")}
     if kind in (Kind.NONE, Kind.BOOL, Kind.INT, Kind.FLOAT, Kind.TEXT):
@@ -61,7 +62,7 @@ def _decoded(cell: dict[str, Any]) -> Any:
     stored: Any = cell.get("value")
     if number == Kind.FLOAT:
         try:
-            return float(stored)
+            return from_text(stored)
         except (TypeError, ValueError, OverflowError) as error:
             raise CorruptLog(f"{stored!r:.80} is no float") from error
     return decode(number, stored)

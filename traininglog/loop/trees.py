@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from traininglog.encoding import decode, encode
+from traininglog.floats import from_text, to_text
 from traininglog.loop.errors import CheckpointUnusable, NotPlain
 
 
@@ -70,7 +71,7 @@ class _Writer:
         if value is None or kind in (bool, int, str):
             return value
         if kind is float:
-            return value if math.isfinite(value) else {"$float": repr(value)}
+            return value if math.isfinite(value) else {"$float": to_text(value)}
         if kind is list:
             return self.items(value, where)
         if kind in (dict, OrderedDict, Counter):
@@ -173,7 +174,7 @@ class _Reader:
 
     def tagged(self, tag: str, inner: Any) -> Any:
         if tag == "float":
-            return float(inner)
+            return from_text(inner)
         if tag == "bytes":
             return base64.b64decode(inner)
         if tag == "array":

@@ -409,7 +409,7 @@ def unreadable(connection: Connection) -> list[str]:
 
 
 def _problem(kind: int, stored: Any) -> str | None:
-    if kind == Kind.FLOAT and not isinstance(stored, (float, type(None))):
+    if kind == Kind.FLOAT and not fits(kind, stored):
         return f"a float is stored as {type(stored).__name__}"
     if kind == Kind.INT and not isinstance(stored, int):
         return f"an integer is stored as {type(stored).__name__}"

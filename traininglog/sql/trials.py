@@ -151,7 +151,7 @@ def ends_of_runs(
         if line is not None:
             mode = best.get(name)
             found[line.uuid][name] = (
-                value if kind in (3, 4) and value is not None else decode(kind, value),
+                value if kind in (3, 4) and type(value) in (int, float) else decode(kind, value),
                 least if mode == "min" else greatest if mode == "max" else None,
             )
     others = [line for line in lines if line.id not in simple]

@@ -173,6 +173,9 @@ def save_numbers(connection: Connection, run_id: int, numbers: list[Any]) -> Non
             the key, with the kind of the value in the bits from 24 up.
 
     """
+    total = sum(numbers[2::3])
+    if total != total:  # noqa: PLR0124 - there is a NaN, or infinities of both signs
+        numbers = _with_nans_to_the_bit(numbers)
     # To bind what is the same in all rows, or can be worked out, would take as long as the rest.
     _insert_flat(
         connection,
@@ -183,6 +186,15 @@ def save_numbers(connection: Connection, run_id: int, numbers: list[Any]) -> Non
         numbers,
         3,
     )
+
+
+def _with_nans_to_the_bit(numbers: list[Any]) -> list[Any]:
+    kept = numbers[:]
+    kept[2::3] = [
+        value if value == value else encode(value)[1]  # noqa: PLR0124 - a NaN
+        for value in numbers[2::3]
+    ]
+    return kept
 
 
 def save_status(

@@ -383,6 +383,8 @@ def note_status(status: dict[str, Any], renewed: set[str], values: Mapping[str, 
 
 def _encoded(value: Any) -> tuple[int, int, bytes]:
     """Return the kind of a value, the form that its stored bytes have, and these bytes."""
+    if type(value) is float:  # as it is: these bytes have room for any NaN
+        return FLOAT, 2, _DOUBLE.pack(value)
     kind, stored = encode(value)
     if stored is None:
         return kind, 0, b""

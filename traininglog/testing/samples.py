@@ -10,6 +10,7 @@ import enum
 import fractions
 import math
 import pathlib
+import struct
 import types
 import uuid
 import zoneinfo
@@ -129,11 +130,17 @@ HOSTILE_KEYS = [
     "None",
 ]
 
+#: Of the many that there are: with a sign, with a payload, with both, and a signaling one.
+NANS: list[float] = [
+    struct.unpack(">d", bytes.fromhex(bits))[0]
+    for bits in ("fff8000000000000", "7ff8000000000001", "fff8deadbeef0001", "7ff0000000000001")
+]
+
 #: Come back exactly as they are, and of the same type.
 EXACT_VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 2**53 + 1, 2**63 - 1, -(2**63),
     0.0, -0.0, 1.5, 0.1, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308,
-    math.inf, -math.inf, math.nan, 1e16, float(2**53),
+    math.inf, -math.inf, math.nan, *NANS, 1e16, float(2**53),
     "", "text", "é", "\u202e", "a\0b", "\ud800", "lone \udfff end", "1", "1.0", "NaN", "None",
     '{"$float": "nan"}', "'; DROP TABLE runs;--", "x" * 10_000,
     b"", b"bytes", b"\0\xff", bytes(range(256)),
@@ -160,6 +167,7 @@ PLAIN_VALUES: list[tuple[Any, Any]] = [
     ([None, True, 1, -0.0, math.inf, "t", b"b"], [None, True, 1, -0.0, math.inf, "t", b"b"]),
     ({"a": {"b": [1.5, {"c": None}]}}, {"a": {"b": [1.5, {"c": None}]}}),
     ({"x": math.nan, "y": -math.inf}, {"x": math.nan, "y": -math.inf}),
+    ([*NANS, {"x": NANS[0]}], [*NANS, {"x": NANS[0]}]),
     ({1: "a", 2.5: "b", None: "c", b"k": "d"}, {1: "a", 2.5: "b", None: "c", b"k": "d"}),
     ({"$float": "nan"}, {"$float": "nan"}),
     ({"$dict": [["a", 1]]}, {"$dict": [["a", 1]]}),
@@ -311,7 +319,7 @@ def same(one: Any, two: Any) -> bool:
     if type(one) is not type(two):
         return False
     if isinstance(one, float):
-        return repr(one) == repr(two)
+        return struct.pack("<d", one) == struct.pack("<d", two)
     if isinstance(one, dt.datetime):
         return bool(
             one == two and one.utcoffset() == two.utcoffset() and one.fold == two.fold
