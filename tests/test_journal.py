@@ -312,31 +312,31 @@ def put(journal, operation, model, status, known):
         real = type(value) is float
         head = key + (FLOAT_HEAD if real else INT_HEAD)
         pack = pack_float if real else pack_int
-        tail.write(pack(head, time, value, value, time, head, tail.tag))
+        tail.write(pack(head, time, value, value, time, head, next(tail.tags)))
         model[time, key] = value
     elif what == "entries":
         entries = [(t, k, v if v is HIDDEN else plain(v)) for t, k, v in rest[0]]
-        tail.write(pack_entries(entries, tail.tag))
+        tail.write(pack_entries(entries, next(tail.tags)))
         model.update({(t, k): v for t, k, v in entries})
     elif what == "row":
         time, row = rest
         heads = [k + (INT_HEAD if type(v) is int else FLOAT_HEAD) for k, v in row.items()]
-        tail.write(pack_row(RowForm.of(heads), time, row.values(), tail.tag))
+        tail.write(pack_row(RowForm.of(heads), time, row.values(), next(tail.tags)))
         model.update({(time, key): value for key, value in row.items()})
     elif what == "status":
         changes = {k: v if v is HIDDEN else plain(v) for k, v in rest[0].items()}
-        tail.write(pack_status(changes, tail.tag))
+        tail.write(pack_status(changes, next(tail.tags)))
         status.update(changes)
     elif what == "key":
-        tail.write(pack_key(*rest, tail.tag))
+        tail.write(pack_key(*rest, next(tail.tags)))
         known[rest[0]] = rest[1]
     elif what == "count":
         name, value = rest
         number = len(tail.counters) + 1
         tail.counters[name] = number
-        tail.write(pack_counter(number, name, tail.tag))
+        tail.write(pack_counter(number, name, next(tail.tags)))
         head = number + COUNT_HEAD
-        tail.write(pack_int(head, 0, value, value, 0, head, tail.tag))
+        tail.write(pack_int(head, 0, value, value, 0, head, next(tail.tags)))
         status[name] = value
     else:
         journal.rest()

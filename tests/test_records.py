@@ -1,9 +1,12 @@
 """The end of a journal whose process was killed in the midst of a record, and a damaged one."""
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from traininglog.sqlite.order import Order
 from traininglog.sqlite.records import (
     FLOAT_HEAD,
     Batch,
@@ -16,62 +19,121 @@ from traininglog.sqlite.records import (
     pack_status,
 )
 
-TAG = 0xC1234567
+TAG = 0xC1234567  # of the first record
 TWO = RowForm.of([FLOAT_HEAD + 1, FLOAT_HEAD + 2])
 
 #: How much a processor stores at once: the first so many bytes may be stored last.
 VECTORS = (16, 32, 64)
 
 texts = st.text(st.characters(codec="utf-8"), max_size=3000)
-records = st.one_of(
+
+#: Records, each as a function of its tag.
+makers = st.one_of(
     st.integers(1, 9).map(
-        lambda t: pack_float(FLOAT_HEAD + 1, t, 0.5, 0.5, t, FLOAT_HEAD + 1, TAG)
+        lambda t: partial(pack_float, FLOAT_HEAD + 1, t, 0.5, 0.5, t, FLOAT_HEAD + 1)
     ),
-    st.integers(1, 9).map(lambda t: pack_row(TWO, t, [0.25, 2.0], TAG)),
-    texts.map(lambda text: pack_entries([(3, 1, text)], TAG)),
-    texts.map(lambda text: pack_status({"note": text}, TAG)),
-    st.just(pack_key(1, "loss", TAG)),
+    st.integers(1, 9).map(lambda t: partial(pack_row, TWO, t, [0.25, 2.0])),
+    texts.map(lambda text: partial(pack_entries, [(3, 1, text)])),
+    texts.map(lambda text: partial(pack_status, {"note": text})),
+    st.just(partial(pack_key, 1, "loss")),
 )
 
 
-def read(data):
+def made(makers, counted=True):
+    """Return records that follow on each other."""
+    return [make(TAG + counted * number) for number, make in enumerate(makers)]
+
+
+def read(data, counted=True):
     """Return how far the records of a region can be read, and what is behind."""
     batch = Batch()
     try:
-        batch.add(data.rstrip(b"\0"), TAG)
+        batch.add(data.rstrip(b"\0"), Order(TAG, counted=counted))
     except DamagedRecord as error:
         return batch.size, "torn" if error.torn else "damaged"
     return batch.size, None
 
 
-@given(st.lists(records, max_size=4), records, st.data())
-def test_a_record_that_was_being_copied_is_torn(before, last, data):
+@given(st.lists(makers, min_size=1, max_size=5), st.booleans(), st.data())
+def test_a_record_that_was_being_copied_is_torn(makers, counted, data):
     """A copy may leave out the last bytes, and store the first ones last."""
+    *before, last = made(makers, counted)
     whole = b"".join(before)
     done = data.draw(st.integers(0, len(last) - 1), label="done")
     held_back = data.draw(st.sampled_from((0, *VECTORS)), label="held back")
     copied = last[:done].ljust(len(last), b"\0")
     copied = bytes(min(held_back, len(last))) + copied[held_back:]
-    size, what = read(whole + copied + bytes(100))
+    size, what = read(whole + copied + bytes(100), counted)
     assert size == len(whole)
     assert what in ("torn", None)  # None: nothing of it is there
 
 
 @pytest.mark.parametrize("vector", VECTORS)
-@given(before=st.lists(records, max_size=4), last=records)
-def test_so_is_one_that_lacks_nothing_but_its_beginning(vector, before, last):
+@given(makers=st.lists(makers, min_size=1, max_size=5), counted=st.booleans())
+def test_so_is_one_that_lacks_nothing_but_its_beginning(vector, makers, counted):
+    *before, last = made(makers, counted)
     whole = b"".join(before)
-    size, what = read(whole + bytes(min(vector, len(last))) + last[vector:] + bytes(100))
+    size, what = read(whole + bytes(min(vector, len(last))) + last[vector:] + bytes(100), counted)
     assert size == len(whole)
     assert what in ("torn", None)
 
 
-@given(st.lists(records, max_size=3), records, st.lists(records, min_size=1, max_size=3), st.data())
-def test_what_has_records_behind_it_is_damaged(before, hit, after, data):
+@given(st.lists(makers, min_size=2, max_size=7), st.booleans(), st.data())
+def test_what_has_records_behind_it_is_damaged(makers, counted, data):
     """Those were acknowledged after it, so it was, too."""
+    records = made(makers, counted)
+    at = data.draw(st.integers(0, len(records) - 2), label="at")
+    before, hit, after = records[:at], records[at], records[at + 1 :]
     start = len(b"".join(before))
     zeros = data.draw(st.sampled_from((*VECTORS, len(hit))), label="zeros")
     hole = bytes(min(zeros, len(hit))) + hit[zeros:]
-    size, what = read(b"".join([*before, hole, *after]))
+    size, what = read(b"".join([*before, hole, *after]), counted)
     assert size == start
     assert what == "damaged"
+
+
+@given(st.permutations(range(20)), st.sets(st.integers(0, 19)))
+def test_records_of_threads_that_raced_are_all_read(order, unused):
+    """In whatever order they got there; and some numbers were never used."""
+    order = [number for number in order if number not in unused]
+    records = [
+        pack_float(FLOAT_HEAD + 1, number, 0.5, 0.5, number, FLOAT_HEAD + 1, TAG + number)
+        for number in order
+    ]
+    assert read(b"".join(records)) == (44 * len(order), None)
+
+
+@given(st.lists(makers, min_size=2, max_size=9), st.data())
+def test_a_record_twice_is_damage_wherever_it_is_put(makers, data):
+    """Over another of its size, or behind the last. What is read is a prefix without it."""
+    records = made(makers)
+    one = data.draw(st.integers(0, len(records) - 1), label="one")
+    same_size = [
+        at for at, record in enumerate(records) if len(record) == len(records[one]) and at != one
+    ]
+    at = data.draw(st.sampled_from([*same_size, len(records)]), label="at")
+    damaged = [*records[:at], records[one], *records[at + 1 :]]
+    batch = Batch()
+    with pytest.raises(DamagedRecord) as caught:
+        batch.add(b"".join(damaged), Order(TAG))
+    assert not caught.value.torn
+    cut = batch.size if caught.value.cut is None else caught.value.cut
+    assert cut == len(b"".join(records[:at]))
+
+
+def test_a_region_may_be_read_from_its_midst():
+    """Threads may have raced just there; and nothing is taken for a number that has none."""
+    order = Order(TAG, skip=44 * 10)
+    assert [order.accept(TAG + number, 1, 0, 44) for number in (10, 9, 11, 9, 10, 12, 8, 13)] == [
+        1, 1, 1, 0, 0, 1, 1, 1,
+    ]  # fmt: skip
+    assert not Order(TAG, skip=44).accept(TAG - 1, 1, 0, 44)
+    assert not Order(TAG, skip=44).accept(TAG + 10_000, 1, 0, 44)
+
+
+def test_numbers_far_apart_are_damage_and_take_no_memory():
+    order = Order(TAG)
+    assert order.accept(TAG + 4000, 1, 0, 44)
+    assert not order.accept(TAG + 8000, 1, 44, 44)
+    assert not order.accept(TAG + 2**30, 1, 44, 44)
+    assert order.accept(TAG + 4001, 5, 44, 44) == 5

@@ -37,7 +37,7 @@ class FastRow(Row):
             try:
                 head = tail.numbers[key]
                 time = self._time
-                tail.write(pack_float(head, time, value, value, time, head, tail.tag))
+                tail.write(pack_float(head, time, value, value, time, head, next(tail.tags)))
                 return
             except (KeyError, ValueError, TypeError):
                 pass  # a new key, a region that is full or at rest; or not a key at all
@@ -75,7 +75,7 @@ class FastStatus(Status):
             tail = log._tail
             try:
                 head = tail.counters[key]
-                tail.write(pack_int(head, 0, value, value, 0, head, tail.tag))
+                tail.write(pack_int(head, 0, value, value, 0, head, next(tail.tags)))
                 return
             except (KeyError, ValueError, TypeError, OutOfRange):
                 pass  # as above

@@ -15,7 +15,15 @@ from uuid import UUID
 from traininglog import file_locks
 from traininglog.plain_files import PlainFile, kind_of
 from traininglog.sqlite.gaps import Gap
-from traininglog.sqlite.regions import HEADER, MAGIC, REGION, is_blank, read_gap, read_head
+from traininglog.sqlite.regions import (
+    HEADER,
+    MAGIC,
+    REGION,
+    UNCOUNTED,
+    is_blank,
+    read_gap,
+    read_head,
+)
 
 # The byte that is locked; far beyond the end, where nothing is ever written.
 _HOLDING = 2**62
@@ -61,6 +69,7 @@ class LeftRegion(NamedTuple):
     path: Path
     at: int  #: of its records, in the file
     end: int
+    counted: bool  #: whether its records are, see `order`
 
     def read(self) -> bytes:
         """Return its records. Raises `BoundlessRegion`, and `OSError`."""
@@ -199,7 +208,7 @@ def read_journal(left: Left | Path) -> Contents:
                 at += REGION
                 continue
             head, tag = header
-            if head.magic != MAGIC:
+            if head.magic not in (MAGIC, UNCOUNTED):
                 return Contents([], f"{path} is of a version of traininglog that this one is not")
             if isinstance(left, Left) and (head.run, head.epoch) != (left.uuid.bytes, left.epoch):
                 return Contents([], f"{path} is damaged: its name is that of another journal")
@@ -210,7 +219,9 @@ def read_journal(left: Left | Path) -> Contents:
             wanted_size = max(wanted_size, head.file_size)
             end = min(at + head.size, file.size)
             gap = read_gap(start, 0, tag)
-            found.append((head.round, LeftRegion(head.base, tag, gap, path, at + HEADER, end)))
+            counted = head.magic == MAGIC
+            left_of_it = LeftRegion(head.base, tag, gap, path, at + HEADER, end, counted)
+            found.append((head.round, left_of_it))
             at += head.size
         if file.size < wanted_size or (file.size % REGION and file.has_content):
             damage = f"{path} is damaged: it was cut short"

@@ -140,10 +140,18 @@ def worth(count: int) -> bool:
     return True
 
 
-def read_fixed(data: bytes, at: int, count: int, tag: int) -> tuple[Arrays, int]:
+def read_fixed(data: bytes, at: int, count: int, tag: int, step: int) -> tuple[Arrays, int]:
     """Read records of the fixed size; return what those are that are sound, up to the first not.
 
     The count is how many are. Numbers of the status are among them; their codes tell.
+
+    Args:
+        data: Records.
+        at: Where the first of them begins.
+        count: How many there are.
+        tag: Of the first.
+        step: What is added to it for each that follows.
+
     """
     import numpy as np
 
@@ -152,7 +160,7 @@ def read_fixed(data: bytes, at: int, count: int, tag: int) -> tuple[Arrays, int]
         (found["head"] == found["head2"])
         & (found["time"] == found["time2"])
         & (found["word"] == found["word2"])
-        & (found["tag"] == tag)
+        & (found["tag"] == _tags(np, tag, step, count))
     )
     if not sound.all():
         count = int(np.argmin(sound))
@@ -160,27 +168,28 @@ def read_fixed(data: bytes, at: int, count: int, tag: int) -> tuple[Arrays, int]
     return Arrays(found["head"].copy(), found["time"].astype(np.int64), found["word"].copy()), count
 
 
-def read_rows(data: bytes, at: int, size: int, tag: int) -> tuple[Arrays, int]:
+def read_rows(data: bytes, at: int, size: int, tag: int, step: int) -> tuple[Arrays, int]:
     """Read records of rows of one size; return what is in those that are sound, and their number.
 
     Args:
         data: Records.
         at: Where the first of them begins.
         size: How many bytes each takes.
-        tag: Of the round.
+        tag: Of the first.
+        step: What is added to it for each that follows.
 
     """
     import numpy as np
 
     width = (size - _ROW_FRAME) // CELL
     found = np.frombuffer(data, _row(np, width), (len(data) - at) // size, at)
-    alike = (found["type"] == found["type"][0]) & (found["tag"] == tag)
+    alike = (found["type"] == found["type"][0]) & (found["tag"] == _tags(np, tag, step, len(found)))
     count = len(found) if alike.all() else int(np.argmin(alike))
     view = memoryview(data)
     sums = found["crc"][:count].tolist()
     for number, checksum in enumerate(sums):
         start = at + number * size
-        if crc32(view[start : start + size - 8], tag) != checksum:
+        if crc32(view[start : start + size - 8], tag + step * number) != checksum:
             count = number
             break
     found = found[:count]
@@ -189,6 +198,10 @@ def read_rows(data: bytes, at: int, size: int, tag: int) -> tuple[Arrays, int]:
         np.repeat(found["time"].astype(np.int64), width),
         found["words"].ravel(),
     ), count
+
+
+def _tags(np: Any, tag: int, step: int, count: int) -> Any:
+    return tag + step * np.arange(count, dtype=np.int64)
 
 
 # What a record of a row takes beside heads and values: type, size, time, crc32 and tag.

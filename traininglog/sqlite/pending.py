@@ -105,12 +105,12 @@ class Pending:
         head = tail.numbers.get(key)
         if head is not None:
             if type(value) is float:
-                record = pack_float(head, at, value, value, at, head, tail.tag)
+                record = pack_float(head, at, value, value, at, head, next(tail.tags))
             elif type(value) is int:
                 head += INT_HEAD - FLOAT_HEAD
-                record = pack_int(head, at, value, value, at, head, tail.tag)
+                record = pack_int(head, at, value, value, at, head, next(tail.tags))
             else:
-                record = pack_entries([(at, head & MOST_KEYS, value)], tail.tag)
+                record = pack_entries([(at, head & MOST_KEYS, value)], next(tail.tags))
             with suppress(ValueError):
                 tail.write(record)
                 return
@@ -137,7 +137,7 @@ class Pending:
         tail = self.tail
         if tail is not ASLEEP:
             with suppress(ValueError):
-                tail.write(pack_status(values, tail.tag))
+                tail.write(pack_status(values, next(tail.tags)))
                 return
         self._act_as_writer(
             lambda: self._append(lambda tag: pack_status(values, tag)), lambda: (1, None, None)
@@ -161,11 +161,11 @@ class Pending:
                 number = len(tail.counters) + 1
                 # There may be room for the count alone, which says little.
                 with suppress(ValueError):
-                    tail.write(pack_counter(number, key, tail.tag))
+                    tail.write(pack_counter(number, key, next(tail.tags)))
                     head = tail.counters[key] = number + COUNT_HEAD
             if head is not None:
                 with suppress(ValueError):
-                    tail.write(pack_int(head, 0, value, value, 0, head, tail.tag))
+                    tail.write(pack_int(head, 0, value, value, 0, head, next(tail.tags)))
                     return
             self._open_region(0)
 
@@ -207,7 +207,7 @@ class Pending:
         """Put a record where it outlives this process; only then is an assignment made."""
         while True:
             tail = self.tail
-            record = pack(tail.tag)
+            record = pack(next(tail.tags))
             if tail is not ASLEEP:
                 with suppress(ValueError):
                     tail.write(record)
@@ -223,7 +223,7 @@ class Pending:
         journal.begin(need)
         if self.gaps.current is not None:
             told = {DROPPED: self.gaps.described(self.gaps.current)}
-            journal.tail.write(pack_status(told, journal.tail.tag))
+            journal.tail.write(pack_status(told, next(journal.tail.tags)))
             self.gaps.end()
         self._run.kept = True
         if not self._wake(now=bool(journal.waiting)):

@@ -13,8 +13,9 @@ there twice: comparing is cheaper than a checksum, and finds any flipped bit. Al
 of which the payload of a row of numbers is its time (8), all heads (4 each), and all values (8
 each): the heads are the same from row to row, and need not be packed anew.
 
-`tag` tells records of this round from what an earlier round left at the same place on the disk. Its
-last byte is never 0, so a region of which every unused byte is 0 ends where its records end.
+`tag` tells records of this round from what an earlier round left at the same place on the disk, and
+each from its neighbours (`order`). Its last byte is never 0, so a region of which every unused byte
+is 0 ends where its records end.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from zlib import crc32
 from traininglog.encoding import HIDDEN, Cell, Encoded, Kind, Stored, decode, encode
 from traininglog.sqlite import numbers as many
 from traininglog.sqlite.numbers import CELL, MOST_KEYS, Arrays, Numbers
+from traininglog.sqlite.order import Order
 
 #: Types of records; the first two are also the kinds of their values.
 INT, FLOAT = Kind.INT.value, Kind.FLOAT.value
@@ -41,6 +43,7 @@ _INT = Struct("<IQqqQII")
 _SIZE = _FLOAT.size
 _FIXED = bytes([FLOAT, INT, COUNT])
 _NUMBER = Struct("<IQd24x")
+_TAG = Struct("<40xI")
 _FRAME = Struct("<II")
 _PART = Struct("<QIBBI")
 _STATUS_PART = Struct("<BBHI")
@@ -125,13 +128,14 @@ class DamagedRecord(Exception):
     """The bytes at `at` are not a record of this round.
 
     `torn` tells of one that a process was just writing as it was killed: it is the last, and not
-    all there.
+    all there. `cut` is where a record stands that comes here again, and has taken another's place.
     """
 
-    def __init__(self, data: bytes, at: int, tag: int) -> None:
+    def __init__(self, data: bytes, at: int, order: Order) -> None:
         super().__init__(f"no record at byte {at}")
         self.at = at
-        self.torn = _is_torn(data[at:].rstrip(b"\0"), tag)
+        self.torn = _is_torn(data[at:].rstrip(b"\0"), order.near())
+        self.cut: int | None = None
 
 
 class Batch:
@@ -147,6 +151,7 @@ class Batch:
         self.renewed: set[str] = set()  #: keys of the status that were deleted and set again
         self.marks: dict[int, float] = {}  #: when the run had got to a time, as was said
         self.size = 0  #: how many bytes of records have been added
+        self.order: Order | None = None  #: of the region that is read as it grows, if it is one
         self._rows: dict[int, dict[int, Cell]] = {}
         self._indexed = 0  # how many of the numbers are in the rows
         self._fresh: list[tuple[int, int]] = []  # which of the others may not be
@@ -171,17 +176,17 @@ class Batch:
         times = [*(self.numbers.span() or ()), *(time for time, _ in self.others)]
         return (min(times), max(times)) if times else None
 
-    def add(self, data: bytes, tag: int, skip: int = 0) -> None:
-        """Add what records hold, after the first `skip` bytes.
+    def add(self, data: bytes, order: Order, skip: int = 0) -> None:
+        """Add what records of a region hold, after the first `skip` bytes.
 
         Raises `DamagedRecord`; what is before the damage has been added, and `size` tells how far.
         """
         at, end = skip, len(data)
         while at < end:
             if at + 4 <= end and data[at + 3] in _FIXED:
-                stop = self._add_fixed(data, at, tag)
+                stop = self._add_fixed(data, at, order)
             else:
-                stop = self._add_framed(data, at, tag)
+                stop = self._add_framed(data, at, order)
             self.size += stop - at
             at = stop
 
@@ -207,23 +212,30 @@ class Batch:
         for code, time in zip(numbers[::3], numbers[1::3], strict=True):
             self.others.pop((time, code & MOST_KEYS), None)
 
-    def _add_fixed(self, data: bytes, at: int, tag: int) -> int:
+    def _add_fixed(self, data: bytes, at: int, order: Order) -> int:
         """Add the records of a fixed size that begin at a place; return where they end."""
         types = data[at + 3 :: _SIZE]
         count = min(len(types) - len(types.lstrip(_FIXED)), (len(data) - at) // _SIZE)
         if not count:
-            raise DamagedRecord(data, at, tag)
+            raise DamagedRecord(data, at, order)
+        (tag,) = _KEY.unpack_from(data, at + _SIZE - 4)
         if many.worth(count):
-            arrays, sound = many.read_fixed(data, at, count, tag)
-            if sound:
-                self._add_arrays(arrays)
-                return at + sound * _SIZE
+            arrays, sound = many.read_fixed(data, at, count, tag, order.step)
+            good = sound and order.accept(tag, sound, at, _SIZE)
+            if good:
+                self._add_arrays(arrays if good == sound else arrays.part(slice(good)))
+                return at + good * _SIZE
         block = data[at : at + count * _SIZE]
-        if not _is_sound(block, count, tag):
-            good = next((n for n in range(count) if not _is_sound(_one(block, n), 1, tag)), 0)
-            if not good:
-                raise DamagedRecord(data, at, tag)
-            count, block = good, block[: good * _SIZE]
+        if not _is_sound(block, count):
+            count = next((n for n in range(count) if not _is_sound(_one(block, n), 1)), 0)
+        tags = [tag for (tag,) in _TAG.iter_unpack(block[: count * _SIZE])]
+        wanted = range(tag, tag + count) if order.step else [tag] * count
+        if tags != list(wanted):
+            count = next(n for n in range(count) if tags[n] != wanted[n])
+        count = count and order.accept(tag, count, at, _SIZE)
+        if not count:
+            raise self._damaged(data, at, tag, order)
+        block = block[: count * _SIZE]
         found = _NUMBER.iter_unpack(block)
         if types.count(FLOAT, 0, count) == count:
             self._add_numbers(list(chain.from_iterable(found)))
@@ -241,6 +253,11 @@ class Batch:
         self._add_numbers(numbers)
         return at + len(block)
 
+    def _damaged(self, data: bytes, at: int, tag: int, order: Order) -> DamagedRecord:
+        error = DamagedRecord(data, at, order)
+        error.cut = order.first_place(tag)
+        return error
+
     def _add_arrays(self, found: Arrays) -> None:
         counted = found.codes >> 24 == COUNT
         if counted.any():
@@ -255,37 +272,31 @@ class Batch:
             found = found.part(~counted)
         self._add_numbers(found)
 
-    def _add_framed(self, data: bytes, at: int, tag: int) -> int:
+    def _add_framed(self, data: bytes, at: int, order: Order) -> int:
         """Add the record that begins at a place; return where it ends."""
         if at + 16 > len(data):
-            raise DamagedRecord(data, at, tag)
+            raise DamagedRecord(data, at, order)
         head, size = _FRAME.unpack_from(data, at)
         end = int(at + 8 + size)
         if end + 8 > len(data):
-            raise DamagedRecord(data, at, tag)
-        checksum, tag2 = _FRAME.unpack_from(data, end)
-        if tag2 != tag or crc32(data[at:end], tag) != checksum:
-            raise DamagedRecord(data, at, tag)
+            raise DamagedRecord(data, at, order)
+        checksum, tag = _FRAME.unpack_from(data, end)
+        if crc32(data[at:end], tag) != checksum:
+            raise DamagedRecord(data, at, order)
         kind = head >> 24
         start = at + 8
         if kind == ROW and many.worth((len(data) - at) // (size + 16) * (size // CELL)):
-            arrays, count = many.read_rows(data, at, size + 16, tag)
-            self._add_numbers(arrays)
-            return int(at + count * (size + 16))
+            arrays, count = many.read_rows(data, at, size + 16, tag, order.step)
+            good = order.accept(tag, count, at, size + 16)
+            if not good:
+                raise self._damaged(data, at, tag, order)
+            width = len(arrays.codes) // count
+            self._add_numbers(arrays if good == count else arrays.part(slice(good * width)))
+            return int(at + good * (size + 16))
+        if not order.accept(tag, 1, at, size + 16):
+            raise self._damaged(data, at, tag, order)
         if kind == ROW:
-            (time,) = _ROW_TIME.unpack_from(data, start)
-            numbers: list[Any] = []
-            heads, values = start + 8, end - 8 * ((end - start - 8) // CELL)
-            found = zip(
-                _HEAD.iter_unpack(data[heads:values]),
-                _DOUBLE.iter_unpack(data[values:end]),
-                strict=True,
-            )
-            for place, ((code,), (value,)) in enumerate(found):
-                if code >> 24 == INT:
-                    (value,) = _LONG.unpack_from(data, values + 8 * place)  # noqa: PLW2901
-                numbers += (code, time, value)
-            self._add_numbers(numbers)
+            self._add_row(data, start, end)
         elif kind == ENTRIES:
             while start < end:
                 time, number, code, form, length = _PART.unpack_from(data, start)
@@ -310,32 +321,49 @@ class Batch:
         elif kind == MARK and size == _MARK.size:
             self.marks.update([_MARK.unpack_from(data, start)])
         else:
-            raise DamagedRecord(data, at, tag)
+            raise DamagedRecord(data, at, order)
         return end + 8
+
+    def _add_row(self, data: bytes, start: int, end: int) -> None:
+        (time,) = _ROW_TIME.unpack_from(data, start)
+        numbers: list[Any] = []
+        heads, values = start + 8, end - 8 * ((end - start - 8) // CELL)
+        found = zip(
+            _HEAD.iter_unpack(data[heads:values]),
+            _DOUBLE.iter_unpack(data[values:end]),
+            strict=True,
+        )
+        for place, ((code,), (value,)) in enumerate(found):
+            if code >> 24 == INT:
+                (value,) = _LONG.unpack_from(data, values + 8 * place)  # noqa: PLW2901
+            numbers += (code, time, value)
+        self._add_numbers(numbers)
 
     def _note(self, key: str, value: Any) -> None:
         note_status(self.status, self.renewed, {key: value})
 
 
-def _is_torn(rest: bytes, tag: int) -> bool:
+def _is_torn(rest: bytes, tags: range) -> bool:
     """Tell whether a region ends with what the copying of one record may have left.
 
     Bytes are copied in ascending order, but for the first few, which a processor may store last.
+    `tags` are those that the next few records have.
     """
-    mark = _KEY.pack(tag)
+    marks = [_KEY.pack(tag) for tag in tags]
     if len(rest) >= 4 and not rest[3]:  # without its head
-        found = rest.count(mark)
-        return not found or (found == 1 and rest.endswith(mark) and not _ends_in_record(rest, tag))
+        found = sum(rest.count(mark) for mark in marks)
+        return not found or (found == 1 and rest[-4:] in marks and not _ends_in_record(rest))
     size = _SIZE
     if len(rest) >= 8 and rest[3] not in _FIXED:
         size = 16 + _FRAME.unpack_from(rest)[1]
-    return len(rest) < size and mark not in rest
+    return len(rest) < size and not any(mark in rest for mark in marks)
 
 
-def _ends_in_record(data: bytes, tag: int) -> bool:
+def _ends_in_record(data: bytes) -> bool:
     """Tell whether the last bytes are a whole record, wherever that may begin."""
-    if len(data) >= _SIZE and data[-_SIZE + 3] in _FIXED and _is_sound(data[-_SIZE:], 1, tag):
+    if len(data) >= _SIZE and data[-_SIZE + 3] in _FIXED and _is_sound(data[-_SIZE:], 1):
         return True
+    (tag,) = _KEY.unpack(data[-4:])
     end = len(data) - 8
     for at in range(end - 7):
         if _FRAME.unpack_from(data, at)[1] == end - at - 8:
@@ -349,15 +377,15 @@ def _one(block: bytes, number: int) -> bytes:
     return block[number * _SIZE : (number + 1) * _SIZE]
 
 
-def _is_sound(block: bytes, count: int, tag: int) -> bool:
+def _is_sound(block: bytes, count: int) -> bool:
     """Tell whether both copies of everything agree in `count` records of a fixed size.
 
     Compares byte by byte of all records at once, which is quicker than record by record.
     """
     pairs = [(at, at + 36) for at in range(4)] + [(at, at + 24) for at in range(4, 12)]
     pairs += [(at, at + 8) for at in range(12, 20)]
-    return all(block[one::_SIZE] == block[two::_SIZE] for one, two in pairs) and all(
-        block[40 + at :: _SIZE] == bytes([byte]) * count for at, byte in enumerate(_KEY.pack(tag))
+    return len(block) == count * _SIZE and all(
+        block[one::_SIZE] == block[two::_SIZE] for one, two in pairs
     )
 
 

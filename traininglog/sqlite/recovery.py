@@ -44,6 +44,7 @@ from traininglog.sqlite.left import (
     BoundlessRegion,
     Contents,
     Left,
+    LeftRegion,
     damaged_path,
     displaced_path,
     is_held,
@@ -52,6 +53,7 @@ from traininglog.sqlite.left import (
     read_journal,
 )
 from traininglog.sqlite.numbers import MOST_KEYS
+from traininglog.sqlite.order import Order
 from traininglog.sqlite.origin import origin
 from traininglog.sqlite.owners import Handover, Owners, changing_byte, writer_byte
 from traininglog.sqlite.records import Batch, DamagedRecord
@@ -233,8 +235,17 @@ class _Tail(NamedTuple):
     damage: str | None  #: why there may be more; for people
 
 
-def _read_tail(contents: Contents, start: int | None) -> _Tail:
-    """Read the records of a journal past a position (None: all)."""
+def _read_tail(
+    contents: Contents, start: int | None, cut: tuple[LeftRegion, int] | None = None
+) -> _Tail:
+    """Read the records of a journal past a position (None: all).
+
+    Args:
+        contents: Of the journal.
+        start: The position.
+        cut: A region that is damaged, and from which of its bytes on it is.
+
+    """
     regions = contents.regions
     batch = Batch()
     if not regions:
@@ -253,8 +264,14 @@ def _read_tail(contents: Contents, start: int | None) -> _Tail:
         before = batch.size
         skip = position - region.base
         try:
-            batch.add(region.read(), region.tag, skip)
+            data = region.read()
+            if cut is not None and cut[0] is region:
+                data = data[: cut[1]]
+            order = Order(region.tag, counted=region.counted, skip=skip)
+            batch.add(data, order, skip)
         except DamagedRecord as error:
+            if error.cut is not None and cut is None:
+                return _read_tail(contents, start, (region, error.cut))
             position += batch.size - before
             torn = error.torn
             said = None if torn else "is damaged"
@@ -264,6 +281,8 @@ def _read_tail(contents: Contents, start: int | None) -> _Tail:
         except NOT_AS_WRITTEN:
             return _Tail(Batch(), start, None, _INCREDIBLE)
         position += batch.size - before
+        if cut is not None and cut[0] is region:
+            return _Tail(batch, position, gap, "is damaged")
         gap = region.gap
     return _Tail(batch, position, gap, None)
 

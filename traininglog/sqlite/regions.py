@@ -22,6 +22,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from traininglog.sqlite.gaps import Gap
+from traininglog.sqlite.order import Order
 from traininglog.sqlite.records import Batch
 from traininglog.sqlite.tail import Tail
 
@@ -35,7 +36,10 @@ HEADER = 128
 _LOOK = 2**12
 
 #: What it begins with.
-MAGIC = b"TLTAIL3\0"
+MAGIC = b"TLTAIL4\0"
+
+#: What it began with before records were counted, see `order`.
+UNCOUNTED = b"TLTAIL3\0"
 
 _HEAD = Struct("<8s16sQQQQQ")
 _CHECK = Struct("<I")
@@ -56,7 +60,7 @@ class Head(NamedTuple):
 
 
 def pack_head(head: Head) -> tuple[bytes, int]:
-    """Return a region's first bytes, and the tag of its records."""
+    """Return a region's first bytes, and the tag of its first record."""
     header = _HEAD.pack(*head)
     return header + _CHECK.pack(crc32(header)), _tag_of(header)
 
@@ -76,8 +80,13 @@ def read_head(content: bytes, at: int) -> tuple[Head, int] | None:
 
 
 def _tag_of(header: bytes) -> int:
-    """Return the tag of a region's records, by its header; no flipped bit makes its top byte 0."""
-    return crc32(header) | 0xC0000000
+    """Return the tag of a region's first record, by its header.
+
+    No flipped bit makes its top byte 0, nor that of any that is counted from it.
+    """
+    if header.startswith(UNCOUNTED):
+        return crc32(header) | 0xC0000000
+    return crc32(header) & 0x0FFFFFFF | 0xC0000000
 
 
 def pack_gap(gap: Gap, tag: int) -> bytes:
@@ -183,7 +192,8 @@ class Region:
         """
         batch = self.batch if into is None else into
         if batch.size < stop:
-            batch.add(self._content(batch.size, stop), self.tag)
+            order = batch.order = batch.order or Order(self.tag)
+            batch.add(self._content(batch.size, stop), order)
         return batch
 
     def erase(self) -> None:

@@ -7,6 +7,7 @@ region; the next round has a tail of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import count
 from time import monotonic
 from typing import Any
 
@@ -36,11 +37,11 @@ class Tail:
     writer, who knows why and what to do.
     """
 
-    __slots__ = ("_forms", "counters", "numbers", "row", "tag", "write")
+    __slots__ = ("_forms", "counters", "numbers", "row", "tags", "write")
 
     def __init__(self, write: Callable[[bytes], int], tag: int, numbers: dict[str, int]) -> None:
         self.write = write
-        self.tag = tag
+        self.tags = count(tag)  #: `next` gives the tag of a record, which tells them apart
         self.numbers = numbers  #: key -> head of a float's record
         self.counters: dict[str, int] = {}  #: key of the status -> head of a count's record
         self.row: Any = NO_ROW  #: the last one asked for; see `SQLiteLog.__getitem__`
@@ -73,7 +74,7 @@ class Tail:
                     return False
                 break
         form = self._forms.get((kinds, *row)) or self._new_form(kinds, row)
-        self.write(pack_row(form, time, row.values(), self.tag))
+        self.write(pack_row(form, time, row.values(), next(self.tags)))
         return True
 
     def _new_form(self, kinds: tuple[type, ...] | None, row: Mapping[str, Any]) -> RowForm:
