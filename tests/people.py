@@ -4,54 +4,100 @@ By numbers alone: nobody has to be known to the system. Only root can become som
 the tests of this skip where they do not run as root.
 """
 
+import atexit
 import contextlib
+import functools
 import json
 import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
 GROUP = 54300
 
-# What is imported later could be out of reach for who it has become by then.
+# One process that has imported everything and forks each person: what a person imported later could
+# be out of reach for who it has become by then.
 _SERVER = """
-import ast, json, os, sys, tempfile, warnings
+import ast, atexit, json, os, signal, socket, sys, tempfile, threading, warnings
 from pathlib import Path
-import encodings.idna, pwd, grp, tempfile, shutil
-import traininglog
+import encodings.idna, pwd, grp, shutil
+from typer.testing import CliRunner
+import traininglog, traininglog.sqlite.repairing, traininglog.trials
 from traininglog import *
-import traininglog.sqlite.repairing, traininglog.cli.app, traininglog.opening, traininglog.trials
 from traininglog.errors import *
-with tempfile.TemporaryDirectory() as folder:  # warm
-    with SQLiteLog(folder + "/runs.db") as log:
+from traininglog.cli.app import app
+def command(*words):
+    done = CliRunner().invoke(app, words)
+    return done.exit_code, done.output
+def warm(folder):
+    path = folder + "/runs.db"
+    with SQLiteLog(path) as log:
         log[1]["x"] = 1.0
-    with Store(folder + "/runs.db") as store:
+    with Store(path) as store:
         store.runs(), store.to_dataframe(), store.check()
+    for words in (["runs"], ["show"], ["tail"], ["export"], ["check"]):
+        command(*words, "--store", path)
+    with Store(path) as store:
         store.delete(log.uuid)
-uid, gid, groups, umask, folder = json.loads(sys.stdin.readline())
-os.setgroups(groups); os.setgid(gid); os.setuid(uid); os.umask(umask); os.chdir(folder)
-names = dict(globals())
+with tempfile.TemporaryDirectory() as folder:
+    warm(folder)
+def serve(connection):
+    stream = connection.makefile("rw")
+    uid, groups, umask, folder = json.loads(stream.readline())
+    os.setgroups(groups); os.setgid(uid); os.setuid(uid); os.umask(umask); os.chdir(folder)
+    names = globals()
+    print(os.getpid(), file=stream, flush=True)
+    for line in stream:
+        try:
+            *rest, last = ast.parse(json.loads(line)).body
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                exec(compile(ast.Module(rest, []), "asked", "exec"), names)
+                if isinstance(last, ast.Expr):
+                    value = eval(compile(ast.Expression(last.value), "asked", "eval"), names)
+                else:
+                    value = exec(compile(ast.Module([last], []), "asked", "exec"), names)
+            answer = {"value": value}
+        except BaseException as error:
+            answer = {"error": type(error).__name__, "message": str(error)}
+        answer["warnings"] = [str(each.message) for each in caught]
+        print(json.dumps(answer, default=repr), file=stream, flush=True)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
 print("ready", flush=True)
-for line in sys.stdin:
-    said = []
-    try:
-        *rest, last = ast.parse(json.loads(line)).body
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            exec(compile(ast.Module(rest, []), "asked", "exec"), names)
-            if isinstance(last, ast.Expr):
-                value = eval(compile(ast.Expression(last.value), "asked", "eval"), names)
-            else:
-                value = exec(compile(ast.Module([last], []), "asked", "exec"), names)
-        answer = {"value": value}
-    except BaseException as error:
-        answer = {"error": type(error).__name__, "message": str(error)}
-    answer["warnings"] = [str(each.message) for each in caught]
-    print(json.dumps(answer, default=repr), flush=True)
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+while True:
+    connection, _ = listener.accept()
+    if os.fork() == 0:
+        listener.close()
+        serve(connection)
+        threading._shutdown(), atexit._run_exitfuncs()  # all of an end that others may notice
+        os._exit(0)
+    connection.close()
 """
+
+
+@functools.cache
+def _server():
+    """Start the process that forks people; it ends with this one."""
+    folder = tempfile.mkdtemp(prefix="people-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    address = f"{folder}/socket"
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SERVER, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True, env=os.environ | {"XDG_CONFIG_HOME": "/nonexistent"},
+    )  # fmt: skip
+    assert process.stdout.readline() == "ready\n"
+    return process, address
 
 
 class Refused(Exception):
@@ -68,23 +114,21 @@ class Person:
     def __init__(self, folder, uid, groups=(GROUP,), umask=0o022):
         if os.geteuid() != 0:
             pytest.skip("needs root, to become somebody else")
-        self.uid = uid
         self.warnings = []
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True, env=os.environ | {"XDG_CONFIG_HOME": "/nonexistent"},
-        )  # fmt: skip
-        self._tell([uid, uid, list(groups), umask, str(folder)])
-        assert self._process.stdout.readline() == "ready\n"
+        _, address = _server()
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(address)
+        self._stream = self._socket.makefile("rw")
+        self._tell([uid, list(groups), umask, str(folder)])
+        self.pid = int(self._stream.readline())
 
     def _tell(self, what):
-        self._process.stdin.write(json.dumps(what) + "\n")
-        self._process.stdin.flush()
+        print(json.dumps(what), file=self._stream, flush=True)
 
     def ask(self, code):
         """Run some code and return the value of its last expression, as far as JSON has it."""
         self._tell(code)
-        answer = json.loads(self._process.stdout.readline())
+        answer = json.loads(self._stream.readline())
         self.warnings = answer["warnings"]
         if "error" in answer:
             raise Refused(answer["error"], answer["message"])
@@ -100,15 +144,23 @@ class Person:
 
     def kill(self):
         """Kill the process."""
-        self._process.kill()
-        self._process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self._ended()
 
     def leave(self):
         """End the process as it would end by itself."""
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.wait(timeout=60)
-        self._process.stdout.close()
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._ended()
+
+    def _ended(self):
+        # Not only its first thread, which may be gone before the others and what they hold.
+        while Path(f"/proc/{self.pid}").exists():
+            time.sleep(0.005)
+        with contextlib.suppress(OSError):
+            self._stream.close()
+        self._socket.close()
 
 
 @contextlib.contextmanager

@@ -294,7 +294,7 @@ def as_nobody(script, *arguments):
         capture_output=True, text=True, timeout=60, check=False, cwd="/",
         env=os.environ | {"XDG_CONFIG_HOME": "/nonexistent"},
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout.splitlines()
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import secrets
 import shlex
 import stat
 import sys
@@ -22,7 +23,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from struct import Struct
-from uuid import uuid4
 
 from traininglog.errors import StoreFailed, StoreUnwritable
 
@@ -296,7 +296,7 @@ def _replace(store: Path, path: Path, unused: Callable[[int], bool]) -> bool:
     try:
         if not (stat.S_ISREG(os.fstat(descriptor).st_mode) and unused(descriptor)):
             return False
-        part = path.with_name(f".{path.name}.{uuid4().hex}.part")
+        part = path.with_name(f".{store.name}.{secrets.token_hex(8)}.part")
         try:
             os.close(_made(store, part, os.O_RDWR | os.O_CLOEXEC))
             part.replace(path)  # which a sticky folder may refuse

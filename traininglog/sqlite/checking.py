@@ -21,6 +21,7 @@ from traininglog.sqlite.database import Database
 from traininglog.sqlite.failures import distrustful
 from traininglog.sqlite.file import wal_path
 from traininglog.sqlite.left import (
+    FolderNotListed,
     damaged_beside,
     journals_beside,
     lookalikes_beside,
@@ -154,7 +155,11 @@ def _unseen(connection: Connection, database: Database) -> list[str]:
 def _journals(path: Path) -> tuple[list[str], list[str]]:
     """Return the names of the journals beside a file, and what people should know of them."""
     names, notes = [], []
-    for left in journals_beside(path):
+    try:
+        lefts = list(journals_beside(path))
+    except FolderNotListed as error:
+        return [], [str(error)]
+    for left in lefts:
         names.append(left.path.name)
         try:
             damage = read_journal(left).damage

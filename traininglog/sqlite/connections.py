@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import sys
 import weakref
@@ -9,10 +10,25 @@ from collections import deque
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import pool
+from sqlalchemy import Connection, pool
 
 # So many wait for the next; others are closed.
 _KEPT = 5
+
+_NUMBERS = itertools.count()
+
+
+def raw_of(connection: Connection) -> sqlite3.Connection:
+    """Return the connection of the driver under one of SQLAlchemy."""
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - an open connection has one
+    return raw
+
+
+def number_of(raw: sqlite3.Connection) -> int:
+    """Return the number of a connection, which no other one of this process ever has."""
+    assert isinstance(raw, _Connection)  # noqa: S101 - `connect` makes no others
+    return raw.number
 
 
 def connect(uri: str, timeout: float) -> sqlite3.Connection:
@@ -65,13 +81,17 @@ def guard(connection: sqlite3.Connection, *, defensive: bool = True) -> None:
 
 
 class _Connection(sqlite3.Connection):
-    """Lets go of the file as it is closed.
+    """Lets go of the file as it is closed, and has a number that no other one ever had.
 
     SQLite goes on holding it as long as there is a cursor that was not read to its end; after
     Ctrl-C, the exception's traceback has one.
     """
 
     uri = ""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.number = next(_NUMBERS)
 
     def close(self) -> None:
         with suppress(sqlite3.Error):  # it is closed already

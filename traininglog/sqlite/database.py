@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, event, pool
 from sqlalchemy.dialects.sqlite import pysqlite
@@ -36,17 +36,19 @@ from traininglog.errors import (
     StoreUnwritable,
     TrainingLogError,
 )
-from traininglog.side_files import fit_all, make_store
+from traininglog.side_files import fit_all, in_the_way, make_store
 from traininglog.sql import sound
 from traininglog.sql.tables import REVISION
 from traininglog.sqlite import copying, failures, revisions, shape
-from traininglog.sqlite.connections import Pool, connect, is_connected
+from traininglog.sqlite.connections import Pool, connect, is_connected, number_of, raw_of
 from traininglog.sqlite.failures import MEMORY, distrustful, patiently, translated
 from traininglog.sqlite.file import identity_of, inspect, stat_of, uri_of, wal_path
 from traininglog.sqlite.forks import busy, catch_up
 from traininglog.sqlite.guard import Guard
+from traininglog.sqlite.looking import Looker, can_write, steadily, uris_shared
 from traininglog.sqlite.mounts import refuse_network
 from traininglog.sqlite.names import refuse_second_name
+from traininglog.sqlite.taking_over import take_over
 from traininglog.sqlite.turns import Turns
 from traininglog.sqlite.witness import Identity
 
@@ -73,6 +75,8 @@ _DIALECT.server_version_info = sqlite3.sqlite_version_info  # which it would ask
 _DIALECT.default_schema_name = "main"
 _COMPILED: dict[Any, Any] = {}
 
+_T = TypeVar("_T")
+
 # The open databases, for what must happen after a fork.
 _OPEN: dict[int, Database] = {}
 
@@ -85,6 +89,8 @@ class Database:
         readonly: Never write.
         create: Make the file where there is none.
         allow_network: Write even on a network file system, which is unsafe; by default as set.
+        follows: Go on with another file that gets this name. One that is opened for reading does
+            so anyway; a writer of runs may not, as the other file has others.
 
     Raises:
         NetworkFileSystem: The file is to be written on one, and that was not allowed. Nothing was
@@ -99,6 +105,7 @@ class Database:
         readonly: bool,
         create: bool = False,
         allow_network: bool | None = None,
+        follows: bool = False,
     ) -> None:
         self.path = path
         self.readonly = readonly
@@ -111,40 +118,40 @@ class Database:
         self._closed = False
         self._lock = threading.RLock()
         self._watch: sqlite3.Connection | None = None
+        self._identity: Identity | None = None
         self._guard: Guard | None = None
         self._known_wal: Identity | None = None  # the WAL that our connections write to
         #: What a writer should be told at its next assignment; whoever tells it takes it away.
         self.notice: str | None = None
         self._linked = False  # and told of
-        self._turns = Turns(path)
         self._sound_schema: int | None = None  # the version of the schema that was looked at
         fresh = path is None or inspect(path, readonly=readonly, create=create and not readonly)
+        self._turns = Turns(path)
         if path is not None and not readonly:
             refuse_second_name(path)
             parts.sweep(path)
         self._wal = None if path is None else wal_path(path)
-        self._uri = MEMORY if path is None else uri_of(path, readonly=readonly)
-        # Two, as writers and readers wait for others in different ways; see `write`.
-        self._engine = self._make_engine(failures.PATIENCE)
-        shared = path is None or readonly
-        self._writers = self._engine if shared else self._make_engine(0)
-        self._writing = self._writers.execution_options(traininglog_begin="BEGIN IMMEDIATE")
+        self._uri = MEMORY if path is None else uri_of(path)
+        self._follows = follows
+        self._make_engines()
+        self._looker: Looker | None = None  # of who only looks
+        if path is not None and not (readonly or fresh or can_write(path) or is_open_here(path)):
+            take_over(path)
+        if path is not None and (readonly or not (fresh or can_write(path))):
+            self._looker = Looker(path, functools.partial(_engine, timeout=failures.PATIENCE))
         try:
             with busy(), translated(self.name):
                 self._prepare(fresh=fresh)
         except BaseException:
             self._dispose()
             raise
-        self._identity = None if path is None else identity_of(path)
         _OPEN[id(self)] = self
-        if self._identity is not None and path is not None and "immutable" not in self._uri:
-            self._guard = Guard.of(path, self._identity)
-            try:
-                with busy(), translated(self.name):
-                    self._settle()
-            except BaseException:
-                self.close()
-                raise
+        try:
+            with busy(), translated(self.name):
+                self._attach()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def name(self) -> str:
@@ -159,15 +166,33 @@ class Database:
     # -- transactions -----------------------------------------------------------------------
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """Give a connection that sees one state of the database throughout."""
+    def read(self, *, lasting: bool = False) -> Iterator[Connection]:
+        """Give a connection that sees one state of the database throughout.
+
+        Who may not write the file may find in the end that it was changed, and raises
+        `ChangedMeanwhile`: read within `steadily`. With `lasting` that does not happen, as with
+        what is used before the end.
+        """
         self._check_process()
+        looker = self._looker
+        if looker is not None:
+            looking = looker.reading(self._renewed, lasting=lasting)
+            with busy(), translated(self.name), looking as connection:
+                try:
+                    yield connection
+                except _SURPRISES as error:
+                    self._blame(connection, error)
+                    raise
+            catch_up()
+            return
+        self._follow()
         with busy(), self._alone(), translated(self.name):
             self._check_wal()
             connection = patiently(self._engine.connect)
             with connection:
                 transaction = patiently(connection.begin)
                 try:
+                    self._check_schema(connection)
                     yield connection
                 except _SURPRISES as error:
                     self._blame(connection, error)
@@ -190,8 +215,8 @@ class Database:
 
         """
         self._check_process()
-        if self.readonly:
-            raise StoreUnwritable(f"{self.name} was opened for reading only")
+        self._require_writer()
+        self._follow()
         with busy():
             self._check_file()
             with self._alone(), translated(self.name):
@@ -205,16 +230,16 @@ class Database:
                     # Not by SQLite's own waiting, which sleeps longer and longer: who has waited
                     # long waits on, others pass. And not by `connection.begin`, which would take
                     # ten times as long to fail.
-                    begin = functools.partial(_raw(connection).execute, "BEGIN IMMEDIATE")
+                    begin = functools.partial(raw_of(connection).execute, "BEGIN IMMEDIATE")
                     self._turns.take(begin, patience)
-                    self._check_shape(connection)  # anybody may have changed it meanwhile
+                    self._check_schema(connection)  # anybody may have changed it meanwhile
                     try:
                         yield connection
                     except _SURPRISES as error:
                         self._blame(connection, error)
                         raise
                     # Not by SQLAlchemy, which makes an AssertionError of Ctrl-C amid a commit.
-                    _raw(connection).commit()
+                    raw_of(connection).commit()
             if self._has_lost_wal():
                 raise WalLost(
                     f"{self._wal} was deleted or replaced while {self.name} was being written: "
@@ -254,9 +279,9 @@ class Database:
 
         To be compared only with what it returned before; takes two microseconds.
         """
-        raw = _raw(connection)
+        raw = raw_of(connection)
         # What others committed, and what this very connection changed, which the first leaves out.
-        return id(raw), raw.execute("PRAGMA data_version").fetchone()[0], raw.total_changes
+        return number_of(raw), raw.execute("PRAGMA data_version").fetchone()[0], raw.total_changes
 
     def version(self) -> object:
         """Return something that differs from before if anyone has written since, asked at any time.
@@ -266,6 +291,8 @@ class Database:
         self._check_process()
         if self.path is None:
             return object()
+        if self._looker is not None:
+            return self.steadily(self._version_seen)
         with busy(), translated(self.name):
             watch = self._watch
             if watch is None:
@@ -273,10 +300,21 @@ class Database:
                     self._check_process()
                     watch = self._watch = self._watch or connect(self._uri, failures.PATIENCE)
             try:
-                return watch.execute("PRAGMA data_version").fetchall()[0][0]
+                return number_of(watch), watch.execute("PRAGMA data_version").fetchall()[0][0]
             except sqlite3.ProgrammingError:  # another thread has closed it meanwhile
                 self._check_process()
                 raise
+
+    def _version_seen(self) -> object:
+        with self.read() as connection:
+            return self.change_token(connection)
+
+    @property
+    def identity(self) -> tuple[int, int] | None:
+        """Device and inode of the file: who only looks at it follows its name to another one."""
+        if self._closed:
+            return None if self.path is None else identity_of(self.path)
+        return self._identity if self._looker is None else self._looker.identity
 
     def close(self) -> None:
         """Close every connection. Whoever closes a file last also empties its WAL."""
@@ -284,21 +322,55 @@ class Database:
             with self._lock:  # no connection is opened after this
                 self._closed = True
             _OPEN.pop(id(self), None)
-            guard, self._guard = self._guard, None
-            if guard is not None:
-                guard.release()
-            self._dispose()
-            if guard is not None:
-                guard.leave()
+            self._detach()
+
+    def _attach(self) -> None:
+        """Be one of those who have the file open for writing, after it was found to be in order."""
+        self._identity = None if self.path is None else identity_of(self.path)
+        if self._identity is not None and self.path is not None and self._looker is None:
+            self._guard = Guard.of(self.path, self._identity)
+            self._settle()
+
+    def _detach(self) -> None:
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            guard.release()
+        self._dispose()
+        if guard is not None:
+            guard.leave()
 
     def _dispose(self) -> None:
         with busy():
             if self._watch is not None:
                 self._watch.close()
                 self._watch = None
+            if self._looker is not None:
+                self._looker.close()
             self._engine.dispose()
             self._writers.dispose()
             self._turns.close()
+
+    def _make_engines(self) -> None:
+        # Two, as writers and readers wait for others in different ways; see `write`.
+        self._engine = _engine(self._uri, failures.PATIENCE)
+        self._writers = self._engine if self.path is None else _engine(self._uri, 0)
+        self._writing = self._writers.execution_options(traininglog_begin="BEGIN IMMEDIATE")
+
+    def _follow(self) -> None:
+        """Go on with another file, if one has got the name."""
+        if not self._follows or self.path is None or self._identity is None:
+            return
+        if identity_of(self.path) == self._identity:
+            return
+        with busy(), self._lock, translated(self.name):
+            if identity_of(self.path) == self._identity:
+                return  # another thread was faster
+            inspect(self.path, readonly=False, create=False)
+            self._detach()
+            self._wal = wal_path(self.path)
+            self._known_wal = self._sound_schema = None
+            self._prepare(fresh=False)
+            self._attach()
 
     # -- the WAL ----------------------------------------------------------------------------
 
@@ -333,13 +405,14 @@ class Database:
         share what it has of a WAL that is gone.
         """
         assert self._wal is not None and self._guard is not None  # noqa: S101, PT018
-        mine = [each for each in list(_OPEN.values()) if each._identity == self._identity]
+        mine = [each for each in list(_OPEN.values()) if each.identity == self._identity]
         # Nobody has opened the file since, or there would be another one: so what is in the lost
         # WAL still follows on what is in the file.
         saved = identity_of(self._wal) is None and any(each._salvage() for each in mine)
         for each in mine:
             each._dispose()
-        if any(is_connected(each._uri) for each in mine):
+        uris = {each._uri for each in mine}
+        if any(map(is_connected, uris.union(*(uris_shared(each.path) for each in mine)))):
             raise WalLost(
                 f"{self._wal} was deleted or replaced while {self.name} was open: what is being "
                 "read from it here must end before it can be opened again"
@@ -372,6 +445,8 @@ class Database:
 
         Where that fails, a later one will come round to it: what was committed stays so.
         """
+        if self._looker is not None:
+            return
         with (
             suppress(sqlite3.Error),
             self._raw_connection(0) as holder,
@@ -386,6 +461,7 @@ class Database:
     def shrink(self) -> None:
         """Give the pages that hold nothing back to the file system, as far as others allow."""
         self._check_process()
+        self._require_writer()
         with translated(self.name), self._raw_connection() as connection:
             # A page a step and no rows: `execute` would stop after the first of them.
             connection.executescript("PRAGMA incremental_vacuum")
@@ -409,20 +485,6 @@ class Database:
 
     # -- opening ----------------------------------------------------------------------------
 
-    def _make_engine(self, timeout: float) -> Engine:
-        kind = pool.StaticPool if self.path is None else Pool
-        connecting: Callable[[], Any] = functools.partial(connect, self._uri, timeout)
-        engine = Engine(kind(connecting, dialect=_DIALECT), _DIALECT, URL.create("sqlite"))
-        engine.update_execution_options(compiled_cache=_COMPILED)
-
-        @event.listens_for(engine, "begin")
-        def begin(connection: Connection) -> None:
-            if not _raw(connection).in_transaction:
-                options = connection.get_execution_options()
-                connection.exec_driver_sql(options.get("traininglog_begin", "BEGIN"))
-
-        return engine
-
     @contextmanager
     def _raw_connection(self, timeout: float | None = None) -> Iterator[sqlite3.Connection]:
         seconds = failures.PATIENCE if timeout is None else timeout
@@ -431,7 +493,10 @@ class Database:
 
     def _prepare(self, *, fresh: bool) -> None:
         """Make the schema where there is none; refuse or upgrade one that is not today's."""
-        if not self.readonly and (fresh or self._is_blank()):
+        if self._looker is not None:
+            self.steadily(self._look_first)
+            return
+        if fresh or self._is_blank():
             if self.path is not None:
                 make_store(self.path)
             with self._changing().connect() as connection:
@@ -442,10 +507,20 @@ class Database:
                         revisions.create_schema(connection)
         self._check_revision()
         # Last: a file that was refused must not have been changed, not even in its header.
-        if self.path is not None and not self.readonly:
-            patiently(self._set_wal)
         if self.path is not None:
+            patiently(self._set_wal)
             fit_all(self.path)
+
+    def _look_first(self) -> None:
+        """Look at the file for the first time, which examines its schema."""
+        assert self._looker is not None and self.path is not None  # noqa: S101, PT018
+        with self._looker.reading(self._renewed):
+            fit_all(self.path)
+
+    def _renewed(self, connection: Connection) -> None:
+        """Examine a file that is to be read, of which others may have changed the schema."""
+        self._examine(connection)
+        revisions.refuse_older(self.name, self.revision)
 
     def _changing(self) -> Engine:
         """Return the engine for changing a file that may have no WAL yet.
@@ -473,22 +548,28 @@ class Database:
             self._engine.connect() as connection,
             patiently(connection.begin),
         ):
-            self.revision = revisions.read_revision(connection, self.name)
-            readable = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-            self._check_shape(connection)
-        revisions.refuse_newer(self.name, self.revision, readable, readonly=self.readonly)
-        if self.readonly:
-            revisions.refuse_older(self.name, self.revision)
-        elif revisions.is_old(self.revision):
+            self._check_schema(connection)
+        if revisions.is_old(self.revision):
             self._upgrade()
 
-    def _check_shape(self, connection: Connection) -> None:
-        """Raise where reading, or writing, would run what somebody else put into the file."""
-        version = _raw(connection).execute("PRAGMA schema_version").fetchone()[0]
+    def _check_schema(self, connection: Connection) -> None:
+        """Raise where the schema, which others may have changed, is not to be read or written.
+
+        A newer version of this package may have upgraded it, or somebody put into it what reading
+        or writing would run.
+        """
+        version = raw_of(connection).execute("PRAGMA schema_version").fetchone()[0]
         if version != self._sound_schema:
+            self._examine(connection)
+            self._sound_schema = version
+
+    def _examine(self, connection: Connection) -> None:
+        with distrustful(self.name):
+            self.revision = revisions.read_revision(connection, self.name)
+            readable = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
             current = self.revision == REVISION
             shape.examine(connection, self.name, current=current, readonly=self.readonly)
-            self._sound_schema = version
+        revisions.refuse_newer(self.name, self.revision, readable, readonly=self.readonly)
 
     # -- copies -----------------------------------------------------------------------------
 
@@ -501,8 +582,8 @@ class Database:
         """Copy the database, as it is now, to a new file; others may go on writing."""
         self._check_process()
         copying.refuse_target(target)
-        with translated(self.name), self._raw_connection() as source:
-            copying.copy(source, target, self.path)
+        with self.read(lasting=True) as connection:
+            copying.copy(raw_of(connection), target, self.path)
 
     # -- guards -----------------------------------------------------------------------------
 
@@ -546,6 +627,28 @@ class Database:
                 "SQLiteLog(path, uuid=...) or Store(path)"
             )
 
+    def _require_writer(self) -> None:
+        """Raise `StoreUnwritable` for who may not write; become a writer if that has changed."""
+        if self.readonly:
+            raise StoreUnwritable(f"{self.name} was opened for reading only")
+        if self._looker is None:
+            return
+        assert self.path is not None  # noqa: S101 - who looks does so at a file
+        if not can_write(self.path):
+            why = in_the_way(self.path) or f"{self.path} cannot be written"
+            raise StoreUnwritable(f"{self.name} was opened to be looked at: {why}")
+        with self._lock:
+            looker, self._looker = self._looker, None
+            if looker is not None:
+                looker.close()
+                with busy(), translated(self.name):
+                    self._prepare(fresh=False)
+                    self._attach()
+
+    def steadily(self, act: Callable[[], _T]) -> _T:
+        """Do something that only reads, and again where `ChangedMeanwhile` says so."""
+        return steadily(act)
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Let one thread at a time use the single connection that a database in memory has."""
@@ -577,11 +680,21 @@ def is_open_here(path: Path) -> bool:
     )
 
 
+def _engine(uri: str, timeout: float) -> Engine:
+    """Return an engine whose connections wait so many seconds for others."""
+    kind = pool.StaticPool if uri == MEMORY else Pool
+    connecting: Callable[[], Any] = functools.partial(connect, uri, timeout)
+    engine = Engine(kind(connecting, dialect=_DIALECT), _DIALECT, URL.create("sqlite"))
+    engine.update_execution_options(compiled_cache=_COMPILED)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if not raw_of(connection).in_transaction:
+            options = connection.get_execution_options()
+            connection.exec_driver_sql(options.get("traininglog_begin", "BEGIN"))
+
+    return engine
+
+
 def _pragma(connection: Connection, text: str) -> None:
-    _raw(connection).execute(f"PRAGMA {text}").close()
-
-
-def _raw(connection: Connection) -> sqlite3.Connection:
-    raw = connection.connection.driver_connection
-    assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - an open connection has one
-    return raw
+    raw_of(connection).execute(f"PRAGMA {text}").close()

@@ -24,6 +24,7 @@ from traininglog.errors import (
 )
 from traininglog.file_names import refuse_long
 from traininglog.schemes import scheme_of, unknown_scheme
+from traininglog.side_files import may
 from traininglog.sql.tables import VERSION_TABLE
 from traininglog.sqlite import shape
 from traininglog.sqlite.beside import ADDED, LEAST_ADDED, refuse_odd
@@ -76,6 +77,33 @@ def shm_path(path: Path) -> Path:
     return path.with_name(path.name + "-shm")
 
 
+def beside(path: Path) -> tuple[Path, Path]:
+    """Return where SQLite keeps the write-ahead log of a file, and the memory that it shares."""
+    return wal_path(path), shm_path(path)
+
+
+def makes_for_others(path: Path, found: os.stat_result) -> bool:
+    """Tell whether what this process makes beside a database is of use for who else writes it.
+
+    Args:
+        path: The database.
+        found: What is known of it.
+
+    """
+    return (
+        os.geteuid() in (0, found.st_uid)
+        and may(path, os.W_OK)
+        and may(path.resolve().parent, os.W_OK | os.X_OK)
+        and is_usable(path)
+    )
+
+
+def is_usable(path: Path) -> bool:
+    """Tell whether this process may write what SQLite has beside a database, if anything."""
+    # In this order: others may close the database meanwhile, and delete it.
+    return all(may(each, os.R_OK | os.W_OK) or stat_of(each) is None for each in beside(path))
+
+
 def free_name(path: Path, suffix: str) -> Path:
     """Return a name beside `path` that is not taken."""
     candidate = path.with_name(f"{path.name}.{suffix}")
@@ -86,14 +114,9 @@ def free_name(path: Path, suffix: str) -> Path:
     return candidate
 
 
-def uri_of(path: Path, *, readonly: bool) -> str:
-    """Return how SQLite is to open a file."""
-    if not readonly:
-        return f"{path.absolute().as_uri()}?mode=rwc"
-    # A reader of a WAL file must share memory with others through a file beside it. Where none can
-    # be made, and none is needed, nobody can be writing either.
-    alone = not os.access(path.parent, os.W_OK) and not wal_path(path).exists()
-    return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
+def uri_of(path: Path) -> str:
+    """Return how SQLite is to open a file for whoever may write it."""
+    return f"{path.absolute().as_uri()}?mode=rwc"
 
 
 def stat_of(path: Path) -> os.stat_result | None:
@@ -161,7 +184,7 @@ def inspect(path: Path, *, readonly: bool, create: bool) -> bool:
         if not create:
             raise NotATrainingLog(f"{path} is empty: nothing has been logged to it yet")
         return True
-    if not os.access(path, os.R_OK):
+    if not may(path, os.R_OK):
         raise StoreUnwritable(f"{path} cannot be read; check its permissions")
     if not is_ours(path):
         if create and is_half_made(path):
@@ -245,10 +268,11 @@ def undo_half_done(path: Path) -> bool:
     Any other reader would do it, but not a connection that may only read. Returns whether it did.
     """
     journal = path.with_name(path.name + "-journal")
-    if not journal.exists():
+    # Who may not write could not undo it, and would only leave files that nobody can use.
+    if not journal.exists() or not (may(path, os.W_OK) and may(path.parent, os.W_OK | os.X_OK)):
         return False
     with suppress(sqlite3.DatabaseError), closing(
-        sqlite3.connect(uri_of(path, readonly=False), uri=True, timeout=PATIENCE)
+        sqlite3.connect(uri_of(path), uri=True, timeout=PATIENCE)
     ) as connection:  # fmt: skip
         guard(connection)
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -260,9 +284,13 @@ def peek(path: Path) -> tuple[str | None, int]:
 
     Only a look: to open the file for writing would be to change it, by emptying its WAL on closing.
     """
-    wal = stat_of(wal_path(path))
+    file, (wal, shm) = path.stat(), map(stat_of, beside(path))
+    making = makes_for_others(path, file)
+    # A WAL that cannot be read without making a file beside it is left out of this look.
+    alone = wal is None or wal.st_size == 0 or (shm is None and not making)
+    way = "immutable=1" if alone else "mode=ro" if making else "mode=ro&readonly_shm=1"
     try:
-        with closing(_look(path, alone=wal is None or wal.st_size == 0)) as connection:
+        with closing(_look(path, way)) as connection:
             listed = connection.execute(shape.LIST).fetchall()
             known = shape.is_table(listed, VERSION_TABLE)
             row = connection.execute(READ_REVISION).fetchone() if known else None
@@ -272,10 +300,8 @@ def peek(path: Path) -> tuple[str | None, int]:
     return (None if row is None else str(row[0])), readable
 
 
-def _look(path: Path, *, alone: bool = True) -> sqlite3.Connection:
-    """Open a file for reading; with `alone` without a lock, as if nobody else had it open."""
-    mode = "immutable=1" if alone else "mode=ro"
-    uri = f"{path.absolute().as_uri()}?{mode}"
-    connection = sqlite3.connect(uri, uri=True, timeout=PATIENCE)
+def _look(path: Path, way: str = "immutable=1") -> sqlite3.Connection:
+    """Open a file for reading, by default without a lock, as if nobody else had it open."""
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{way}", uri=True, timeout=PATIENCE)
     guard(connection, defensive=False)
     return connection

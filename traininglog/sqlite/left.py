@@ -13,6 +13,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from traininglog import file_locks
+from traininglog.errors import StoreUnwritable
 from traininglog.plain_files import PlainFile, kind_of
 from traininglog.sqlite.gaps import Gap
 from traininglog.sqlite.regions import (
@@ -38,6 +39,12 @@ _MOST_BYTES = 2**63
 
 # A region of more bytes is on the disk, at least in part, or nobody has written it.
 _LARGE, _LEAST_SHARE = 2**26, 16
+
+
+class FolderNotListed(StoreUnwritable):
+    """The folder of a database may be entered and not listed."""
+
+    code = "folder-not-listed"
 
 
 class Left(NamedTuple):
@@ -109,7 +116,7 @@ def damaged_path(journal: Path) -> Path:
 
 
 def journals_beside(database: Path) -> Iterator[Left]:
-    """Return the journals that lie beside a database."""
+    """Return the journals that lie beside a database. Raises `FolderNotListed`."""
     return (found for found in _named_like_journals(database) if isinstance(found, Left))
 
 
@@ -124,12 +131,18 @@ def lookalikes_beside(database: Path) -> list[Lookalike]:
 
 def _named_like_journals(database: Path) -> Iterator[Left | Lookalike]:
     real = database.resolve()
-    with os.scandir(real.parent) as entries:
-        beside = {
-            entry.name: entry.is_file(follow_symlinks=False)
-            for entry in entries
-            if entry.name.startswith((real.name + _SUFFIX, real.name + _DISPLACED))
-        }
+    try:
+        with os.scandir(real.parent) as entries:
+            beside = {
+                entry.name: entry.is_file(follow_symlinks=False)
+                for entry in entries
+                if entry.name.startswith((real.name + _SUFFIX, real.name + _DISPLACED))
+            }
+    except PermissionError as error:
+        raise FolderNotListed(
+            f"the folder {real.parent} may not be listed, so that journals in it cannot be found; "
+            "whoever owns it may allow that: chmod +r"
+        ) from error
     for name, regular in sorted(beside.items()):
         for kind, parts in ((_SUFFIX, 2), (_DISPLACED, 3)):
             words = name.removeprefix(real.name + kind).split("-")

@@ -31,6 +31,7 @@ from traininglog.sqlite.failures import MEMORY
 from traininglog.sqlite.fast import FastRow, FastStatus
 from traininglog.sqlite.file import locate, stamp_of
 from traininglog.sqlite.forks import when_idle
+from traininglog.sqlite.looking import steady
 from traininglog.sqlite.processes import let_go
 from traininglog.sqlite.recovery import recover
 from traininglog.sqlite.tail import ASLEEP
@@ -173,9 +174,11 @@ class SQLiteLog(TrainingLogBase):
         self._last_row: tuple[int, object, dict[str, Any]] | None = None
         self._last_status: tuple[object, dict[str, Any]] | None = None
         self._segments = Cache()
+        self._identity = database.identity
         # Not __del__: this also runs at the interpreter's end, while what it needs is still there.
         self._finalizer: weakref.finalize[..., Any] = weakref.finalize(self, let_go, self._writer)
 
+    @steady
     def _find(self, uuid: UUID) -> int:
         with self._database.read() as connection:
             number = reading.find_id(connection, uuid.hex)
@@ -202,6 +205,7 @@ class SQLiteLog(TrainingLogBase):
         """Whether the log was closed."""
         return self._writer.closed
 
+    @steady
     def lineage(self) -> list[Ancestor]:
         """Return the runs from this one to the root, each with its resume point in its parent.
 
@@ -321,10 +325,11 @@ class SQLiteLog(TrainingLogBase):
 
     def _number(self, connection: Connection) -> int:
         """Return the number of the run, which is in the file."""
-        number = self._writer.run.run_id
-        if self._database.closed:  # somebody may have put another file there since
-            number = reading.find_id(connection, self.h_uuid)
-        return -1 if number is None else number
+        run, identity = self._writer.run, self._database.identity
+        if identity != self._identity:  # somebody has put another file there since
+            self._chain, self._segments, self._identity = None, Cache(), identity
+            run.run_id = reading.find_id(connection, self.h_uuid)
+        return -1 if run.run_id is None else run.run_id
 
     def _version(self) -> object:
         """Return something that differs from before if anyone has written to the file since."""
@@ -352,6 +357,7 @@ class SQLiteLog(TrainingLogBase):
                 self._chain, self._chain_token = chain, token
             yield connection, chain
 
+    @steady
     def _read_status(self) -> dict[str, Any]:
         writer = self._writer
         writer.check_readable()
@@ -402,6 +408,7 @@ class SQLiteLog(TrainingLogBase):
             raise KeyError(key)
         return value
 
+    @steady
     def _read_stored(self, time: int, key: str) -> Any:
         """Return a value that the file has, or `HIDDEN`."""
         last = self._last_row
@@ -410,6 +417,7 @@ class SQLiteLog(TrainingLogBase):
         with self._reading() as (connection, chain):
             return reading.read_value(connection, chain, time, key)
 
+    @steady
     def _read_row(self, time: int) -> dict[str, Any]:
         pending = self._writer.read_back.row(time)
         self._writer.check_readable()
@@ -431,6 +439,7 @@ class SQLiteLog(TrainingLogBase):
         count = len(places)
         return sorted(keys, key=lambda key: places.get(key, count + new.get(key, 0)))
 
+    @steady
     def _read_times(self, start: int | None, stop: int | None) -> list[int]:
         low, high = bounds(start, stop)
         pending = self._writer.read_back.rows(low, high)
@@ -443,6 +452,7 @@ class SQLiteLog(TrainingLogBase):
             return sorted(found | {time for column in columns for time in column.times})
         return sorted(found | {time for time in doubtful if self._read_row(time)})
 
+    @steady
     def _read_columns(
         self, keys: list[str] | None, start: int | None, stop: int | None, *, lineage: bool
     ) -> list[Column]:
@@ -464,6 +474,7 @@ class SQLiteLog(TrainingLogBase):
                 connection, chain, keys, low, high, top, order, lineage=not own_only
             )
 
+    @steady
     def _read_clock(self, *, lineage: bool) -> Clock:
         read_back = self._writer.read_back
         pending, marks = read_back.rows(0, MAX_TIME), read_back.marks()
@@ -481,6 +492,7 @@ class SQLiteLog(TrainingLogBase):
             clock.runs[-1] = Marks(own.cut, [*own.times, last], [*own.walls, wall_now()])
         return clock
 
+    @steady
     def _read_keys(self) -> list[str]:
         pending = layer_of_rows(self._writer.read_back.rows(0, MAX_TIME).items())
         with self._reading() as (connection, chain):
@@ -493,6 +505,7 @@ class SQLiteLog(TrainingLogBase):
             sure.update(column.key for column in columns)
         return [key for key in order if key in sure]
 
+    @steady
     def last(self, key: str) -> Point:
         """Return the last value of a key and its time. Raises `KeyError` where there is none."""
         pending = self._writer.read_back.rows(0, MAX_TIME)
@@ -520,6 +533,7 @@ class SQLiteLog(TrainingLogBase):
         inherited = links[0].resumed_at
         return last if last >= 0 and (inherited is None or last >= inherited) else None
 
+    @steady
     def _last_time(self) -> int | None:
         pending = self._writer.read_back.rows(0, MAX_TIME)
         last = self._own_last_time(pending)

@@ -38,7 +38,7 @@ def merge(
 ) -> Merged:
     """Copy what another database holds into our own; see `Store.merge`."""
     merged = Merged([], [], [], [])
-    with other.read() as source:
+    with other.read(lasting=True) as source:
         theirs = source.execute(select(runs).order_by(runs.c.id)).all()
         with own.read() as target:
             for row in theirs:

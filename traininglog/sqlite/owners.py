@@ -157,7 +157,7 @@ class Owners:
             try:
                 # Readers make no file: where none is, nobody has ever written here.
                 self._descriptor = open_beside(
-                    self._database, self._path, create=create, unused=_is_free
+                    self._database, self._path, create=create, unused=_is_free if create else None
                 )
             except FileNotFoundError:
                 if create:

@@ -11,6 +11,7 @@ contradicts what its successor did, and is not thrown away either: it becomes a 
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ from traininglog.errors import (
     TrainingLogWarning,
 )
 from traininglog.lineage import BEFORE_ALL
+from traininglog.side_files import in_the_way
 from traininglog.sql import reading, writing
 from traininglog.sql.chain import read_key_names
 from traininglog.sql.sound import is_run
@@ -43,6 +45,7 @@ from traininglog.sqlite.gaps import DROPPED, Gap, described
 from traininglog.sqlite.left import (
     BoundlessRegion,
     Contents,
+    FolderNotListed,
     Left,
     LeftRegion,
     damaged_path,
@@ -52,6 +55,7 @@ from traininglog.sqlite.left import (
     lookalikes_beside,
     read_journal,
 )
+from traininglog.sqlite.looking import can_write
 from traininglog.sqlite.numbers import MOST_KEYS
 from traininglog.sqlite.order import Order
 from traininglog.sqlite.origin import origin
@@ -68,12 +72,23 @@ def recover(database: Database) -> None:
     """Replay every journal beside a database whose owner is dead."""
     if database.path is None or database.revision != REVISION:
         return
-    _warn_of_lookalikes(database.path)
     owners = Owners.of(database.path)
-    dead = _dead(database, owners, database.path)
+    path = database.path
+    try:
+        _warn_of_lookalikes(path)
+        dead = database.steadily(lambda: _dead(database, owners, path))
+    except FolderNotListed as error:
+        warnings.warn(
+            f"{error}; what a killed process had assigned last may be there, and is not seen",
+            TrainingLogWarning,
+            stacklevel=4,
+        )
+        return
     if not dead:
         return
     try:
+        if not can_write(path):  # nor may it leave files that only this user can write
+            raise StoreUnwritable(in_the_way(path) or f"{path} cannot be written")
         if database.readonly:
             # Who only reads wants to see what was assigned, too; and may not be able to do this.
             writable = Database(database.path, readonly=False, allow_network=database.allow_network)
@@ -191,7 +206,7 @@ def _recover_journal(database: Database, run_id: int, left: Left) -> None:
             _warn_unreadable(left.path, error)
             return
     if damage is None:
-        left.path.unlink(missing_ok=True)
+        _discard(left.path)
     else:
         kept = damaged_path(left.path)
         if kept.exists():
@@ -224,6 +239,15 @@ def _warn_of_lookalikes(database: Path) -> None:
             TrainingLogWarning,
             stacklevel=5,
         )
+
+
+def _discard(journal: Path) -> None:
+    """Delete a journal of which everything is in the database."""
+    try:
+        journal.unlink(missing_ok=True)
+    except PermissionError:
+        # In a sticky folder only its owner may. Empty, it is of no more consequence.
+        os.truncate(journal, 0)
 
 
 class _Tail(NamedTuple):

@@ -24,8 +24,9 @@ from traininglog.sql.tables import runs
 from traininglog.sqlite.checking import Check, Size, check
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.deleting import delete
-from traininglog.sqlite.file import locate, wal_path
+from traininglog.sqlite.file import locate, stat_of, wal_path
 from traininglog.sqlite.log import SQLiteLog
+from traininglog.sqlite.looking import steady
 from traininglog.sqlite.merging import Merged, Progress, bringing, merge
 from traininglog.sqlite.owners import Owners
 from traininglog.sqlite.recovery import recover
@@ -83,14 +84,13 @@ class Store:
             raise ValueError("a database in memory belongs to one log: there are no others to list")
         self.path = path.absolute()
         self._database = Database(
-            self.path, readonly=readonly, create=create, allow_network=allow_network
+            self.path, readonly=readonly, create=create, allow_network=allow_network, follows=True
         )
         try:
             recover(self._database)
         except BaseException:
             self._database.close()
             raise
-        self._owners = Owners.of(self.path)
         self._finalizer = weakref.finalize(self, self._database.close)
 
     def close(self) -> None:
@@ -112,6 +112,11 @@ class Store:
         return f"<Store {self.path}>"
 
     @property
+    def _owners(self) -> Owners:
+        """Who writes the runs of the file that has the name now: it may be replaced by another."""
+        return Owners.of(self.path)
+
+    @property
     def revision(self) -> str:
         """The revision of the file's schema."""
         return self._database.revision
@@ -123,6 +128,7 @@ class Store:
 
     # -- finding ----------------------------------------------------------------------------
 
+    @steady
     def find(self, prefix: str | UUID) -> UUID:
         """Return the one run whose UUID starts with `prefix` (dashes and case do not matter).
 
@@ -160,6 +166,7 @@ class Store:
         options.setdefault("allow_network", self._database.allow_network)
         return SQLiteLog(self.path, self.find(uuid), **options)
 
+    @steady
     def latest(self) -> UUID:
         """Return the run that was made last. Raises `RunNotFound` in an empty store.
 
@@ -174,6 +181,7 @@ class Store:
             raise RunNotFound(f"{self.path} holds no runs yet")
         return reading.stored_uuid(newest)
 
+    @steady
     def state(self, uuid: UUID | str) -> State:
         """Return how a run stands now; see `runs`."""
         wanted = self.find(uuid).hex
@@ -184,6 +192,7 @@ class Store:
             raise RunNotFound(f"run {wanted} was deleted from {self.path} meanwhile")
         return state_of(row, live, self._owners)
 
+    @steady
     def origin(self, uuid: UUID | str) -> dict[str, Any]:
         """Return which process wrote a run last: host, pid, boot_id, command, versions."""
         wanted = self.find(uuid).hex
@@ -191,6 +200,7 @@ class Store:
             row = writing.find_run(connection, wanted)
         return {name: getattr(row, name) for name in ORIGIN} | {"boot_id": boot_of(row.boot_id)}
 
+    @steady
     def runs(
         self,
         keys: str | Iterable[str] | None = None,
@@ -228,6 +238,7 @@ class Store:
             self._database, self._owners, keys, state=state, name=name, limit=limit, best=best
         )
 
+    @steady
     def to_dataframe(
         self,
         runs: Iterable[UUID | str] | None = None,
@@ -261,6 +272,7 @@ class Store:
             parts = list(columns_of_runs(connection, choice, lineage=lineage))
         return frames.long_of_runs(parts) if layout == "long" else frames.wide_of_runs(parts)
 
+    @steady
     def to_arrow(
         self,
         runs: Iterable[UUID | str] | None = None,
@@ -291,12 +303,12 @@ class Store:
     @contextmanager
     def _choosing(
         self, runs: Iterable[UUID | str] | None, keys: str | Iterable[str] | None,
-        start: int | None, stop: int | None,
+        start: int | None, stop: int | None, *, lasting: bool = False,
     ) -> Iterator[tuple[Connection, Choice]]:  # fmt: skip
         """Give a connection to read from, and what is to be read by the arguments."""
         wanted = None if runs is None else [self.find(run).hex for run in runs]
         low, high = bounds(start, stop)
-        with self._database.read() as connection:
+        with self._database.read(lasting=lasting) as connection:
             yield connection, choose(connection, wanted, names(keys), low, high)
 
     # -- changing ---------------------------------------------------------------------------
@@ -404,16 +416,18 @@ class Store:
         self._database.shrink()
         return Sealed(sealed, busy, values, before, self.size().file)
 
+    @steady
     def size(self) -> Size:
         """Return what the store takes on disk."""
         with self._database.read() as connection:
             free = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
             page = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
-        wal = wal_path(self.path)
+        file, wal = stat_of(self.path), stat_of(wal_path(self.path))
         return Size(
-            self.path.stat().st_size, wal.stat().st_size if wal.exists() else 0, free * page
+            0 if file is None else file.st_size, 0 if wal is None else wal.st_size, free * page
         )
 
+    @steady
     def check(self) -> Check:
         """Examine the file: every page and index, and every stored value."""
         return check(self._database, self.size(), folder_of(self.path))

@@ -28,5 +28,5 @@ def streaming(
 
     All of it is as it was when this began, whatever others write meanwhile.
     """
-    with store._choosing(runs, keys, start, stop) as (connection, choice):
+    with store._choosing(runs, keys, start, stop, lasting=True) as (connection, choice):
         yield Stream(connection, choice, lineage=lineage, most=most)

@@ -17,6 +17,7 @@ from traininglog.sql.trials import Record
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.file import locate
 from traininglog.sqlite.log import SQLiteLog
+from traininglog.sqlite.looking import steady
 from traininglog.sqlite.recovery import recover
 
 
@@ -47,6 +48,7 @@ class SQLiteTrials:
             readonly=readonly,
             create=not readonly,
             allow_network=options.get("allow_network"),
+            follows=True,
         )
         try:
             recover(self._database)
@@ -71,6 +73,7 @@ class SQLiteTrials:
         with self._database.write() as connection:
             return trials.replace_record(connection, kind, record, edit)
 
+    @steady
     def get(self, kind: str, uid: str) -> Record | None:
         """Return the record with a UID, or None."""
         with self._database.read() as connection:
@@ -78,7 +81,7 @@ class SQLiteTrials:
 
     def select(self, kind: str, where: Mapping[str, Sequence[Any]]) -> Iterator[Record]:
         """Give the records that `where` allows, and perhaps others, the oldest first."""
-        with self._database.read() as connection:
+        with self._database.read(lasting=True) as connection:
             yield from trials.select_records(connection, kind, where)
 
     # -- logs -------------------------------------------------------------------------------
@@ -97,6 +100,7 @@ class SQLiteTrials:
         """Return a new log that continues a run. Raises `RunNotFound`."""
         return SQLiteLog(self.path, uuid, resume=True, at=at, **self._options)
 
+    @steady
     def ends(
         self, uuids: Sequence[str], best: Mapping[str, Mode]
     ) -> dict[str, dict[str, tuple[Any, Any]]]:
