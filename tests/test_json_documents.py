@@ -365,3 +365,16 @@ def test_commands_end_in_one_line_for_a_document_with_wrong_types(good, path):
             if result.exit_code:
                 assert result.stderr.startswith("traininglog: ")
                 assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("scheme", ["", "sqlite:///", "file:"])
+def test_a_link_to_itself_is_refused_by_every_store(path, scheme):
+    path.symlink_to(path)
+    for words in (["trials"], ["trial", "show"], ["runs"], ["check"]):
+        if scheme == "file:" and words[0] in ("runs", "check"):
+            continue
+        result = CliRunner().invoke(app, [*words, "-s", f"{scheme}{path}"])
+        assert result.exit_code == 1, result.exception
+        assert result.stderr.startswith("traininglog: ")
+    with pytest.raises(TrainingLogError, match=path.name):
+        TrialClient(f"{scheme}{path}").new_trial(parameters={})

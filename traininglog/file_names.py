@@ -15,7 +15,7 @@ def refuse_long(path: Path, added: int) -> None:
 
     Found out when a store is opened, not when a value has to be kept beside it.
     """
-    real = path.resolve()
+    real = Path(os.path.realpath(path))  # which raises nothing for a link to itself
     try:
         most = os.pathconf(real.parent, "PC_NAME_MAX")
     except (OSError, ValueError):  # there is no such folder, as is said elsewhere
