@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from patience import GUARD
 
 from traininglog import SQLiteLog, Store
 
@@ -47,7 +48,7 @@ def command(*arguments):
 
 def finished(*arguments, **options):
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=30, check=False, **options
+        command(*arguments), capture_output=True, text=True, timeout=GUARD, check=False, **options
     )
 
 
@@ -92,7 +93,7 @@ def terminal(*arguments, **options):
         env=os.environ | {"TERM": "xterm-256color"},
         dimensions=(24, 80),
         encoding="utf-8",
-        timeout=20,
+        timeout=GUARD,
         **options,
     )
     child.delaybeforesend = None
@@ -311,7 +312,7 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(path, tmp_path, argume
         ["-c", script, *words],
         env=os.environ | {"TERM": "xterm-256color"},
         encoding="utf-8",
-        timeout=20,
+        timeout=GUARD,
     )
     assert ended(child) == 0
     assert "━" in child.before
@@ -325,7 +326,7 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(path, tmp_path, argume
 
 def test_a_run_shows_up_while_it_is_written(path, writer):
     writer(path, 1, "wait")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + GUARD
     while "running" not in (text := finished("runs", "-n", "1").stdout):
         assert time.monotonic() < deadline, text
 

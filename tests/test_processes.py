@@ -9,6 +9,7 @@ import sys
 import textwrap
 
 import pytest
+from patience import GUARD
 
 from traininglog import ForkedLog, SQLiteLog, Store, TrainingLog
 
@@ -206,7 +207,7 @@ def test_workers_that_are_given_a_log_write_children_of_it(tmp_path, path, metho
     script.write_text(textwrap.dedent(SCRIPT), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, script, path, method],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=GUARD, check=False,
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("well\n", "")
 
@@ -314,7 +315,7 @@ def test_a_log_that_a_daemon_thread_leaves_open_is_closed_at_the_end(tmp_path, p
     text = textwrap.dedent(start) + textwrap.dedent(LEFT[way])
     script.write_text(text, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, script], capture_output=True, text=True, timeout=GUARD, check=False
     )
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
     with Store(path) as store:

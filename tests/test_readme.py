@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from patience import GUARD
 
 from traininglog.cli.app import app
 from traininglog.config import _SETTINGS
@@ -31,7 +32,7 @@ def test_the_code_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     script = tmp_path / "readme.py"
     script.write_text("\n".join(blocks("python")), encoding="utf-8")
-    subprocess.run([sys.executable, "-W", "error", script], check=True, timeout=120)
+    subprocess.run([sys.executable, "-W", "error", script], check=True, timeout=GUARD)
     assert Path("runs.db").is_file()
     connection = sqlite3.connect("runs.db")
     for query in blocks("sql"):
@@ -48,7 +49,7 @@ def test_the_code_runs(tmp_path, monkeypatch):
     for command in commands:
         result = subprocess.run(
             ["/bin/sh", "-c", command], env=environment, capture_output=True, text=True,
-            timeout=120, check=False, stdin=subprocess.DEVNULL,
+            timeout=GUARD, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
 

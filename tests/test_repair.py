@@ -15,6 +15,7 @@ import pytest
 from command_line import run
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import GUARD
 from typer.testing import CliRunner
 
 from traininglog import (
@@ -1287,7 +1288,7 @@ def test_a_file_that_is_being_written_is_refused(path):
         uuid = process.stdout.readline().strip()
         zero(path, leaves(path)[0])
         assert uuid in refused(RunBusy, path)
-        process.communicate("\n", timeout=30)
+        process.communicate("\n", timeout=GUARD)
     repaired(path)
 
 
@@ -1363,7 +1364,7 @@ def test_progress_is_shown_on_a_terminal(path):
         ["-c", script, "check", "--repair", "-s", str(path)],
         env=os.environ | {"TERM": "xterm-256color"},
         encoding="utf-8",
-        timeout=60,
+        timeout=GUARD,
     )
     child.expect(pexpect.EOF)
     child.close()

@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from patience import GUARD
 from sqlalchemy import create_engine, text
 
 import traininglog
@@ -343,7 +344,7 @@ def test_many_processes_that_open_an_old_file_upgrade_it_once(old, tmp_path):
     for child in children:
         child.stdin.write("\n")
         child.stdin.flush()
-    results = [child.communicate(timeout=60) for child in children]
+    results = [child.communicate(timeout=GUARD) for child in children]
     assert [errors for _, errors in results] == [""] * 8
     assert sorted(out for out, _ in results) == [f"{COMING} False 1\n"] * 7 + [f"{COMING} True 1\n"]
     assert listing(old) == ["runs.db", f"runs.db.backup-{REVISION}"]

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 import pytest
+from patience import GUARD
 from sqlalchemy import event
 
 from traininglog import (
@@ -63,7 +64,7 @@ def child(script, *arguments):
 
 def ended(process):
     """Wait for a child and return its exit status."""
-    process.communicate(timeout=60)
+    process.communicate(timeout=GUARD)
     return process.returncode
 
 
@@ -291,7 +292,7 @@ def test_the_state_is_the_same_through_a_link_to_the_file(path, tmp_path):
     print_state = "import sys; from traininglog import Store\n"
     print_state += "s = Store(sys.argv[1]); print(s.state(s.latest()))"
     other = child(print_state, path)
-    assert other.communicate(timeout=60)[0] == "running\n"
+    assert other.communicate(timeout=GUARD)[0] == "running\n"
     log.close()
 
 
@@ -659,7 +660,7 @@ def test_backup_copies_the_store_while_another_process_writes(path, tmp_path):
             store.backup(tmp_path / "copy0.db")
         with pytest.raises(StoreNotFound, match="missing"):
             store.backup(tmp_path / "missing" / "copy.db")
-    _, errors = writer.communicate("\n", timeout=60)
+    _, errors = writer.communicate("\n", timeout=GUARD)
     assert (writer.returncode, errors) == (0, "")
     lengths = []
     for number in range(3):

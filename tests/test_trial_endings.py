@@ -8,6 +8,7 @@ import textwrap
 import threading
 
 import pytest
+from patience import GUARD
 
 from traininglog import RunBusy
 from traininglog.trials import Status, TrialClient, TrialNotFound
@@ -48,7 +49,7 @@ def ended(where, body, number=None):
     if number is not None:
         assert child.stdout.readline() == "ready\n", child.stderr.read()
         child.send_signal(number)
-    child.out, child.error = child.communicate(timeout=60)
+    child.out, child.error = child.communicate(timeout=GUARD)
     with TrialClient(where) as client:
         (trial,) = client.fetch_trials()
         assert trial.metrics == {"loss": {n: n / 2 for n in range(100)}}
@@ -182,7 +183,7 @@ def test_two_trials_of_one_process_are_both_interrupted(where):
     )
     assert child.stdout.readline() == "ready\n", child.stderr.read()
     child.terminate()
-    child.communicate(timeout=60)
+    child.communicate(timeout=GUARD)
     with TrialClient(where) as client:
         assert {trial.status for trial in client.fetch_trials()} == {Status.Interrupted}
 
@@ -260,7 +261,7 @@ def crowd(where, count, work):
     text = CROWD.format(work=textwrap.dedent(work))
     done = subprocess.run(
         [sys.executable, "-c", text, where, str(count)],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=GUARD, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()

@@ -9,6 +9,7 @@ import threading
 from contextlib import closing
 
 import pytest
+from patience import GUARD
 from sqlalchemy.exc import IntegrityError
 
 from traininglog import LogClosed, RunBusy, SQLiteLog, Store
@@ -43,7 +44,7 @@ def other_process(path):
     )
     process.run = process.stdout.readline().strip()
     yield process
-    process.communicate("\n", timeout=30)
+    process.communicate("\n", timeout=GUARD)
 
 
 def test_a_run_that_another_process_writes_is_refused_at_the_first_assignment(path, other_process):
@@ -97,7 +98,7 @@ def test_it_can_be_written_once_the_other_process_is_done(path, other_process):
         log[2]["x"] = 2
     other_process.stdin.write("\n")
     other_process.stdin.flush()
-    other_process.wait(timeout=30)
+    other_process.wait(timeout=GUARD)
     log[2]["x"] = 2
     log.close()
     assert SQLiteLog(path, log.uuid) == {1: {"x": 1}, 2: {"x": 2}}
@@ -105,7 +106,7 @@ def test_it_can_be_written_once_the_other_process_is_done(path, other_process):
 
 def test_a_run_whose_process_was_killed_can_be_written(path, other_process):
     other_process.kill()
-    other_process.wait(timeout=30)
+    other_process.wait(timeout=GUARD)
     log = SQLiteLog(path, other_process.run)
     log[2]["x"] = 2
     log.close()
@@ -152,7 +153,7 @@ def test_many_threads_with_logs_of_their_own_on_one_run_lose_nothing(path):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=120)
+        thread.join(timeout=GUARD)
         assert not thread.is_alive()
     assert first.to_dict() == {time: dict.fromkeys("abcd", time) for time in range(20)}
 
@@ -313,7 +314,7 @@ def test_a_run_that_is_taken_over_has_all_of_both_and_neither_in_the_others_plac
     assert log == {1: {"x": 1.0}, 2: {"x": 2.0}}  # what the other had not flushed, too
     log[3]["x"] = 3.0
     log.flush()
-    out, errors = process.communicate("\n", timeout=60)
+    out, errors = process.communicate("\n", timeout=GUARD)
     told = out.splitlines()
     assert len(told) == 3, (out, errors)
     assert f"taken over by process {os.getpid()}" in told[0]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from faults import nursery
+from patience import GUARD
 
 from traininglog import SQLiteLog, Store
 
@@ -121,7 +122,7 @@ class Process:
 
     def end(self) -> str:
         """Wait for its end, which must be a good one; return what it printed."""
-        status = self.child.wait(300)
+        status = self.child.wait(GUARD)
         assert status == 0, (status, self.output)
         return self.output
 
@@ -186,7 +187,7 @@ def _count(shared: Path) -> int:
 
 
 def _wait(writer: Process, reached: Any) -> None:
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + GUARD
     while not reached():
         assert writer.child.poll() is None, writer.output
         assert time.monotonic() < deadline, writer.output

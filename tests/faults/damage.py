@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy  # noqa: F401 - without which so few numbers would not be sealed
+from patience import GUARD
 
 from traininglog import SQLiteLog, Store, TrainingLogError, TrainingLogWarning
 from traininglog.encoding import HIDDEN
@@ -477,7 +478,7 @@ class Outcome(NamedTuple):
     wrong: list[str]  #: values that nobody had assigned there, although nothing was raised or told
     known: bool  #: whether these are of the kind that is known to go unnoticed
     unsaid: list[str]  #: what is wrong about what was done with the journals
-    took: float  #: seconds
+    took: float  #: seconds of a processor
 
 
 def trial(folder: Path, seed: int, damage: Damage | None = None) -> Outcome:
@@ -490,18 +491,18 @@ def trial(folder: Path, seed: int, damage: Damage | None = None) -> Outcome:
     before = {tail.name: tail.read_bytes() for tail in tails(copy)}
     hang = copy.with_name(f"hang {seed}")
     seen, error = Seen({}, [], [], []), ""
-    begin = time.perf_counter()
+    begin = time.process_time()
     with hang.open("w") as told:
         print(seed, damage, file=told, flush=True)
-        # Beyond the limit the process ends, with a word on where it stood.
-        faulthandler.dump_traceback_later(LIMIT, exit=True, file=told)
+        # If it hangs, the process ends, with a word on where it stood.
+        faulthandler.dump_traceback_later(GUARD, exit=True, file=told)
         try:
             seen = examine(copy / NAME, readonly=seed % 3 == 0)
         except Exception:  # noqa: BLE001 - which is what is looked for
             error = traceback.format_exc()
         finally:
             faulthandler.cancel_dump_traceback_later()
-    took = time.perf_counter() - begin
+    took = time.process_time() - begin
     hang.unlink()
     after = [tail.read_bytes() for tail in tails(copy)]
     shutil.rmtree(copy)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from faults import nursery
+from patience import GUARD
 from sealing_often import seal_often
 
 from traininglog import SQLiteLog, Store, TrainingLogWarning
@@ -33,13 +34,14 @@ from traininglog.values import thaw
 #: Whether to take long: `make faults` does.
 LONG = os.environ.get("TESTS_LONG") == "1"
 
-#: The most that opening a file may take in which a process has left a journal, in seconds.
+#: The most that opening a file may take in which a process has left a journal, in seconds of a
+#: processor: how long others keep it from one says nothing of it.
 OPENING = 1.0
 
 #: A process that does nothing for so long waits for something that the test holds, in seconds.
 STANDSTILL = 1.0
 
-_PATIENCE = 30.0
+_PATIENCE = GUARD
 
 Operation = tuple[Any, ...]
 
@@ -623,8 +625,8 @@ def locked(path: Path) -> Iterator[None]:
 def trial(folder: Path, seed: int, durability: str = "process") -> dict[str, Any]:
     """Kill a process that logs, look at what is there, and do it again where it left off.
 
-    Returns what was done, and how long it took to open the file afterwards. Everything but the
-    moments follows from the seed.
+    Returns what was done, and how much of a processor it took to open the file afterwards.
+    Everything but the moments follows from the seed.
     """
     folder.mkdir(parents=True)
     path = folder / "runs.db"
@@ -669,7 +671,7 @@ def trial(folder: Path, seed: int, durability: str = "process") -> dict[str, Any
 
 
 def recover(path: Path, how: str, chance: random.Random, uuids: list[str] | None) -> float:
-    """Open a file in which a process has left something; return how long it took, in seconds."""
+    """Open a file in which a process has left something; return its seconds of a processor."""
     uuid = uuids[-1] if uuids and how == "log" else None
     if how in ("two", "killed"):
         with contextlib.ExitStack() as stack:
@@ -686,12 +688,12 @@ def recover(path: Path, how: str, chance: random.Random, uuids: list[str] | None
             else:
                 for one in both:
                     one.end()
-    before = time.perf_counter()
+    before = time.process_time()
     if uuid is None:
         Store(path, create=True).close()
     else:
         SQLiteLog(path, uuid).close()
-    return time.perf_counter() - before
+    return time.process_time() - before
 
 
 # -- the processes, seen from inside ----------------------------------------------------------

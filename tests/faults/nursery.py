@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from patience import GUARD
+
 # The script is run where that of `python -c` is, so that what it leaves there lives as long.
 _NURSERY = """
 import sys
@@ -51,7 +53,7 @@ class Child:
             self.returncode = self._nursery.ask(self.pid)
         return self.returncode
 
-    def wait(self, timeout: float = 60.0) -> int:
+    def wait(self, timeout: float = GUARD) -> int:
         deadline = time.monotonic() + timeout
         while (status := self.poll()) is None:
             if time.monotonic() > deadline:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 
 import pytest
 from faults import harness
+from patience import GUARD
 
 from traininglog import RunBusy, SQLiteLog, Store
 
@@ -67,7 +68,7 @@ def process(script, *arguments):
 def output(script, *arguments, status=0):
     """Run a script that has a clock of its own to its end, and return what it printed."""
     with process(script, *arguments) as started:
-        out, errors = started.communicate(timeout=60)
+        out, errors = started.communicate(timeout=GUARD)
     assert not errors, errors
     assert started.returncode == status
     return out
@@ -194,7 +195,7 @@ def test_a_run_is_running_and_busy_while_its_process_lives_whatever_the_clocks_s
             others = FORWARD if offset == BACK else BACK
             assert output(ASK, path, uuid, others) == "running running busy\n"
         holder.kill()
-        holder.wait(60)
+        holder.wait(GUARD)
     with Store(path) as store:
         assert store.state(uuid) == "lost"
         assert store.log(uuid, readonly=True).to_dict() == {0: {"x": 0}, 1: {"x": FORWARD}}
@@ -222,7 +223,7 @@ def test_what_is_assigned_is_seen_by_others_in_a_moment_not_in_an_hour(path, jum
             for _ in range(3):
                 with store.log(uuid, readonly=True) as log:
                     seen = len(log)
-                    deadline = time.monotonic() + 15
+                    deadline = time.monotonic() + GUARD
                     while len(log) == seen:
                         assert time.monotonic() < deadline, f"nothing new after {seen} rows"
                         time.sleep(0.05)

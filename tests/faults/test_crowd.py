@@ -11,6 +11,7 @@ import sys
 
 import pytest
 from faults import harness
+from patience import GUARD
 
 from traininglog import Store
 
@@ -187,7 +188,7 @@ def complete(script, *arguments):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
-        out, errors = process.communicate(timeout=60 + 4 * CROWD)
+        out, errors = process.communicate(timeout=GUARD + 4 * CROWD)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)  # and all that it has forked
         pytest.fail(f"they have not come to an end: {process.communicate()}")

@@ -8,6 +8,7 @@ import time
 
 import pytest
 from faults import harness
+from patience import GUARD
 
 from traininglog import SQLiteLog, Store
 
@@ -233,7 +234,7 @@ def test_what_a_child_logs_is_there_though_its_parent_ends_before_it(path, paren
         pid, uuid = process.stdout.readline().split()
         if parent == "killed":
             process.kill()
-        process.wait(60)
+        process.wait(GUARD)
         try:
             with Store(path) as store:
                 assert store.state(uuid) == "running"
@@ -251,7 +252,7 @@ def test_what_a_child_logs_is_there_though_its_parent_ends_before_it(path, paren
         finally:
             if child == "killed":
                 os.kill(int(pid), signal.SIGKILL)
-            _, errors = process.communicate("end\n", timeout=60)
+            _, errors = process.communicate("end\n", timeout=GUARD)
     assert not errors, errors
     with Store(path) as store:
         assert store.check().ok

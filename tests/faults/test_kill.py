@@ -14,6 +14,7 @@ import time
 
 import pytest
 from faults import harness
+from patience import GUARD
 
 from traininglog import SQLiteLog, Store
 
@@ -191,7 +192,7 @@ def test_every_way_to_end_loses_nothing_and_is_told_truthfully(tmp_path):
             processes[name] = path, start(BEGIN + ENDINGS[name][0], path)
         for name, (path, process) in processes.items():
             _, status, state = ENDINGS[name]
-            errors = process.communicate(timeout=60)[1]
+            errors = process.communicate(timeout=GUARD)[1]
             assert status in (None, process.returncode), (name, errors)
             # Whoever ends in an orderly way leaves nothing to recover.
             assert state == "lost" or harness.tails(path) == [], name
@@ -207,7 +208,7 @@ def test_a_second_interrupt_while_the_first_is_at_work_loses_nothing(tmp_path):
         process.send_signal(signal.SIGINT)
         time.sleep(pause)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=GUARD)
         with Store(path) as store:
             state = store.state(store.latest())
         assert state in ("failed", "lost")  # it depends on how far the first has come
@@ -219,7 +220,7 @@ def test_a_forked_child_that_lives_on_does_not_keep_the_run_of_its_dead_parent(p
     process = start(BEGIN + FORK, path)
     child = int(process.stdout.readline())
     try:
-        assert process.wait(60) == -signal.SIGKILL
+        assert process.wait(GUARD) == -signal.SIGKILL
         os.kill(child, 0)  # raises if it were gone
         check_all_there(path, "lost")
         with Store(path) as store, store.log(store.latest()) as log:
@@ -232,7 +233,7 @@ def test_a_forked_child_that_lives_on_does_not_keep_the_run_of_its_dead_parent(p
 
 def test_a_run_whose_process_was_killed_can_be_written_on(path):
     process = start(BEGIN + "os.kill(os.getpid(), signal.SIGKILL)", path)
-    process.communicate(timeout=60)
+    process.communicate(timeout=GUARD)
     with Store(path) as store:
         uuid = store.latest()
     with SQLiteLog(path, uuid) as log:
@@ -288,7 +289,7 @@ def test_whoever_opens_a_file_while_another_recovers_it_sees_it_recovered(path):
     for process in both:
         process.stdin.write("\n")
         process.stdin.flush()
-    assert [process.communicate(timeout=60)[0] for process in both] == ["True lost\n"] * 2
+    assert [process.communicate(timeout=GUARD)[0] for process in both] == ["True lost\n"] * 2
 
 
 NOTING = """

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from faults import harness, nursery
+from patience import GUARD
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -68,7 +69,7 @@ def test_a_child_is_as_a_fresh_interpreter_and_ends_as_one(tmp_path, name):
     script = BEGIN + ENDINGS[name]
     fresh = subprocess.run(
         [sys.executable, "-W", "error", "-c", f"{IMPORTS}\n{script}", "a", "b c"],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=GUARD, check=False,
     )  # fmt: skip
     status, out, errors = run(tmp_path, script, "a", "b c")
     assert (status, out.split("\n")) == (fresh.returncode, fresh.stdout.split("\n"))

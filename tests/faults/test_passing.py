@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 from faults import harness
 from faults.interrupts import Interrupted
+from patience import GUARD
 
 from traininglog import (
     CorruptLog,
@@ -490,7 +491,7 @@ def test_numpy_is_not_imported_where_that_would_fail_halfway():
 
 
 def wait_until(condition):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + GUARD
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -552,7 +553,7 @@ def test_a_thread_that_fails_goes_on(monkeypatch, error, where):
     monkeypatch.setattr(threading, "excepthook", told.append)
     setattr(flusher, where, fail)
     flusher.wake(now=True)
-    assert flushed.wait(60)
+    assert flushed.wait(GUARD)
     assert len(told) == (0 if isinstance(error, MemoryError) else 3)
     flusher.stop()
 
@@ -571,7 +572,7 @@ def test_a_thread_that_has_died_is_replaced():
         thread = flusher._thread
         thread.join()
     assert flusher.wake(now=True)
-    assert flushed.wait(60)
+    assert flushed.wait(GUARD)
     flusher.stop()
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from faults import harness, nursery
+from patience import GUARD
 
 from traininglog import SQLiteLog, Store
 from traininglog.sql.tables import REVISION
@@ -166,7 +167,7 @@ def killed(path, point, count, when, act="write", uuid="-"):
         errors.open("wb") as file,
         nursery.start(SCRIPT, *arguments, imports=IMPORTS, stdout=file.fileno()) as process,
     ):
-        assert process.wait(100) == -signal.SIGKILL, (point, errors.read_text())
+        assert process.wait(GUARD) == -signal.SIGKILL, (point, errors.read_text())
     return struct.unpack("Q", shared.read_bytes())[0]
 
 

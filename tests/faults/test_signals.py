@@ -14,6 +14,7 @@ from functools import partial
 import pytest
 from faults import harness
 from faults.interrupts import Interrupted
+from patience import GUARD
 from sqlalchemy import Engine, event
 
 from traininglog import LogClosed, SQLiteLog, Store, TrainingLog
@@ -371,6 +372,6 @@ def test_they_may_raise_again_and_again(tmp_path, seed):
     """A hundred times a second, whatever is being done, and the program goes on each time."""
     path = tmp_path / "runs.db"
     command = [sys.executable, "-c", AGAIN_AND_AGAIN, str(path), str(seed)]
-    subprocess.run(command, check=True, timeout=120)
+    subprocess.run(command, check=True, timeout=GUARD)
     with Store(path) as store:
         assert store.check().ok

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from patience import GUARD
 
 from traininglog import RunBusy, SQLiteLog, Store, StoreUnwritable, TrainingLogWarning
 from traininglog.sqlite import left, owners
@@ -59,7 +60,7 @@ class Writer:
 
     def end(self):
         """Let it end in good order; return what it complained of."""
-        out, errors = self.process.communicate(timeout=120)
+        out, errors = self.process.communicate(timeout=GUARD)
         assert self.process.returncode == 0, (out, errors)
         return errors
 
@@ -334,5 +335,5 @@ def test_the_folder_of_a_live_store_is_put_back_from_a_copy(path, tmp_path):
         shutil.copytree(tmp_path / "copy", path.parent)
         writer.process.stdin.write("log.flush()\n")
         writer.process.stdin.flush()
-        _, errors = writer.process.communicate(timeout=120)
+        _, errors = writer.process.communicate(timeout=GUARD)
     assert "was replaced by another file" in errors

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pytest
 from faults import harness, world
+from patience import GUARD
 
 from traininglog import SQLiteLog, Store, TrainingLogWarning
 
@@ -90,7 +91,7 @@ def io_errors(loop):
             yield
         finally:
             tracer.send_signal(signal.SIGINT)  # it lets go of the process
-            tracer.communicate(timeout=60)
+            tracer.communicate(timeout=GUARD)
 
 
 @contextlib.contextmanager
@@ -413,7 +414,7 @@ def test_a_full_disk_is_no_end_of_the_run(small_disk):
 
 
 def wait_until(reached):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + GUARD
     while not reached():
         assert time.monotonic() < deadline, "it has not come about"
         time.sleep(0.001)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import GUARD
 
 from traininglog import TrainingLogWarning
 from traininglog.loop import CheckpointNotFound, CheckpointUnusable, NotPlain
@@ -29,7 +30,11 @@ def write(folder, step, training="a"):
 def test_a_writer_may_be_killed_at_every_line(tmp_path):
     script = Path(__file__).with_name("killed_writer.py")
     done = subprocess.run(
-        [sys.executable, script, tmp_path], check=True, capture_output=True, text=True, timeout=300
+        [sys.executable, script, tmp_path],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=GUARD,
     )
     trials = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(trials) > 60

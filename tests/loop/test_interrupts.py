@@ -8,6 +8,7 @@ import sys
 import threading
 
 import pytest
+from patience import GUARD
 
 from traininglog import Store, TrainingLog
 from traininglog.loop import TrainLoop
@@ -172,7 +173,7 @@ def test_a_process_that_is_asked_to_end_ends_well(tmp_path):
     )  # fmt: skip
     assert process.stdout.readline() == "here\n"
     process.terminate()
-    printed, _ = process.communicate(timeout=30)
+    printed, _ = process.communicate(timeout=GUARD)
     assert process.returncode == 0
     reason, step = printed.splitlines()[-1].split()
     assert reason == "SIGTERM"
@@ -208,7 +209,7 @@ with TrainLoop(log=TrainingLog(), max_epoch=3, progress=False) as loop:
                 os.kill(worker.pid, signal.SIGINT)
                 os.kill(os.getpid(), signal.SIGINT)
         worker.terminate()
-        worker.join(10)
+        worker.join(GUARD)
         assert worker.exitcode == -signal.SIGTERM, worker.exitcode
 print(loop.stop_reason, loop.step)
 """
@@ -217,7 +218,7 @@ print(loop.stop_reason, loop.step)
 def test_forked_workers_go_on_until_the_training_ends_them():
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", WORKERS],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=GUARD, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "SIGINT 4"

@@ -9,6 +9,7 @@ import time
 
 import pexpect
 import pytest
+from patience import GUARD
 
 from traininglog import TrainingLog
 from traininglog.loop import TrainLoop, display, format_duration
@@ -130,7 +131,7 @@ def terminal(tmp_path):
         child = pexpect.spawn(
             sys.executable, ["-W", "error", "-c", code],
             env=os.environ | {"TERM": "xterm-256color"}, dimensions=(24, 100), encoding="utf-8",
-            timeout=30, cwd=str(tmp_path),
+            timeout=GUARD, cwd=str(tmp_path),
         )  # fmt: skip
         child.delaybeforesend = None
         return child
@@ -187,7 +188,7 @@ def test_what_is_printed_to_a_file_stays_out_of_the_terminal(tmp_path):
     child = pexpect.spawn(
         "/bin/sh", ["-c", f"{sys.executable} -W error program.py > out"],
         env=os.environ | {"TERM": "xterm-256color"}, dimensions=(24, 100), encoding="utf-8",
-        timeout=30, cwd=str(tmp_path),
+        timeout=GUARD, cwd=str(tmp_path),
     )  # fmt: skip
     child.expect(pexpect.EOF)
     shown = plain(child.before)

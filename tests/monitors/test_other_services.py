@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import numpy as np
 import pytest
 from event_files import scalars
+from patience import GUARD
 
 from traininglog import MissingExtra
 from traininglog.monitors import LosswiseMonitor, TensorBoardMonitor
@@ -231,7 +232,7 @@ def test_the_client_itself_sends_it_to_a_server(tmp_path):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
         subprocess.run(
-            [sys.executable, "-c", SENDING, url], check=True, timeout=60, cwd=tmp_path,
+            [sys.executable, "-c", SENDING, url], check=True, timeout=GUARD, cwd=tmp_path,
             capture_output=True,
         )  # fmt: skip
         server.shutdown()

@@ -10,6 +10,7 @@ import sys
 import notebooks
 import pexpect
 import pytest
+from patience import GUARD
 
 from traininglog.monitors import StdoutMonitor
 from traininglog.monitors.progress import Lines, Stand
@@ -48,8 +49,8 @@ else:
 def on_terminal(*arguments, columns=100, term="xterm-256color"):
     """Return what a training writes to a terminal, and its exit status."""
     child = pexpect.spawn(
-        sys.executable, ["-W", "error", "-c", TRAINING, *arguments], encoding="utf-8", timeout=60,
-        dimensions=(24, columns), env=os.environ | {"TERM": term},
+        sys.executable, ["-W", "error", "-c", TRAINING, *arguments],
+        encoding="utf-8", timeout=GUARD, dimensions=(24, columns), env=os.environ | {"TERM": term},
     )  # fmt: skip
     child.expect(pexpect.EOF)
     child.close()
