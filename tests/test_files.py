@@ -6,10 +6,12 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 from patience import GUARD
@@ -214,14 +216,20 @@ def test_a_database_that_crashed_in_a_transaction_is_not_repaired_by_us(tmp_path
 
 
 @pytest.fixture
-def log_file(tmp_path):
-    """A file with one run, in a folder of its own."""
-    path = tmp_path / "files" / "runs.db"
-    path.parent.mkdir()
-    with SQLiteLog(path) as log:
-        log[1]["x"] = 1
-        log.status["name"] = "one"
-    return path
+def log_file():
+    """A file with one run, in a folder of its own that others can reach.
+
+    Which those of pytest are not, nor can they be made so: tests of another worker or of another
+    session lock them again.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o711)
+        path = Path(name) / "files" / "runs.db"
+        path.parent.mkdir()
+        with SQLiteLog(path) as log:
+            log[1]["x"] = 1
+            log.status["name"] = "one"
+        yield path
 
 
 def attribute(flag, *paths):
@@ -304,17 +312,9 @@ def as_nobody(script, *arguments):
 
 
 @pytest.fixture
-def open_folder(log_file, tmp_path):
-    """Let everybody reach the folder of the file: pytest's folders are the user's own."""
-    changed = []
-    for folder in log_file.parents:
-        mode = folder.stat().st_mode
-        if folder.stat().st_uid == os.getuid() and not mode & 0o001:
-            changed.append((folder, mode))
-            folder.chmod(mode | 0o711)
-    yield log_file.parent
-    for folder, mode in changed:
-        folder.chmod(mode)
+def open_folder(log_file):
+    """The folder of the file."""
+    return log_file.parent
 
 
 def test_another_user_who_may_only_read_reads_and_is_refused_to_write(log_file, open_folder):

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy  # noqa: F401 - without which so few numbers would not be sealed
-from patience import GUARD
 
 from traininglog import SQLiteLog, Store, TrainingLogError, TrainingLogWarning
 from traininglog.encoding import HIDDEN
@@ -483,6 +482,8 @@ class Outcome(NamedTuple):
 
 def trial(folder: Path, seed: int, damage: Damage | None = None) -> Outcome:
     """Damage a copy of a folder, and look at it."""
+    from patience import GUARD  # which a script in this folder does not find
+
     history, _, journaled = recall(folder)
     damage = damage or choose(folder, seed)
     copy = folder.with_name(f"{folder.name} {seed}")

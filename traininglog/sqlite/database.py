@@ -130,6 +130,7 @@ class Database:
         if path is not None and not readonly:
             refuse_second_name(path)
             parts.sweep(path)
+        self._turns = Turns(path)
         self._wal = None if path is None else wal_path(path)
         self._uri = MEMORY if path is None else uri_of(path)
         self._follows = follows
