@@ -119,6 +119,8 @@ class Database:
         self._lock = threading.RLock()
         self._watch: sqlite3.Connection | None = None
         self._identity: Identity | None = None
+        # Held while it is used: to close a connection under another thread crashes the process.
+        self._watching = threading.RLock()
         self._guard: Guard | None = None
         self._known_wal: Identity | None = None  # the WAL that our connections write to
         #: What a writer should be told at its next assignment; whoever tells it takes it away.
@@ -201,7 +203,7 @@ class Database:
                 finally:
                     transaction.rollback()
             if self._closed:  # meanwhile, by another thread: nothing may be left open
-                self._dispose()
+                self._engine.dispose()
         catch_up()
 
     @contextmanager
@@ -294,17 +296,10 @@ class Database:
             return object()
         if self._looker is not None:
             return self.steadily(self._version_seen)
-        with busy(), translated(self.name):
-            watch = self._watch
-            if watch is None:
-                with self._lock:
-                    self._check_process()
-                    watch = self._watch = self._watch or connect(self._uri, failures.PATIENCE)
-            try:
-                return number_of(watch), watch.execute("PRAGMA data_version").fetchall()[0][0]
-            except sqlite3.ProgrammingError:  # another thread has closed it meanwhile
-                self._check_process()
-                raise
+        with busy(), translated(self.name), self._watching:
+            self._check_process()  # another thread may have closed it
+            watch = self._watch = self._watch or connect(self._uri, failures.PATIENCE)
+            return number_of(watch), watch.execute("PRAGMA data_version").fetchall()[0][0]
 
     def _version_seen(self) -> object:
         with self.read() as connection:
@@ -320,8 +315,7 @@ class Database:
     def close(self) -> None:
         """Close every connection. Whoever closes a file last also empties its WAL."""
         if os.getpid() == self._pid:
-            with self._lock:  # no connection is opened after this
-                self._closed = True
+            self._closed = True
             _OPEN.pop(id(self), None)
             self._detach()
 
@@ -342,9 +336,10 @@ class Database:
 
     def _dispose(self) -> None:
         with busy():
-            if self._watch is not None:
-                self._watch.close()
-                self._watch = None
+            with self._watching:
+                if self._watch is not None:
+                    self._watch.close()
+                    self._watch = None
             if self._looker is not None:
                 self._looker.close()
             self._engine.dispose()
@@ -435,7 +430,7 @@ class Database:
         connections = [engine.pool.idle() for engine in (self._writers, self._engine)
                        if isinstance(engine.pool, Pool)]  # fmt: skip
         for connection in filter(None, [*connections, self._watch]):
-            with suppress(sqlite3.Error):
+            with suppress(sqlite3.Error), self._watching:
                 row = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()[0]
                 if row[0] == 0 and row[1] == row[2]:
                     return True
@@ -664,6 +659,7 @@ def _after_fork_in_child() -> None:
     # While these are open, SQLite believes this process to have the locks that stayed with its
     # parent, and would take none for what is opened here. The parent's keep this harmless.
     for database in list(_OPEN.values()):
+        database._watching = threading.RLock()  # another thread of the parent may have held it
         database._dispose()
 
 
