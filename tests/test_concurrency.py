@@ -351,3 +351,54 @@ def test_a_first_write_waits_for_who_is_just_opening_the_file(tmp_path):
     assert time.monotonic() - begin > 0.3
     finish([holder])
     database.close()
+
+
+@pytest.mark.parametrize("ending", ["close", "resume", "another log assigns"])
+def test_a_log_can_be_left_while_a_thread_never_stops_assigning(tmp_path, ending):
+    """Whoever assigns waits: to save what is pending would never end otherwise."""
+    script = f"""
+        import threading
+        from traininglog import LogClosed, SQLiteLog
+
+        log = SQLiteLog({str(tmp_path / "runs.db")!r})
+        other = SQLiteLog({str(tmp_path / "runs.db")!r}, log.uuid)
+        uuid, going, stop = log.uuid, threading.Event(), threading.Event()
+        acknowledged = 0
+
+        def work():
+            global acknowledged
+            try:
+                for number in range(10**9):
+                    log[number][f"key {{number % 5000}}"] = "x" * 100
+                    acknowledged = number + 1
+                    if number == 300:
+                        going.set()
+                    if stop.is_set():
+                        return
+            except LogClosed:
+                pass
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        going.wait()
+        if {ending!r} == "close":
+            log.close()
+        elif {ending!r} == "resume":
+            log.resume()
+        else:
+            other[10**9]["mine"] = 1
+        stop.set()
+        thread.join()
+        log.close()
+        other.close()
+        found = set()
+        for run in {{uuid, log.uuid}}:  # what came between goes to the one or the other
+            found.update(SQLiteLog({str(tmp_path / "runs.db")!r}, run, readonly=True))
+        times = sorted(time for time in found if time < 10**9)
+        assert times == list(range(len(times))) and len(times) >= acknowledged, len(times)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)

@@ -72,6 +72,7 @@ class Writer:
         self.run = OwnRun(database, uuid, takeover=takeover, durable=durability == "power")
         self.run.imported = imported
         self._takeover = takeover
+        self._releasing = False  # whether what is pending is saved for the last time
         self._in_file = durability != "buffered"
         self._on_full = on_full
         self._why_readonly = why_readonly
@@ -207,13 +208,17 @@ class Writer:
 
     def _release(self, patience: float | None = None) -> None:
         """Be the writer of the run no longer: all of it is in the file."""
-        while True:
-            # Other threads may go on assigning until the very moment in which this is said.
-            with self._locks.state, self._locks.changing:
-                if self.pending.end():
-                    self._let_go()
-                    return
-            self._saver.save_regions(self._saver.take(), patience)
+        self._releasing = True
+        try:
+            while True:
+                # Other threads may have assigned until they were seen to be kept waiting.
+                with self._locks.state, self._locks.changing:
+                    if self.pending.end():
+                        self._let_go()
+                        return
+                self._saver.save_regions(self._saver.take(), patience)
+        finally:
+            self._releasing = False
 
     def _leave(self) -> None:
         """Be the writer no longer, and leave the journal to whoever opens the file next."""
@@ -254,6 +259,10 @@ class Writer:
         locks = self._locks
         with busy():  # a log that nobody holds any more may be let go of in here
             while True:
+                if self._releasing and not locks.held_here:
+                    # Threads that assign as fast as this is saved would keep it from ever ending.
+                    with locks.saving:
+                        pass
                 with locks.state:
                     if locks.changing_here or (locks.saving_here and not self.run.held):
                         self.check_open()  # later, nobody would be told
