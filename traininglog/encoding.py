@@ -54,6 +54,9 @@ class _Hidden:
 
 HIDDEN: Any = _Hidden()
 
+# More elements of no bytes are not believed.
+_MOST_EMPTY = 2**16
+
 Stored = float | int | str | bytes | None
 
 
@@ -176,9 +179,28 @@ def _array_to_bytes(value: Any) -> bytes:
     return buffer.getvalue()
 
 
+def _refuse_claims(numpy: Any, stored: bytes) -> None:
+    """Raise for an array that claims more, or less, than the bytes that follow its header.
+
+    Before memory is taken for it; and elements of no bytes would cost time without end.
+    """
+    file = io.BytesIO(stored)
+    names = numpy.lib.format
+    short = names.read_magic(file) == (1, 0)
+    # Version 3 differs from 2 in how it spells the names of fields, which do not matter here.
+    read_header = names.read_array_header_1_0 if short else names.read_array_header_2_0
+    shape, _, dtype = read_header(file)
+    count = math.prod(shape)
+    if count < 0 or count * dtype.itemsize != len(stored) - file.tell():
+        raise ValueError("its header and its size do not fit together")
+    if not dtype.itemsize and count > _MOST_EMPTY:
+        raise ValueError(f"{count} elements of no bytes")
+
+
 def _array_from_bytes(stored: bytes) -> Any:
     import numpy
 
+    _refuse_claims(numpy, stored)
     array = numpy.lib.format.read_array(io.BytesIO(stored), allow_pickle=False)
     return frozen_array(numpy, array, array.dtype)
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, exists, func, literal, select
 
 from traininglog.columns import Column
 from traininglog.encoding import Kind, decode
-from traininglog.errors import TrainingLogWarning
+from traininglog.errors import CorruptLog, TrainingLogWarning
 from traininglog.selection import Mode, is_glob
 from traininglog.sql import reading
 from traininglog.sql.chain import Chain
@@ -141,8 +141,15 @@ _UNKNOWN = Line(
 
 def names(connection: Connection) -> dict[int, str]:
     """Return the names of those runs whose status has one."""
-    values = ((number, decode(kind, stored)) for number, kind, stored in _NAMES.run(connection))
-    return {number: value for number, value in values if isinstance(value, str)}
+    found = {}
+    for number, kind, stored in _NAMES.run(connection):
+        try:
+            value = decode(kind, stored)
+        except CorruptLog:  # a list is not the place to say so: `check` does
+            continue
+        if isinstance(value, str):
+            found[number] = value
+    return found
 
 
 def counts(connection: Connection, chosen: Sequence[Line]) -> dict[int, Counts]:
@@ -183,7 +190,15 @@ def _counts_of_entries(connection: Connection, chosen: Sequence[int]) -> dict[in
         ).group_by(rows.c.run_id)
     )
     wanted = set(chosen)
-    return {number: Counts(*counted) for number, *counted in found if number in wanted}
+    return {number: _credible(counted) for number, *counted in found if number in wanted}
+
+
+def _credible(counted: Sequence[Any]) -> Counts:
+    """Return what was counted, without times that are none."""
+    first, last, rows, values = counted
+    return Counts(
+        first if is_time(first) else None, last if is_time(last) else None, rows, values
+    )  # fmt: skip
 
 
 def match(connection: Connection, patterns: Iterable[str]) -> list[str]:

@@ -67,5 +67,5 @@ def run_table(
                 *(ends.last(line, key) for key in shown),
                 *(ends.best(line, key, mode) for key, mode in asked.items()),
             ])  # fmt: skip
-    headings = [*shown, *(f"best.{key}" for key in asked)]
-    return frames.table_of_runs(records, _COLUMNS, headings, values)
+        headings = [*shown, *(f"best.{key}" for key in asked)]
+        return frames.table_of_runs(records, _COLUMNS, headings, values)
