@@ -69,6 +69,9 @@ def write_half(real):
         def __setitem__(self, place, data):
             self.real[place] = data
 
+        def __getitem__(self, place):
+            return self.real[place]
+
         def write(self, data):
             global calls
             calls -= 1
@@ -215,7 +218,7 @@ def test_a_process_that_is_killed_while_it_recovers_leaves_it_to_the_next(path, 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
-    "point", ["sql.writing:find_run", "sqlite.own_run:origin", "sqlite.owners:Owners.take"]
+    "point", ["sql.writing:find_run", "sqlite.own_run:OwnRun._origin", "sqlite.owners:Owners.take"]
 )
 def test_a_process_that_is_killed_as_it_becomes_the_writer_changes_nothing(path, point, when):
     steps = killed(path, "sql.writing:save_mark", 3, "before")
