@@ -27,7 +27,7 @@ GROUP = 54300
 _SERVER = """
 import ast, atexit, json, os, signal, socket, sys, tempfile, threading, warnings
 from pathlib import Path
-import encodings.idna, pwd, grp, shutil
+import encodings.ascii, encodings.idna, encodings.utf_8_sig, pwd, grp, shutil
 from typer.testing import CliRunner
 import traininglog, traininglog.sqlite.repairing, traininglog.trials
 from traininglog import *
@@ -46,6 +46,10 @@ def warm(folder):
         command(*words, "--store", path)
     with Store(path) as store:
         store.delete(log.uuid)
+    from traininglog.jsonfile.document import Document
+    from traininglog.jsonfile.log import FileLog
+    with FileLog(Document(Path(folder, "report.json"))) as log:
+        log[1]["x"] = 1.0
 with tempfile.TemporaryDirectory() as folder:
     warm(folder)
 def serve(connection):

@@ -398,3 +398,87 @@ def test_two_changes_within_a_tick_of_the_clock_are_told_apart(tmp_path):
         before = looking._stamp(looking._settled(path))
         path.write_bytes(bytes([65 + turn]) * 10)
         assert looking.stamp(path) != before
+
+
+# -- what else is made for a store -----------------------------------------------------------
+
+
+def test_backups_and_repaired_files_are_as_open_as_the_store(tmp_path):
+    path = tmp_path / "runs.db"
+    fill(path, runs=1)
+    for mode in (0o600, 0o640, 0o664):
+        path.chmod(mode)
+        with Store(path) as store:
+            store.backup(tmp_path / f"copy-{mode}.db")
+        damaged = tmp_path / f"damaged-{mode}.db"
+        shutil.copy(path, damaged)
+        with damaged.open("r+b") as file:
+            file.truncate(path.stat().st_size - 4096)
+        Store.repair(damaged)
+        for made in (f"copy-{mode}.db", f"damaged-{mode}.db.repaired"):
+            assert (tmp_path / made).stat().st_mode & 0o777 == mode
+
+
+KEEP = """
+from traininglog import kept
+Path("kept-{0}").write_text("{0}")
+kept.keep(kept.folder_of(Path("runs.db")), Path("kept-{0}")).size
+"""
+
+
+def test_a_group_shares_the_files_that_are_kept_beside_a_store(people):
+    with commons(mode=0o2775, owner=OWNER) as folder:
+        everybody = [people(folder, uid, umask=0o002) for uid in (OWNER, MEMBER, 0)]
+        everybody[0].ask(WRITE)
+        for number in range(60):  # so that some get into folders that others have made
+            assert everybody[number % 3].ask(KEEP.format(100 + number)) == 3
+        found = around(folder / "runs.db-artifacts")
+        assert {group for _, group, _, _ in found.values()} == {GROUP}
+        assert {mode for _, _, mode, _ in found.values()} == {"0o2775", "0o664"}
+        (folder / "kept-x").write_text("x")
+        kind, message = people(folder, STRANGER, groups=()).refused(
+            KEEP.format("x").replace("Path('kept-x').write", "str").replace(
+                'Path("kept-x").write_text("x")', "1"
+            )
+        )
+        assert kind == "StoreUnwritable", message
+        assert around(folder / "runs.db-artifacts") == found
+
+
+def test_a_json_document_is_shared_likewise_and_looking_leaves_nothing(people):
+    write = """
+from traininglog.jsonfile.document import Document
+from traininglog.jsonfile.log import FileLog
+log = FileLog(Document(Path("report.json").absolute()))
+log[1]["x"] = 1.0
+log.flush()
+log[2]["x"] = 2.0
+uuid = log.h_uuid
+uuid
+"""
+    look = """
+from traininglog.jsonfile.document import Document
+from traininglog.jsonfile.log import FileLog
+FileLog(Document(Path("report.json").absolute(), readonly=True), "{0}", readonly=True).to_dict()
+"""
+    with commons(mode=0o2775, owner=OWNER) as folder:
+        owner, member, root = (people(folder, uid, umask=0o002) for uid in (OWNER, MEMBER, 0))
+        uuids = [person.ask(write) for person in (owner, member, root, member, owner)]
+        assert {mode for _, _, mode, _ in around(folder).values()} == {"0o664"}
+        stranger = people(folder, STRANGER, groups=())
+        before = around(folder)
+        for uuid in uuids:
+            assert stranger.ask(look.format(uuid)) == {"1": {"x": 1.0}, "2": {"x": 2.0}}
+        assert stranger.refused(write)[0] == "StoreUnwritable"
+        assert around(folder) == before
+
+
+def test_a_folder_that_may_not_be_listed_costs_a_warning(people):
+    """Journals in it cannot be found; the file itself can be read."""
+    with commons(mode=0o711, owner=OWNER, group=OWNER) as folder:
+        people(folder, OWNER, groups=()).ask(WRITE)
+        stranger = people(folder, STRANGER, groups=())
+        assert stranger.ask("s = Store('runs.db', readonly=True); len(s.runs())") == 1
+        assert len(stranger.warnings) == 1
+        assert "may not be listed" in stranger.warnings[0]
+        assert stranger.ask("s.check().ok") is True
