@@ -437,9 +437,9 @@ def test_a_group_shares_the_files_that_are_kept_beside_a_store(people):
         assert {mode for _, _, mode, _ in found.values()} == {"0o2775", "0o664"}
         (folder / "kept-x").write_text("x")
         kind, message = people(folder, STRANGER, groups=()).refused(
-            KEEP.format("x").replace("Path('kept-x').write", "str").replace(
-                'Path("kept-x").write_text("x")', "1"
-            )
+            KEEP.format("x")
+            .replace("Path('kept-x').write", "str")
+            .replace('Path("kept-x").write_text("x")', "1")
         )
         assert kind == "StoreUnwritable", message
         assert around(folder / "runs.db-artifacts") == found

@@ -294,8 +294,11 @@ class Database:
         self._check_process()
         if self.path is None:
             return object()
-        if self._looker is not None:
-            return self.steadily(self._version_seen)
+        looker = self._looker
+        if looker is not None:
+            with busy(), translated(self.name):
+                found = looker.version()
+            return self.steadily(self._version_seen) if found is None else found
         with busy(), translated(self.name), self._watching:
             self._check_process()  # another thread may have closed it
             watch = self._watch = self._watch or connect(self._uri, failures.PATIENCE)

@@ -6,6 +6,7 @@ file calls in a process that has the file open would drop SQLite's locks on it.
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import sqlite3
@@ -79,29 +80,38 @@ def shm_path(path: Path) -> Path:
 
 def beside(path: Path) -> tuple[Path, Path]:
     """Return where SQLite keeps the write-ahead log of a file, and the memory that it shares."""
-    return wal_path(path), shm_path(path)
+    return beside_real(path.resolve())
+
+
+@functools.lru_cache(maxsize=64)
+def beside_real(path: Path) -> tuple[Path, Path]:
+    """Return what `beside` does, by the path of the file itself, without links in it."""
+    return path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")
 
 
 def makes_for_others(path: Path, found: os.stat_result) -> bool:
     """Tell whether what this process makes beside a database is of use for who else writes it.
 
     Args:
-        path: The database.
+        path: The database itself, by a path without links.
         found: What is known of it.
 
     """
     return (
         os.geteuid() in (0, found.st_uid)
         and may(path, os.W_OK)
-        and may(path.resolve().parent, os.W_OK | os.X_OK)
+        and may(path.parent, os.W_OK | os.X_OK)
         and is_usable(path)
     )
 
 
 def is_usable(path: Path) -> bool:
-    """Tell whether this process may write what SQLite has beside a database, if anything."""
+    """Tell whether this process may write what SQLite has beside a database, if anything.
+
+    By the path of the database itself, without links in it.
+    """
     # In this order: others may close the database meanwhile, and delete it.
-    return all(may(each, os.R_OK | os.W_OK) or stat_of(each) is None for each in beside(path))
+    return all(may(each, os.R_OK | os.W_OK) or stat_of(each) is None for each in beside_real(path))
 
 
 def free_name(path: Path, suffix: str) -> Path:
@@ -285,7 +295,7 @@ def peek(path: Path) -> tuple[str | None, int]:
     Only a look: to open the file for writing would be to change it, by emptying its WAL on closing.
     """
     file, (wal, shm) = path.stat(), map(stat_of, beside(path))
-    making = makes_for_others(path, file)
+    making = makes_for_others(path.resolve(), file)
     # A WAL that cannot be read without making a file beside it is left out of this look.
     alone = wal is None or wal.st_size == 0 or (shm is None and not making)
     way = "immutable=1" if alone else "mode=ro" if making else "mode=ro&readonly_shm=1"

@@ -36,9 +36,9 @@ from sqlalchemy.exc import DBAPIError
 
 from traininglog.errors import StoreFailed, StoreLocked, StoreNotFound, StoreUnwritable
 from traininglog.side_files import may
-from traininglog.sqlite.connections import is_connected, raw_of
-from traininglog.sqlite.failures import code_of, patiently
-from traininglog.sqlite.file import beside, is_usable, makes_for_others, stat_of, wal_path
+from traininglog.sqlite.connections import connect, is_connected, number_of, raw_of
+from traininglog.sqlite.failures import PATIENCE, code_of, patiently
+from traininglog.sqlite.file import beside_real, is_usable, makes_for_others, stat_of
 from traininglog.sqlite.guard import Guard
 
 # How often a look is repeated that others came into, and from when on it is at a copy.
@@ -81,6 +81,7 @@ class Stamp(NamedTuple):
 class Look(NamedTuple):
     """How a file can be looked at, as things are at the moment."""
 
+    real: Path  #: the database itself, where links lead
     uri: str | None  #: for SQLite; None: only by a copy
     identity: tuple[int, int]  #: device and inode of the database
     parts: tuple[Stamp | None, ...]  #: what may not change: in the end, or else as it is copied
@@ -89,10 +90,11 @@ class Look(NamedTuple):
 
 def can_write(path: Path) -> bool:
     """Tell whether this process may write a database, with what SQLite needs beside it."""
-    if not (may(path, os.W_OK) and is_usable(path)):
+    real = path.resolve()
+    if not (may(real, os.W_OK) and is_usable(real)):
         return False
-    there = [found for found in beside(path) if stat_of(found) is not None]
-    return len(there) == 2 or may(path.resolve().parent, os.W_OK | os.X_OK)
+    there = [found for found in beside_real(real) if stat_of(found) is not None]
+    return len(there) == 2 or may(real.parent, os.W_OK | os.X_OK)
 
 
 def judge(path: Path, *, steadily: bool = False) -> Look:
@@ -106,21 +108,22 @@ def judge(path: Path, *, steadily: bool = False) -> Look:
         raise StoreNotFound(f"there is no {path} any more: it was removed or renamed")
     identity = found.st_dev, found.st_ino
     # After the file itself: whoever changed that, and is killed at it, leaves a WAL or a journal.
-    wal, shm = (stat_of(each) for each in beside(path))
+    paths = beside_real(real)
+    wal, shm = map(stat_of, paths)
     journal = stat_of(real.with_name(real.name + "-journal"))
     uri = real.as_uri()
     makes = makes_for_others(real, found)
     if journal is None or not journal.st_size:
-        if wal is not None and shm is not None and all(may(p, os.R_OK) for p in beside(path)):
+        if wal is not None and shm is not None and all(may(p, os.R_OK) for p in paths):
             # Of a memory that one connection of a process may not write, no other one may.
             making = "" if makes or may(real, os.W_OK) else _MAKES_NOTHING
-            return Look(f"{uri}?{_SHARED}{making}", identity, (_identity_stamp(wal),))
+            return Look(real, f"{uri}?{_SHARED}{making}", identity, (_identity_stamp(wal),))
         if (wal is None or not wal.st_size) and not steadily:
-            return Look(f"{uri}?immutable=1", identity, (_stamp(found),), verified=True)
+            return Look(real, f"{uri}?immutable=1", identity, (_stamp(found),), verified=True)
     if makes:
-        return Look(f"{uri}?{_SHARED}", identity, (_identity_stamp(wal),))
+        return Look(real, f"{uri}?{_SHARED}", identity, (_identity_stamp(wal),))
     parts = tuple(stamp(part) for part in _copied_parts(real))
-    return Look(None, identity, parts)
+    return Look(real, None, identity, parts)
 
 
 def uris_shared(path: Path | None) -> tuple[str, ...]:
@@ -157,7 +160,7 @@ def _settled(path: Path) -> os.stat_result | None:
         whole = not (found.st_mtime_ns % 10**9 or found.st_ctime_ns % 10**9)
         tick = _LONG_TICK if whole else _TICK
         age = time.time() - max(found.st_mtime, found.st_ctime)
-        if not 0 <= age < tick or all(stat_of(each) is not None for each in beside(path)):
+        if not 0 <= age < tick or all(stat_of(each) is not None for each in beside_real(path)):
             break
         time.sleep(tick - age)
         found = stat_of(path)
@@ -186,6 +189,7 @@ class Looker:
         self._schema: int | None = None
         self._folder: tuple[str, int] | None = None  # of the copy, and the process that made it
         self._guard: Guard | None = None
+        self._watch: sqlite3.Connection | None = None  # asks whether others have written
         self._unsteady = 0  # looks in turn that others came into
 
     @property
@@ -220,8 +224,24 @@ class Looker:
             raise self._changed()
         self._unsteady = 0
 
+    def version(self) -> object:
+        """Return what differs from before if anyone has written since; None: it takes a look."""
+        look = judge(self._path)
+        with self._lock:
+            if self._engine is None or not self._is_as_before(look):
+                return None
+            if look.uri is None or look.verified:
+                return look
+            try:
+                if self._watch is None:
+                    self._watch = connect(look.uri, PATIENCE)
+                (version,) = self._watch.execute("PRAGMA data_version").fetchall()[0]
+            except sqlite3.DatabaseError:  # then a look says what is wrong, if it still is
+                return None
+            return number_of(self._watch), version
+
     def _is_overtaken(self, look: Look) -> bool:
-        return look.verified and (stamp(self._path.resolve()),) != look.parts
+        return look.verified and (stamp(look.real),) != look.parts
 
     def _changed(self) -> ChangedMeanwhile:
         self._unsteady += 1
@@ -235,7 +255,7 @@ class Looker:
         for turn in range(_TRIES):
             steadily = lasting or self._unsteady >= _COPY_FROM or turn >= _COPY_FROM
             look = judge(self._path, steadily=steadily)
-            before = stat_of(wal_path(self._path))
+            before = stat_of(beside_real(look.real)[0])
             connection = None
             try:
                 engine = self._at(look)
@@ -271,7 +291,7 @@ class Looker:
         """Remove the WAL that SQLite made, as that of the others went just before."""
         if look.uri is None or not look.uri.endswith(_MAKES_NOTHING):
             return
-        wal, shm = beside(self._path)
+        wal, shm = beside_real(look.real)
         found = stat_of(wal)
         if (
             found is not None
@@ -320,6 +340,9 @@ class Looker:
     def _drop(self) -> None:
         """Let go of the file; those who are reading go on to their end."""
         with self._lock:
+            watch, self._watch = self._watch, None
+            if watch is not None:
+                watch.close()
             engine, self._engine = self._engine, None
             if engine is not None:
                 engine.dispose()
