@@ -59,13 +59,17 @@ def several(store: Store, runs: Sequence[str] | None) -> list[UUID]:
 
 def shortest(store: Store, uuid: str) -> str:
     """Return as many digits of a run's UUID as name it: eight, or more if others start so too."""
-    for digits in range(_SHORTEST, 32):
+    least, most = _SHORTEST, 32
+    digits = least  # which mostly are enough; where not, all that start alike ask as often
+    while least < most:
         try:
             store.find(uuid[:digits])
         except AmbiguousRun:
-            continue
-        return uuid[:digits]
-    return uuid
+            least = digits + 1
+        else:
+            most = digits
+        digits = (least + most) // 2
+    return uuid[:most]
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

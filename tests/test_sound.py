@@ -1,0 +1,157 @@
+"""Values that we never wrote: `check` names their column, and reading them is an error of ours."""
+
+import os
+import sqlite3
+import stat
+import tracemalloc
+from contextlib import closing
+
+import pytest
+
+from traininglog import CorruptLog, SQLiteLog, Store, StoreUnwritable, TrainingLogWarning
+from traininglog.encoding import decode
+from traininglog.kept import damage, folder_of, keep, path_of
+from traininglog.packing import BLOCK, Block, Head, room_for, unpack
+from traininglog.sql import sound
+from traininglog.trials import artifacts
+
+
+@pytest.fixture
+def path(tmp_path):
+    with SQLiteLog(tmp_path / "runs.db") as log:
+        for at in range(600):
+            log[at]["loss"] = at / 2
+        log[7]["note"] = "text"
+    return tmp_path / "runs.db"
+
+
+def change(path, statement, *values):
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(statement, values)
+
+
+COLUMNS = [(table, column) for table, columns in sound._COLUMNS.items() for column in columns]
+
+
+@pytest.mark.parametrize(("table", "column"), COLUMNS)
+def test_check_names_the_column_that_holds_what_was_never_written_there(path, table, column):
+    """And a list of the runs comes all the same, or says that the store is damaged."""
+    wrong = -5 if (table, column) in (("runs", "id"), ("status", "id")) else b"\xff wrong"
+    if column in ("times", "data"):
+        wrong = 5
+    change(path, f'UPDATE OR IGNORE {table} SET "{column}" = ?', wrong)
+    with Store(path, readonly=True) as store:
+        check = store.check()
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("warnings.warn", lambda *_, **__: None)
+                store.runs()
+        except CorruptLog:
+            pass
+    assert any(f"table {table}," in problem and column in problem for problem in check.problems)
+
+
+def test_a_damaged_line_hides_no_other_run(path):
+    with SQLiteLog(path) as log:
+        log[1]["loss"] = 1.0
+    change(path, "UPDATE runs SET created = 'x', host = x'ff', epoch = 1e300 WHERE id = 1")
+    store = Store(path, readonly=True)
+    with store, pytest.warns(TrainingLogWarning, match="1 of 2 lines"):
+        frame = store.runs()
+    assert sorted(frame["values"]) == [1, 601]
+    assert frame["created"].isna().sum() == 1
+
+
+def test_a_lineage_in_a_circle_ends_where_it_closes(path):
+    change(path, "UPDATE runs SET resumed_from = uuid, resumed_at = 5")
+    with Store(path, readonly=True) as store:
+        with pytest.raises(CorruptLog, match="among its own ancestors"):
+            store.log(store.latest(), readonly=True).to_dict()
+        assert len(store.runs()) == 1
+        assert any("circle" in problem for problem in store.check().problems)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"size": 2**24, "last": 2**24 - 1},
+        {"size": BLOCK + 1, "last": BLOCK},
+        {"size": 2**62, "last": 2**62},
+        {"size": 0}, {"size": -1}, {"size": 1.0}, {"size": "1"}, {"size": None},
+        {"size": 5, "last": 3}, {"first": -1, "last": 4}, {"step": -1}, {"last": 2**63},
+    ],
+)  # fmt: skip
+def test_a_segment_claims_no_more_than_a_block_has(claims):
+    """Nineteen bytes may say any number: no memory is taken for it."""
+    made = {"first": 0, "last": 0, "step": 1, "size": 1, "kind": 4, "codec": 1, "times": None}
+    made |= claims
+    tracemalloc.start()
+    try:
+        with pytest.raises(CorruptLog):
+            unpack(Block(**made, data=bytes(19)))
+        head = {name: made[name] for name in Head._fields}
+        with pytest.raises(CorruptLog):
+            room_for([Head(**head)] * 100)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_array_claims_no_more_than_its_bytes():
+    header = "{'descr': '%s', 'fortran_order': False, 'shape': (%d,), }"
+    for dtype, count in (("<f8", 10**12), ("V0", 10**15), ("<f8", 1), ("<i2", -1)):
+        text = (header % (dtype, count)).encode()
+        stored = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+        with pytest.raises(CorruptLog):
+            decode(8, stored)
+
+
+# -- files that are kept with trials ------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(path, tmp_path):
+    """The folder of the files of a store, and what a record says of one."""
+    (tmp_path / "file").write_text("kept")
+    found = keep(folder_of(path), tmp_path / "file")
+    record = {"name": "a/file", "sha256": found.sha256, "size": found.size, "kind": "file"}
+    return folder_of(path), record | {"mode": 0o644}
+
+
+def test_restoring_sets_no_bit_that_lets_others_act(kept, tmp_path):
+    folder, record = kept
+    (made,) = artifacts.restore(folder, [record | {"mode": 0o107755}], tmp_path / "new")
+    assert stat.S_IMODE(made.stat().st_mode) == 0o755
+    assert made.read_text() == "kept"
+
+
+def test_restoring_follows_no_link_out_of_the_folder(kept, tmp_path):
+    folder, record = kept
+    (tmp_path / "new").mkdir()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "new" / "a").symlink_to(tmp_path / "outside")
+    with pytest.raises(StoreUnwritable, match=r"leads .* out of"):
+        artifacts.restore(folder, [record], tmp_path / "new")
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs names of POSIX")
+@pytest.mark.parametrize(
+    "make",
+    [
+        os.mkfifo,
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.mkdir(),
+        lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 2**40),
+    ],
+)
+def test_a_kept_file_that_is_none_is_said_to_be_damaged(kept, make):
+    """It is not waited for, nor read to an end that it does not have."""
+    folder, record = kept
+    place = path_of(folder, record["sha256"])
+    place.unlink()
+    make(place)
+    assert damage(folder, record["sha256"]) is not None
+    assert damage(folder, record["sha256"], record["size"]) is not None
+    with pytest.raises(CorruptLog):
+        artifacts.restore(folder, [record], folder.parent / "new")
