@@ -337,3 +337,31 @@ def test_the_folder_of_a_live_store_is_put_back_from_a_copy(path, tmp_path):
         writer.process.stdin.flush()
         _, errors = writer.process.communicate(timeout=GUARD)
     assert "was replaced by another file" in errors
+
+
+# -- transactions ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("closed", ["-shm", "", "-wal"])
+def test_a_transaction_that_has_lost_the_lock_of_sqlite_is_still_alone(path, closed):
+    """As of one that runs while a thread of the process copies the folder."""
+    SQLiteLog(path).close()
+    script = (
+        "import sys; from traininglog import SQLiteLog; print('ready', flush=True);"
+        "log = SQLiteLog(sys.argv[1]); log[1]['x'] = 1.0; log.close(); print(log.h_uuid)"
+    )
+    with Store(path) as store:
+        with store._database.write() as connection:
+            connection.exec_driver_sql("UPDATE runs SET command = 'the first'")
+            Path(f"{path}{closed}").open("rb").close()
+            other = subprocess.Popen(
+                [sys.executable, "-W", "error", "-c", script, str(path)], stdout=subprocess.PIPE
+            )
+            other.stdout.readline()
+            with pytest.raises(subprocess.TimeoutExpired):  # it waits for us
+                other.wait(5)
+        out, _ = other.communicate()
+        assert other.returncode == 0
+        assert store.origin(store.runs()["uuid"][0])["command"] == "the first"
+        assert store.log(out.decode().strip(), readonly=True) == {1: {"x": 1.0}}
+        assert store.check().ok

@@ -225,7 +225,7 @@ class Database:
             with self._alone(), translated(self.name):
                 self._check_wal()
                 connection = patiently(self._writing.connect)
-                with connection:
+                with self._alone_of_all() as begun, connection:
                     # It may look into the file, and so find that others are just opening it, too.
                     level = "FULL" if durable else "NORMAL"
                     set_level = functools.partial(self._set_synchronous, connection, level)
@@ -233,8 +233,7 @@ class Database:
                     # Not by SQLite's own waiting, which sleeps longer and longer: who has waited
                     # long waits on, others pass. And not by `connection.begin`, which would take
                     # ten times as long to fail.
-                    begin = functools.partial(raw_of(connection).execute, "BEGIN IMMEDIATE")
-                    self._turns.take(begin, patience)
+                    self._turns.take(functools.partial(begun, raw_of(connection)), patience)
                     self._check_schema(connection)  # anybody may have changed it meanwhile
                     try:
                         yield connection
@@ -250,6 +249,30 @@ class Database:
                 )
             self._checkpoint_if_due()
         catch_up()
+
+    @contextmanager
+    def _alone_of_all(self) -> Iterator[Callable[[sqlite3.Connection], None]]:
+        """Give what begins a transaction in which no other process writes, until this is left.
+
+        It raises SQLite's error for a busy file where another one does.
+        """
+        guard, entered = self._guard, False
+
+        def begin(connection: sqlite3.Connection) -> None:
+            nonlocal entered
+            connection.execute("BEGIN IMMEDIATE")
+            if guard is None:
+                return
+            entered = guard.enter()
+            if not entered:  # another process that writes has lost SQLite's lock
+                connection.rollback()
+                raise failures.busy_file()
+
+        try:
+            yield begin
+        finally:
+            if guard is not None and entered:
+                guard.exit()
 
     def sync(self) -> None:
         """Wait until the disk has all that was committed, by anyone.
@@ -448,12 +471,13 @@ class Database:
             return
         with (
             suppress(sqlite3.Error),
+            self._alone_of_all() as begin,
             self._raw_connection(0) as holder,
             self._raw_connection(0) as other,
         ):
             # One connection holds the write lock while another copies: nobody can reset the WAL
             # meanwhile, which is what the bug needs.
-            holder.execute("BEGIN IMMEDIATE")
+            begin(holder)
             other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             holder.execute("ROLLBACK")
 
@@ -461,7 +485,13 @@ class Database:
         """Give the pages that hold nothing back to the file system, as far as others allow."""
         self._check_process()
         self._require_writer()
-        with translated(self.name), self._raw_connection() as connection:
+        with (
+            translated(self.name),
+            self._alone_of_all() as begin,
+            self._raw_connection() as connection,
+        ):
+            patiently(functools.partial(begin, connection))
+            connection.execute("ROLLBACK")  # what follows is a transaction of its own
             # A page a step and no rows: `execute` would stop after the first of them.
             connection.executescript("PRAGMA incremental_vacuum")
         self.checkpoint()

@@ -61,6 +61,13 @@ def code_of(error: BaseException) -> int:
     return int(getattr(original, "sqlite_errorcode", 0)) & 0xFF
 
 
+def busy_file() -> sqlite3.OperationalError:
+    """Return what SQLite raises where another process writes."""
+    error = sqlite3.OperationalError("database is locked")
+    error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_BUSY, "SQLITE_BUSY"
+    return error
+
+
 _TRANSLATIONS: dict[int, tuple[type[TrainingLogError], str]] = {
     sqlite3.SQLITE_BUSY: (
         StoreLocked, "{name} is held by another process; nothing is lost, try again later"

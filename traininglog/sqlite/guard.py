@@ -10,6 +10,10 @@ So each process holds the same two locks once more, by descriptors of its own, f
 of others can take them (`file_locks`): read locks on the bytes that SQLite locks while it has a
 file open. Where the system has no such locks, `Database` still notices what happened.
 
+Likewise with the right to write. Whoever closes the shared memory amid a transaction, as a thread
+does that copies the folder, lets another process in, and one of the two commits is overwritten. So
+who has begun a transaction also locks a byte of the file that SQLite does not use.
+
 See os_unix.c of SQLite for the bytes: SHARED_FIRST, SHARED_SIZE, UNIX_SHM_DMS.
 """
 
@@ -29,6 +33,9 @@ _Span = tuple[int, int]
 _FILE: _Span = (0x40000000 + 2, 510)
 _MEMORY: _Span = (128, 1)
 
+# Far beyond the end of any file.
+_WRITING: _Span = (2**62, 1)
+
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 # How long to wait for one that is just closing the file, in seconds.
@@ -45,6 +52,7 @@ class Guard:
         self._paths = {_FILE: real, _MEMORY: shm_path(real)}
         self._descriptors: dict[_Span, int] = {}
         self._held: set[_Span] = set()
+        self._writers = 0  # of this process; SQLite lets one in after the other
 
     @staticmethod
     def of(path: Path, identity: Identity) -> Guard:
@@ -65,11 +73,34 @@ class Guard:
                 # Where it cannot be, as no descriptor is free, the next one who writes tries again.
                 with suppress(OSError):
                     if span not in self._descriptors:
-                        self._descriptors[span] = os.open(path, _FLAGS)
+                        self._descriptors[span] = _opened(path)
                     if span not in self._held and file_locks.lock(
                         self._descriptors[span], *span, shared=True, patience=_PATIENCE
                     ):
                         self._held.add(span)
+
+    def enter(self) -> bool:
+        """Be the only process that writes, within a transaction; False if another one is at it.
+
+        Whoever gets True calls `exit` once the transaction has ended. Where there is no such lock,
+        SQLite's own has to do.
+        """
+        with _LOCK:
+            descriptor = self._descriptors.get(_FILE)
+            if descriptor is not None and self._writers == 0:
+                with suppress(OSError):  # this user may not write, or the system cannot
+                    if not file_locks.lock(descriptor, *_WRITING):
+                        return False
+            self._writers += 1
+            return True
+
+    def exit(self) -> None:
+        """End what `enter` began."""
+        with _LOCK:
+            self._writers -= 1
+            descriptor = self._descriptors.get(_FILE)
+            if descriptor is not None and self._writers == 0:
+                file_locks.unlock(descriptor, *_WRITING)
 
     def release(self) -> bool:
         """Unlock if nobody else here has the file open; tell whether that is so.
@@ -113,6 +144,14 @@ class Guard:
 
 _GUARDS: dict[Identity, Guard] = {}
 _LOCK = threading.RLock()
+
+
+def _opened(path: Path) -> int:
+    """Open a file, to write if this user may: only then it can be locked alone."""
+    try:
+        return os.open(path, _FLAGS | os.O_RDWR)
+    except OSError:
+        return os.open(path, _FLAGS)
 
 
 def _after_fork_in_child() -> None:
