@@ -71,13 +71,15 @@ def is_locked(descriptor: int, start: int, length: int = 1) -> bool:
 
 
 def some_locked(descriptor: int, start: int, length: int) -> int | None:
-    """Return the first byte, as far as it lies in a stretch, of some lock there; None: of none.
+    """Return the byte of some lock of a single byte in a stretch; None if there is none.
 
-    A lock of this very descriptor does not count. Only where locks belong to descriptors (`OWN`).
+    A lock of this very descriptor does not count, nor does a longer one, which no program of ours
+    takes. Only where locks belong to descriptors (`OWN`).
     """
     asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
     found = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))
-    return None if found[0] == fcntl.F_UNLCK else max(start, found[2])
+    kind, _, at, size, _ = found
+    return None if kind == fcntl.F_UNLCK or size != 1 else at
 
 
 def _set(descriptor: int, kind: int, start: int, length: int) -> None:

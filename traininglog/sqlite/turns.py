@@ -44,6 +44,9 @@ _FIRST, _END = 2**61, 2**62
 #: How long the same one may be first before it is gone round, in seconds.
 ASLEEP = 1.0
 
+# How often a number is tried to be had that another process was faster to take.
+_TRIES = 1000
+
 # The pauses between two looks, in seconds: of who is first, of others for each place that they are
 # behind, and of who goes round somebody, who might wake up.
 _NEXT = (0.0005, 0.008)
@@ -145,7 +148,7 @@ class _Number:
             # A file system without such locks; or another thread has closed it.
             with suppress(OSError, ValueError):
                 at = _FIRST
-                while True:
+                for _ in range(_TRIES):  # more, and somebody has locked what he should not
                     while (place := _some(self.file, at, _END)) is not None:
                         at = place + 1
                     if file_locks.lock(self.file.fileno(), at):
