@@ -53,6 +53,8 @@ def pytest_collection_modifyitems(items):
         if not (TESTS / file).exists() or f"def {test}" not in _text(TESTS / file):
             raise pytest.UsageError(f"tests/conftest.py calls {name} slow, which is not there")
     for item in items:
+        if " at 0x" in item.nodeid:  # no two processes would have the same tests
+            raise pytest.UsageError(f"{item.nodeid} has an address in its name; give it ids")
         if not item.path.is_relative_to(TESTS):
             continue
         file = item.path.relative_to(TESTS)

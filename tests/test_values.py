@@ -70,7 +70,11 @@ def _attrs():
     return attrs.make_class("Attrs", {"lr": attrs.field(default=0.1)})(), "attrs.asdict(value)"
 
 
-@pytest.mark.parametrize(("value", "advice"), list(configurations()), ids=lambda it: repr(it)[:40])
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    list(configurations()),
+    ids=lambda it: it if isinstance(it, str) else type(it).__name__,
+)
 def test_what_is_advised_for_a_configuration_can_be_stored(value, advice):
     log = TrainingLog()
     with pytest.raises(ValueTypeError, match=re.escape(advice)):
