@@ -128,7 +128,6 @@ class Database:
         self._linked = False  # and told of
         self._sound_schema: int | None = None  # the version of the schema that was looked at
         fresh = path is None or inspect(path, readonly=readonly, create=create and not readonly)
-        self._turns = Turns(path)
         if path is not None and not readonly:
             refuse_second_name(path)
             parts.sweep(path)
