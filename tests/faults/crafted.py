@@ -441,7 +441,7 @@ def lineage(folder: Path, draw: random.Random) -> None:
 def long_lineage(folder: Path, draw: random.Random) -> None:
     rows = [
         (f"{number:032x}", f"{number - 1:032x}", number, 1.0, 1.0, 1, 0, 0)
-        for number in range(1, draw.choice([200, 400]))
+        for number in range(1, draw.choice([100, 200]))
     ]
     with contextlib.closing(sqlite3.connect(_path(folder))) as connection, connection:
         connection.executemany(

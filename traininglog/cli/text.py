@@ -69,8 +69,10 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def moment(when: datetime, now: datetime | None = None) -> str:
+def moment(when: datetime | None, now: datetime | None = None) -> str:
     """Return a time in the local zone; with `now`, one of the last day as how long ago it was."""
+    if when is None:  # a damaged line has none
+        return "-"
     if now is not None:
         seconds = (now - when).total_seconds()
         if 0 <= seconds < 60:

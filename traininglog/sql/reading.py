@@ -392,19 +392,20 @@ def unreadable(connection: Connection) -> list[str]:
             for _, time, number, kind, stored in batch:
                 problem = _problem(kind, stored)
                 if number not in names:
-                    problem = f"it has key {number}, which the run does not"
+                    problem = f"it has key {number!r:.40}, which the run does not"
                 if problem:
-                    problems.append(f"run {uuid}, time {time}, {names.get(number)!r}: {problem}")
+                    where = f"run {uuid!s:.40}, time {time!s:.40}, {names.get(number)!r:.80}"
+                    problems.append(f"{where}: {problem:.200}")
         owner = Owner(run_id, uuid, names)
         for row in segments.each(connection, run_id):
             try:
                 segments.decoded(owner, row)
             except CorruptLog as error:
-                problems.append(str(error))
+                problems.append(f"{error!s:.400}")
         for key, kind, stored in _STATUS.run(connection, run_id=run_id):
             problem = _problem(kind, stored)
             if problem:
-                problems.append(f"run {uuid}, status {key!r}: {problem}")
+                problems.append(f"run {uuid!s:.40}, status {key!r:.80}: {problem:.200}")
     return problems
 
 
