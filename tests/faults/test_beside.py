@@ -1,6 +1,6 @@
 """The files of a live store may be copied, hashed, listed and looked at by anyone.
 
-`TESTS_TRIALS` says how many processes are killed beside that; 40 unless it is set.
+A fourth of what `TESTS_TRIALS` says, or ten, is how many processes are killed beside that.
 """
 
 import os
@@ -12,9 +12,9 @@ from faults import beside
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs signals of POSIX")
 
 # Read here, as settings from outside are kept out of the tests themselves.
-TRIALS = int(os.environ.get("TESTS_TRIALS", "40"))
+TRIALS = int(os.environ.get("TESTS_TRIALS", "40")) // 4
 
-_AT_ONCE = 10  # trials a test, so that the tests can be spread over processes
+_AT_ONCE = 5  # trials a test, so that the tests can be spread over processes
 
 
 def require_all(found):
