@@ -6,13 +6,13 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing
 
 import pytest
 from patience import GUARD
 from sqlalchemy.exc import IntegrityError
 
 from traininglog import LogClosed, RunBusy, SQLiteLog, Store
+from traininglog.sql import writing
 from traininglog.sqlite.database import Database
 
 HOLD = """
@@ -72,18 +72,19 @@ def test_it_can_be_read_and_resumed_all_the_same(path, other_process):
         assert list(store.runs()["state"]) == ["running", "finished"]
 
 
-def test_a_run_that_could_not_be_claimed_is_nobodys(path):
+def test_a_run_that_could_not_be_claimed_is_nobodys(path, monkeypatch):
     """Its lock was taken before the file said no; it is not kept."""
     with SQLiteLog(path) as log:
         log[1]["x"] = 1
     again = SQLiteLog(path, log.uuid)
-    with closing(sqlite3.connect(path)) as other:
-        other.execute(
-            "CREATE TRIGGER refuse BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'no'); END"
-        )
+
+    def refuse(*_, **__):
+        raise IntegrityError("UPDATE runs", None, sqlite3.IntegrityError("no"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "update_run", refuse)
         with pytest.raises(IntegrityError, match="no"):
             again[2]["x"] = 2
-        other.execute("DROP TRIGGER refuse")
     with Store(path) as store:
         assert store.state(log.uuid) == "finished"
         again[2]["x"] = 2
