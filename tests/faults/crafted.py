@@ -497,7 +497,8 @@ def segments_that_claim(folder: Path, draw: random.Random) -> None:
 def many_whole_segments(folder: Path, draw: random.Random) -> None:
     size = 16_384
     made = {"first": 0, "last": size - 1, "step": 1, "size": size, "times": None, "kind": 4}
-    _segments(folder, made | {"data": _stream()}, draw.choice([20, 40]), size)
+    # Few enough that an honest export of all of them ends within the limit.
+    _segments(folder, made | {"data": _stream()}, draw.choice([5, 10]), size)
 
 
 @kind(24)

@@ -29,6 +29,7 @@ from patience import GUARD
 from sealing_often import seal_often
 
 from traininglog import SQLiteLog, Store, TrainingLogWarning
+from traininglog.encoding import from_plain_json
 from traininglog.values import thaw
 
 #: Whether to take long: `make faults` does.
@@ -349,7 +350,9 @@ def perform(log: SQLiteLog, operation: Operation, model: Model, uuids: list[str]
             last = max(model.run.rows, default=None)
             assert (found["uuid"], found["time"]) == (uuids[-1], last), (found, uuids, last)
             expected = _named(model.run.status, uuids)
-            assert _forms(found["status"]) == _forms(expected), f"{found}, not {expected}"
+            json.dumps(found, allow_nan=False)
+            coded = {key: from_plain_json(found["status"][key]) for key in found.get("coded", ())}
+            assert _forms(found["status"] | coded) == _forms(expected), f"{found}, not {expected}"
         case "resume", at:
             log.resume(at)
             uuids.append(log.h_uuid)
