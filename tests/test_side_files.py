@@ -164,13 +164,13 @@ def test_a_side_file_that_nobody_uses_is_replaced_by_one_that_can_be_written(peo
             path.chmod(0o644)
         store.chmod(0o664)
         member = people(folder, MEMBER)
-        member.ask("from traininglog import side_files")
+        member.ask("from traininglog import file_locks, side_files")
         opening = "os.close(side_files.open_beside(Path('runs.db'), Path('runs.db-owners'){0}))"
         kind, message = member.refused(opening.format(""))
         assert kind == "StoreUnwritable"
         assert "runs.db-owners belongs to" in message
         assert "chmod --reference" in message
-        unused = opening.format(", unused=side_files.is_unlocked")
+        unused = opening.format(", unused=file_locks.is_free")
         owner = people(folder, OWNER)
         owner.ask("import fcntl; d = os.open('runs.db-owners', os.O_RDWR); fcntl.lockf(d, 2, 1, 9)")
         assert member.refused(unused)[0] == "StoreUnwritable"

@@ -70,6 +70,14 @@ def is_locked(descriptor: int, start: int, length: int = 1) -> bool:
     return bool(kind != fcntl.F_UNLCK)
 
 
+def is_free(descriptor: int) -> bool:
+    """Tell whether nobody has locked any byte of a file; False where that cannot be told."""
+    try:
+        return sys.platform == "linux" and not is_locked(descriptor, 0, 0)
+    except OSError:
+        return False
+
+
 def some_locked(descriptor: int, start: int, length: int) -> int | None:
     """Return the byte of some lock of a single byte in a stretch; None if there is none.
 

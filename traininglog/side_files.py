@@ -12,17 +12,14 @@ the way and what to do about it.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import secrets
 import shlex
 import stat
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from struct import Struct
 
 from traininglog.errors import StoreFailed, StoreUnwritable
 
@@ -34,9 +31,6 @@ _MAKING = 0.2
 
 # What leaves an owner or a group as it is.
 _SAME = -1
-
-# Of `fcntl`, on Linux: l_type, l_whence, l_start, l_len, l_pid.
-_LOCK = Struct("hhqqi")
 
 
 def open_beside(
@@ -174,20 +168,6 @@ def may(path: Path, how: int) -> bool:
 
     """
     return os.access(path, how, effective_ids=os.access in os.supports_effective_ids)
-
-
-def is_unlocked(descriptor: int) -> bool:
-    """Tell whether no process has locked any byte of a file; False where that cannot be told."""
-    if sys.platform != "linux":
-        return False
-    # By the open file, where there is that: this process may hold locks on the file itself.
-    asking = getattr(fcntl, "F_OFD_GETLK", fcntl.F_GETLK)
-    try:
-        answer = fcntl.fcntl(descriptor, asking, _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-    except OSError:
-        return False
-    (kind, *_) = _LOCK.unpack(answer[: _LOCK.size])
-    return bool(kind == fcntl.F_UNLCK)
 
 
 def refusal(store: Path, path: Path, error: OSError) -> StoreUnwritable | StoreFailed:

@@ -209,7 +209,7 @@ with TrainLoop(log=TrainingLog(), max_epoch=3, progress=False) as loop:
                 os.kill(worker.pid, signal.SIGINT)
                 os.kill(os.getpid(), signal.SIGINT)
         worker.terminate()
-        worker.join(GUARD)
+        worker.join()
         assert worker.exitcode == -signal.SIGTERM, worker.exitcode
 print(loop.stop_reason, loop.step)
 """

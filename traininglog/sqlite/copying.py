@@ -13,10 +13,9 @@ from pathlib import Path
 
 from sqlalchemy.engine import Engine
 
-from traininglog import parts
+from traininglog import file_locks, parts
 from traininglog.errors import StoreNotFound, StoreUnwritable
 from traininglog.plain_files import open_plain
-from traininglog.side_files import is_unlocked
 from traininglog.sqlite import revisions
 from traininglog.sqlite.connections import guard
 from traininglog.sqlite.failures import patiently
@@ -58,7 +57,7 @@ def _sweep_earlier(target: Path) -> None:
             descriptor = open_plain(part)
             try:
                 header = os.pread(descriptor, 100, 0)
-                dead = is_unlocked(descriptor)
+                dead = file_locks.is_free(descriptor)
             finally:
                 os.close(descriptor)
             if dead and (not header or header[68:72] == APPLICATION_ID.to_bytes(4, "big")):

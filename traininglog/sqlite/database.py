@@ -18,7 +18,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,22 +42,15 @@ from traininglog.sql.tables import REVISION
 from traininglog.sqlite import copying, failures, revisions, shape
 from traininglog.sqlite.connections import Pool, connect, is_connected, number_of, raw_of
 from traininglog.sqlite.failures import MEMORY, distrustful, patiently, translated
-from traininglog.sqlite.file import identity_of, inspect, stat_of, uri_of, wal_path
+from traininglog.sqlite.file import identity_of, inspect, stat_of, uri_of
 from traininglog.sqlite.forks import busy, catch_up
-from traininglog.sqlite.guard import Guard
+from traininglog.sqlite.live_wal import LiveWal, WalLost
 from traininglog.sqlite.looking import Looker, can_write, steadily, uris_shared
 from traininglog.sqlite.mounts import refuse_network
 from traininglog.sqlite.names import refuse_second_name
 from traininglog.sqlite.taking_over import take_over
 from traininglog.sqlite.turns import Turns
 from traininglog.sqlite.witness import Identity
-
-
-class WalLost(StoreFailed):
-    """What was just committed is where nobody finds it; it has to be written again."""
-
-    code = "wal-lost"
-
 
 # What goes wrong where something is of another type, or size, than we ever write.
 _SURPRISES = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
@@ -121,8 +114,7 @@ class Database:
         self._identity: Identity | None = None
         # Held while it is used: to close a connection under another thread crashes the process.
         self._watching = threading.RLock()
-        self._guard: Guard | None = None
-        self._known_wal: Identity | None = None  # the WAL that our connections write to
+        self._wal: LiveWal | None = None  # of who writes
         #: What a writer should be told at its next assignment; whoever tells it takes it away.
         self.notice: str | None = None
         self._linked = False  # and told of
@@ -132,7 +124,6 @@ class Database:
             refuse_second_name(path)
             parts.sweep(path)
         self._turns = Turns(path)
-        self._wal = None if path is None else wal_path(path)
         self._uri = MEMORY if path is None else uri_of(path)
         self._follows = follows
         self._make_engines()
@@ -224,7 +215,7 @@ class Database:
             with self._alone(), translated(self.name):
                 self._check_wal()
                 connection = patiently(self._writing.connect)
-                with self._alone_of_all() as begun, connection:
+                with self._beginning() as begin, connection:
                     # It may look into the file, and so find that others are just opening it, too.
                     level = "FULL" if durable else "NORMAL"
                     set_level = functools.partial(self._set_synchronous, connection, level)
@@ -232,7 +223,7 @@ class Database:
                     # Not by SQLite's own waiting, which sleeps longer and longer: who has waited
                     # long waits on, others pass. And not by `connection.begin`, which would take
                     # ten times as long to fail.
-                    self._turns.take(functools.partial(begun, raw_of(connection)), patience)
+                    self._turns.take(functools.partial(begin, raw_of(connection)), patience)
                     self._check_schema(connection)  # anybody may have changed it meanwhile
                     try:
                         yield connection
@@ -241,37 +232,13 @@ class Database:
                         raise
                     # Not by SQLAlchemy, which makes an AssertionError of Ctrl-C amid a commit.
                     raw_of(connection).commit()
-            if self._has_lost_wal():
+            if self._wal is not None and self._wal.is_lost:
                 raise WalLost(
-                    f"{self._wal} was deleted or replaced while {self.name} was being written: "
-                    "nothing else than this program may touch it. It is written again"
+                    f"{self._wal.path} was deleted or replaced while {self.name} was being "
+                    "written: nothing else than this program may touch it. It is written again"
                 )
             self._checkpoint_if_due()
         catch_up()
-
-    @contextmanager
-    def _alone_of_all(self) -> Iterator[Callable[[sqlite3.Connection], None]]:
-        """Give what begins a transaction in which no other process writes, until this is left.
-
-        It raises SQLite's error for a busy file where another one does.
-        """
-        guard, entered = self._guard, False
-
-        def begin(connection: sqlite3.Connection) -> None:
-            nonlocal entered
-            connection.execute("BEGIN IMMEDIATE")
-            if guard is None:
-                return
-            entered = guard.enter()
-            if not entered:  # another process that writes has lost SQLite's lock
-                connection.rollback()
-                raise failures.busy_file()
-
-        try:
-            yield begin
-        finally:
-            if guard is not None and entered:
-                guard.exit()
 
     def sync(self) -> None:
         """Wait until the disk has all that was committed, by anyone.
@@ -280,19 +247,10 @@ class Database:
         A commit that changes nothing would wait for nothing.
         """
         self._check_process()
-        if self.path is None or self._wal is None:
-            return
         with busy(), translated(self.name):
             self._check_wal()
-        try:
-            for path in (self._wal, self._wal.parent):  # whose name is the parent's to keep
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-        except OSError as error:
-            raise StoreFailed(f"{self._wal} cannot be written: {error.strerror}") from error
+        if self._wal is not None:
+            self._wal.sync()
 
     def _set_synchronous(self, connection: Connection, level: str) -> None:
         if connection.info.get("synchronous") != level:
@@ -348,16 +306,16 @@ class Database:
         """Be one of those who have the file open for writing, after it was found to be in order."""
         self._identity = None if self.path is None else identity_of(self.path)
         if self._identity is not None and self.path is not None and self._looker is None:
-            self._guard = Guard.of(self.path, self._identity)
+            self._wal = LiveWal(self.path, self._identity)
             self._settle()
 
     def _detach(self) -> None:
-        guard, self._guard = self._guard, None
-        if guard is not None:
-            guard.release()
+        wal, self._wal = self._wal, None
+        if wal is not None:
+            wal.release()
         self._dispose()
-        if guard is not None:
-            guard.leave()
+        if wal is not None:
+            wal.leave()
 
     def _dispose(self) -> None:
         with busy():
@@ -388,8 +346,7 @@ class Database:
                 return  # another thread was faster
             inspect(self.path, readonly=False, create=False)
             self._detach()
-            self._wal = wal_path(self.path)
-            self._known_wal = self._sound_schema = None
+            self._sound_schema = None
             self._prepare(fresh=False)
             self._attach()
 
@@ -397,53 +354,51 @@ class Database:
 
     def _settle(self) -> None:
         """Hold the file open so that no close of other descriptors ends it, and note its WAL."""
-        if self._guard is None or self._wal is None:
+        if self._wal is None:
             return
         with self._engine.connect() as connection:  # only then SQLite opens it
             patiently(connection.begin).rollback()
             patiently(lambda: _pragma(connection, "data_version"))
-            self._guard.hold()
-            self._known_wal = identity_of(self._wal)
+            self._wal.note()
 
-    def _has_lost_wal(self) -> bool:
-        """Tell whether others find another WAL than the one that is written to, or none."""
-        if self._known_wal is None or self._wal is None:
-            return False
-        return identity_of(self._wal) != self._known_wal
+    def _beginning(self) -> AbstractContextManager[Callable[[sqlite3.Connection], Any]]:
+        """Give what begins a transaction that writes; see `LiveWal.alone`."""
+        return nullcontext(_begin) if self._wal is None else self._wal.alone()
 
     def _check_wal(self) -> None:
         """Begin anew with the WAL that others find, before something is read or written."""
-        if self._guard is not None:
-            self._guard.hold()
-        if self._has_lost_wal():
+        if self._wal is None:
+            return
+        self._wal.hold()
+        if self._wal.is_lost:
             with self._lock:
-                self._begin_anew()
+                self._begin_anew(self._wal)
 
-    def _begin_anew(self) -> None:
+    def _begin_anew(self, wal: LiveWal) -> None:
         """Close every connection of this process to the file, and open it again.
 
         Raises `WalLost` as long as some are in use. While one is left, SQLite would let the others
         share what it has of a WAL that is gone.
         """
-        assert self._wal is not None and self._guard is not None  # noqa: S101, PT018
         mine = [each for each in list(_OPEN.values()) if each.identity == self._identity]
         # Nobody has opened the file since, or there would be another one: so what is in the lost
         # WAL still follows on what is in the file.
-        saved = identity_of(self._wal) is None and any(each._salvage() for each in mine)
+        saved = wal.is_gone and any(each._salvage() for each in mine)
         for each in mine:
             each._dispose()
         uris = {each._uri for each in mine}
         if any(map(is_connected, uris.union(*(uris_shared(each.path) for each in mine)))):
             raise WalLost(
-                f"{self._wal} was deleted or replaced while {self.name} was open: what is being "
+                f"{wal.path} was deleted or replaced while {self.name} was open: what is being "
                 "read from it here must end before it can be opened again"
             )
-        self._guard.renew()
         for each in mine:
-            each._known_wal = None
+            if each._wal is not None:
+                each._wal.forget()
+        for each in mine:
             each._settle()
             each.notice = (
-                f"somebody deleted or replaced {self._wal}, which belongs to {self.name} while it "
+                f"somebody deleted or replaced {wal.path}, which belongs to {self.name} while it "
                 "is open; " + (
                     "what it held was saved" if saved else
                     "what was committed to it and not yet copied to the file is lost"
@@ -470,7 +425,7 @@ class Database:
             return
         with (
             suppress(sqlite3.Error),
-            self._alone_of_all() as begin,
+            self._beginning() as begin,
             self._raw_connection(0) as holder,
             self._raw_connection(0) as other,
         ):
@@ -486,7 +441,7 @@ class Database:
         self._require_writer()
         with (
             translated(self.name),
-            self._alone_of_all() as begin,
+            self._beginning() as begin,
             self._raw_connection() as connection,
         ):
             patiently(functools.partial(begin, connection))
@@ -506,10 +461,8 @@ class Database:
             self.shrink()
 
     def _checkpoint_if_due(self) -> None:
-        if self._wal is not None:
-            with suppress(OSError):  # there may be no WAL
-                if self._wal.stat().st_size > _CHECKPOINT_BYTES:
-                    self.checkpoint()
+        if self._wal is not None and self._wal.size() > _CHECKPOINT_BYTES:
+            self.checkpoint()
 
     # -- opening ----------------------------------------------------------------------------
 
@@ -723,6 +676,10 @@ def _engine(uri: str, timeout: float) -> Engine:
             connection.exec_driver_sql(options.get("traininglog_begin", "BEGIN"))
 
     return engine
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
 
 
 def _pragma(connection: Connection, text: str) -> None:

@@ -157,7 +157,10 @@ class Owners:
             try:
                 # Readers make no file: where none is, nobody has ever written here.
                 self._descriptor = open_beside(
-                    self._database, self._path, create=create, unused=_is_free if create else None
+                    self._database,
+                    self._path,
+                    create=create,
+                    unused=file_locks.is_free if create else None,
                 )
             except FileNotFoundError:
                 if create:
@@ -202,10 +205,6 @@ class Handover:
 
 _REGISTRY: weakref.WeakValueDictionary[Identity, Owners] = weakref.WeakValueDictionary()
 _REGISTRY_LOCK = threading.RLock()  # a signal handler may open a log while the program does
-
-
-def _is_free(descriptor: int) -> bool:
-    return not file_locks.is_locked(descriptor, 0, 0)
 
 
 def _after_fork() -> None:

@@ -18,9 +18,9 @@ from sqlalchemy import Connection
 from traininglog.errors import CorruptLog, StoreFailed, StoreLocked, StoreUnwritable
 from traininglog.sql import writing
 from traininglog.sql.segments import Owner
-from traininglog.sqlite.database import WalLost
 from traininglog.sqlite.forks import busy
 from traininglog.sqlite.gaps import DROPPED, Gap
+from traininglog.sqlite.live_wal import WalLost
 from traininglog.sqlite.locks import Locks
 from traininglog.sqlite.own_run import OwnRun, Start, require_run
 from traininglog.sqlite.pending import Pending
