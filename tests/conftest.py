@@ -40,6 +40,7 @@ SLOW = (
     "test_sealing.py",
     "test_trial_endings.py",
     "test_turns.py::test_nobody_is_passed_by_others_again_and_again",
+    "test_wide_rows.py",
 )
 
 HAVE_TORCH = importlib.util.find_spec("torch") is not None
