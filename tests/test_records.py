@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from traininglog.sqlite.order import Order
+from traininglog.sqlite.order import STEP, Order
 from traininglog.sqlite.records import (
     FLOAT_HEAD,
     Batch,
@@ -41,7 +41,7 @@ makers = st.one_of(
 
 def made(makers, counted=True):
     """Return records that follow on each other."""
-    return [make(TAG + counted * number) for number, make in enumerate(makers)]
+    return [make(TAG + STEP * counted * number) for number, make in enumerate(makers)]
 
 
 def read(data, counted=True):
@@ -97,7 +97,7 @@ def test_records_of_threads_that_raced_are_all_read(order, unused):
     """In whatever order they got there; and some numbers were never used."""
     order = [number for number in order if number not in unused]
     records = [
-        pack_float(FLOAT_HEAD + 1, number, 0.5, 0.5, number, FLOAT_HEAD + 1, TAG + number)
+        pack_float(FLOAT_HEAD + 1, number, 0.5, 0.5, number, FLOAT_HEAD + 1, TAG + STEP * number)
         for number in order
     ]
     assert read(b"".join(records)) == (44 * len(order), None)
@@ -124,16 +124,24 @@ def test_a_record_twice_is_damage_wherever_it_is_put(makers, data):
 def test_a_region_may_be_read_from_its_midst():
     """Threads may have raced just there; and nothing is taken for a number that has none."""
     order = Order(TAG, skip=44 * 10)
-    assert [order.accept(TAG + number, 1, 0, 44) for number in (10, 9, 11, 9, 10, 12, 8, 13)] == [
-        1, 1, 1, 0, 0, 1, 1, 1,
-    ]  # fmt: skip
-    assert not Order(TAG, skip=44).accept(TAG - 1, 1, 0, 44)
-    assert not Order(TAG, skip=44).accept(TAG + 10_000, 1, 0, 44)
+    numbers = (10, 9, 11, 9, 10, 12, 8, 13)
+    taken = [order.accept(TAG + STEP * number, 1, 0, 44) for number in numbers]
+    assert taken == [1, 1, 1, 0, 0, 1, 1, 1]
+    assert not Order(TAG, skip=44).accept(TAG - STEP, 1, 0, 44)
+    assert not Order(TAG, skip=44).accept(TAG + STEP * 10_000, 1, 0, 44)
 
 
 def test_numbers_far_apart_are_damage_and_take_no_memory():
     order = Order(TAG)
-    assert order.accept(TAG + 4000, 1, 0, 44)
-    assert not order.accept(TAG + 8000, 1, 44, 44)
-    assert not order.accept(TAG + 2**30, 1, 44, 44)
-    assert order.accept(TAG + 4001, 5, 44, 44) == 5
+    assert order.accept(TAG + STEP * 4000, 1, 0, 44)
+    assert not order.accept(TAG + STEP * 8000, 1, 44, 44)
+    assert not order.accept(TAG + STEP * 2**28, 1, 44, 44)
+    assert order.accept(TAG + STEP * 4001, 5, 44, 44) == 5
+
+
+@pytest.mark.parametrize("skip", [0, 44 * 100])
+def test_a_flipped_bit_makes_of_a_tag_that_of_no_other_record(skip):
+    for number in range(20):
+        for bit in range(32):
+            order = Order(TAG, skip=skip)
+            assert not order.accept((TAG + STEP * number) ^ (1 << bit), 1, 0, 44)

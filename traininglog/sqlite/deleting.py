@@ -21,16 +21,16 @@ def delete(
 ) -> list[UUID]:
     """Delete runs, by their UUIDs in hex, in one step; return what went. See `Store.delete`."""
     with database.write() as connection:
-        asked = writing.find_runs(connection, roots)
-        doomed = {row.uuid: row for row in asked}
+        found = {row.uuid: row for row in writing.find_runs(connection, roots)}
+        doomed = {uuid: found[uuid] for uuid in roots if uuid in found}
         level = list(doomed)
         while level:  # whatever a file may say of lineages, each run is met once
             children = writing.find_children(connection, level)
             fresh = {row.uuid: row for row in children if row.uuid not in doomed}
             doomed |= fresh
             level = list(fresh)
-        if len(doomed) > len(asked) and not descendants:
-            more = [uuid for uuid in doomed if uuid not in {row.uuid for row in asked}]
+        more = [uuid for uuid in doomed if uuid not in found]
+        if more and not descendants:
             raise RunHasChildren(
                 f"{len(more)} runs descend from {_some(roots)} and read through "
                 f"{'it' if len(roots) == 1 else 'them'}: {_some(more)}; delete them, too "
@@ -43,7 +43,7 @@ def delete(
         writing.delete_runs(connection, [row.id for row in rows])
     if doomed:
         database.shrink()
-    return [reading.stored_uuid(uuid) for uuid in doomed]
+    return [reading.stored_uuid(uuid) for uuid in reversed(doomed)]  # children come first
 
 
 def _some(uuids: Sequence[str]) -> str:

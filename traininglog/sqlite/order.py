@@ -1,7 +1,9 @@
 """Which record of a region is which: by its tag, which counts them.
 
-The first record of a region has the region's own tag, the next one that plus one, and so on. So a
-record that stands where another one was, and is sound in itself, is found: its number comes twice.
+The first record of a region has the region's own tag, the next one that plus `STEP`, and so on. So
+a record that stands where another one was, and is sound in itself, is found: its number comes
+twice. As a bit that flips changes a tag by a power of two, which three does not divide, what it makes of a
+tag is never that of another record.
 
 Threads that assign at once may write in another order than that in which they took their numbers,
 and one that is interrupted leaves its number unused. So numbers may be missing for a while, or for
@@ -9,6 +11,9 @@ good; but none comes twice. In journals of older versions every record has the t
 """
 
 from __future__ import annotations
+
+#: From the tag of a record to that of the next.
+STEP = 3
 
 # So many numbers are missing at the most: a thread that has one writes at once.
 _MOST_MISSING = 2**12
@@ -32,10 +37,11 @@ class Order:
     """
 
     def __init__(self, tag: int, *, counted: bool = True, skip: int = 0) -> None:
-        self.step = 1 if counted else 0  #: from the tag of a record to that of the next
+        self.step = STEP if counted else 0  #: from the tag of a record to that of the next
         self._tag = tag
         self._skip = skip
-        self._next: int | None = None if skip else tag
+        # From here on of the numbers of records, the first of which is 0.
+        self._next: int | None = None if skip else 0
         self._skipped = range(0)
         self._late: set[int] = set()  # of those, which come only now
         self._missing: set[int] = set()
@@ -53,29 +59,32 @@ class Order:
         """
         if not self.step:
             return count if first == self._tag else 0
-        if first == self._next:
+        number, rest = divmod(first - self._tag, STEP)
+        if rest:
+            return 0
+        if number == self._next:
             self._next += count
             return count
-        for number in range(count):
-            if not self._take(first + number, at + number * size):
-                return number
+        for more in range(count):
+            if not self._take(number + more, at + more * size):
+                return more
         return count
 
-    def _take(self, tag: int, at: int) -> bool:
+    def _take(self, number: int, at: int) -> bool:
         if self._next is None:
-            if not 0 <= tag - self._tag <= self._skip // _LEAST + _MOST_MISSING:
+            if not 0 <= number <= self._skip // _LEAST + _MOST_MISSING:
                 return False
-            self._skipped = range(self._tag, tag)
-            self._next = tag + 1
-        elif tag in self._skipped and tag not in self._late:
-            self._late.add(tag)
-        elif tag in self._missing:
-            self._missing.remove(tag)
-        elif 0 <= tag - self._next <= _MOST_MISSING - len(self._missing):
-            if tag != self._next:
-                self._missing.update(range(self._next, tag))
-                self._jumps[tag] = at
-            self._next = tag + 1
+            self._skipped = range(number)
+            self._next = number + 1
+        elif number in self._skipped and number not in self._late:
+            self._late.add(number)
+        elif number in self._missing:
+            self._missing.remove(number)
+        elif 0 <= number - self._next <= _MOST_MISSING - len(self._missing):
+            if number != self._next:
+                self._missing.update(range(self._next, number))
+                self._jumps[number] = at
+            self._next = number + 1
         else:
             return False
         return True
@@ -85,11 +94,13 @@ class Order:
 
         The one that was there before it is lost, and what follows on it must not be read either.
         """
-        return self._jumps.get(tag)
+        number, rest = divmod(tag - self._tag, STEP)
+        return None if rest else self._jumps.get(number)
 
     def near(self) -> range:
         """Return the tags that records from here on have, if there are any."""
         if not self.step:
             return range(self._tag, self._tag + 1)
-        at = self._tag if self._next is None else self._next
-        return range(max(self._tag, at - _NEAR), at + _NEAR)
+        at = self._next or 0
+        first, last = max(0, at - _NEAR), at + _NEAR
+        return range(self._tag + first * STEP, self._tag + last * STEP, STEP)

@@ -229,7 +229,7 @@ class Batch:
         if not _is_sound(block, count):
             count = next((n for n in range(count) if not _is_sound(_one(block, n), 1)), 0)
         tags = [tag for (tag,) in _TAG.iter_unpack(block[: count * _SIZE])]
-        wanted = range(tag, tag + count) if order.step else [tag] * count
+        wanted = range(tag, tag + count * order.step, order.step) if order.step else [tag] * count
         if tags != list(wanted):
             count = next(n for n in range(count) if tags[n] != wanted[n])
         count = count and order.accept(tag, count, at, _SIZE)

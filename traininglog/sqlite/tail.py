@@ -11,6 +11,7 @@ from itertools import count
 from time import monotonic
 from typing import Any
 
+from traininglog.sqlite.order import STEP
 from traininglog.sqlite.records import FLOAT_HEAD, INT_HEAD, RowForm, pack_row
 
 _TO_INT = INT_HEAD - FLOAT_HEAD
@@ -41,7 +42,7 @@ class Tail:
 
     def __init__(self, write: Callable[[bytes], int], tag: int, numbers: dict[str, int]) -> None:
         self.write = write
-        self.tags = count(tag)  #: `next` gives the tag of a record, which tells them apart
+        self.tags = count(tag, STEP)  #: `next` gives the tag of a record, which tells them apart
         self.numbers = numbers  #: key -> head of a float's record
         self.counters: dict[str, int] = {}  #: key of the status -> head of a count's record
         self.row: Any = NO_ROW  #: the last one asked for; see `SQLiteLog.__getitem__`
