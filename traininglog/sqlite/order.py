@@ -2,8 +2,8 @@
 
 The first record of a region has the region's own tag, the next one that plus `STEP`, and so on. So
 a record that stands where another one was, and is sound in itself, is found: its number comes
-twice. As a bit that flips changes a tag by a power of two, which three does not divide, what it makes of a
-tag is never that of another record.
+twice. As a bit that flips changes a tag by a power of two, which three does not divide, what it
+makes of a tag is never that of another record.
 
 Threads that assign at once may write in another order than that in which they took their numbers,
 and one that is interrupted leaves its number unused. So numbers may be missing for a while, or for
