@@ -232,7 +232,7 @@ from traininglog.jsonfile import FileTrials
 path, then = Path(sys.argv[1]), sys.argv[2]
 warnings.simplefilter("always")
 log = FileTrials(path).new_log()
-print(log.h_uuid)
+print(log.h_uuid, flush=True)
 for n in range(5):
     log[n]["x"] = n
 (tail,) = path.parent.glob("*-tail-*")

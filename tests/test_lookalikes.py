@@ -14,6 +14,7 @@ from traininglog import SQLiteLog, Store, StoreUnwritable, TrainingLogWarning
 from traininglog.sqlite import left
 from traininglog.sqlite.beside import SUFFIXES
 from traininglog.sqlite.left import displaced_path, journal_path, read_journal
+from traininglog.sqlite.order import STEP
 from traininglog.sqlite.records import (
     COUNT_HEAD,
     FLOAT_HEAD,
@@ -129,13 +130,13 @@ def run_of(uuid, found):
 INCREDIBLE = {
     "a time past all": lambda tag: (
         pack_key(1, "loss", tag)
-        + pack_float(FLOAT_HEAD + 1, 2**64 - 1, 1.0, 1.0, 2**64 - 1, FLOAT_HEAD + 1, tag + 1)
+        + pack_float(FLOAT_HEAD + 1, 2**64 - 1, 1.0, 1.0, 2**64 - 1, FLOAT_HEAD + 1, tag + STEP)
     ),
     "a key that nobody named": lambda tag: pack_entries([(7, 77, "text")], tag),
     "two names for one key": lambda tag: (
-        pack_key(5, "loss", tag) + pack_entries([(7, 5, 1)], tag + 1)
+        pack_key(5, "loss", tag) + pack_entries([(7, 5, 1)], tag + STEP)
     ),
-    "a key that is none": lambda tag: pack_key(5, "a\0b", tag) + pack_entries([(7, 5, 1)], tag + 1),
+    "a key that is none": lambda tag: pack_key(5, "a\0b", tag) + pack_entries([(7, 5, 1)], tag + STEP),
     "a count of no name": lambda tag: pack_float(
         COUNT_HEAD + 9, 0, 1.0, 1.0, 0, COUNT_HEAD + 9, tag
     ),

@@ -53,11 +53,12 @@ class LifecycleConformance(LogFixtures):
             "identity": lambda: (log.uuid, log.h_uuid, log.h_uuid in repr(log)),
             "state": lambda: log.state_dict(),
         }  # fmt: skip
-        before = {name: read() for name, read in reading.items()}
+        # As texts: a NaN is the same only as long as it is the same object.
+        before = {name: repr(read()) for name, read in reading.items()}
         log.close()
         assert log.closed
         for _ in range(2):
-            assert {name: read() for name, read in reading.items()} == before
+            assert {name: repr(read()) for name, read in reading.items()} == before
         with pytest.raises(KeyError, match="has no key 'no'"):
             log.last("no")
         with pytest.raises(KeyError):
