@@ -136,7 +136,9 @@ INCREDIBLE = {
     "two names for one key": lambda tag: (
         pack_key(5, "loss", tag) + pack_entries([(7, 5, 1)], tag + STEP)
     ),
-    "a key that is none": lambda tag: pack_key(5, "a\0b", tag) + pack_entries([(7, 5, 1)], tag + STEP),
+    "a key that is none": lambda tag: (
+        pack_key(5, "a\0b", tag) + pack_entries([(7, 5, 1)], tag + STEP)
+    ),
     "a count of no name": lambda tag: pack_float(
         COUNT_HEAD + 9, 0, 1.0, 1.0, 0, COUNT_HEAD + 9, tag
     ),
