@@ -9,7 +9,8 @@ is let in. The kernel drops the lock of a process that dies.
 This is about fairness alone: who may write is up to SQLite's BEGIN IMMEDIATE. So nothing depends on
 the queue. Where no number can be had, everybody asks again and again. And whoever is first and
 makes no use of it, as a process that was stopped, is gone round: who has waited behind the same one
-for a second asks SQLite, too, and, once let in, takes that one to be asleep.
+for a second asks SQLite, too, and, once let in, takes that one to be asleep. On a machine so busy
+that everybody oversleeps, it takes that much longer: there the first one is slow, not stopped.
 
 Nobody is blocked in the kernel: a signal handler may run, and write, at any moment of the wait, and
 a patience is kept. The handler's transaction uses the number of the one that it interrupts.
@@ -43,6 +44,9 @@ _FIRST, _END = 2**61, 2**62
 
 #: How long the same one may be first before it is gone round, in seconds.
 ASLEEP = 1.0
+
+# Who is first on a busy machine may only be slow: so many times what others there oversleep.
+_LATE = 20
 
 # How often a number is tried to be had that another process was faster to take.
 _TRIES = 1000
@@ -193,6 +197,7 @@ _ASLEEP: dict[Path, set[int]] = {}
 
 def _wait(number: _Number, begin: Callable[[], _T], deadline: float) -> _T:
     first, since, pause = None, time.monotonic(), _NEXT[0]
+    late = 0.0  # how much longer than asked for this one sleeps: all do on a busy machine
     while True:
         ahead = number.ahead()
         now = time.monotonic()
@@ -200,7 +205,7 @@ def _wait(number: _Number, begin: Callable[[], _T], deadline: float) -> _T:
             if ahead is not None or first is not None:
                 since, pause = now, _NEXT[0]
             first = None if ahead is None else ahead[0]
-        rounding = ahead is not None and now - since > ASLEEP
+        rounding = ahead is not None and now - since > ASLEEP + _LATE * late
         if ahead is None or rounding or now >= deadline:
             try:
                 done = begin()
@@ -219,7 +224,10 @@ def _wait(number: _Number, begin: Callable[[], _T], deadline: float) -> _T:
             pause = min(_BEHIND[1], _BEHIND[0] * ahead[1])
         # With some chance in it, so that those who wait do not all come back together.
         seconds = pause * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
-        time.sleep(max(0.0, min(seconds, deadline - now)))
+        asked = max(0.0, min(seconds, deadline - now))
+        start = time.monotonic()
+        time.sleep(asked)
+        late = max(0.9 * late, time.monotonic() - start - asked)
 
 
 def _opened(path: Path, mode: str) -> FileIO | None:
