@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup -rs
 help:
 	@echo "make demo    train, be killed, resume, look: the whole story in half a minute"
 	@echo "make test    every test"
-	@echo "make quick   the fast tests, in about a minute"
+	@echo "make quick   the fast tests, in a few minutes"
 	@echo "make newest  the fast tests on the newest Python here, with the newest of all it needs"
 	@echo "make oldest  the fast tests on the oldest Python here, with the oldest of all it needs"
 	@echo "make torch   install PyTorch here, for the tests that need it"
