@@ -184,11 +184,18 @@ def _refuse_elsewhere(store: str) -> None:
     if store.lower() == ":memory:" or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", store):
         raise ConfigurationError(f"{place}, and a folder names a file in it only: {_REMEDY}")
     try:
-        inside = (folder / _expanded(store)).resolve().is_relative_to(folder.resolve())
+        named = (folder / _expanded(store)).resolve()
+        # Where links lead to each other, newer Pythons give back the link.
+        inside = named.is_relative_to(folder.resolve()) and not _some_link(named)
     except (OSError, ValueError, RuntimeError):  # a NUL, or links that lead to each other
         inside = False
     if not inside:
         raise ConfigurationError(f"{place}, which is not in that folder: {_REMEDY}")
+
+
+def _some_link(path: Path) -> bool:
+    """Tell whether a path or a folder on its way is still a link."""
+    return any(each.is_symlink() for each in (path, *path.parents))
 
 
 def _tell_once(chosen: Mapping[str, object]) -> None:
