@@ -5,6 +5,7 @@ import random
 import sqlite3
 import sys
 import warnings
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -178,7 +179,8 @@ def test_it_is_a_log_like_any_other(tmp_path):
         assert log.status["name"] == "dataframe_monitor"
         assert log[30]["step"] == 30
         assert len(log) == 30
-    status = sqlite3.connect(tmp_path / "run.db").execute("SELECT count(*) FROM runs").fetchone()
+    with closing(sqlite3.connect(tmp_path / "run.db")) as connection:
+        status = connection.execute("SELECT count(*) FROM runs").fetchone()
     assert status == (1,)
 
 

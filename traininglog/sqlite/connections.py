@@ -42,12 +42,16 @@ def connect(uri: str, timeout: float) -> sqlite3.Connection:
         cached_statements=32,  # those that insert thousands of rows take memory
         factory=_Connection,
     )
-    connection.uri = uri
-    _LIVE.add(connection)
-    guard(connection)
-    connection.execute("PRAGMA wal_autocheckpoint = 0")
-    # Once the WAL was copied and is begun anew, cut it: it tells by its size when to copy.
-    connection.execute("PRAGMA journal_size_limit = 0").fetchall()
+    try:
+        connection.uri = uri
+        _LIVE.add(connection)
+        guard(connection)
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        # Once the WAL was copied and is begun anew, cut it: it tells by its size when to copy.
+        connection.execute("PRAGMA journal_size_limit = 0").fetchall()
+    except BaseException:  # Python 3.13 warns of one that nobody closes
+        connection.close()
+        raise
     return connection
 
 

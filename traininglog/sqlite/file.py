@@ -313,5 +313,9 @@ def peek(path: Path) -> tuple[str | None, int]:
 def _look(path: Path, way: str = "immutable=1") -> sqlite3.Connection:
     """Open a file for reading, by default without a lock, as if nobody else had it open."""
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?{way}", uri=True, timeout=PATIENCE)
-    guard(connection, defensive=False)
+    try:
+        guard(connection, defensive=False)
+    except BaseException:
+        connection.close()
+        raise
     return connection
