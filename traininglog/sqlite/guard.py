@@ -102,18 +102,15 @@ class Guard:
             if descriptor is not None and self._writers == 0:
                 file_locks.unlock(descriptor, *_WRITING)
 
-    def release(self) -> bool:
-        """Unlock if nobody else here has the file open; tell whether that is so.
+    def release(self) -> None:
+        """Unlock if nobody else here has the file open.
 
         Before the last connection is closed, which empties the WAL; `leave` must follow it.
         """
         with _LOCK:
-            if self._users > 1:
-                return False
-            while self._held:
+            while self._users == 1 and self._held:
                 span = self._held.pop()
                 file_locks.unlock(self._descriptors[span], *span)
-            return True
 
     def leave(self) -> None:
         """Use it no longer, after the connections were closed: a close drops SQLite's own locks."""
