@@ -56,13 +56,16 @@ def writing(path, uuid="new", often=0):
             process.kill()
 
 
-def said_to_the_end(process):
-    """Kill a writer and return the last value of which it said that it was assigned."""
+def said_to_the_end(process, before):
+    """Kill a writer and return the last value of which it said that it was assigned.
+
+    That is the one ``before`` if it said no more since then.
+    """
     process.kill()
     rest = process.stdout.read()
     whole = rest[: rest.rfind("\n") + 1].split()
     assert process.wait(PATIENCE) == -signal.SIGKILL, process.stderr.read()
-    return int(whole[-1]) if whole else None
+    return int(whole[-1]) if whole else before
 
 
 def leftovers(path):
@@ -95,7 +98,7 @@ def test_a_second_opener_sees_what_a_live_writer_assigned_and_leaves_it(path):
         child = FileTrials(path).resume_log(uuid, at=10)  # a run of its own may be begun
         child[11]["loss"] = -1.0
         child.close()
-        last = said_to_the_end(process)
+        last = said_to_the_end(process, before=49)
     with FileTrials(path).open_log(uuid) as log:
         found = losses(log)
         assert found == {n: n / 7 for n in range(len(found))}
@@ -176,15 +179,13 @@ def test_a_killed_writer_loses_nothing_that_was_acknowledged(path, often):
     """Again and again on one run, with readers meanwhile, killed at any point of a flush."""
     random.seed(often)
     with writing(path, often=often) as (process, uuid):
-        process.stdout.readline()
-        last = said_to_the_end(process)
+        last = said_to_the_end(process, before=int(process.stdout.readline()))
     for _ in range(8):
         with writing(path, uuid, often) as (process, _):
             for _ in range(random.randrange(60)):
                 process.stdout.readline()
             FileTrials(path, readonly=True).open_log(uuid, readonly=True).close()
-            process.stdout.readline()
-            last = said_to_the_end(process) or last
+            last = said_to_the_end(process, before=int(process.stdout.readline()))
         with FileTrials(path, readonly=True).open_log(uuid, readonly=True) as log:
             found = losses(log)
             assert found == {n: n / 7 for n in range(len(found))}
