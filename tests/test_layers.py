@@ -70,7 +70,14 @@ FOREIGN = {
         "testing",
         *(
             f"loop.{name} (in functions)"
-            for name in ("checkpoints", "metrics", "randomness", "statistics", "trees")
+            for name in (
+                "metrics",
+                "moments",
+                "part_files",
+                "randomness",
+                "statistics",
+                "trees",
+            )
         ),
     ],
     # Elsewhere, who has a tensor has imported it; the other asks for a device.

@@ -16,6 +16,7 @@ from patience import GUARD
 from traininglog import TrainingLogWarning
 from traininglog.loop import CheckpointNotFound, CheckpointUnusable, NotPlain
 from traininglog.loop.checkpoints import CheckpointFolder, find
+from traininglog.loop.manifest import sealed
 
 
 @pytest.fixture
@@ -107,9 +108,12 @@ def test_if_all_are_damaged_nothing_is_begun_anew_in_silence(folder):
 def test_a_newer_format_is_refused_by_name(folder):
     path = write(folder, 1)
     manifest = json.loads((path / "manifest.json").read_text())
-    (path / "manifest.json").write_text(json.dumps(manifest | {"format": 99}))
-    with pytest.raises(CheckpointUnusable, match=r"has format 99, .* reads 1: upgrade"):
-        folder.newest()
+    del manifest["crc32"]
+    newer = manifest | {"format": 99}
+    for content in (sealed(newer), json.dumps(newer).encode()):
+        (path / "manifest.json").write_bytes(content)
+        with pytest.raises(CheckpointUnusable, match=r"has format 99, .* reads 2: upgrade"):
+            folder.newest()
 
 
 def test_only_the_training_s_own_are_removed(tmp_path):

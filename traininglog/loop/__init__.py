@@ -16,6 +16,7 @@ It knows no framework: what it saves and puts back it finds out by what an objec
 
 from traininglog.loop.durations import format_duration
 from traininglog.loop.errors import (
+    CheckpointDamaged,
     CheckpointNotFound,
     CheckpointUnusable,
     LoopMisuse,
@@ -29,6 +30,7 @@ from traininglog.loop.objects import Holder
 from traininglog.loop.statistics import Statistics, StatisticsCollector
 
 __all__ = [
+    "CheckpointDamaged",
     "CheckpointNotFound",
     "CheckpointUnusable",
     "EventKeys",

@@ -3,34 +3,37 @@
 A checkpoint is a folder of its own: ``manifest.json``, which says all that is not an array, and one
 ``.npz`` file for the arrays of each of its trees. It is written under another name, every file and
 the folder are synced, and then it is renamed: whatever a kill or a power cut leaves has no
-manifest under a checkpoint's name. The manifest has the size and the CRC of each part, so a part
-that was damaged since is noticed before anything is restored.
+manifest under a checkpoint's name. The manifest has the size and the CRC of each part, and one of
+itself, so what was damaged since is noticed before anything is restored.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
 import warnings
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from traininglog.errors import TrainingLogWarning
-from traininglog.loop.errors import CheckpointNotFound, CheckpointUnusable, NotPlain
+from traininglog.loop.errors import (
+    CheckpointDamaged,
+    CheckpointNotFound,
+    CheckpointUnusable,
+)
+from traininglog.loop.manifest import FORMAT, MANIFEST, read_manifest, sealed
+from traininglog.loop.part_files import read_part, write_part
 from traininglog.loop.trees import Serializer, from_json, to_json
-
-FORMAT = 1
-MANIFEST = "manifest.json"
 
 #: The number of the checkpoint, which grows, and the step, which need not.
 _NAME = re.compile(r"checkpoint-(\d{6,})-step-(\d+)")
 _LEFTOVER = re.compile(r"\.(partial|removed)-.*")
+
+
+Check = Callable[["Checkpoint"], None]
 
 
 class Checkpoint(NamedTuple):
@@ -64,6 +67,10 @@ class CheckpointFolder:
             found = [file.name for file in self.path.iterdir() if _NAME.fullmatch(file.name)]
         except FileNotFoundError:
             return []
+        except NotADirectoryError:
+            raise CheckpointUnusable(
+                f"{self.path} is no folder, and checkpoints need one: name another checkpoint_dir"
+            ) from None
         return sorted(found, key=_number)
 
     def write(
@@ -93,7 +100,7 @@ class CheckpointFolder:
             partial.mkdir()
             try:
                 parts = {
-                    name: _write_arrays(partial / f"part-{place}.npz", found)
+                    name: write_part(partial / f"part-{place}.npz", found)
                     for place, (name, found) in enumerate(arrays.items())
                     if found
                 }
@@ -101,8 +108,7 @@ class CheckpointFolder:
                     "format": FORMAT, "training": training, **facts, "parts": parts,
                     "trees": shapes,
                 }  # fmt: skip
-                text = json.dumps(manifest, allow_nan=False)
-                _write_file(partial / MANIFEST, text.encode())
+                _write_file(partial / MANIFEST, sealed(manifest))
                 _sync_folder(partial)
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -112,17 +118,21 @@ class CheckpointFolder:
             self._prune(training)
         return target
 
-    def newest(self) -> Checkpoint | None:
+    def newest(self, check: Check | None = None) -> Checkpoint | None:
         """Read the newest checkpoint that is undamaged; None if there is no checkpoint at all.
 
         One that is damaged is passed over with a warning. Raises `CheckpointUnusable` if all are:
         to begin from the start would be no resuming.
+
+        Args:
+            check: See `read`.
+
         """
         names = self.names()
         for name in reversed(names):
             try:
-                return self.read(self.path / name)
-            except _Damaged as error:
+                return self.read(self.path / name, check)
+            except CheckpointDamaged as error:
                 warnings.warn(f"{error}; the one before it is taken", TrainingLogWarning, 4)
             except FileNotFoundError:  # pruned by another process in this moment
                 continue
@@ -133,14 +143,35 @@ class CheckpointFolder:
             )
         return None
 
-    def read(self, path: Path) -> Checkpoint:
-        """Read one checkpoint, after looking whether it is undamaged."""
-        facts = _read_manifest(path)
-        trees = {
-            name: from_json(shape, _read_arrays(path, facts["parts"].get(name)), self._serializer)
-            for name, shape in facts.pop("trees").items()
-        }
-        return Checkpoint(path, facts, trees)
+    def read(self, path: Path, check: Check | None = None) -> Checkpoint:
+        """Read one checkpoint, after looking whether it is undamaged.
+
+        Args:
+            path: Where it is.
+            check: Raises `ValueError` if what was read is no checkpoint of what it is needed for.
+
+        Raises `CheckpointDamaged` for whatever is not what was written, and `CheckpointUnusable`
+        for what this program cannot read.
+        """
+        facts = read_manifest(path)
+        parts = facts["parts"]
+        arrays = {name: read_part(path, part) for name, part in parts.items()}
+        try:
+            trees = {
+                name: from_json(shape, arrays.get(name, []), self._serializer)
+                for name, shape in facts.pop("trees").items()
+            }
+            found = Checkpoint(path, facts, trees)
+            if check is not None:
+                check(found)
+        except (CheckpointUnusable, MemoryError):
+            raise
+        except Exception as error:
+            # Whatever is raised where data of another shape is read as a tree.
+            raise CheckpointDamaged(
+                f"the manifest of the checkpoint {path} is damaged: {error!r}"
+            ) from error
+        return found
 
     def _prune(self, training: str) -> None:
         if not self._keep:
@@ -148,7 +179,7 @@ class CheckpointFolder:
         own = []
         for name in self.names():
             with contextlib.suppress(CheckpointUnusable, FileNotFoundError):
-                if _manifest(self.path / name)["training"] == training:
+                if read_manifest(self.path / name)["training"] == training:
                     own.append(name)
         for name in own[: -self._keep]:
             # Out of the way in one step: a folder half removed must not look like a checkpoint.
@@ -159,92 +190,31 @@ class CheckpointFolder:
         """Remove what writers left that were killed: nobody else writes while we hold the lock."""
         for file in list(self.path.iterdir()):
             if _LEFTOVER.fullmatch(file.name):
-                shutil.rmtree(file, ignore_errors=True)
+                if file.is_dir() and not file.is_symlink():
+                    shutil.rmtree(file, ignore_errors=True)
+                else:
+                    file.unlink(missing_ok=True)
 
 
-def find(place: str | Path, serializer: Serializer | None = None) -> Checkpoint:
+def find(
+    place: str | Path, serializer: Serializer | None = None, check: Check | None = None
+) -> Checkpoint:
     """Read the checkpoint at a place, or the newest in that folder.
 
     Raises `CheckpointNotFound`.
     """
     path = Path(place).absolute()
-    if (path / MANIFEST).is_file():
-        return CheckpointFolder(path.parent, serializer=serializer).read(path)
-    newest = CheckpointFolder(path, serializer=serializer).newest()
+    if os.path.lexists(path / MANIFEST):
+        return CheckpointFolder(path.parent, serializer=serializer).read(path, check)
+    newest = CheckpointFolder(path, serializer=serializer).newest(check)
     if newest is None:
         raise CheckpointNotFound(f"there is no checkpoint at {path}")
     return newest
 
 
-class _Damaged(CheckpointUnusable):
-    """What was read is not what was written."""
-
-
 def _number(name: str) -> int:
     match = _NAME.fullmatch(name)
     return int(match[1]) if match else 0
-
-
-def _manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_bytes())
-        known = manifest["format"] <= FORMAT
-        _ = manifest["training"], manifest["parts"], manifest["trees"]
-    except FileNotFoundError:
-        if path.is_dir():
-            raise _Damaged(f"the checkpoint {path} has lost its manifest") from None
-        raise
-    except (ValueError, KeyError, TypeError) as error:
-        raise _Damaged(f"the manifest of the checkpoint {path} is damaged: {error}") from None
-    if not known:
-        raise CheckpointUnusable(
-            f"the checkpoint {path} has format {manifest['format']}, this version of traininglog "
-            f"reads {FORMAT}: upgrade traininglog"
-        )
-    return manifest
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    manifest = _manifest(path)
-    for part in manifest["parts"].values():
-        try:
-            content = (path / part["file"]).read_bytes()
-        except FileNotFoundError:
-            raise _Damaged(f"the checkpoint {path} has lost its {part['file']}") from None
-        if len(content) != part["bytes"] or zlib.crc32(content) != part["crc32"]:
-            raise _Damaged(f"{part['file']} of the checkpoint {path} is damaged")
-    return manifest
-
-
-def _read_arrays(path: Path, part: dict[str, Any] | None) -> list[Any]:
-    if part is None:
-        return []
-    import numpy
-
-    with numpy.load(path / part["file"], allow_pickle=False) as file:
-        return [file[f"array-{place}"] for place in range(part["arrays"])]
-
-
-def _write_arrays(path: Path, arrays: list[Any]) -> dict[str, Any]:
-    """Write arrays to a file and sync it; return what the manifest says of it."""
-    import numpy
-    from numpy.lib.format import write_array
-
-    with path.open("wb") as file:
-        # As `numpy.savez` does; that of older NumPy cannot be told to refuse what needs pickle.
-        with zipfile.ZipFile(file, "w") as archive:
-            for place, array in enumerate(arrays):
-                with archive.open(f"array-{place}.npy", "w", force_zip64=True) as member:
-                    try:
-                        write_array(member, numpy.asanyarray(array), allow_pickle=False)
-                    except ValueError as error:
-                        raise NotPlain(f"an array cannot be saved: {error}") from error
-        _sync(file)
-    crc, size = 0, 0
-    with path.open("rb") as file:  # zipfile goes back to patch headers: no checksum on the way
-        while chunk := file.read(2**20):
-            crc, size = zlib.crc32(chunk, crc), size + len(chunk)
-    return {"file": path.name, "arrays": len(arrays), "bytes": size, "crc32": crc}
 
 
 def _write_file(path: Path, content: bytes) -> None:

@@ -29,6 +29,12 @@ class CheckpointUnusable(TrainingLogError, ValueError):
     code = "checkpoint-unusable"
 
 
+class CheckpointDamaged(CheckpointUnusable):
+    """A checkpoint that is not what was written, or cannot be read."""
+
+    code = "checkpoint-damaged"
+
+
 class NotPlain(TrainingLogError, TypeError):
     """An object whose state cannot be saved as JSON and arrays, or cannot be put back."""
 

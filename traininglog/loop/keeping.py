@@ -22,6 +22,7 @@ from traininglog.loop import randomness
 from traininglog.loop.best import Best
 from traininglog.loop.checkpoints import Checkpoint, CheckpointFolder, find
 from traininglog.loop.errors import CheckpointUnusable
+from traininglog.loop.moments import check
 from traininglog.loop.objects import checked, is_random, put, take
 from traininglog.loop.trees import Serializer
 
@@ -91,9 +92,9 @@ class Keeper:
     def find(self, place: bool | str | Path) -> Checkpoint | None:
         """Read the newest checkpoint (True), or the one at a place."""
         if isinstance(place, (str, Path)):
-            return find(place, self.serializer)
+            return find(place, self.serializer, check)
         if place and self.folder is not None:
-            return self.folder.newest()
+            return self.folder.newest(check)
         return None
 
     def restore(

@@ -178,9 +178,9 @@ class _Reader:
         if tag == "bytes":
             return base64.b64decode(inner)
         if tag == "array":
-            return self.arrays[inner]
+            return self.array(inner)
         if tag == "scalar":
-            return self.arrays[inner][()]
+            return self.array(inner)[()]
         if tag == "tensor":
             return self.tensor(inner)
         if tag == "named":
@@ -198,9 +198,20 @@ class _Reader:
                     f"the checkpoint has a {inner[0]} that a serializer of yours saved: "
                     "give the loop the same serializer=(dump, load)"
                 )
-            return self.serializer.load(self.arrays[inner[1]].tobytes())
+            content = self.array(inner[1]).tobytes()
+            try:
+                return self.serializer.load(content)
+            except Exception as error:
+                raise CheckpointUnusable(
+                    f"your serializer cannot load the {inner[0]} that it saved: {error!r}"
+                ) from error
         make: Any = _CONTAINERS[tag]
         return make(self.read(inner))
+
+    def array(self, place: Any) -> Any:
+        if type(place) is not int or place < 0:
+            raise ValueError(f"{place!r} is not the place of an array")
+        return self.arrays[place]
 
     def tensor(self, inner: Any) -> Any:
         torch = sys.modules.get("torch")
@@ -209,14 +220,14 @@ class _Reader:
                 "the checkpoint has torch tensors in it: import torch before it is restored"
             )
         if isinstance(inner, int):
-            return torch.from_numpy(self.arrays[inner])
+            return torch.from_numpy(self.array(inner))
         place, name, shape = inner
         dtype = getattr(torch, name, None)
         if not isinstance(dtype, torch.dtype):
             raise CheckpointUnusable(f"this torch knows no dtype {name}, which the checkpoint has")
         if 0 in shape:
             return torch.empty(shape, dtype=dtype)
-        return torch.from_numpy(self.arrays[place]).view(dtype).reshape(shape)
+        return torch.from_numpy(self.array(place)).view(dtype).reshape(shape)
 
 
 def _counter(pairs: list[Any]) -> Counter[Any]:
