@@ -1,14 +1,24 @@
 """Values that we never wrote: `check` names their column, and reading them is an error of ours."""
 
+import math
 import os
+import shutil
+import signal
 import sqlite3
 import stat
 import tracemalloc
-from contextlib import closing
+from contextlib import closing, nullcontext, suppress
 
 import pytest
 
-from traininglog import CorruptLog, SQLiteLog, Store, StoreUnwritable, TrainingLogWarning
+from traininglog import (
+    CorruptLog,
+    SQLiteLog,
+    Store,
+    StoreUnwritable,
+    TrainingLogError,
+    TrainingLogWarning,
+)
 from traininglog.encoding import decode
 from traininglog.kept import damage, folder_of, keep, path_of
 from traininglog.packing import BLOCK, Block, Head, room_for, unpack
@@ -104,6 +114,126 @@ def test_an_array_claims_no_more_than_its_bytes():
         stored = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
         with pytest.raises(CorruptLog):
             decode(8, stored)
+
+
+# -- what others would be given of it, or what would be written over it -------------------------
+
+ODD = (
+    None, "", "x", "5", b"", b"\xff" * 9, -1, 0, 1, 7, 1.5, -1e300, 1e300, math.inf, 2**33, 2**62,
+    2**63 - 1, -(2**63), "\xff" * 33,
+)  # fmt: skip
+
+
+@pytest.fixture
+def ending():
+    """A test that goes round and round ends here: no loop has to."""
+
+    def end(*_):
+        raise AssertionError("no end is in sight")
+
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    before = signal.signal(signal.SIGVTALRM, end)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 120.0)  # of the processor
+    yield
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+    signal.signal(signal.SIGVTALRM, before)
+
+
+@pytest.mark.parametrize("column", sound.RUN_FORM)
+def test_of_a_line_of_a_run_all_who_read_it_think_the_same(path, column):
+    """What `check` names is refused by whoever goes on with the run, and nothing else is."""
+    for wrong in ODD:
+        try:
+            change(path, f'UPDATE runs SET "{column}" = ? WHERE id > 0', wrong)
+        except sqlite3.IntegrityError:
+            continue
+        with Store(path, readonly=True) as store, store._database.read() as connection:
+            named = any("table runs" in problem for problem in sound.problems(connection))
+            row = connection.exec_driver_sql("SELECT * FROM runs").one()
+        with nullcontext() if not named else pytest.raises(CorruptLog, match="table of runs"):
+            sound.require_run(row)
+
+
+def write_on(path):
+    with closing(sqlite3.connect(path)) as connection:
+        ((uuid,),) = connection.execute("SELECT uuid FROM runs ORDER BY id LIMIT 1")
+    with SQLiteLog(path, uuid) as log:
+        log[10**6]["loss"] = 0.5
+        log[10**6]["another"] = 1
+
+
+def seal(path):
+    with Store(path) as store:
+        store.seal()
+
+
+def merge(path):
+    with Store(path.with_name("new.db"), create=True) as store:
+        store.merge(path)
+
+
+def merge_again(path):
+    """With a copy that is sound, and knows less, and with one that knows more."""
+    for other in ("less.db", "more.db"):
+        with Store(path.with_name(other)) as store:
+            store.merge(path)
+
+
+@pytest.fixture
+def copies(path):
+    """The copies of a run that has rows, segments, a status and marks, at two moments."""
+    with SQLiteLog(path, Store(path, readonly=True).latest(), seal=False) as log:
+        for at in range(600, 640):
+            log[at]["loss"] = at / 2
+        log.status["name"] = "a"
+    for name in ("less.db", "more.db"):
+        shutil.copy(path, path.with_name(name))
+    for each in (path, path.with_name("more.db")):
+        with SQLiteLog(each, Store(each, readonly=True).latest(), seal=False) as log:
+            log[641]["loss"] = 0.5
+    with SQLiteLog(path.with_name("more.db"), Store(path, readonly=True).latest()) as log:
+        log[642]["loss"] = 0.5
+    return path
+
+
+@pytest.mark.parametrize("act", [seal, merge, merge_again, write_on])
+@pytest.mark.parametrize("table", sound._COLUMNS)
+@pytest.mark.usefixtures("ending")
+@pytest.mark.filterwarnings("ignore::traininglog.TrainingLogWarning")  # as it is damaged
+@pytest.mark.parametrize("most", [2, pytest.param(len(ODD), marks=pytest.mark.slow)])
+def test_what_was_never_written_is_passed_on_by_nobody(copies, tmp_path, table, act, most):
+    """Whoever seals, merges or writes on says so, or does it, and what comes of it is sound."""
+    for place, column in enumerate(sound._COLUMNS[table]):
+        for number in range(most):
+            wrong = ODD[(place + 5 * number) % len(ODD)]
+            folder = tmp_path / f"{column} {number}"
+            folder.mkdir()
+            for each in tmp_path.glob("*.db"):
+                shutil.copy(each, folder)
+            path = folder / copies.name
+            try:
+                change(path, f'UPDATE OR IGNORE {table} SET "{column}" = ?', wrong)
+            except sqlite3.IntegrityError:
+                continue
+            with suppress(TrainingLogError):
+                act(path)
+            for made in {*folder.glob("*.db")} - {path}:
+                with Store(made, readonly=True) as store:
+                    problems = store.check().problems
+                # How much a run logged is copied as lists believe it, too; `check` counts again.
+                problems = [each for each in problems if "what is noted" not in each]
+                assert not problems, (column, wrong)
+            shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("wrong", [math.inf, 1e300, 600.5, "x", b"x"])
+@pytest.mark.usefixtures("ending")
+def test_sealing_ends_where_a_time_has_no_next_one(copies, wrong):
+    change(copies, "UPDATE entries SET time = ? WHERE time = 620", wrong)
+    with Store(copies) as store, pytest.raises(CorruptLog, match="is no time"):
+        store.seal()
 
 
 # -- files that are kept with trials ------------------------------------------------------------

@@ -19,14 +19,11 @@ from traininglog.sql.chain import Chain
 from traininglog.sql.ordering import FIRST_TO_LAST, RUNS
 from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.sound import (
+    RUN_FORM,
     Test,
     is_count,
-    is_epoch,
-    is_moment,
-    is_resume_point,
     is_run,
     is_sound,
-    is_text,
     is_time,
     is_uuid,
     is_whole,
@@ -94,10 +91,8 @@ class Counts(NamedTuple):
     values: int = 0
 
 
-_outcome = perhaps(lambda value: value in ("finished", "failed"))
 _FORM: tuple[Test, ...] = (
-    is_run, is_uuid, is_moment, is_moment, is_epoch, _outcome, perhaps(is_text), perhaps(is_whole),
-    perhaps(is_text), perhaps(is_uuid), perhaps(is_resume_point), is_whole, is_whole,
+    *(RUN_FORM[name] for name in Line._fields[:11]), is_whole, is_whole,
     perhaps(is_time), perhaps(is_time), perhaps(is_count), perhaps(is_count),
 )  # fmt: skip
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
 
+from traininglog.encoding import Kind
 from traininglog.sql import reading, sealing, segments, writing
+from traininglog.sql.sound import are_totals, require_entries, require_marks
 from traininglog.sql.tables import entries, marks, runs, status, summaries, totals
 from traininglog.sql.totals import forget_totals, total_up
 
@@ -42,6 +44,9 @@ def merge_run(source: Connection, theirs: Any, target: Connection, ours: Any) ->
     The copy that has been assigned to more often counts where both have a value, and tells how the
     run ended. Two copies may also have gone on separately, and nothing tells whether they did: so
     everything in either is kept. Returns whether the target's copy changed.
+
+    Raises `CorruptLog` where either copy holds what nobody logged: `traininglog check --repair`
+    makes a file without it.
     """
     described = {name: getattr(theirs, name) for name in _COPIED}
     before = 0
@@ -55,24 +60,31 @@ def merge_run(source: Connection, theirs: Any, target: Connection, ours: Any) ->
         if newer:
             writing.update_run(target, number, described)
     new_numbers = _merge_keys(source, theirs.id, target, number)
+    # What the copy says of its own span is not relied on: by that, readers would pass over values.
+    times = [] if theirs.first_time is None else [theirs.first_time, theirs.last_time]
+    times += [time for _, _, *span, _ in segments.spans(source, theirs.id) for time in span]
+    deletions = 0
     resealed = _merge_segments(source, theirs, target, number, new_numbers, replace=newer)
     for batch in reading.entry_batches(source, theirs.id):
         rows = [
-            (number, time, new_numbers[key], kind, value) for _, time, key, kind, value in batch
+            (number, time, new_numbers[key], kind, value)
+            for _, time, key, kind, value in require_entries(theirs.uuid, batch, new_numbers)
         ]
         writing.save_entries(target, rows, replace=newer)
+        times += rows[0][1], rows[-1][1]
+        deletions += sum(kind == Kind.HIDDEN for *_, kind, _ in rows)
     if resealed:
         sealing.seal(target, number, theirs.uuid)
-    if theirs.first_time is not None:
-        more = theirs.deletions if ours is None else max(0, theirs.deletions - ours.deletions)
-        writing.widen_run(target, number, theirs.first_time, theirs.last_time, more)
+    if times:
+        deletions = max(deletions, theirs.deletions) - (0 if ours is None else ours.deletions)
+        writing.widen_run(target, number, min(times), max(times), max(0, deletions))
     values = reading.read_whole_status(source, theirs.id)
     if not newer:
         known = reading.read_whole_status(target, number)
         values = {key: value for key, value in values.items() if key not in known}
     writing.save_status(target, number, values)
-    for time, wall in source.execute(
-        select(marks.c.time, marks.c.wall).where(marks.c.run_id == theirs.id)
+    for time, wall in require_marks(
+        source.execute(select(marks.c.time, marks.c.wall).where(marks.c.run_id == theirs.id))
     ):
         writing.save_mark(target, number, time, wall)
     if ours is None:
@@ -103,14 +115,14 @@ def _merge_segments(
         for segment, key, checksum, first, last in segments.heads(target, number)
     }
     covered = segments.covered(source, theirs.id)
-    covered = {(new_numbers[key], first) for key, first in covered}
+    covered = {(new_numbers[key], first) for key, first in covered if key in new_numbers}
     covered |= segments.covered(target, number)
     kept: set[int] = set()
     owner = reading.owner_of(source, theirs.id, theirs.uuid)
     apart: list[Any] = []
     for row in segments.each(source, theirs.id):
         _, key, checksum, first, last, *_ = row
-        place = new_numbers[key], first, last
+        place = new_numbers[owner.known(key)], first, last
         twin = mine.get(place)
         if twin is not None and twin[1] == checksum and place[:2] not in covered:
             kept.add(twin[0])
@@ -118,6 +130,7 @@ def _merge_segments(
             apart.append(row)
     if not mine and not _count(target, number):
         for row in apart:
+            segments.decoded(owner, row)  # a damaged one is not spread
             segments.copy(target, number, new_numbers[row[1]], row)
         return False
     doomed = [segment for segment, _ in mine.values() if segment not in kept]
@@ -132,12 +145,18 @@ def _merge_segments(
 def _copy_totals(
     source: Connection, from_run: int, target: Connection, to_run: int, new_numbers: dict[int, int]
 ) -> None:
-    for table in (totals, summaries):
-        for row in source.execute(select(table).where(table.c.run_id == from_run)).mappings():
-            values = dict(row) | {"run_id": to_run}
-            if "key_id" in values:
-                values["key_id"] = new_numbers[values["key_id"]]
-            target.execute(insert(table).values(**values))
+    """Bring the totals of a run over; what cannot be right is worked out anew when it is asked."""
+    whole, by_key = (
+        list(map(dict, source.execute(select(table).where(table.c.run_id == from_run)).mappings()))
+        for table in (totals, summaries)
+    )
+    if not are_totals(whole, by_key) or any(row["key_id"] not in new_numbers for row in by_key):
+        return
+    for row in whole:
+        target.execute(insert(totals).values(row | {"run_id": to_run}))
+    for row in by_key:
+        moved = {"run_id": to_run, "key_id": new_numbers[row["key_id"]]}
+        target.execute(insert(summaries).values(row | moved))
 
 
 def _age(run: Any) -> tuple[int, int, bool, float]:

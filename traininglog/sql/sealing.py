@@ -16,6 +16,7 @@ from traininglog.errors import CorruptLog
 from traininglog.sql import reading, segments, writing
 from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.segments import IS_NUMBER, Owner
+from traininglog.sql.sound import require_times
 from traininglog.sql.tables import entries
 from traininglog.values import MAX_TIME
 
@@ -60,10 +61,13 @@ class Piece(NamedTuple):
 
 
 def seal(connection: Connection, run_id: int, uuid: str) -> int:
-    """Move the numbers of a run to segments; return how many were moved."""
+    """Move the numbers of a run to segments; return how many were moved.
+
+    Raises `CorruptLog` where there is something among them that nobody logged.
+    """
     owner = reading.owner_of(connection, run_id, uuid)
     moved = 0
-    for low, high, found in _windows(connection, run_id):
+    for low, high, found in _windows(connection, owner):
         moved += _seal_window(connection, owner, low, high, found)
     gather(connection, owner)
     return moved
@@ -74,10 +78,12 @@ def has_numbers(connection: Connection, run_id: int, least: int) -> bool:
     return bool(_ANOTHER_NUMBER.run(connection, run_id=run_id, others=least - 1))
 
 
-def _windows(connection: Connection, run_id: int) -> Iterator[tuple[int, int, Found]]:
+def _windows(connection: Connection, owner: Owner) -> Iterator[tuple[int, int, Found]]:
     """Give the numbers of a run by key, whole times at a time, with the span of these."""
     low = 0
-    while rows := _NUMBERS.run(connection, run_id=run_id, low=low, limit=_WINDOW):
+    while rows := _NUMBERS.run(connection, run_id=owner.run_id, low=low, limit=_WINDOW):
+        # What is no time may also have no next one: without this, the loop would have no end.
+        require_times(owner.uuid, [row[1] for row in rows])
         high = rows[-1][1]
         if len(rows) == _WINDOW and rows[0][1] < high:
             high -= 1  # there may be more of the last time

@@ -21,6 +21,7 @@ from traininglog.columns import Strip
 from traininglog.encoding import Kind
 from traininglog.errors import CorruptLog
 from traininglog.sql.prepared import Prepared, bind
+from traininglog.sql.sound import is_time, is_whole
 from traininglog.sql.tables import entries, keys, segments
 from traininglog.sql.writing import insert_rows
 
@@ -169,13 +170,17 @@ class Owner(NamedTuple):
 
     def seed(self, key_id: int) -> int:
         """Return the checksum of what a segment belongs to. Raises `CorruptLog`."""
-        name = self.names.get(key_id)
-        if name is None:
+        name = self.names[self.known(key_id)]
+        return crc32(f"{self.uuid}\0{name}".encode("utf-8", "surrogatepass"))
+
+    def known(self, key_id: int) -> int:
+        """Return the number of a key that the run has. Raises `CorruptLog` for another."""
+        if key_id not in self.names:
             raise CorruptLog(
-                f"run {self.uuid} has a segment of a key {key_id} that it does not know; "
+                f"run {self.uuid} has a segment of a key {key_id!r:.40} that it does not know; "
                 "see `traininglog check`"
             )
-        return crc32(f"{self.uuid}\0{name}".encode("utf-8", "surrogatepass"))
+        return key_id
 
 
 # -- reading ------------------------------------------------------------------------------------
@@ -321,8 +326,22 @@ def copy(connection: Connection, run_id: int, key_id: int, row: Any) -> None:
 
 
 def spans(connection: Connection, run_id: int) -> list[Any]:
-    """Return key, id, first and last time, and count of the segments of a run, by key and time."""
-    return _SPANS.run(connection, run_id=run_id)
+    """Return key, id, first and last time, and count of the segments of a run, by key and time.
+
+    Raises `CorruptLog` for those that no run has.
+    """
+    found = _SPANS.run(connection, run_id=run_id)
+    before = (None, -1)  # a key, and the last time of its segments so far
+    for key, _, first, last, size in found:
+        sound = is_whole(key) and is_time(first) and is_time(last) and is_whole(size)
+        after = -1 if key != before[0] else before[1]
+        before = key, last
+        if not (sound and 0 < size <= last - first + 1 and after < first):
+            raise CorruptLog(
+                f"run number {run_id} has a segment of key {key!r:.40} from {first!r:.40} to "
+                f"{last!r:.40}, which there cannot be; see `traininglog check`"
+            )
+    return found
 
 
 def read_last_time(connection: Connection, run_id: int, high: int) -> int:

@@ -1,18 +1,19 @@
 """What the columns of our tables hold if we wrote them, for files that anybody may have made.
 
 SQLite keeps whatever it is given in any column: a text where a number should be, a number that no
-time is. Where rows are read, `require_sound` and its like refuse what cannot be, and name the run;
-`problems` looks at all of them.
+time is. Where rows are read, `require_run` and its like refuse what cannot be, and name the run;
+`problems` looks at all of them. That holds no less for rows that are only moved: whoever seals,
+merges or goes on with a run takes nothing over that reading would refuse.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
 
-from traininglog.encoding import Kind
+from traininglog.encoding import Kind, decode
 from traininglog.errors import CorruptLog
 from traininglog.values import MAX_TIME
 
@@ -76,11 +77,39 @@ def perhaps(test: Test) -> Test:
     return lambda value: value is None or test(value)
 
 
+def is_outcome(value: object) -> bool:
+    """Tell whether a value may say how a run ended."""
+    return value in ("finished", "failed")
+
+
+def is_number(value: object) -> bool:
+    """Tell whether a value is a number."""
+    return type(value) in (int, float)
+
+
+def is_stored(kind: Any, stored: Any) -> bool:
+    """Tell whether a kind and a stored form are those of a value."""
+    try:
+        decode(kind, stored)
+    except CorruptLog:
+        return False
+    return True
+
+
+#: What the columns of the table of runs may hold.
+RUN_FORM: dict[str, Test] = {
+    "id": is_run, "uuid": is_uuid, "resumed_from": perhaps(is_uuid),
+    "resumed_at": perhaps(is_resume_point), "created": is_moment, "updated": is_moment,
+    "opened": perhaps(is_moment), "outcome": perhaps(is_outcome), "host": perhaps(is_text),
+    "pid": perhaps(is_whole), "boot_id": perhaps(is_text), "command": perhaps(is_text),
+    "versions": perhaps(is_text), "epoch": is_epoch, "high_water": is_count,
+    "first_time": perhaps(is_time), "last_time": perhaps(is_time), "deletions": is_count,
+}  # fmt: skip
+
+_LINK = ("id", "uuid", "resumed_from", "resumed_at", "first_time", "last_time", "deletions")
+
 #: The columns of a link of a chain: id, UUID, parent, resume point, first and last time, deletions.
-LINK_FORM: tuple[Test, ...] = (
-    is_run, is_uuid, perhaps(is_uuid), perhaps(is_resume_point), perhaps(is_time),
-    perhaps(is_time), is_count,
-)  # fmt: skip
+LINK_FORM: tuple[Test, ...] = tuple(RUN_FORM[name] for name in _LINK)
 
 
 def is_sound(row: Sequence[Any], form: Sequence[Test]) -> bool:
@@ -97,13 +126,71 @@ def require_sound(row: Sequence[Any], form: Sequence[Test]) -> None:
         )
 
 
+def require_run(row: Any) -> Any:
+    """Return a whole row of the table of runs. Raises `CorruptLog` for one that nobody wrote."""
+    wrong = [name for name, test in RUN_FORM.items() if not test(getattr(row, name))]
+    if (row.first_time is None) != (row.last_time is None):
+        wrong.append("last_time")
+    if wrong:
+        raise CorruptLog(
+            f"run {row.uuid!r:.60} cannot be used: in the table of runs, what is in its column "
+            f"{', '.join(wrong)} was never written there; see `traininglog check`"
+        )
+    return row
+
+
 def require_names(rows: Iterable[Any]) -> Iterator[Any]:
     """Give rows that end in the number and the name of a key. Raises `CorruptLog`."""
     for row in rows:
         *_, number, name = row
-        if type(name) is not str or type(number) is not int:
-            raise CorruptLog(f"{name!r:.60} is no name of a key; see `traininglog check`")
+        if type(name) is not str or type(number) is not int or not 0 < number <= _MOST_KEYS:
+            raise CorruptLog(
+                f"key number {number!r:.40} with the name {name!r:.60} was never written; "
+                "see `traininglog check`"
+            )
         yield row
+
+
+def require_entries(uuid: str, rows: Sequence[Any], names: Container[int]) -> Sequence[Any]:
+    """Return entries of a run, as `chain.ENTRY`, given the numbers of its keys.
+
+    Raises `CorruptLog` for what nobody logged.
+    """
+    for _, time, number, kind, stored in rows:
+        if not is_time(time):
+            raise CorruptLog(
+                f"run {uuid} has a value at {time!r:.40}, which is no time; see `traininglog check`"
+            )
+        if number not in names:
+            raise CorruptLog(
+                f"run {uuid} has at time {time} a value of a key {number!r:.40} that it does not "
+                "know; see `traininglog check`"
+            )
+        if kind != Kind.FLOAT or type(stored) is not float:
+            decode(kind, stored)
+    return rows
+
+
+def are_totals(whole: Sequence[Mapping[str, Any]], by_key: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether rows of the totals of a run, and of its summaries, can have been noted."""
+    return all(
+        is_count(row["high_water"]) and is_count(row["rows"]) and is_count(row["count"])
+        and perhaps(is_time)(row["first"]) and perhaps(is_time)(row["last"])
+        for row in whole
+    ) and all(
+        is_count(row["count"]) and is_time(row["last"]) and is_stored(row["kind"], row["value"])
+        and perhaps(is_number)(row["least"]) and perhaps(is_number)(row["greatest"])
+        for row in by_key
+    )  # fmt: skip
+
+
+def require_times(uuid: str, times: Sequence[Any]) -> None:
+    """Raise `CorruptLog` unless each of the times of a run, which ascend, can be one."""
+    if times and not (set(map(type, times)) == {int} and is_time(times[0]) and is_time(times[-1])):
+        wrong = next(time for time in times if not is_time(time))
+        raise CorruptLog(
+            f"run {uuid} has a value at {wrong!r:.40}, which is no time; see `traininglog check`"
+        )
 
 
 def require_marks(rows: Iterable[Any]) -> list[Any]:
@@ -136,7 +223,8 @@ _COLUMNS: dict[str, dict[str, str]] = {
         "opened": _MAYBE(_MOMENT), "outcome": _MAYBE("{0} IN ('finished', 'failed')"),
         "host": _MAYBE(_TEXT), "pid": _MAYBE("typeof({0}) = 'integer'"), "boot_id": _MAYBE(_TEXT),
         "command": _MAYBE(_TEXT), "versions": _MAYBE(_TEXT), "epoch": _int(0, MOST_EPOCHS - 1),
-        "high_water": _int(0), "first_time": _MAYBE(_int(0)), "last_time": _MAYBE(_int(0)),
+        "high_water": _int(0), "first_time": _MAYBE(_int(0)),
+        "last_time": f"({_MAYBE(_int(0))}) AND ({{0}} IS NULL) = (first_time IS NULL)",
         "deletions": _int(0),
     },
     "keys": {"id": _int(1, _MOST_KEYS), "name": f"{_TEXT} AND {{0}} <> ''"},

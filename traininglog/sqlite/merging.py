@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from traininglog.errors import TrainingLogWarning
 from traininglog.kept import copy_over
 from traininglog.sql import reading, writing
 from traininglog.sql.merging import is_part_of, merge_run
 from traininglog.sql.merging_trials import Bring, merge_trials
+from traininglog.sql.sound import require_run
 from traininglog.sql.tables import runs
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.owners import Owners
@@ -39,15 +40,16 @@ def merge(
     """Copy what another database holds into our own; see `Store.merge`."""
     merged = Merged([], [], [], [])
     with other.read(lasting=True) as source:
-        theirs = source.execute(select(runs).order_by(runs.c.id)).all()
+        rows = source.execute(select(runs).order_by(runs.c.id)).all()
+        theirs = [require_run(row) for row in rows]
         with own.read() as target:
             for row in theirs:
-                _refuse_live_merge(row, writing.find_run(target, row.uuid), owners)
+                _refuse_live_merge(row, _ours(target, row), owners)
         for done, row in enumerate(theirs):
             if progress is not None:
                 progress(done, len(theirs))
             with own.write() as target:
-                ours = writing.find_run(target, row.uuid)
+                ours = _ours(target, row)
                 _refuse_live_merge(row, ours, owners)
                 changed = (
                     ours is None or not is_part_of(row, ours, sure=owners.is_written(ours))
@@ -64,6 +66,12 @@ def merge(
             progress(len(theirs), len(theirs))
     own.checkpoint()
     return merged
+
+
+def _ours(target: Connection, theirs: Any) -> Any:
+    """Return the row of our copy of a run, or None. Raises `CorruptLog`."""
+    row = writing.find_run(target, theirs.uuid)
+    return None if row is None else require_run(row)
 
 
 def _refuse_live_merge(theirs: Any, ours: Any, owners: Owners) -> None:

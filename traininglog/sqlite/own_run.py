@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from traininglog.errors import RunBusy, RunNotFound, RunTakenOver, TrainingLogWarning
 from traininglog.imported import Imported
-from traininglog.sql import reading, writing
+from traininglog.sql import reading, sound, writing
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.left import journal_path
 from traininglog.sqlite.origin import ended
@@ -229,11 +229,11 @@ class OwnRun:
 
 
 def require_run(connection: Connection, database: Database, uuid: UUID) -> Any:
-    """Return the row of a run. Raises `RunNotFound`."""
+    """Return the row of a run. Raises `RunNotFound`, and `CorruptLog` for one nobody wrote."""
     row = writing.find_run(connection, uuid.hex)
     if row is None:
         raise RunNotFound(f"{database.name} holds no run {uuid.hex}; was it deleted?")
-    return row
+    return sound.require_run(row)
 
 
 def _moment(seconds: float) -> str:

@@ -20,6 +20,7 @@ from traininglog.sql import listing, reading, writing
 from traininglog.sql.choosing import Choice, choose
 from traininglog.sql.many import columns_of_runs
 from traininglog.sql.ordering import LAST_TO_FIRST, RUNS
+from traininglog.sql.sound import require_run
 from traininglog.sql.tables import runs
 from traininglog.sqlite.checking import Check, Size, check
 from traininglog.sqlite.database import Database
@@ -407,7 +408,7 @@ class Store:
                 if self._owners.is_written(row):
                     busy.append(reading.stored_uuid(line.uuid))
                     continue
-                moved = seal_run(connection, row)
+                moved = seal_run(connection, require_run(row))
             if moved:
                 sealed.append(reading.stored_uuid(line.uuid))
                 values += moved
