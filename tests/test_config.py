@@ -39,6 +39,7 @@ SETTINGS = {
     "on_full": ("raise", ('"drop"', "drop"), ("drop", "drop"), ("drop", "drop")),
     "allow_network": (False, ("true", True), ("0", False), (True, True)),
     "seal": (True, ("false", False), ("1", True), (False, False)),
+    "record_command": (True, ("false", False), ("1", True), (False, False)),
     "trust_folder": (False, None, ("1", True), (True, True)),
     "project": (None, ('"p"', "p"), ("q", "q"), ("r", "r")),
     "group": (None, ('"p"', "p"), ("q", "q"), ("r", "r")),

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import io
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -186,7 +187,7 @@ def test_a_trial_is_set_by_uid_by_hash_or_by_what_defines_it(client):
     ):  # fmt: skip
         with pytest.raises(TrialNotFound):
             client.set_trial(**wrong, force=True)
-    with pytest.raises(InvalidName):
+    with pytest.raises(TrialNotFound):
         client.set_trial(uid="no uid", force=True)
 
 
@@ -262,9 +263,144 @@ def test_the_default_version_is_of_the_script_and_of_its_repository(tmp_path, mo
     commit = git_version(tmp_path)
     assert version() == f"{digest}-g{commit}"
     script.write_text(script.read_text() + "# changed\n")
-    assert git_version(tmp_path) == f"{commit}+"
-    assert version() == f"{compute_version([script])[:12]}-g{commit}+"
+    edited = git_version(tmp_path)
+    assert re.fullmatch(rf"{commit}\+[0-9a-f]{{8}}", edited)
+    assert version() == f"{compute_version([script])[:12]}-g{edited}"
     assert default_version() != version()
+
+
+def test_each_uncommitted_edit_of_a_repository_is_a_version_of_its_own(tmp_path):
+    """Of any tracked file, by contents, name, kind and mode; an edit made again is the same."""
+
+    def git(*words, cwd=tmp_path):
+        names = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+        subprocess.run(["git", *names, *words], cwd=cwd, check=True, capture_output=True)
+
+    below = tmp_path / "below"
+    below.mkdir()
+    model, data = below / "modèl.py", tmp_path / "data.bin"
+    model.write_text("one\n")
+    data.write_bytes(b"\0\xff" * 1000)
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    git("init", cwd=inner)
+    (inner / "a.py").write_text("inner\n")
+    git("add", ".", cwd=inner)
+    git("commit", "-m", "inner", cwd=inner)
+    git("init")
+    git("config", "diff.relative", "true")
+    git("add", ".")
+    git("commit", "-m", "first")
+    committed = git_version(below)
+    assert committed.isalnum()
+
+    def edited(change, undo):
+        change()
+        version = git_version(below)
+        undo()
+        assert git_version(below) == committed
+        return version
+
+    def text(path, contents, before):
+        return edited(lambda: path.write_bytes(contents), lambda: path.write_bytes(before))
+
+    versions = [
+        text(model, b"two\n", b"one\n"),
+        text(model, b"three\n", b"one\n"),
+        text(model, b"", b"one\n"),
+        edited(model.unlink, lambda: model.write_text("one\n")),
+        edited(lambda: model.chmod(0o755), lambda: model.chmod(0o644)),
+        text(data, b"\0\xfe" * 1000, b"\0\xff" * 1000),
+        text(inner / "a.py", b"x\n", b"inner\n"),
+        text(inner / "a.py", b"y\n", b"inner\n"),
+    ]
+    assert all(version.startswith(f"{committed}+") for version in versions)
+    assert len(set(versions)) == len(versions)
+    assert text(model, b"two\n", b"one\n") == versions[0]
+    (tmp_path / "untracked.txt").touch()
+    assert git_version(below) == committed
+
+
+# -- arguments ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_arguments_are_given_as_the_ancestor_names_them(made, capsys):
+    def client():
+        new = TrialClient("memory:").set_version("1")
+        if made:
+            new.new_trial()
+        return new
+
+    for call in (
+        lambda one: one.log_arguments({"lr": 0.1}, True),
+        lambda one: one.log_arguments(args={"lr": 0.1}, show=True),
+        lambda one: one.get_arguments(args={"lr": 0.1}, show=True),
+        lambda one: one.log_arguments(arguments={"lr": 0.1}, show=True),
+        lambda one: one.log_arguments(args=argparse.Namespace(lr=0.1), show=True),
+        lambda one: one.log_arguments(show=True, lr=0.1),
+    ):
+        one = client()
+        assert vars(call(one)) == {"lr": 0.1}
+        assert one.trial.trial.parameters == {"lr": 0.1}
+        assert capsys.readouterr().out == "lr: 0.1\n"
+    with pytest.raises(InvalidParameter, match="use vars"):
+        client().log_arguments(args=3)
+
+
+def test_secrets_among_the_arguments_of_a_command_line_are_not_stored(client):
+    namespace = argparse.Namespace(lr=0.1, api_key="abc", sort_key="loss")
+    assert client.log_arguments(namespace).api_key == "abc"
+    assert client.trial.trial.parameters == {"lr": 0.1, "api_key": "***", "sort_key": "loss"}
+    assert client.log_arguments(namespace).api_key == "abc"  # the same again
+    client.finish()
+    assert client.set_trial(parameters=namespace, version="1").uid == client.trial.uid
+    # What is no command line's is stored as it was given.
+    given = client.new_trial(parameters={"api_key": "abc"}, force=True).trial.parameters
+    assert given == {"api_key": "abc"}
+
+
+@pytest.mark.parametrize("uid", ["does_not_exist", "none", "", "f" * 64 + "_0", "a_b", "1f3a_-1"])
+def test_a_trial_that_is_not_there_is_not_found_whatever_its_uid_looks_like(
+    where, uid, monkeypatch
+):
+    client = TrialClient(where)
+    store = client.store
+    for ask in (
+        lambda: client.set_trial(uid=uid),
+        lambda: client.set_trial(uid),
+        lambda: store.trial(uid),
+        lambda: store.set_trial_status(uid, "Running"),
+        lambda: store.log_trial_metrics(uid, loss=1.0),
+        lambda: store.add_trial_tags(uid, a=1),
+        lambda: store.log_trial_finish(uid),
+        lambda: store.resume(uid),
+        lambda: store.find(uid),
+    ):
+        with pytest.raises(TrialNotFound, match="no trial"):
+            ask()
+    assert store.get_trial(uid) == []
+    if uid:
+        monkeypatch.setenv("TRAININGLOG_TRIAL", uid)
+        with pytest.raises(TrialNotFound, match="no trial"):
+            TrialClient(where)
+
+
+def test_metrics_are_logged_by_the_client_with_steps_and_without(where):
+    """Without a step they are a series, in the order in which they came."""
+    client = TrialClient(where).set_version("1")
+    client.new_trial(parameters={})
+    for number in range(3):
+        client.log_metrics(cost=number)
+        client.log_metrics(number, loss=number / 2)
+        client.log_metrics(cost=number + 0.5, other=1)
+    client.finish()
+    (found,) = client.fetch_trials()
+    assert found.metrics == {
+        "cost": [0, 0.5, 1, 1.5, 2, 2.5], "loss": {0: 0.0, 1: 0.5, 2: 1.0}, "other": [1, 1, 1],
+    }  # fmt: skip
+    with pytest.raises(TrialNotFound, match="no trial was set"):
+        TrialClient("memory:").log_metrics(cost=1)
 
 
 # -- what is logged -------------------------------------------------------------------------

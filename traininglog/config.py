@@ -96,6 +96,8 @@ _SETTINGS: dict[str, tuple[Any, Callable[[object], Any]]] = {
     "on_full": ("raise", _one_of(ON_FULL)),
     "allow_network": (False, _flag),
     "seal": (True, _flag),
+    # Whether the command line of a process is kept with the runs and trials that it writes.
+    "record_command": (True, _flag),
     # Whether the file in the working directory may name any store.
     "trust_folder": (False, _flag),
     # To what a `TrialClient` attaches itself; by default to nothing.

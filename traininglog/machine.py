@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
-import shlex
 import sys
 from pathlib import Path
+
+from traininglog.config import setting
+from traininglog.masking import masked_command
+
+# Holds something if the program does not want its command line to be recorded.
+_LEFT_OUT: list[bool] = []
 
 
 @functools.cache
@@ -19,10 +24,21 @@ def boot_id() -> str | None:
 
 
 def command() -> str:
-    """Return the command line of this process, as a shell would take it."""
+    """Return the command line of this process, as a shell would take it, to be stored.
+
+    What looks like a secret in it is masked; see `traininglog.masking`. It is empty where it is not
+    to be recorded: by the setting ``record_command``, or by `leave_out_command`.
+    """
+    if _LEFT_OUT or not setting("record_command"):
+        return ""
     words = getattr(sys, "orig_argv", sys.argv)
     # An argument may hold bytes that are no text.
-    return shlex.join(words).encode("utf-8", "replace").decode()
+    return masked_command(words).encode("utf-8", "replace").decode()
+
+
+def leave_out_command() -> None:
+    """Record the command line of this process, and of those forked from it, nowhere from now on."""
+    _LEFT_OUT.append(True)
 
 
 def namespace(kind: str) -> str | None:

@@ -184,6 +184,30 @@ def test_by_default_there_are_graphs_of_the_losses_and_the_learning_rate():
     assert session.graphs["lr"].points == [(1, {"Learning Rate": 0.1})]
 
 
+@pytest.mark.parametrize(("option", "sent"), [({}, False), ({"track_git": True}, True)])
+def test_the_edits_of_the_repository_are_not_sent_unless_that_is_asked_for(option, sent):
+    """The client sends the diff of the working tree by default, to whoever is at the URL."""
+    asked = []
+
+    class Asking(Client):
+        def Session(self, tag=None, max_iter=None, params=None, track_git=True, info=None):  # noqa: N802
+            asked.append(track_git)
+            return Session(tag, max_iter, params)
+
+    with LosswiseMonitor("key", "tag", client=Asking(), **option).session(1):
+        pass
+    assert asked == [sent]
+
+
+def test_a_client_that_knows_nothing_of_git_is_not_told_of_it():
+    class Plain(Client):
+        def Session(self, tag, params, max_iter):  # noqa: N802
+            return Session(tag, max_iter, params)
+
+    with LosswiseMonitor("key", "tag", client=Plain()).session(1):
+        pass
+
+
 def test_nothing_is_sent_before_the_session_begins():
     monitor = LosswiseMonitor("key", "tag", client=Client())
     with pytest.raises(RuntimeError, match=r"start_session\(num_steps\) comes first"):
@@ -239,6 +263,7 @@ def test_the_client_itself_sends_it_to_a_server(tmp_path):
     assert {key for _, key, _ in asked} == {"secret"}
     (session,) = (body for path, _, body in asked if path.endswith("/sessions"))
     assert (session["tag"], session["params"], session["max_iter"]) == ("baseline", {"lr": 0.1}, 2)
+    assert "git" not in session
     graphs = [(body["title"], body["kind"]) for path, _, body in asked if path.endswith("/graphs")]
     assert graphs == [("loss", "min"), ("lr", "min")]
     sent = [

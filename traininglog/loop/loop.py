@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -13,6 +12,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
 from traininglog.base import TrainingLogBase
+from traininglog.blocks import block
 from traininglog.event_files import EventFile
 from traininglog.loop import overview
 from traininglog.loop.best import Best, smaller_is_better
@@ -457,7 +457,7 @@ class TrainLoop:
         elif best.out_of_patience and not self._schedule.stopped:
             self.request_stop("early stopping")
 
-    @contextmanager
+    @block
     def timeit(self, name: str) -> Iterator[None]:
         """Measure the wall time of a block, in seconds, as a metric; not if it raises."""
         self._require("timeit()")
@@ -465,7 +465,7 @@ class TrainLoop:
         yield
         self._recorder.collect_time(name, perf_counter() - began)
 
-    @contextmanager
+    @block
     def metric_collector(self, name: str) -> Iterator[StatisticsCollector]:
         """Give a collector whose weighted mean becomes a metric; not if the block raises."""
         self._require("metric_collector()")

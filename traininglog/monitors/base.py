@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, Self
 
+from traininglog.blocks import block
 from traininglog.errors import TrainingLogError, TrainingLogWarning
 
 
@@ -61,7 +61,7 @@ class Monitor(ABC):
     def composed(self, siblings: Sequence[Monitor]) -> None:  # noqa: B027 - may stay
         """Be told with whom it was put into a `CompositeMonitor`; itself is among them."""
 
-    @contextmanager
+    @block
     def session(self, num_steps: int | None = None, **kwargs: Any) -> Iterator[Self]:
         """Start a session, and end it when the block is left, in whatever way."""
         try:

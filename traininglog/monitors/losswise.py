@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +26,8 @@ class LosswiseMonitor(Monitor):
 
     The service is gone. The client can still be pointed at a server of one's own, and any object
     with its interface can be handed in: ``set_api_key(key)``; ``Session(tag=, params=, max_iter=)``
-    with ``graph(title, kind=)`` and ``done()``; and of a graph ``append(x, {name: value})``.
+    (and ``track_git=`` if it takes that) with ``graph(title, kind=)`` and ``done()``; and of a
+    graph ``append(x, {name: value})``.
 
     The session there begins with the first session here and is one for all of them, until `close`.
     Its x are integers: a part of a step is sent at the step to which it belongs.
@@ -38,6 +40,8 @@ class LosswiseMonitor(Monitor):
         max_graphs: Graphs of metrics that are to be large.
         client: What to use in place of the module `losswise` (the extra ``losswise``).
         name: The name in a composite.
+        track_git: Let the client send what it reads of the git repository that the program is in:
+            its URL and branch, and the whole of the edits that are not committed.
 
     Raises `MissingExtra` if the client is needed and not installed.
 
@@ -52,11 +56,14 @@ class LosswiseMonitor(Monitor):
         max_graphs: Graphs | None = None,
         client: Any = None,
         name: str = "losswise_monitor",
+        *,
+        track_git: bool = False,
     ) -> None:
         super().__init__(name)
         self._client = _import() if client is None else client
         self._client.set_api_key(api_key)
         self._tag = tag
+        self._track_git = track_git
         self._params = dict(params or {})
         self._kinds = {"min": dict(min_graphs), "max": dict(max_graphs or {})}
         self._session: Any = None
@@ -67,8 +74,9 @@ class LosswiseMonitor(Monitor):
         """Begin the session there, if this is the first one; else count the steps on."""
         if self._session is None:
             self._session = self._client.Session(
-                tag=self._tag, params=self._params, max_iter=num_steps
-            )
+                tag=self._tag, params=self._params, max_iter=num_steps,
+                **_about_git(self._client.Session, track_git=self._track_git),
+            )  # fmt: skip
             self._graphs = [
                 (self._session.graph(title, kind=kind), names)
                 for kind, graphs in self._kinds.items()
@@ -92,6 +100,16 @@ class LosswiseMonitor(Monitor):
         if self._session is not None:
             self._session.done()
             self._session, self._graphs = None, []
+
+
+def _about_git(session: Any, *, track_git: bool) -> dict[str, bool]:
+    """Return what to say of git to what makes a session: nothing where it does not ask."""
+    try:
+        parameters = inspect.signature(session).parameters
+    except (TypeError, ValueError):  # of another language: only the client's own is known
+        return {}
+    takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    return {"track_git": track_git} if takes_all or "track_git" in parameters else {}
 
 
 def _import() -> Any:

@@ -7,7 +7,15 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import Any
 
+from traininglog.masking import masked_values
 from traininglog.trials.errors import InvalidParameter
+
+
+def stored_arguments(arguments: Any, namespace: Namespace) -> dict[str, Any]:
+    """Return of arguments what is stored: of a command line's, secrets are masked."""
+    if isinstance(arguments, (ArgumentParser, Namespace)):
+        return masked_values(vars(namespace))
+    return vars(namespace)
 
 
 def arguments_of(arguments: Any, more: Mapping[str, Any], *, show: bool = False) -> Namespace:

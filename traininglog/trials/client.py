@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from traininglog.config import setting
-from traininglog.errors import StoreUnwritable
+from traininglog.errors import LogClosed, StoreUnwritable
+from traininglog.machine import leave_out_command
 from traininglog.selection import Mode, modes
 from traininglog.trial_stores import open_records
 from traininglog.trials import environments, listing
-from traininglog.trials.arguments import arguments_of
+from traininglog.trials.aggregators import Aggregator
+from traininglog.trials.arguments import arguments_of, stored_arguments
 from traininglog.trials.entities import ORPHAN, Project, Trial, TrialGroup
 from traininglog.trials.errors import (
     AlreadySet,
@@ -53,11 +56,21 @@ class TrialClient:
     Args:
         store: A path or ``sqlite:///path``, ``"memory:"``, ``"file:report.json"``, a URL whose
             scheme was registered, or a `TrialStore`; by default the configured store.
+        record_command: False: the command line of this process is kept nowhere, from now on. Else
+            it is kept with what looks like a secret masked. By default the setting of that name.
         options: Passed on to the store.
 
     """
 
-    def __init__(self, store: str | Path | TrialStore | Any = None, **options: Any) -> None:
+    def __init__(
+        self,
+        store: str | Path | TrialStore | Any = None,
+        *,
+        record_command: bool | None = None,
+        **options: Any,
+    ) -> None:
+        if record_command is False:
+            leave_out_command()
         if store is None or isinstance(store, (str, Path)):
             store = open_records(store, **options)
         self.store = store if isinstance(store, TrialStore) else TrialStore(store)
@@ -65,6 +78,7 @@ class TrialClient:
         self.group: TrialGroup | None = None
         self._logger: TrialLogger | None = None
         self._version: Callable[[], str | None] = default_version
+        self._attached = False  # the trial is that of the settings
         self._attach()
 
     def _attach(self) -> None:
@@ -75,16 +89,30 @@ class TrialClient:
             self.set_group(name=group, get_only=True)
         if trial is not None:
             self.set_trial(uid=trial)
+            self._attached = True
 
     def close(self) -> None:
-        """Let go of the store."""
+        """End the trials that were started by its store here, and let go of that.
+
+        They are Completed; or as the exception tells that is being handled where this is called, as
+        in a `finally` that it leads through. `report` can still be called.
+        """
         self.store.close()
 
     def __enter__(self) -> Self:
+        """Start the trial, if one was made or set by the program; its end is that of the block."""
+        logger = self._logger
+        if logger is not None and logger.made and not (logger.ended or self._attached):
+            logger.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.store.__exit__(kind, error, traceback)
 
     def __repr__(self) -> str:
         return f"<TrialClient of {self.store.records.location}>"
@@ -214,6 +242,7 @@ class TrialClient:
         if exist not in ("increment", "raise", "get"):
             raise ValueError(f"exist is 'increment', 'raise' or 'get', not {exist!r}")
         self._refuse_second(force)
+        self._attached = False
         given = arguments if parameters is _UNSET else parameters
         fields.setdefault("project_id", ORPHAN if self.project is None else self.project.uid)
         if self.group is not None:
@@ -282,6 +311,7 @@ class TrialClient:
 
         """
         self._refuse_second(force)
+        self._attached = False
         if isinstance(trial, str):
             uid = trial
         elif trial is not None:
@@ -309,7 +339,8 @@ class TrialClient:
         if "arguments" in given:
             given["parameters"] = given.pop("arguments")
         if "parameters" in given:
-            given["parameters"] = vars(arguments_of(given["parameters"], {}))
+            parameters = given["parameters"]
+            given["parameters"] = stored_arguments(parameters, arguments_of(parameters, {}))
         given.setdefault("version", self._version())
         return Trial(**given).hash
 
@@ -336,15 +367,17 @@ class TrialClient:
 
     def log_arguments(
         self,
-        arguments: ArgumentParser | Namespace | Mapping[str, Any] | Any = None,
-        *,
+        args: ArgumentParser | Namespace | Mapping[str, Any] | Any = None,
         show: bool = False,
         **more: Any,
     ) -> Namespace:
-        """Give the trial its parameters; one is made if none was set. Returns a Namespace."""
+        """Give the trial its parameters; one is made if none was set. Returns a Namespace.
+
+        See `TrialLogger.log_arguments`.
+        """
         if self._logger is None:
             self.new_trial()
-        return self.trial.log_arguments(arguments, show=show, **more)
+        return self.trial.log_arguments(args, show, **more)
 
     get_arguments = log_arguments
 
@@ -357,10 +390,27 @@ class TrialClient:
         """Start the trial."""
         return self.trial.start()
 
-    def finish(self) -> Self:
-        """End the trial."""
-        self.trial.finish()
+    def finish(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
+    ) -> Self:
+        """End the trial, as an exception tells if there is one; see `TrialLogger.finish`."""
+        self.trial.finish(exc_type, exc_val, exc_tb)
         return self
+
+    def log_metrics(
+        self,
+        step: int | None = None,
+        aggregator: Callable[[], Aggregator] | Aggregator | None = None,
+        **metrics: float,
+    ) -> None:
+        """Log numbers of the trial; without a step they are appended to a series.
+
+        See `TrialLogger.log_metrics`.
+        """
+        self.trial.log_metrics(step, aggregator, **metrics)
 
     def report(self, short: bool = True) -> Self:
         """End the trial, and print all that is known of it as JSON."""
@@ -369,7 +419,14 @@ class TrialClient:
 
     def to_json(self, short: bool = True) -> dict[str, Any]:
         """Return what `report` prints, as plain data, without ending the trial."""
-        return report(self.trial.trial, short=short)
+        try:
+            return report(self.trial.trial, short=short)
+        except LogClosed:
+            if not self.store.closed:
+                raise
+        # After `with client:`, whose end let go of the store.
+        with TrialStore(open_records(self.store.records.location, readonly=True)) as again:
+            return report(again.trial(self.trial.uid), short=short)
 
     def save(self, file: str | Path | None = None) -> Self:
         """Make all that was logged survive a power cut.

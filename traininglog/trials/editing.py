@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from traininglog.errors import StoreLocked
 from traininglog.trials.changes import Change
-from traininglog.trials.entities import Record, split_uid
+from traininglog.trials.entities import Record
 from traininglog.trials.errors import GroupNotFound, TrialNotFound
 from traininglog.trials.queries import Query
 from traininglog.trials.records import Records, going_through
@@ -45,8 +45,10 @@ class Editor:
         record = self._records.get(kind, uid)
         if record is None:
             if kind == "trial":
-                split_uid(uid)
-                raise TrialNotFound(f"{self._records.location} holds no trial {uid[:80]!r}")
+                raise TrialNotFound(
+                    f"{self._records.location} holds no trial {str(uid)[:80]!r}: a UID is "
+                    "<hash>_<revision>, and `traininglog trials` lists them"
+                )
             raise GroupNotFound(f"{self._records.location} holds no {kind} {uid[:80]!r}")
         return record
 

@@ -4,6 +4,8 @@ While a trial runs that was started in the main thread, SIGTERM raises `Terminat
 blocks are left in order; the process then ends by that signal, as it would have. A handler that was
 there before is called instead, and `sys.excepthook`, too, is called on. Nothing is installed before
 the first trial starts, and all of it is taken back when none is running.
+
+Trials are ended each on its own: one that cannot be ended is told of, and keeps no other from it.
 """
 
 from __future__ import annotations
@@ -15,9 +17,14 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
+from collections.abc import Callable, Iterable
 from types import FrameType, TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from traininglog.errors import TrainingLogWarning
+from traininglog.masking import masked
+from traininglog.trials.main_thread import do_in_main_thread
 from traininglog.trials.statuses import Status
 
 _LONGEST_MESSAGE = 10_000
@@ -35,6 +42,9 @@ class Runs(Protocol):
 
     def end(self, status: Status, error: dict[str, Any] | None = None) -> None:
         """End the trial with this status, unless it has one."""
+
+
+R = TypeVar("R", bound=Runs)
 
 
 def outcome(error: BaseException | None, *, signalled: bool) -> Status:
@@ -62,9 +72,62 @@ def described(error: BaseException) -> dict[str, str]:
         message, lines = f"<not to be shown: {type(failure).__name__}>", ""
     return {
         "type": name,
-        "message": message[:_LONGEST_MESSAGE],
-        "traceback": lines[-_LONGEST_TRACEBACK:],
+        "message": masked(message[:_LONGEST_MESSAGE], code=True),
+        "traceback": masked(lines[-_LONGEST_TRACEBACK:], code=True),
     }
+
+
+def error_of(
+    kind: type[BaseException] | BaseException | None,
+    error: BaseException | None = None,
+    trace: TracebackType | None = None,
+) -> BaseException | None:
+    """Return the exception that the three arguments of an ``__exit__`` tell of, or None.
+
+    Whoever calls one by hand may give the class, or the exception, alone.
+    """
+    if error is None and kind is not None:
+        # Not called, as a class may want arguments that nobody has.
+        error = kind if isinstance(kind, BaseException) else kind.__new__(kind)
+    if error is not None and trace is not None and error.__traceback__ is None:
+        error = error.with_traceback(trace)
+    return error
+
+
+def told_of(
+    error: BaseException | None, *, signalled: bool
+) -> tuple[Status, dict[str, str] | None]:
+    """Return what is stored of how a trial ended: its status, and what went wrong or None."""
+    status = outcome(error, signalled=signalled)
+    if error is None or status is not Status.Exception:
+        return status, None
+    return status, described(error)
+
+
+def in_flight() -> BaseException | None:
+    """Return the exception that is being handled where this is called: in a `finally`, say."""
+    return sys.exc_info()[1]
+
+
+def each(trials: Iterable[R], end: Callable[[R], object]) -> list[BaseException]:
+    """End trials, each whatever becomes of the others; return what went wrong."""
+    failures: list[BaseException] = []
+    for trial in trials:
+        try:
+            end(trial)
+        except Exception as failure:  # noqa: BLE001 - told by the caller, once all were ended
+            failure.add_note(f"{trial!r} could not be ended")
+            failures.append(failure)
+    return failures
+
+
+def tell(failures: Iterable[BaseException]) -> None:
+    """Warn of trials that could not be ended."""
+    for failure in failures:
+        (*_, note) = getattr(failure, "__notes__", None) or ["a trial could not be ended"]
+        warnings.warn(
+            f"{note}: {type(failure).__name__}: {failure}", TrainingLogWarning, stacklevel=3
+        )
 
 
 class _Watch:
@@ -74,17 +137,19 @@ class _Watch:
         self.lock = threading.RLock()
         self.pid = os.getpid()
         self.running: dict[int, Runs] = {}
-        self.before: dict[int, Any] = {}  # signal -> the handler that was there
+        #: Signal -> the handlers that ours were set in the place of. One but as long as nobody
+        #: sets a handler over ours that calls it.
+        self.before: dict[int, list[Any]] = {}
+        self.passing: dict[int, int] = {}  # signal -> how many handlers before ours are at it
         self.hook: Any = None
-        self.at_exit = False
         self.dying: int | None = None  # the signal by which the process is to end
 
     def add(self, trial: Runs) -> None:
         with self.lock:
             self.running[id(trial)] = trial
-            if not self.at_exit:
-                self.at_exit = True
-                atexit.register(self.exit)
+            # Last, and so called first: before what closes the store that was opened for it.
+            atexit.unregister(self.exit)
+            atexit.register(self.exit)
             if self.hook is None:
                 self.hook = sys.excepthook
                 sys.excepthook = self.uncaught
@@ -94,11 +159,11 @@ class _Watch:
 
     def listen(self, number: int) -> None:
         now = signal.getsignal(number)
-        if number in self.before or now in (None, signal.SIG_IGN, signal.default_int_handler):
-            return  # of another language, not wanted, or one that raises KeyboardInterrupt
+        if now in (None, signal.SIG_IGN, signal.default_int_handler, self.signalled):
+            return  # of another language, not wanted, one that raises KeyboardInterrupt, or ours
         if number == signal.SIGINT and now is signal.SIG_DFL:
             return
-        self.before[number] = now
+        self.before.setdefault(number, []).append(now)
         signal.signal(number, self.signalled)
 
     def remove(self, trial: Runs) -> None:
@@ -108,10 +173,18 @@ class _Watch:
                 return
             if self.hook is not None and sys.excepthook == self.uncaught:
                 sys.excepthook, self.hook = self.hook, None
-            if threading.current_thread() is threading.main_thread():
-                for number, handler in list(self.before.items()):
-                    if signal.getsignal(number) == self.signalled:
-                        signal.signal(number, handler)
+        if self.before:
+            do_in_main_thread(self.put_back)
+
+    def put_back(self) -> None:
+        """Put the handlers back that were there, unless a trial runs or they were replaced."""
+        with self.lock:
+            if self.running:
+                return
+            for number, handlers in list(self.before.items()):
+                if signal.getsignal(number) == self.signalled:
+                    signal.signal(number, handlers.pop())
+                if not handlers:
                     del self.before[number]
 
     def mine(self) -> list[Runs]:
@@ -119,12 +192,19 @@ class _Watch:
         return list(self.running.values()) if os.getpid() == self.pid else []
 
     def signalled(self, number: int, frame: FrameType | None) -> None:
-        for trial in self.mine():
+        trials = self.mine()
+        for trial in trials:
             trial.signalled = True
-        before = self.before.get(number, signal.SIG_DFL)
+        place = self.passing.get(number, 0)
+        handlers = self.before.get(number, [])
+        before = handlers[-1 - place] if place < len(handlers) else signal.SIG_DFL
         if callable(before):
-            before(number, frame)
-        elif os.getpid() != self.pid:
+            self.passing[number] = place + 1  # it may call ours, over which it was set
+            try:
+                before(number, frame)
+            finally:
+                self.passing[number] = place
+        elif not trials:  # none runs any more, or this is a forked child
             die_by(number)
         else:
             self.dying = number
@@ -133,20 +213,27 @@ class _Watch:
     def uncaught(
         self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:
-        status = outcome(error, signalled=False)
-        for trial in self.mine():
-            trial.end(status, None if status is Status.Interrupted else described(error))
+        status, told = told_of(error, signalled=False)
+        failures = each(self.mine(), lambda trial: trial.end(status, told))
         if kind is KeyboardInterrupt and not hasattr(sys, "ps1"):
             # So would Python itself end. It forgets to when a text is evaluated in between, as it
             # is by the import of many a module.
             self.dying = signal.SIGINT
-        (self.hook or sys.__excepthook__)(kind, error, trace)
+        try:
+            tell(failures)
+        finally:
+            (self.hook or sys.__excepthook__)(kind, error, trace)
 
     def exit(self) -> None:
         """End what was never ended. An exception that nobody caught has been seen by now."""
-        asked = [trial for trial in self.mine() if trial.signalled]
-        for trial in self.mine():
-            trial.end(Status.Interrupted if trial in asked else Status.Completed)
+        tell(
+            each(
+                self.mine(),
+                lambda trial: trial.end(
+                    Status.Interrupted if trial.signalled else Status.Completed
+                ),
+            )
+        )
 
 
 def die_by(number: int) -> None:

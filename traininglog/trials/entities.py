@@ -267,14 +267,6 @@ class Trial(_Entity):
         return trial
 
 
-def split_uid(uid: str) -> tuple[str, int]:
-    """Return the hash and the revision that a trial's UID is made of. Raises `InvalidName`."""
-    head, mark, tail = str(uid).rpartition("_")
-    if not mark or not head or not tail.isdecimal():
-        raise InvalidName(f"the UID of a trial is <hash>_<revision>, not {str(uid)[:80]!r}")
-    return head, int(tail)
-
-
 def stored_status(record: Record) -> AnyStatus:
     """Return the status that a record names."""
     return status_of(record["status"])

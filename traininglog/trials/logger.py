@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -15,7 +15,7 @@ from traininglog.base import TrainingLogBase
 from traininglog.errors import LogClosed, TrainingLogError, TrainingLogWarning
 from traininglog.trials import artifacts, endings, versions
 from traininglog.trials.aggregators import Aggregator
-from traininglog.trials.arguments import arguments_of
+from traininglog.trials.arguments import arguments_of, stored_arguments
 from traininglog.trials.capture import CapturedOutput
 from traininglog.trials.entities import Trial
 from traininglog.trials.environments import environment
@@ -35,6 +35,7 @@ Factory = Callable[[], Aggregator]
 #: Makes the trial once its parameters are known.
 Make = Callable[[dict[str, Any], dict[str, Any]], Trial]
 
+_SAVE_OUTPUT_EVERY = 0.05  # seconds between two times that captured lines are written
 _ENVIRONMENT_PATIENCE = 5.0  # seconds that the end of a trial waits for its environment
 
 
@@ -65,7 +66,9 @@ class TrialLogger:
         self._eta: Eta | None = None
         self._environment: threading.Thread | None = None
         self._lock = threading.RLock()
+        self._captures: list[CapturedOutput] = []
         self.signalled = False
+        self.pid = os.getpid()
 
     # -- what it is -------------------------------------------------------------------------
 
@@ -86,6 +89,11 @@ class TrialLogger:
         return self._trial.uid
 
     @property
+    def made(self) -> bool:
+        """Whether the trial has parameters, and so is in the store."""
+        return self._trial is not None
+
+    @property
     def running(self) -> bool:
         """Whether the trial was started here, and not ended."""
         return self._recorder is not None
@@ -102,7 +110,9 @@ class TrialLogger:
             uuid = self.trial.log
             assert uuid is not None  # noqa: S101 - it had one to end
             return self.store.records.open_log(uuid, readonly=True)
-        return self._started().log
+        log = self._started().log
+        self._save_output(log)
+        return log
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -141,7 +151,8 @@ class TrialLogger:
             )
         recorder = self.store.log_trial_start(self.uid)
         self._since = time.perf_counter()
-        endings.watch(self)
+        self.pid = os.getpid()
+        self.store.watch(self)
         self._environment = threading.Thread(
             target=self._keep_environment, args=(self.uid,), daemon=True, name="environment"
         )
@@ -158,10 +169,29 @@ class TrialLogger:
                 stacklevel=2,
             )
 
-    def finish(self) -> Self:
-        """End the trial: Completed, unless the program has set another status."""
-        self.end(Status.Completed)
+    def finish(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
+    ) -> Self:
+        """End the trial: Completed, or as an exception tells, unless the program set a status.
+
+        Args:
+            exc_type, exc_val, exc_tb: What an ``__exit__`` is called with; the class or the
+                exception alone will do.
+
+        """
+        error = endings.error_of(exc_type, exc_val, exc_tb)
+        if error is None:
+            self.end(Status.Completed)
+        else:
+            self.leave(error)
         return self
+
+    def leave(self, error: BaseException | None) -> None:
+        """End the trial as its block does when this exception leaves it; None: in good order."""
+        self.end(*endings.told_of(error, signalled=self.signalled))
 
     def end(self, status: AnyStatus, error: dict[str, Any] | None = None) -> None:
         """End the trial with a status, unless it was ended or the program has set one."""
@@ -169,17 +199,23 @@ class TrialLogger:
             if self._ended:
                 return
             recorder = self._started()
-            runtime = time.perf_counter() - self._since
-            if self._environment is not None:
-                self._environment.join(_ENVIRONMENT_PATIENCE)
-            if not recorder.log.closed:
-                recorder.add_runtime(runtime)
-            chosen = self._chosen
-            if chosen is not None and chosen != Status.Running and error is None:
-                status = chosen
-            self._trial = self.store.end(self.uid, status, error)
+            if self.store.is_writing(self.uid, recorder):
+                self._end(recorder, status, error)
+            # Else it was ended by the store's verb, or by another logger, and how is known.
             self._ended, self._recorder = True, None
-        endings.unwatch(self)
+        self.store.unwatch(self)
+
+    def _end(self, recorder: Recorder, status: AnyStatus, error: dict[str, Any] | None) -> None:
+        runtime = time.perf_counter() - self._since
+        self._stop_captures()
+        if self._environment is not None:
+            self._environment.join(_ENVIRONMENT_PATIENCE)
+        if not recorder.log.closed:
+            recorder.add_runtime(runtime)
+        chosen = self._chosen
+        if chosen is not None and chosen != Status.Running and error is None:
+            status = chosen
+        self._trial = self.store.end(self.uid, status, error)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -190,10 +226,8 @@ class TrialLogger:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        status = endings.outcome(error, signalled=self.signalled)
-        failed = error is not None and status is Status.Exception
         try:
-            self.end(status, endings.described(error) if failed and error is not None else None)
+            self.leave(error)
         except (TrainingLogError, OSError) as failure:
             if error is None:
                 raise
@@ -263,27 +297,32 @@ class TrialLogger:
 
     def log_arguments(
         self,
-        arguments: ArgumentParser | Namespace | Mapping[str, Any] | Any = None,
-        *,
+        args: ArgumentParser | Namespace | Mapping[str, Any] | Any = None,
         show: bool = False,
         **more: Any,
     ) -> Namespace:
         """Give the trial its parameters, and return them.
 
         Args:
-            arguments: An `ArgumentParser`, whose arguments are parsed; a `Namespace`, a dict, or a
-                dataclass.
+            args: An `ArgumentParser`, whose arguments are parsed; a `Namespace`, a dict, or a
+                dataclass. ``arguments=`` means the same. Of what comes from a command line, the
+                first two, texts under names as ``api_key`` and ``password`` are masked before they
+                are stored; what is returned has them.
             show: Print them.
-            more: Parameters by name; what `arguments` says goes first.
+            more: Parameters by name; what `args` says goes first.
 
         Raises `ParametersFixed` if it has other ones.
         """
-        namespace = arguments_of(arguments, more, show=show)
-        if self._trial is not None:
-            self._trial = self.store.log_trial_arguments(self.uid, **vars(namespace))
-        else:
-            assert self._make is not None  # noqa: S101 - one or the other
-            self._trial = self._make(vars(namespace), self._waiting_tags)
+        if args is None and "arguments" in more:
+            args = more.pop("arguments")
+        namespace = arguments_of(args, more, show=show)
+        found = stored_arguments(args, namespace)
+        with self._lock:
+            if self._trial is not None:
+                self._trial = self.store.log_trial_arguments(self.uid, **found)
+            else:
+                assert self._make is not None  # noqa: S101 - one or the other
+                self._trial = self._make(found, self._waiting_tags)
         return namespace
 
     get_arguments = log_arguments
@@ -306,17 +345,36 @@ class TrialLogger:
         """
         return self._started().chrono(name, aggregator, start_callback, end_callback)
 
-    @contextmanager
-    def capture_output(self, lines: int = 50) -> Iterator[CapturedOutput]:
-        """Keep the last lines that a block prints, in the log's status ``output``, too."""
+    def capture_output(self, lines: int = 50) -> CapturedOutput:
+        """Keep the last lines that are printed, in the log's status ``output``, too.
+
+        From the call on until the trial ends or `CapturedOutput.stop` is called; as a block, until
+        that is left::
+
+            trial.capture_output(50)
+
+            with trial.capture_output(50) as output:
+                train()
+            output.lines
+        """
         recorder = self._started()
         capture = CapturedOutput(lines)
-        try:
-            with capture:
-                yield capture
-        finally:
-            if not recorder.log.closed:
-                recorder.log.status["output"] = capture.lines
+        capture.told = _Saved(recorder.log, capture)
+        with self._lock:
+            self._captures = [one for one in self._captures if one.active]
+            self._captures.append(capture.start())
+        return capture
+
+    def _stop_captures(self) -> None:
+        captures, self._captures = self._captures, []
+        for capture in captures:
+            capture.stop()
+
+    def _save_output(self, log: TrainingLogBase) -> None:
+        """Write what was captured and not written yet, for whoever is about to read it."""
+        for capture in self._captures:
+            if capture.active and isinstance(capture.told, _Saved):
+                capture.told.save()
 
     # -- files ------------------------------------------------------------------------------
 
@@ -388,3 +446,43 @@ class TrialLogger:
             return self._recorder.log.to_dataframe(**options)
         with self.log as log:
             return log.to_dataframe(**options)
+
+
+class _Saved:
+    """Writes the lines of a capture to the status of a log, now and then: many may be printed.
+
+    What cannot be written costs nobody the line that was printed: it is told of once.
+    """
+
+    def __init__(self, log: TrainingLogBase, capture: CapturedOutput) -> None:
+        self._log = log
+        self._capture = capture
+        self._pid = os.getpid()
+        self._saved: list[str] | None = None
+        self._last = float("-inf")
+        self._busy = False  # a warning that is shown is a line, too
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now - self._last > _SAVE_OUTPUT_EVERY or not self._capture.active:
+            self._last = now
+            self.save()
+
+    def save(self) -> None:
+        """Write them, unless they are written already."""
+        lines = self._capture.lines
+        if self._busy or lines == self._saved or self._log.closed or os.getpid() != self._pid:
+            return
+        self._busy = True
+        try:
+            self._log.status["output"] = lines
+            self._saved = lines
+        except (TrainingLogError, OSError) as error:
+            self._last = float("inf")
+            warnings.warn(
+                f"what is printed cannot be kept any more: {error}",
+                TrainingLogWarning,
+                stacklevel=2,
+            )
+        finally:
+            self._busy = False

@@ -80,8 +80,10 @@ class _LogAndTwins(LogAround):
         self._each(lambda twin: twin.commit())
 
     def _close(self, outcome: Literal["finished", "failed"]) -> None:
-        super()._close(outcome)
-        self._each(lambda twin: twin._close(outcome))
+        try:
+            super()._close(outcome)
+        finally:
+            self._each(lambda twin: twin._close(outcome))
 
     def _fork(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
         super()._fork(parent, at, status)
@@ -183,9 +185,11 @@ class MultiplexedRecords:
 
     def close(self) -> None:
         """Let go of all stores."""
-        self._leader.close()
-        for follower in self._followers:
-            follower.does(lambda records: records.close())
+        try:
+            self._leader.close()
+        finally:
+            for follower in self._followers:
+                follower.does(lambda records: records.close())
 
 
 class Multiplexer(TrialStore):

@@ -8,6 +8,9 @@ log survives, and is resumed with it.
 
 from __future__ import annotations
 
+import itertools
+import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -37,20 +40,25 @@ _SAVE_EVERY = 0.05  # seconds between two times that a chrono is written
 
 
 class Recorder:
-    """Writes the metrics and chronos of one trial into its log."""
+    """Writes the metrics and chronos of one trial into its log. Any thread may ask it to."""
 
     def __init__(self, log: TrainingLogBase) -> None:
         self.log = log
+        self.pid = os.getpid()
+        # Held while something is read and then written: what a name stands for, an aggregator.
+        # Not for the places in a series: a signal handler may log to it in between, in this thread.
+        self._lock = threading.RLock()
         status = log.status.copy()
-        self._series: dict[str, int] = {}  # name -> the time of its next value
+        self._series: dict[str, itertools.count[int]] = {}  # name -> the times of its next values
         for name in _series_in(status):
-            self._series[name] = log.last(name).time + 1 if name in log.keys_seen() else 0
+            first = log.last(name).time + 1 if name in log.keys_seen() else 0
+            self._series[name] = itertools.count(first)
         self._aggregates = _restored(status, _AGGREGATE)
         self.chronos = _restored(status, _CHRONO)
         self._saved: dict[str, float] = {}  # when a chrono was written last
         self._stepped = {name for name in log.keys_seen() if name not in self._series}
-        #: Blocks that were begun by name and not ended yet.
-        self.open_chronos: dict[str, list[Chrono]] = {}
+        #: Blocks that were begun by name and not ended yet, each with the thread that did.
+        self.open_chronos: dict[str, list[tuple[int, Chrono]]] = {}
 
     def log_metrics(
         self, step: Any, aggregator: Factory | Aggregator | None, metrics: Mapping[str, Any]
@@ -67,13 +75,14 @@ class Recorder:
 
     def _checked_stepped(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         checked = {check_key(name): _number(name, value) for name, value in metrics.items()}
-        for name in checked:
-            if name in self._series or name in self._aggregates:
-                raise InvalidMetric(
-                    f"{name!r} was logged without steps before: leave the step out, or take "
-                    "another name"
-                )
-        self._stepped.update(checked)
+        with self._lock:
+            for name in checked:
+                if name in self._series or name in self._aggregates:
+                    raise InvalidMetric(
+                        f"{name!r} was logged without steps before: leave the step out, or take "
+                        "another name"
+                    )
+            self._stepped.update(checked)
         return checked
 
     def _log_stepless(
@@ -82,26 +91,26 @@ class Recorder:
         if step is not None:
             raise InvalidMetric("an aggregator keeps no steps: leave out one of the two")
         checked = {check_key(name): _number(name, value) for name, value in metrics.items()}
-        for name in checked:
-            if name in self._stepped:
-                raise InvalidMetric(
-                    f"{name!r} was logged with steps before: say step=..., or take another name"
-                )
-        kept = {name: self._aggregate_of(name, aggregator) for name in checked}
-        series = [name for name, found in kept.items() if found is None]
-        new = [name for name in series if name not in self._series]
-        if new:
-            # First, so that whoever reads the values knows what they are.
-            self._series |= dict.fromkeys(new, 0)
-            self.log.status[_SERIES] = list(self._series)
+        with self._lock:
+            for name in checked:
+                if name in self._stepped:
+                    raise InvalidMetric(
+                        f"{name!r} was logged with steps before: say step=..., or take another name"
+                    )
+            kept = {name: self._aggregate_of(name, aggregator) for name in checked}
+            series = [name for name, found in kept.items() if found is None]
+            if any(name not in self._series for name in series):
+                # First, so that whoever reads the values knows what they are.
+                self.log.status[_SERIES] = list(dict.fromkeys([*self._series, *series]))
+                for name in series:
+                    self._series.setdefault(name, itertools.count())
+            for name, found in kept.items():
+                if found is not None:
+                    found.append(checked[name])
+                    self._aggregates[name] = found
+                    self.log.status[_AGGREGATE + name] = found.state()
         for name in series:
-            self.log[self._series[name]][name] = checked[name]
-            self._series[name] += 1
-        for name, found in kept.items():
-            if found is not None:
-                found.append(checked[name])
-                self._aggregates[name] = found
-                self.log.status[_AGGREGATE + name] = found.state()
+            self.log[next(self._series[name])][name] = checked[name]
 
     def _aggregate_of(
         self, name: str, aggregator: Factory | Aggregator | None
@@ -126,10 +135,11 @@ class Recorder:
     ) -> Chrono:
         """Return what measures a block under a name; all blocks of a name are kept together."""
         key = _CHRONO + check_key(name)
-        kept = self.chronos.get(name)
-        if kept is None:
-            kept = StatAggregator(0) if aggregator is None else made(aggregator)
-            self.chronos[name] = kept
+        with self._lock:
+            kept = self.chronos.get(name)
+            if kept is None:
+                kept = StatAggregator(0) if aggregator is None else made(aggregator)
+                self.chronos[name] = kept
 
         def ended() -> None:
             # Not after every short block: that would cost more than many of them take.
@@ -138,14 +148,16 @@ class Recorder:
                 self._saved[name] = now
                 self.log.status[key] = kept.state()
 
-        return Chrono(kept, start_callback, end_callback, ended)
+        return Chrono(
+            kept, start_callback, end_callback, ended, self._lock, name=f"chrono({name!r})"
+        )
 
     def save_chronos(self) -> None:
         """Write what was measured since it was written last."""
         if not self.log.closed:
-            self.log.status.update(
-                {_CHRONO + name: kept.state() for name, kept in self.chronos.items()}
-            )
+            with self._lock:
+                states = {_CHRONO + name: kept.state() for name, kept in self.chronos.items()}
+            self.log.status.update(states)
 
     def add_runtime(self, seconds: float) -> None:
         """Add to the time that the trial has taken, in all its processes."""

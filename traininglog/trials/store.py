@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from traininglog.errors import RunBusy, RunNotFound, StoreLocked
 from traininglog.selection import Mode
@@ -45,6 +47,36 @@ from traininglog.trials.searching import as_seen, search
 from traininglog.trials.statuses import AnyStatus, Status, status_of
 
 
+class Logger(endings.Runs, Protocol):
+    """What logs to a trial that it has started."""
+
+    pid: int  #: of the process that started it
+
+    @property
+    def uid(self) -> str:
+        """The UID of the trial."""
+
+    def leave(self, error: BaseException | None) -> None:
+        """End the trial as this exception tells; None: in good order."""
+
+
+class Bare:
+    """A trial that was started by the store's verbs, without a logger."""
+
+    signalled = False
+
+    def __init__(self, store: TrialStore, uid: str) -> None:
+        self._store = store
+        self._uid = uid
+
+    def __repr__(self) -> str:
+        return f"trial {self._uid}"
+
+    def end(self, status: Status, error: dict[str, Any] | None = None) -> None:
+        """End the trial."""
+        self._store.end(self._uid, status, error)
+
+
 class TrialStore:
     """Projects, groups and trials in a store. Objects that it returns are copies.
 
@@ -57,17 +89,56 @@ class TrialStore:
         self.records = records
         self._editor = Editor(records)
         self._recorders: dict[str, Recorder] = {}
+        self._loggers: dict[int, Logger] = {}  # those whose trial was started and has not ended
         self._lock = threading.RLock()
+        #: Whether it was closed.
+        self.closed = False
 
     def close(self) -> None:
-        """Let go of the store. Closing it twice does nothing."""
-        self.records.close()
+        """End the trials that were started by this object, and let go of the store.
+
+        They are Completed; or as the exception tells that is being handled where this is called, as
+        in a `finally` that it leads through. Closing twice does nothing.
+        """
+        self._close(endings.in_flight())
+
+    def _close(self, error: BaseException | None) -> None:
+        failures = []
+        try:
+            if not self.closed:
+                failures = self._end_all(error)
+        finally:
+            self.closed = True
+            self.records.close()
+        if failures and error is None:
+            endings.tell(failures[1:])
+            raise failures[0]
+        endings.tell(failures)
+
+    def _end_all(self, error: BaseException | None) -> list[BaseException]:
+        """End what runs, each whatever becomes of the others; return what went wrong."""
+        loggers = [one for one in list(self._loggers.values()) if one.pid == os.getpid()]
+        failures = endings.each(loggers, lambda logger: logger.leave(error))
+        for logger in loggers:  # also one that could not be ended, as it cannot be any more
+            self.unwatch(logger)
+        tried = {logger.uid for logger in loggers}
+        bare = [
+            Bare(self, uid) for uid, recorder in list(self._recorders.items())
+            if recorder.pid == os.getpid() and uid not in tried
+        ]  # fmt: skip
+        told = endings.told_of(error, signalled=False)
+        return failures + endings.each(bare, lambda one: one.end(*told))
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._close(error)
 
     def __repr__(self) -> str:
         return f"<TrialStore {self.records.location}>"
@@ -348,6 +419,20 @@ class TrialStore:
             recorder = self._recorders[uid] = Recorder(log)
             return recorder
 
+    def watch(self, logger: Logger) -> None:
+        """See to it that a trial which a logger has started is ended, whatever comes."""
+        self._loggers[id(logger)] = logger
+        endings.watch(logger)
+
+    def unwatch(self, logger: Logger) -> None:
+        """Forget a logger whose trial has ended."""
+        self._loggers.pop(id(logger), None)
+        endings.unwatch(logger)
+
+    def is_writing(self, uid: str, recorder: Recorder) -> bool:
+        """Tell whether a trial is still being written by a recorder, and was not ended since."""
+        return self._recorders.get(uid) is recorder
+
     def _begin(self, seen: Record, log: str) -> bool:
         def change(record: Record) -> None:
             set_status(Status.Running)(record)
@@ -400,7 +485,7 @@ class TrialStore:
         recorder = self.log_trial_start(trial)
         chrono = recorder.chrono(name, aggregator, start_callback, end_callback)
         chrono.__enter__()
-        recorder.open_chronos.setdefault(name, []).append(chrono)
+        recorder.open_chronos.setdefault(name, []).append((threading.get_ident(), chrono))
 
     def log_trial_chrono_finish(
         self,
@@ -413,16 +498,18 @@ class TrialStore:
         """End the block of this name that was begun last."""
         begun = self.log_trial_start(trial).open_chronos.get(name)
         if not begun:
-            raise KeyError(f"no block {name!r} was begun")
-        begun.pop().__exit__(exc_type, exc_val, exc_tb)
+            raise KeyError(f"no block {name!r} was begun: log_trial_chrono_start(trial, {name!r})")
+        mine = threading.get_ident()
+        chrono = next((one for one in reversed(begun) if one[0] == mine), begun[-1])
+        begun.remove(chrono)
+        chrono[1].__exit__(exc_type, exc_val, exc_tb)
 
     def log_trial_finish(
         self, trial: Trial | str, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None
     ) -> Trial:
-        """End a trial: Completed, or as an exception tells."""
-        status = endings.outcome(exc_val, signalled=False)
-        failed = exc_val is not None and status is Status.Exception
-        return self.end(trial, status, endings.described(exc_val) if failed else None)
+        """End a trial: Completed, or as an exception tells, of which the class is enough."""
+        error = endings.error_of(exc_type, exc_val, exc_tb)
+        return self.end(trial, *endings.told_of(error, signalled=False))
 
     def end(
         self, trial: Trial | str, status: AnyStatus | None, error: Mapping[str, Any] | None = None

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
+from traininglog.blocks import warn_unentered
 from traininglog.trials.aggregators import Aggregator, Number, StatAggregator
 
 Callback = Callable[[], object]
@@ -15,14 +19,16 @@ Callback = Callable[[], object]
 class Chrono:
     """Measures blocks: seconds by a clock that never jumps, kept by an aggregator.
 
-    The same one may be used again, and within itself: each block is measured from its own start. A
-    block that fails is measured, too, and its exception goes on as it is.
+    The same one may be used again, within itself, and by several threads: each block is measured
+    from its own start. A block that fails is measured, too, and its exception goes on as it is.
 
     Args:
         aggregator: Keeps the seconds; by default `StatAggregator(0)`.
         start_callback: Called before a block is measured, for example ``torch.cuda.synchronize``.
         end_callback: Called in the block's end, its time included.
         ended: Told after each block.
+        lock: Held while the aggregator takes a value; others may have it, too.
+        name: Makes it warn, under this name, when it goes and was never entered.
 
     >>> with Chrono() as timer:
     ...     pass
@@ -36,17 +42,24 @@ class Chrono:
         start_callback: Callback | None = None,
         end_callback: Callback | None = None,
         ended: Callable[[], object] | None = None,
+        lock: AbstractContextManager[Any] | None = None,
+        *,
+        name: str | None = None,
     ) -> None:
+        self._unentered = name
         self.aggregator = StatAggregator(0) if aggregator is None else aggregator
+        self._lock: AbstractContextManager[Any] = threading.RLock() if lock is None else lock
         self._start_callback = start_callback
         self._end_callback = end_callback
         self._ended = ended
-        self._starts: list[float] = []
+        # Of each thread its own: the block that was begun last is the one that ends.
+        self._starts: defaultdict[int, list[float]] = defaultdict(list)
 
     def __enter__(self) -> Aggregator:
+        self._unentered = None
         if self._start_callback is not None:
             self._start_callback()
-        self._starts.append(time.perf_counter())
+        self._starts[threading.get_ident()].append(time.perf_counter())
         return self.aggregator
 
     def __exit__(self, *_: object) -> None:
@@ -54,9 +67,27 @@ class Chrono:
             if self._end_callback is not None:
                 self._end_callback()
         finally:
-            self.aggregator.append(time.perf_counter() - self._starts.pop())
-            if self._ended is not None:
-                self._ended()
+            seconds = time.perf_counter() - self._begun()
+            with self._lock:
+                self.aggregator.append(seconds)
+                if self._ended is not None:
+                    self._ended()
+
+    def _begun(self) -> float:
+        """Return when the block began that ends now: in this thread, or else where there is one."""
+        mine = threading.get_ident()
+        for thread in (mine, *reversed(self._starts)):
+            starts = self._starts.get(thread)
+            if starts:
+                began = starts.pop()
+                if not starts:
+                    del self._starts[thread]
+                return began
+        raise RuntimeError("no block was begun: a chrono measures `with chrono: ...`")
+
+    def __del__(self) -> None:
+        if getattr(self, "_unentered", None) is not None:
+            warn_unentered(str(self._unentered))
 
 
 class EstimatedTime:
