@@ -14,7 +14,7 @@ LAYERS = [
     ["errors"],
     ["traininglog"],  # the package itself, which imports only the errors when it is imported
     ["refusals", "blocks"],
-    ["moments"],
+    ["moments", "fitting", "taken_signals"],
     ["flattening"],
     ["values", "floats", "file_locks", "plain_files", "file_names", "masking"],
     ["locked_files"],

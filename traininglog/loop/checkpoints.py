@@ -10,9 +10,11 @@ itself, so what was damaged since is noticed before anything is restored.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -27,6 +29,8 @@ from traininglog.loop.errors import (
 from traininglog.loop.manifest import FORMAT, MANIFEST, read_manifest, sealed
 from traininglog.loop.part_files import read_part, write_part
 from traininglog.loop.trees import Serializer, from_json, to_json
+
+_FULL = {getattr(errno, name, errno.ENOSPC) for name in ("ENOSPC", "EDQUOT")}
 
 #: The number of the checkpoint, which grows, and the step, which need not.
 _NAME = re.compile(r"checkpoint-(\d{6,})-step-(\d+)")
@@ -73,6 +77,26 @@ class CheckpointFolder:
             ) from None
         return sorted(found, key=_number)
 
+    def try_out(self) -> None:
+        """Find out whether something can be written in the folder.
+
+        Raises `OSError`, and `CheckpointUnusable` for what is no folder.
+        """
+        self.names()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path) as file:
+                file.write(b"tried")
+                _sync(file)
+        except OSError as error:
+            if error.errno in _FULL:  # which may pass
+                return
+            raise OSError(
+                error.errno,
+                f"no checkpoint can be written in {self.path}, name another checkpoint_dir: "
+                f"{error.strerror}",
+            ) from error
+
     def write(
         self, training: str, step: int, facts: Mapping[str, Any], trees: Mapping[str, Any]
     ) -> Path:
@@ -96,27 +120,41 @@ class CheckpointFolder:
             names = self.names()
             number = 1 + (_number(names[-1]) if names else 0)
             target = self.path / f"checkpoint-{number:06}-step-{step}"
-            partial = self.path / f".partial-{number:06}"
-            partial.mkdir()
+            manifest = {"format": FORMAT, "training": training, **facts}
             try:
-                parts = {
-                    name: write_part(partial / f"part-{place}.npz", found)
-                    for place, (name, found) in enumerate(arrays.items())
-                    if found
-                }
-                manifest = {
-                    "format": FORMAT, "training": training, **facts, "parts": parts,
-                    "trees": shapes,
-                }  # fmt: skip
-                _write_file(partial / MANIFEST, sealed(manifest))
-                _sync_folder(partial)
-            except BaseException:
-                shutil.rmtree(partial, ignore_errors=True)
-                raise
-            partial.rename(target)
-            _sync_folder(self.path)
+                self._write(target, number, manifest, shapes, arrays)
+            except OSError as error:
+                # Those that would go afterwards may go before, as long as one is left.
+                if error.errno not in _FULL or not self._prune(training, new=1):
+                    raise
+                self._write(target, number, manifest, shapes, arrays)
             self._prune(training)
         return target
+
+    def _write(
+        self,
+        target: Path,
+        number: int,
+        manifest: Mapping[str, Any],
+        shapes: Mapping[str, Any],
+        arrays: Mapping[str, list[Any]],
+    ) -> None:
+        partial = self.path / f".partial-{number:06}"
+        partial.mkdir()
+        try:
+            parts = {
+                name: write_part(partial / f"part-{place}.npz", found)
+                for place, (name, found) in enumerate(arrays.items())
+                if found
+            }
+            content = sealed({**manifest, "parts": parts, "trees": shapes})
+            _write_file(partial / MANIFEST, content)
+            _sync_folder(partial)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        partial.rename(target)
+        _sync_folder(self.path)
 
     def newest(self, check: Check | None = None) -> Checkpoint | None:
         """Read the newest checkpoint that is undamaged; None if there is no checkpoint at all.
@@ -173,18 +211,21 @@ class CheckpointFolder:
             ) from error
         return found
 
-    def _prune(self, training: str) -> None:
+    def _prune(self, training: str, new: int = 0) -> int:
+        """Remove what is too many, if so many are to be added; return how many that were."""
         if not self._keep:
-            return
+            return 0
         own = []
         for name in self.names():
             with contextlib.suppress(CheckpointUnusable, FileNotFoundError):
                 if read_manifest(self.path / name)["training"] == training:
                     own.append(name)
-        for name in own[: -self._keep]:
+        surplus = own[: -max(1, self._keep - new)]
+        for name in surplus:
             # Out of the way in one step: a folder half removed must not look like a checkpoint.
             (self.path / name).rename(self.path / f".removed-{name}")
         self._sweep()
+        return len(surplus)
 
     def _sweep(self) -> None:
         """Remove what writers left that were killed: nobody else writes while we hold the lock."""

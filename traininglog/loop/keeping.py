@@ -21,10 +21,11 @@ from traininglog.errors import RunNotFound
 from traininglog.loop import randomness
 from traininglog.loop.best import Best
 from traininglog.loop.checkpoints import Checkpoint, CheckpointFolder, find
-from traininglog.loop.errors import CheckpointUnusable
+from traininglog.loop.errors import CheckpointUnusable, NotPlain
+from traininglog.loop.mishaps import Mishaps
 from traininglog.loop.moments import check
 from traininglog.loop.objects import checked, is_random, put, take
-from traininglog.loop.trees import Serializer
+from traininglog.loop.trees import Serializer, to_json
 
 Moment = dict[str, Any]
 
@@ -73,6 +74,29 @@ class Keeper:
                 "log": log.state_dict(),
             }
         return moment
+
+    def rehearse(self, mishaps: Mishaps) -> None:
+        """Find out now, before the training, whether its state can be saved.
+
+        Raises `NotPlain` for a state that cannot.
+        """
+        if self.folder is None:
+            return
+        things = {f"now/objects/{name}": item for name, item in self.objects.items()}
+        if self.params is not None:
+            things["now/params"] = self.params
+        for name, thing in things.items():
+            try:
+                to_json(take(thing), _Forgotten(), self.serializer, name)
+            except NotPlain:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a stranger's state_dict raises
+                if not _lazy(thing):
+                    mishaps.tell(
+                        f"taking the state of {name}",
+                        error,
+                        "no checkpoint can be written while it does",
+                    )
 
     def write(self, now: Moment, best: Best, ended: dict[str, Any] | None = None) -> Path:
         """Write a checkpoint of a moment, and of the best one."""
@@ -150,3 +174,16 @@ class Keeper:
         """Put the parameters of a moment back, and nothing else."""
         if self.params is not None:
             put(self.params, moment["params"], "params")
+
+
+class _Forgotten(list[Any]):
+    """Takes arrays, and keeps none."""
+
+    def append(self, item: Any) -> None:
+        """Forget it."""
+
+
+def _lazy(thing: Any) -> bool:
+    """Tell whether a module has parameters that are made when it is first called."""
+    found = thing.parameters() if callable(getattr(thing, "parameters", None)) else ()
+    return any("Uninitialized" in type(item).__name__ for item in found)

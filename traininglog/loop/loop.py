@@ -21,6 +21,7 @@ from traininglog.loop.events import EventKeys, EventSource
 from traininglog.loop.interrupts import Interrupts
 from traininglog.loop.keeping import Keeper
 from traininglog.loop.metrics import TIME_METRIC, MetricFormatter, is_time, number
+from traininglog.loop.mishaps import Mishaps
 from traininglog.loop.progress import Progress
 from traininglog.loop.recording import Recorder
 from traininglog.loop.reporting import Reporter
@@ -29,6 +30,7 @@ from traininglog.loop.session import Session
 from traininglog.loop.standing import Standing
 from traininglog.loop.statistics import StatisticsCollector
 from traininglog.loop.summaries import Summaries
+from traininglog.notebook import in_notebook
 
 Batch = TypeVar("Batch")
 
@@ -75,10 +77,12 @@ class TrainLoop:
             training ends at the first that is reached.
         var_groups: Beginnings of parameter names, to group them by in the training summary.
         show_eta: Whether lines tell the time left.
-        print_func: Prints a line.
+        print_func: Prints a line. If it fails it is told of once, and the training goes on.
         metric_formatter: How metrics are printed.
         checkpoint_dir: The folder of the checkpoints. One is written at the end of the training,
-            at its end by a signal, by `make_checkpoint`, and every `checkpoint_epoch_freq` epochs.
+            at its end by a signal, by `make_checkpoint`, and every `checkpoint_epoch_freq` epochs;
+            one of the last kind that fails is told of once, and tried again after the next epoch.
+            What cannot be saved is found out when the loop is entered.
         checkpoint_epoch_freq: How many epochs lie between two checkpoints.
         checkpoint_max_to_keep: How many checkpoints to keep, over all restarts; None or 0: all.
         checkpoint_save_objects: What to save beside the parameters, by name.
@@ -102,11 +106,13 @@ class TrainLoop:
         patience: Stop after so many values in a row that were no better.
         min_delta: By how much a value must be better to count.
         mode: See `valid_metric_smaller_is_better`.
-        handle_signals: Whether SIGINT and SIGTERM end the training in good order: the first SIGINT
-            after the epoch, the second after the step, the third at once; SIGTERM after the step,
-            with a checkpoint. Only ever in the main thread.
-        progress: None: a live bar if stderr is a terminal. True: a bar, or elsewhere a line every
-            ten seconds. False: nothing.
+        handle_signals: Whether SIGINT, SIGTERM and SIGHUP end the training in good order: the first
+            SIGINT after the epoch, the second after the step, the third at once; SIGTERM and SIGHUP
+            after the step, with a checkpoint. Only ever in the main thread. What handlers before
+            the loop's raise is raised when the loop has been left. In a notebook a training that
+            SIGINT ended raises KeyboardInterrupt then, so that the cells after it are not run.
+        progress: None: a live bar if stderr is a terminal, lines if that is a dumb one. True: a
+            bar, or elsewhere a line every ten seconds. False: nothing.
 
     A loop is used once, and not within itself; several loops may be nested, each with a log of its
     own. What is asked out of turn raises `LoopMisuse`.
@@ -185,22 +191,23 @@ class TrainLoop:
         )
         self._events = EventSource(EventKeys)
         self._interrupts = Interrupts()
+        self._mishaps = Mishaps()
         self._standing = Standing(max_epoch, max_step)
         self._progress = Progress(self._standing)
         self._recorder = Recorder(self._standing, self._events, self, self._summaries)
         self._reporter = Reporter(
             self._standing, self._progress, print_func, metric_formatter or MetricFormatter(),
-            show_eta=show_eta,
+            self._mishaps, show_eta=show_eta,
         )  # fmt: skip
         self._schedule = Schedule(
             self._standing, self._recorder, self._reporter, self._progress, self._keeper,
-            self._best, self._interrupts, self._events, self,
+            self._best, self._interrupts, self._events, self._mishaps, self,
             freq=checkpoint_epoch_freq, restores_best=early_stopping,
         )  # fmt: skip
         self._session = Session(
             log, self._standing, self._recorder, self._reporter, self._keeper, self._best,
-            self._schedule, restore_from=restore_checkpoint, resume_from=resume_from,
-            early_stopping=early_stopping,
+            self._schedule, self._mishaps, restore_from=restore_checkpoint,
+            resume_from=resume_from, early_stopping=early_stopping,
         )  # fmt: skip
 
     # -- what can be asked ------------------------------------------------------------------
@@ -300,7 +307,8 @@ class TrainLoop:
         """Why the training ended.
 
         ``"max_epoch"``, ``"max_step"``, ``"early stopping"``, ``"SIGINT"``, ``"SIGTERM"``,
-        ``"break"``, ``"exception"``, or what `request_stop` was told; None while it goes on.
+        ``"SIGHUP"``, ``"break"``, ``"exception"``, or what `request_stop` was told; None while it
+        goes on.
         """
         return self._schedule.reason
 
@@ -360,6 +368,18 @@ class TrainLoop:
             self._release(error or (failures[0] if failures else None))
         if error is None and failures:
             raise failures[0]
+        if error is None and self._interrupts.postponed is not None:
+            raise self._interrupts.postponed  # of a handler that would have cut a step
+        if error is None and self._interrupts.interrupted and in_notebook():
+            raise KeyboardInterrupt(
+                f"the training ended in good order after step {self.step}; this stops the cells "
+                "after it"
+            )
+        if error is not None and self._interrupts.epoch:
+            error.add_note(
+                f"{self._interrupts.name} had come before: workers that a step asks for something "
+                "may have been ended by it as well."
+            )
         for lesser in [*self._schedule.postponed, *failures]:
             if error is not None:
                 error.add_note(f"While the loop was being left: {lesser!r}")
@@ -369,9 +389,12 @@ class TrainLoop:
         self._state = "closed"
         self._reporter.close()
         self._interrupts.stop()
+        self._reporter.finish()
         try:
             if self._event_file is not None:
                 self._event_file.close()
+        except Exception as failure:  # noqa: BLE001 - a full disk: no training fails for that
+            self._mishaps.tell("writing the summaries", failure)
         finally:
             self._session.release(error)
 

@@ -19,11 +19,13 @@ class Progress:
     def __init__(self, standing: Standing) -> None:
         self._standing = standing
         self._start: tuple[float, float] | None = None
+        self._first_step = 0
         self.steps_per_epoch = 0.0  #: 0: nobody knows
 
     def begin(self) -> None:
         """Note where the session begins."""
         self._start = (monotonic(), self.fraction() or 0.0)
+        self._first_step = self._standing.step
 
     def expect(self, steps: int | None) -> None:
         """Take the length of the data for that of an epoch, until one has ended."""
@@ -61,3 +63,11 @@ class Progress:
         if now - before < _LEAST:
             return None
         return (monotonic() - began) / (now - before) * (1 - now)
+
+    def rate(self) -> float | None:
+        """Return the steps of this session per second, or None if there are none yet."""
+        steps = self._standing.step - self._standing.within_step - self._first_step
+        if self._start is None or steps < 1:
+            return None
+        seconds = monotonic() - self._start[0]
+        return steps / seconds if seconds else None

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from time import monotonic
+from typing import TypeVar
 
 from traininglog.loop.display import Display, View, display
 from traininglog.loop.durations import format_duration
 from traininglog.loop.metrics import MetricFormatter, is_time
+from traininglog.loop.mishaps import Mishaps, flush_output, print_by, print_line
 from traininglog.loop.progress import Progress
 from traininglog.loop.standing import Standing
 from traininglog.loop.statistics import Statistics
 
+Text = TypeVar("Text")
+
 
 class Reporter:
     """Prints lines for a loop, and shows how far it has come.
+
+    An output that fails, and a formatter that does, are told of once, and end nothing.
 
     Args:
         standing: Where the loop stands.
         progress: How far that is.
         print_func: Prints one line.
         formatter: How metrics are printed.
+        mishaps: Whom to tell of what failed.
         show_eta: Whether a tag tells the time left.
 
     """
@@ -31,13 +40,15 @@ class Reporter:
         progress: Progress,
         print_func: Callable[[str], object],
         formatter: MetricFormatter,
+        mishaps: Mishaps,
         *,
         show_eta: bool,
     ) -> None:
         self._standing = standing
         self._progress = progress
-        self._print = print_func
+        self._function = print_line if print_func is print else print_func
         self._formatter = formatter
+        self._mishaps = mishaps
         self._show_eta = show_eta
         self.display: Display | None = None
 
@@ -47,13 +58,33 @@ class Reporter:
 
     def close(self) -> None:
         """Show progress no more."""
-        if self.display is not None:
-            self.display.close()
-            self.display = None
+        shown, self.display = self.display, None
+        if shown is not None:
+            self._try("showing the progress", shown.close)
+
+    def finish(self) -> None:
+        """See to it that what was printed is out, or told to be lost."""
+        if self._function is print_line:
+            self._try("printing", flush_output)
 
     def say(self, message: object) -> None:
         """Print a message."""
         self._print(str(message))
+
+    def _print(self, line: str) -> None:
+        self._try("printing", partial(print_by, self._function, line))
+
+    def _try(self, what: str, do: Callable[[], object]) -> bool:
+        """Do what may fail; return whether it did not."""
+        try:
+            do()
+        except Exception as error:  # noqa: BLE001 - whatever a stream, or a stranger's function, has
+            self._mishaps.tell(what, error)
+            if self._function is print_line:  # what it kept would be tried again at the exit
+                with contextlib.suppress(OSError):
+                    flush_output()
+            return False
+        return True
 
     def say_tagged(self, message: object) -> None:
         """Print a message after a tag that tells where the loop stands."""
@@ -61,18 +92,29 @@ class Reporter:
 
     def say_metrics(self, found: Mapping[str, Statistics], mark: str) -> None:
         """Print statistics."""
-        self.say_tagged(self._formatter.format_statistics(found) + mark)
+        self.say_tagged(self._formatted(lambda by: by.format_statistics(found)) + mark)
 
-    def tag(self) -> str:
+    def _formatted(self, text: Callable[[MetricFormatter], Text]) -> Text:
+        """Return what is said of metrics: by the user's formatter, or where that fails, by ours."""
+        try:
+            return text(self._formatter)
+        except Exception as error:  # noqa: BLE001 - whatever a stranger's formatter raises
+            self._mishaps.tell("formatting metrics", error, "they are shown in the usual form")
+            return text(MetricFormatter())
+
+    def tag(self, *, short: bool = False) -> str:
         """Return where the loop stands: epoch, step, time left, as far as they say anything."""
         now, parts = self._standing, []
         if now.max_epoch != 1:
-            parts.append(f"Epoch {_of(now.epoch, now.max_epoch)}")
-        parts.append(f"Step {_of(now.step, now.max_step)}")
+            parts.append(f"{'' if short else 'Epoch '}{_of(now.epoch, now.max_epoch)}")
+        parts.append(f"{'' if short else 'Step '}{_of(now.step, now.max_step)}")
+        return ", ".join(filter(None, [*parts, self._left()]))
+
+    def _left(self) -> str:
         left = self._progress.left() if self._show_eta else None
-        if left is not None:
-            parts.append(f"ETA {format_duration(round(left, 0 if left >= 10 else 1))}")
-        return ", ".join(parts)
+        if left is None:
+            return ""
+        return f"ETA {format_duration(round(left, 0 if left >= 10 else 1))}"
 
     def due(self) -> bool:
         """Tell whether it is time to show something."""
@@ -80,13 +122,21 @@ class Reporter:
 
     def show(self, found: Mapping[str, Statistics]) -> None:
         """Show where the loop stands, and the means of some metrics."""
-        if self.display is not None:
-            text = "  ".join(
-                f"{name}: {self._formatter.format_metric(name, found[name].mean)}"
-                for name in self._formatter.sort_metrics(found)
+        if self.display is None:
+            return
+        metrics = self._formatted(
+            lambda by: [
+                (name, by.format_metric(name, found[name].mean))
+                for name in by.sort_metrics(found)
                 if not is_time(name)
-            )
-            self.display.show(View(self._progress.fraction(), self.tag(), text))
+            ]
+        )
+        view = View(
+            self._progress.fraction(), self.tag(), self.tag(short=True), self._left(),
+            self._progress.rate(), metrics,
+        )  # fmt: skip
+        if not self._try("showing the progress", partial(self.display.show, view)):
+            self.close()  # a terminal that is gone does not come back
 
 
 def _of(number: int, limit: int | None) -> str:

@@ -9,7 +9,7 @@ loop goes on, or ends without an exception, it does.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -19,14 +19,17 @@ from traininglog.loop.best import Best
 from traininglog.loop.data import Passes
 from traininglog.loop.errors import LoopMisuse, NoBatches
 from traininglog.loop.events import EventKeys, EventSource
-from traininglog.loop.interrupts import Interrupts
+from traininglog.loop.interrupts import DataGivenUp, Interrupts
 from traininglog.loop.keeping import Keeper, Moment
+from traininglog.loop.mishaps import Mishaps
 from traininglog.loop.progress import Progress
 from traininglog.loop.recording import Recorder
 from traininglog.loop.reporting import Reporter
 from traininglog.loop.standing import Standing
 
 _END: Any = object()
+_AFTER_STEP = EventKeys.AFTER_STEP  # an attribute of an Enum takes time to find
+_CUT_OFF: Any = object()  # what comes instead of data that a signal has cut off
 
 
 class Schedule:
@@ -51,6 +54,7 @@ class Schedule:
         best: Best,
         interrupts: Interrupts,
         events: EventSource,
+        mishaps: Mishaps,
         told: Any,
         *,
         freq: int | None,
@@ -64,6 +68,7 @@ class Schedule:
         self._best = best
         self._interrupts = interrupts
         self._events = events
+        self._mishaps = mishaps
         self._told = told
         self._freq = freq
         self._restores_best = restores_best
@@ -72,6 +77,7 @@ class Schedule:
         self.stopped = False  #: whether it was told to
         self.postponed: list[Exception] = []  #: raised where it would have been lost
         self._saved_step = 0
+        self._owed = False  # whether a checkpoint that was due could not be written
         self._first_step = 0  # the last one before the epoch began
         self._epoch_began = 0.0
         self._epoch_timed = False
@@ -112,7 +118,7 @@ class Schedule:
             self.settle()
             self._reverse_fire(EventKeys.AFTER_EPOCH)
             self._finish_epoch()
-        self.save_end()
+        self._attempt(self.save_end)  # what is asked for by name is raised: when the loop is left
         self._recorder.metrics.clear_all()
 
     def refuse_nested_epochs(self) -> None:
@@ -170,9 +176,18 @@ class Schedule:
             )
         self._recorder.epoch_done()
         self._progress.epoch_ended()
-        due = self._freq is not None and now.epoch % self._freq == 0
+        due = self._owed or (self._freq is not None and now.epoch % self._freq == 0)
         if due and self._may_go_on():  # else the checkpoint of the end follows at once
-            self.checkpoint()
+            self._owed = not self._attempt(self.checkpoint)
+
+    def _attempt(self, save: Callable[[], object]) -> bool:
+        """Write a checkpoint that nobody waits for; return whether that was possible."""
+        try:
+            save()
+        except Exception as error:  # noqa: BLE001 - a full disk, or a state that cannot be taken
+            self._mishaps.tell("writing a checkpoint", error, "it is tried again")
+            return False
+        return True
 
     def time_epoch(self, seconds: float | None = None) -> None:
         """Take the time of the epoch, by default up to now, unless that was done."""
@@ -200,28 +215,35 @@ class Schedule:
         self._refuse_nested_steps()
         self.settle()
         now, passes, interrupts = self._standing, self._passes, self._interrupts
-        set_done, awaited = self._recorder.set_done, self._events.awaited
-        before, after = EventKeys.BEFORE_STEP, EventKeys.AFTER_STEP
+        awaited, before = self._events.awaited, EventKeys.BEFORE_STEP
         if passes.skipped(data):
             return
         iterator = None
         try:
-            iterator = passes.open(data)
+            iterator = self._opened(data)
+            if iterator is _CUT_OFF:
+                iterator = None
+                self._end_early(data)
+                return
             self._progress.expect(_length(data))
+            interrupts.look_after_children()  # which data has started, perhaps
             while True:
                 if now.step >= now.last_step or self.stopped or interrupts.step:
                     self._end_early(data)
                     break
                 if iterator is not None:
-                    now.data = next(iterator, _END)
+                    now.data = self._next(iterator)
                     if now.data is _END:
                         iterator = passes.exhausted(iterator)
                         if iterator is None:
                             break
                         continue
+                    if now.data is _CUT_OFF:
+                        self._end_early(data)
+                        break
                 passes.batches += 1
                 now.step += 1
-                now.within_step = True
+                now.within_step = interrupts.within_step = True
                 if before in awaited:
                     self._fire(before)
                 self._step_began = perf_counter()
@@ -231,20 +253,53 @@ class Schedule:
                     self._left_step = perf_counter() - (self._step_began or 0.0)
                     self._postpone(EventKeys.AFTER_STEP)
                     raise
-                if after in awaited:
-                    self._reverse_fire(after)
-                if self._step_began is not None:
-                    self.time_step()
-                now.within_step = False
-                set_done("iterations_done", now.step)
-                if interrupts.unsaid:
-                    self._reporter.say(interrupts.take_unsaid())
-                if self._reporter.display is not None:
-                    self._show()
+                self._finish_step()
         finally:
-            now.within_step = False
+            now.within_step = interrupts.within_step = False
             now.data = None
             passes.leave(iterator)
+
+    def _finish_step(self) -> None:
+        """Write down a step that is done; see what happened in it, and show where we are."""
+        interrupts = self._interrupts
+        if _AFTER_STEP in self._events.awaited:
+            self._reverse_fire(_AFTER_STEP)
+        if self._step_began is not None:
+            self.time_step()
+        self._standing.within_step = interrupts.within_step = False
+        self._recorder.set_done("iterations_done", self._standing.step)
+        if interrupts.lost is not None:
+            lost = interrupts.take_lost()
+            if lost is not None:
+                raise lost
+        if interrupts.unsaid:
+            self._reporter.say(interrupts.take_unsaid())
+        if self._reporter.display is not None:
+            self._show()
+
+    def _opened(self, data: Any) -> Any:
+        """Begin to go through data, unless a signal cuts it off."""
+        try:
+            with self._interrupts.waiting():
+                return self._passes.open(data)
+        except (Exception, DataGivenUp) as error:
+            if not self._interrupts.explains(error):
+                raise
+            return _CUT_OFF
+
+    def _next(self, iterator: Iterator[Any]) -> Any:
+        """Return the next batch, `_END` where there is none, or `_CUT_OFF` after a signal."""
+        interrupts = self._interrupts
+        try:
+            interrupts.begin_wait()
+            batch = next(iterator, _END)
+            interrupts.end_wait()
+        except (Exception, DataGivenUp) as error:
+            interrupts.end_wait()
+            if not interrupts.explains(error):
+                raise
+            return _CUT_OFF
+        return batch
 
     def _end_early(self, data: Any) -> None:
         """End an epoch, unless its data is at its end as well; keep where that is."""
@@ -255,9 +310,13 @@ class Schedule:
             return
         self._cut = True
         if self._keeper.folder is not None:
-            self._cut = self.moment()
-            if self._interrupts.step:  # at once: who sends a signal may not wait for the rest
-                self._keeper.write(self._cut, self._best)
+            self._attempt(self._keep_cut)
+
+    def _keep_cut(self) -> None:
+        """Keep where an epoch ends before its data does."""
+        self._cut = moment = self.moment()
+        if self._interrupts.step:  # at once: who sends a signal may not wait for the rest
+            self._keeper.write(moment, self._best)
 
     def time_step(self, seconds: float | None = None) -> None:
         """Take the time of the step, by default up to now, unless that was done."""
@@ -348,7 +407,6 @@ class Schedule:
         """Write the checkpoint of the end, which knows that it is one, and how it came."""
         if self._keeper.folder is None or self._saved_step == self._standing.step:
             return
-        self._saved_step = self._standing.step
         restored = self._restores_best and self._best.moment is not None
         ended = {
             "reason": self.reason,
@@ -357,6 +415,7 @@ class Schedule:
         }
         moment = self._cut if isinstance(self._cut, dict) else self.moment()
         self._keeper.write(moment, self._best, ended)
+        self._saved_step = self._standing.step
 
 
 def _length(data: Any) -> int | None:

@@ -9,6 +9,7 @@ from traininglog.base import TrainingLogBase
 from traininglog.loop.best import Best
 from traininglog.loop.errors import LoopMisuse
 from traininglog.loop.keeping import Keeper
+from traininglog.loop.mishaps import Mishaps
 from traininglog.loop.recording import Recorder
 from traininglog.loop.reporting import Reporter
 from traininglog.loop.schedule import Schedule
@@ -40,6 +41,7 @@ class Session:
         keeper: Keeper,
         best: Best,
         schedule: Schedule,
+        mishaps: Mishaps,
         *,
         restore_from: bool | str | Path,
         resume_from: Literal["last", "best"] | None,
@@ -52,6 +54,7 @@ class Session:
         self._keeper = keeper
         self._best = best
         self._schedule = schedule
+        self._mishaps = mishaps
         self._restore_from = restore_from
         self._resume_from = resume_from
         self._early_stopping = early_stopping
@@ -65,7 +68,10 @@ class Session:
         self._recorder.open(log)
         _WRITTEN.add(id(log))
         try:
+            if self._keeper.folder is not None:
+                self._keeper.folder.try_out()
             self._restore(log)
+            self._keeper.rehearse(self._mishaps)
         except BaseException as error:
             self.release(error)
             raise
@@ -109,9 +115,11 @@ class Session:
         schedule, log = self._schedule, self._recorder.log
         schedule.settle()
         schedule.reason = schedule.reason or "break"
-        schedule.save_end()
-        log.status["stop_reason"] = schedule.reason
-        log.flush()
+        try:
+            schedule.save_end()
+        finally:
+            log.status["stop_reason"] = schedule.reason
+            log.flush()
 
     def fail(self, error: BaseException) -> None:
         """Write down what ended the training."""

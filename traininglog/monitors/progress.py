@@ -8,6 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TextIO
 
+from traininglog.fitting import (
+    NO_RATE,
+    NO_TIME,
+    SHORT_TIME,
+    SHORT_WORDS,
+    Fitted,
+    ellipsis_for,
+    encodable,
+    fitted,
+)
 from traininglog.notebook import Place, in_notebook
 
 _GAP = "  "
@@ -34,19 +44,49 @@ class Stand:
 
     def words(self, *, percent: bool) -> str:
         """Return it in one line."""
-        parts = [
-            f"{self.step:,}" if self.num_steps is None else f"{self.step:,}/{self.num_steps:,}"
-        ]
+        parts = [self.count]
         if percent and self.share is not None:
             parts.append(f"{int(100 * self.share)}%")
         parts += [f"{label} {value:.4g}" for label, value in self.metrics]
-        if self.rate:
-            parts.append(speed(self.rate))
+        return _GAP.join(filter(None, [*parts, speed(self.rate) if self.rate else "", self.time]))
+
+    @property
+    def count(self) -> str:
+        """The steps that are done, and of how many."""
+        return f"{self.step:,}" if self.num_steps is None else f"{self.step:,}/{self.num_steps:,}"
+
+    @property
+    def time(self) -> str:
+        """The time that is left, or that it took; empty if nobody knows."""
         if self.over:
-            parts.append(f"in {duration(self.elapsed)}")
-        elif self.rate and self.num_steps is not None and self.step < self.num_steps:
-            parts.append(f"{duration((self.num_steps - self.step) / self.rate)} left")
-        return _GAP.join(parts)
+            return f"in {duration(self.elapsed)}"
+        if self.rate and self.num_steps is not None and self.step < self.num_steps:
+            return f"{duration((self.num_steps - self.step) / self.rate)} left"
+        return ""
+
+    def fitted(self, width: int, encoding: str | None) -> Fitted:
+        """Return it in one line beside a bar: what matters least is cut, if it is too long."""
+        rate = speed(self.rate) if self.rate else ""
+        return fitted(
+            width,
+            [
+                [(0, self.count)],
+                [(0, rate), (SHORT_WORDS, _short(rate, self.rate)), (NO_RATE, "")],
+                [(0, self.time), (SHORT_TIME, self.time.removesuffix(" left")), (NO_TIME, "")],
+            ],
+            [
+                (encodable(label, encoding), f"{value:.4g}", f"{value:.3g}")
+                for label, value in self.metrics
+            ],
+            ellipsis=ellipsis_for(encoding),
+        )
+
+
+def _short(rate: str, number: float | None) -> str:
+    """Return a rate in fewer letters."""
+    if number and 10 <= number < 100:
+        return f"{number:.0f}/s"
+    return rate.replace(" steps/s", "/s")
 
 
 class Display(Protocol):
@@ -70,13 +110,15 @@ class Bar:
         from rich.progress import BarColumn, Progress, TextColumn
         from rich.table import Column
 
-        line = Column(no_wrap=True, overflow="ellipsis")
-        self._progress = Progress(
-            BarColumn(_WIDTH),
-            TextColumn("{task.description}", markup=False, table_column=line),
-            console=Console(file=file, highlight=False, markup=False, emoji=False),
-            auto_refresh=False,
+        line = TextColumn(
+            "{task.description}",
+            markup=False,
+            table_column=Column(no_wrap=True, overflow="ellipsis"),
         )
+        self._drawn = BarColumn(_WIDTH)
+        self._with_bar, self._without = (self._drawn, line), (line,)
+        self._console = Console(file=file, highlight=False, markup=False, emoji=False)
+        self._progress = Progress(*self._with_bar, console=self._console, auto_refresh=False)
         self._task = self._progress.add_task("", total=None)
         self._progress.start()
 
@@ -87,7 +129,11 @@ class Bar:
             total = stand.step  # a bar that pulses no more
         # A bar of nothing to do is a full one.
         total, done = (1, 1) if total == 0 else (total, stand.step)
-        words = stand.words(percent=False)
+        found = stand.fitted(self._console.width, self._console.encoding)
+        count, rate, time = found.pieces
+        self._drawn.bar_width = found.bar
+        self._progress.columns = self._with_bar if found.bar else self._without
+        words = _GAP.join(filter(None, [count, found.metrics, rate, time]))
         self._progress.update(self._task, total=total, completed=done, description=words)
         self._progress.refresh()
 
@@ -136,9 +182,7 @@ class Lines:
             return
         self._part, self._since = max(part, self._part), stand.elapsed
         words = f"step {stand.words(percent=True)}"
-        encoding = getattr(self._file, "encoding", None) or "utf-8"
-        shown = words.encode(encoding, "backslashreplace").decode(encoding)
-        self._file.write(shown + "\n")
+        self._file.write(encodable(words, getattr(self._file, "encoding", None)) + "\n")
         self._file.flush()
 
     def close(self) -> None:

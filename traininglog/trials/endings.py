@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from types import FrameType, TracebackType
 from typing import Any, Protocol, TypeVar
 
+from traininglog import taken_signals
 from traininglog.errors import TrainingLogWarning
 from traininglog.masking import masked
 from traininglog.trials.main_thread import do_in_main_thread
@@ -147,6 +148,7 @@ class _Watch:
     def add(self, trial: Runs) -> None:
         with self.lock:
             self.running[id(trial)] = trial
+            taken_signals.tell(self.taken)
             # Last, and so called first: before what closes the store that was opened for it.
             atexit.unregister(self.exit)
             atexit.register(self.exit)
@@ -171,6 +173,7 @@ class _Watch:
             self.running.pop(id(trial), None)
             if self.running:
                 return
+            taken_signals.forget(self.taken)
             if self.hook is not None and sys.excepthook == self.uncaught:
                 sys.excepthook, self.hook = self.hook, None
         if self.before:
@@ -209,6 +212,24 @@ class _Watch:
         else:
             self.dying = number
             raise Terminated(128 + number)
+
+    def taken(self, number: int) -> None:
+        """Take note of a signal that somebody else has taken charge of: a train loop."""
+        for trial in self.mine():
+            trial.signalled = True
+
+    def note_signal(self, number: int, frame: FrameType | None) -> None:
+        """Pass on a signal of which a handler after ours has taken charge, and raise nothing."""
+        place = self.passing.get(number, 0)
+        handlers = self.before.get(number, [])
+        before = handlers[-1 - place] if place < len(handlers) else None
+        if callable(before):
+            note = getattr(getattr(before, "__self__", None), "note_signal", before)
+            self.passing[number] = place + 1
+            try:
+                note(number, frame)
+            finally:
+                self.passing[number] = place
 
     def uncaught(
         self, kind: type[BaseException], error: BaseException, trace: TracebackType | None

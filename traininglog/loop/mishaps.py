@@ -1,0 +1,104 @@
+"""What goes wrong beside a training: told once, and the training goes on.
+
+A line that cannot be printed, a bar on a terminal that is gone, a checkpoint that was due while the
+disk was full: none of them is what the training is for, and none of them may end it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from traininglog.errors import TrainingLogWarning
+from traininglog.fitting import encodable
+
+#: Of an output that will never take anything again.
+_GONE = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO)
+
+
+class Mishaps:
+    """Tells of each kind of mishap once."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def tell(self, what: str, error: BaseException, remedy: str = "") -> None:
+        """Warn that something failed, if it is the first time that this did.
+
+        Args:
+            what: What failed: the beginning of a sentence.
+            error: How; of what is not a matter of files and texts, the traceback is shown.
+            remedy: What to do, or what happens now.
+
+        """
+        if what in self._told:
+            return
+        self._told.add(what)
+        text = f"{what} failed, and the training goes on; it is told only once"
+        text += f" ({remedy})" if remedy else ""
+        if isinstance(error, (OSError, UnicodeError)):
+            text += f": {type(error).__name__}: {error}"
+        else:
+            text += ":\n" + "".join(traceback.format_exception(error))
+        # What warnings are written to may be gone as well.
+        with contextlib.suppress(OSError, ValueError):
+            warnings.warn(text, TrainingLogWarning, stacklevel=2)
+
+
+def print_line(line: str) -> None:
+    """Print a line on `sys.stdout`, escaping what it cannot encode."""
+    stream = sys.stdout
+    if stream is None:  # a program without a console
+        return
+    print(encodable(line, getattr(stream, "encoding", None)), file=stream)
+
+
+def print_by(function: Callable[[str], Any], line: str) -> None:
+    """Print a line by a function; again with escapes, if its output cannot encode it."""
+    try:
+        function(line)
+    except UnicodeEncodeError as error:
+        encoding = "ascii" if error.encoding == "charmap" else error.encoding
+        function(encodable(line, encoding))
+
+
+def flush_output() -> None:
+    """Flush `sys.stdout`, if it is the one that Python started with.
+
+    What an output that is gone did not take is forgotten: else Python would try to write it when it
+    exits, and end with an error of its own. Raises `OSError` for an output that failed.
+    """
+    stream = sys.__stdout__
+    if stream is None or sys.stdout is not stream:
+        return
+    try:
+        stream.flush()
+    except ValueError:  # closed
+        return
+    except OSError as error:
+        if error.errno in _GONE:
+            with contextlib.suppress(OSError, ValueError):
+                _forget(stream)
+        raise
+
+
+def _forget(stream: Any) -> None:
+    """Write what a stream has kept to nowhere."""
+    descriptor = stream.fileno()
+    kept = os.dup(descriptor)
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, descriptor)
+            stream.flush()
+        finally:
+            os.dup2(kept, descriptor)
+            os.close(nowhere)
+    finally:
+        os.close(kept)
