@@ -208,6 +208,12 @@ def test_a_file_of_each_revision_opens_reads_and_can_be_written(tmp_path, revisi
             (trial,) = client.fetch_trials({"project_id": "dumped", "tags.tag": 1})
             assert trial.parameters == dump.PARAMETERS
             assert trial.metrics == {"loss": {3: 0.5}, "accuracy": [0.75]}
+            # Up to revision 0003 a trial was in one group; none that it is in gets lost.
+            groups = ["group"] if revision == "0003" else ["group", "other"]
+            assert [client.store.get_trial_group(uid).name for uid in trial.groups] == groups
+            for name in groups:
+                (group,) = client.fetch_groups({"name": name})
+                assert group.trials == [trial]
             assert (
                 trial.hash == Trial("trial", None, None, None, dump.PARAMETERS, "1", "dumped").hash
             )

@@ -1,6 +1,7 @@
 """The command line on trials."""
 
 import json
+import re
 
 import pytest
 from command_line import run
@@ -46,6 +47,26 @@ def test_trials_are_listed_with_parameters_and_last_metrics(where, trials):
     found = json.loads(run("trials", "--store", where, "--json").stdout)
     assert [line["metrics"] for line in found] == [{"loss": 1 / 5}, {"loss": 1 / 6}, {}]
     assert found[1]["parameters"] == {"lr": 0.1}
+
+
+def test_groups_and_inherited_tags_are_shown(where, trials):
+    with TrialClient(where) as client:
+        client.set_project(name="tagged", tags={"team": "x", "kind": "of the project"})
+        one, other = client.set_group(name="one"), client.set_group(name="two", force=True)
+        trial = client.new_trial(version="1", parameters={}, tags={"kind": "its own"}, groups=[one])
+        uid = trial.trial.uid
+        assert {*trial.trial.groups} == {one.uid, other.uid}
+        frame = client.to_dataframe({"project_id": "tagged"})
+        assert frame.loc[0, ["tags.team", "tags.kind"]].tolist() == ["x", "its own"]
+        assert sorted(frame.loc[0, "group"].split(", ")) == ["one", "two"]
+        # A trial without a tag has none: what is absent is missing.
+        assert client.to_dataframe()["tags.team"].isna().tolist() == [True, True, True, False]
+    shown = run("trial", "show", uid, "--store", where).stdout
+    assert re.search(r"groups +(two, one|one, two)", shown)
+    assert re.search(r"team +x", shown)
+    assert re.search(r"kind +its own", shown)
+    found = json.loads(run("trials", "--store", where, "--project", "tagged", "--json").stdout)
+    assert found[0]["tags"] == {"team": "x", "kind": "its own"}
 
 
 def test_trials_are_chosen(where, trials):

@@ -110,6 +110,45 @@ def test_the_copy_of_a_trial_that_was_changed_more_often_counts(tmp_path, code):
     assert merge(tmp_path / "a.db", tmp_path / "b.db").trials == []
 
 
+def test_merging_keeps_all_groups_that_a_trial_is_in(tmp_path, code):
+    """Also where the other copy was changed more often, and where it becomes another revision."""
+    a, b = tmp_path / "a.db", tmp_path / "b.db"
+    (uid,) = make(a, code, [1])
+    merge(b, a)
+
+    def put(path, name, times=1):
+        with TrialClient(path) as client:
+            group = client.store.new_trial_group(TrialGroup(name, "paper"))
+            for _ in range(times):
+                client.store.add_group_trial(group, uid)
+
+    put(a, "here")
+    put(b, "there", 3)
+    merge(a, b)
+    merge(b, a)
+    for path in (a, b):
+        with TrialClient(path) as client:
+            names = [
+                client.store.get_trial_group(group).name for group in client.store.trial(uid).groups
+            ]
+            assert sorted(names) == ["here", "idea", "there"]
+            for name in names:
+                (group,) = client.fetch_groups({"name": name})
+                assert [trial.uid for trial in group.trials] == [uid]
+        with Store(path) as store:
+            assert store.check().problems == []
+    assert merge(a, b).trials == []
+    make(tmp_path / "c.db", code, [1])
+    with TrialClient(tmp_path / "c.db") as client:
+        other = client.store.new_trial_group(TrialGroup("other", "paper"))
+        client.store.add_group_trial(other, uid)
+    merge(a, tmp_path / "c.db")
+    with TrialClient(a) as client:
+        (again,) = client.store.get_trial_group(other.uid).trials
+        assert again.uid == f"{again.hash}_1"
+        assert len(client.fetch_groups({"name": "idea"})[0].trials) == 2
+
+
 def test_two_trials_that_got_one_uid_become_revisions(tmp_path, code):
     """Machines that do not know of each other both begin to count at 0."""
     (uid,) = make(tmp_path / "a.db", code, [1])
@@ -256,6 +295,14 @@ def changed(path, *statements):
         ("UPDATE environments SET record = 'x'", "environment .*: its record is no JSON"),
         ("DELETE FROM projects", "project 'paper', which is not there"),
         ("DELETE FROM trial_groups", "group .*, which is not there"),
+        ("DELETE FROM group_members", "trial .*: the table group_members"),
+        ("UPDATE group_members SET group_id = 'x'", "trial .*: the table group_members"),
+        ("INSERT INTO group_members SELECT kind, member, 'x' FROM group_members", "group_members"),
+        ("UPDATE trials SET record = json_set(record, '$.groups', 5)", "groups 5"),
+        (
+            "UPDATE trials SET record = json_set(record, '$.groups', json('[\"x\"]'))",
+            "names group 'x', which is not there",
+        ),
         ("DELETE FROM environments", "environment .*, which is not there"),
     ],
 )
@@ -396,6 +443,18 @@ def test_what_records_name_and_is_lost_is_made_up_or_left_out(many):
         assert before["trial", trial.uid]["parameters"] == trial.parameters
     assert any("project 'paper'" in note for note in done.notes)
     assert any("group" in note for note in done.notes)
+
+
+def test_of_several_groups_of_a_trial_those_that_are_lost_are_left_out(tmp_path, code):
+    path = tmp_path / "a.db"
+    (uid,) = make(path, code, [1])
+    with TrialClient(path) as client:
+        other = client.store.new_trial_group(TrialGroup("other", "paper"))
+        client.store.add_group_trial(other, uid)
+    changed(path, "DELETE FROM trial_groups WHERE name = 'idea'")
+    with TrialClient(repair(path).target) as client:
+        assert client.store.trial(uid).groups == [other.uid]
+        assert [trial.uid for trial in client.fetch_groups()[0].trials] == [uid]
 
 
 def test_a_store_of_trials_that_have_not_run_is_repaired_too(tmp_path):

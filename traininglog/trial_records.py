@@ -7,7 +7,7 @@ anybody, so that a store asks here before others rely on it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from traininglog.kept import is_hash
@@ -42,6 +42,8 @@ def flaw_of(kind: str, uid: str, record: object) -> str | None:
     for name, check in fields.items():
         if not check(record[name]):
             return f"it cannot have {record[name]!r:.40} as {name}"
+    if not _are_groups(record.get("groups", [])):
+        return f"it cannot be in the groups {record['groups']!r:.40}"
     if kind == "trial" and uid != f"{record['hash']}_{record['revision']}":
         return "its UID is not its hash and revision"
     return None
@@ -77,6 +79,21 @@ def _flaw_of_escape(value: dict[str, Any]) -> str | None:
     if value.keys() == {"$dict"} and not isinstance(value["$dict"], dict):
         return f"{value['$dict']!r:.40} is no object"
     return None
+
+
+def groups_of(record: Mapping[str, Any]) -> list[str]:
+    """Return the UIDs of the groups that a trial is in, the first one first.
+
+    An older version knew of one only, and wrote no other field.
+    """
+    first = record["group_id"]
+    return list(dict.fromkeys([*([] if first is None else [first]), *record.get("groups", ())]))
+
+
+def with_groups(record: Mapping[str, Any], groups: Iterable[str]) -> dict[str, Any]:
+    """Return the record of a trial that is in these groups, and in no others."""
+    known = list(dict.fromkeys(groups))
+    return {**record, "group_id": known[0] if known else None, "groups": known}
 
 
 def made_of(record: Mapping[str, Any]) -> float:
@@ -164,6 +181,10 @@ def is_artifact(value: Any) -> bool:
         and isinstance(value["kind"], str)
         and _is_count(value["mode"])
     )
+
+
+def _are_groups(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value)) and len(set(value)) == len(value)
 
 
 def _are_artifacts(value: Any) -> bool:

@@ -312,7 +312,7 @@ def journal_records(folder: Path, draw: random.Random) -> None:
 _ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
 _TABLES = (
     "runs", "keys", "entries", "segments", "totals", "summaries", "status", "marks", "projects",
-    "trial_groups", "trials", "environments", "traininglog_schema",
+    "trial_groups", "trials", "environments", "group_members", "traininglog_schema",
 )  # fmt: skip
 
 

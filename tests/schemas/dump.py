@@ -17,7 +17,7 @@ from uuid import UUID
 
 from traininglog import SQLiteLog, Store
 from traininglog.sql.tables import REVISION
-from traininglog.trials import TrialClient
+from traininglog.trials import TrialClient, TrialGroup
 
 PARENT = UUID("00000000-0000-4000-8000-000000000001")
 
@@ -77,10 +77,12 @@ def write(path: Path) -> None:
     with TrialClient(path) as client:
         client.set_project(name="dumped", description="naïve")
         client.set_group(name="group")
+        other = client.store.new_trial_group(TrialGroup("other", "dumped"))
         with client.new_trial(name="trial", version="1", parameters=PARAMETERS) as trial:
             trial.log_metrics(step=3, loss=0.5)
             trial.log_metrics(accuracy=0.75)
             trial.add_tags(tag=1)
+        client.store.add_group_trial(other, trial.uid)
     connection = sqlite3.connect(path)
     # Last in the file, the runs above are what every dump has.
     connection.execute("UPDATE runs SET created = 0, command = 'train' WHERE id > 2")

@@ -32,20 +32,21 @@ def show(trial: TrialArgument = None, store: StoreOption = None, json: JsonOptio
     with opened_trials(store) as opened:
         found = chosen(opened, trial)
         environment = opened.environment(found)
-        group = None if found.group_id is None else opened.get_trial_group(found.group_id)
+        groups = [group.name for group in map(opened.get_trial_group, found.groups) if group]
+        project = opened.get_project(found.project_id)
     if json:
         from traininglog.trials.report import report as as_report
 
         print_json(as_report(found, short=False) | {"environment": environment})
         return
-    _print_identity(found, None if group is None else group.name)
+    _print_identity(found, ", ".join(groups) or None)
     _print_values("PARAMETER", found.parameters)
     _print_metrics(found.metrics)
     _print_chronos(found.chronos)
     packages = environment.pop("packages", {})
     _print_values("ENVIRONMENT", environment | ({"packages": len(packages)} if packages else {}))
-    for name in ("tags", "metadata"):
-        _print_values(name.upper(), getattr(found, name))
+    _print_values("TAGS", ({} if project is None else project.tags) | found.tags)
+    _print_values("METADATA", found.metadata)
 
 
 def report(
@@ -119,7 +120,7 @@ def _print_identity(trial: Trial, group: str | None) -> None:
         ("status", Cell(str(trial.status), STYLES.get(str(trial.status), ""))),
         *(("error", Cell(_told(error), "bold red")) for error in trial.errors),
         ("project", trial.project_id),
-        ("group", group),
+        ("groups" if group and ", " in group else "group", group),
         ("version", trial.version),
         *moments.items(),
         ("ran for", None if trial.runtime is None else f"{trial.runtime:.3g} s"),

@@ -6,8 +6,8 @@ both begin to count revisions at 0, it becomes the next revision.
 
 Of two copies of a record the one counts that has been changed more often; of those changed equally
 often the one whose last change has the greater token, which is as good as by lot but the same
-everywhere. Tags, metadata, errors and kept files that only the other one has are added to it. So
-merging again, or back, changes nothing, and nothing gets lost.
+everywhere. Tags, metadata, groups, errors and kept files that only the other one has are added to
+it. So merging again, or back, changes nothing, and nothing gets lost.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from traininglog.sql.trials import (
     put_record,
     select_records,
 )
+from traininglog.trial_records import groups_of, with_groups
 
 #: Brings a file that was kept with a trial: called with the trial's UID, and what it says of it.
 Bring = Callable[[str, dict[str, Any]], None]
@@ -76,6 +77,10 @@ def united(ours: Record, theirs: Record) -> Record:
         if field in both:
             extra = {name: older[field][name] for name in older[field].keys() - newer[field].keys()}
             both[field] = newer[field] | dict(sorted(extra.items()))
+    if "group_id" in both:
+        groups = groups_of(newer)
+        if not set(groups).issuperset(groups_of(older)):
+            both = with_groups(both, [*groups, *groups_of(older)])
     if "errors" in both:
         both["errors"] = [
             *newer["errors"],

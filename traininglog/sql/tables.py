@@ -32,7 +32,7 @@ from sqlalchemy.types import UserDefinedType
 
 #: The Alembic revisions, oldest first; `metadata` describes the last. Listed here so that opening
 #: an up-to-date file need not import Alembic.
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 REVISION = REVISIONS[-1]
 
 #: Where Alembic keeps a file's revision. A name of our own: the database may have other users.
@@ -247,6 +247,17 @@ trials = _records(
     Index("trials_by_status", "status"),
     record="JSON; the columns before are taken from it",
     comment="experiments, each the description of a run",
+)
+
+group_members = Table(
+    "group_members",
+    metadata,
+    Column("kind", String(8), primary_key=True, comment="of the member: trial, or run"),
+    Column("member", Text, primary_key=True, comment="trials.uid, or runs.uuid"),
+    Column("group_id", Text, primary_key=True, comment="trial_groups.uid"),
+    Index("group_members_by_group", "group_id"),
+    sqlite_with_rowid=False,
+    comment="what is in which groups; of a trial its record says so, too",
 )
 
 environments = _records(

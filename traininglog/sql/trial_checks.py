@@ -12,8 +12,8 @@ from sqlalchemy import Connection, select
 
 from traininglog import kept
 from traininglog.sql.tables import runs
-from traininglog.sql.trials import KINDS, TABLES, Record, columns_of
-from traininglog.trial_records import flaw_of
+from traininglog.sql.trials import KINDS, TABLES, Record, columns_of, groups_in
+from traininglog.trial_records import flaw_of, groups_of
 
 _TEXT, _MOMENT = (str, NoneType), (int, float, NoneType)
 _FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
@@ -95,6 +95,16 @@ def problems(connection: Connection) -> list[str]:
             named = None if record is None else record[field]
             if named is not None and named not in uids[other]:
                 found.append(f"{kind} {uid}: it names {other} {named!r}, which is not there")
+    for uid, record, _ in _examined(connection, "trial"):
+        if record is not None:
+            named = groups_of(record)
+            found += [
+                f"trial {uid}: it names group {group!r}, which is not there"
+                for group in named
+                if group not in uids["group"] and group != record["group_id"]
+            ]
+            if set(named) != groups_in(connection, uid):
+                found.append(f"trial {uid}: the table group_members is not what its record says")
     return found
 
 

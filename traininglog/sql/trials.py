@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from traininglog.encoding import decode
 from traininglog.errors import CorruptLog
@@ -21,6 +21,7 @@ from traininglog.sql import listing
 from traininglog.sql.sound import is_moment
 from traininglog.sql.tables import (
     environments,
+    group_members,
     keys,
     projects,
     runs,
@@ -28,7 +29,7 @@ from traininglog.sql.tables import (
     trial_groups,
     trials,
 )
-from traininglog.trial_records import flaw_of, in_order, made_of
+from traininglog.trial_records import flaw_of, groups_of, in_order, made_of, with_groups
 
 Record = dict[str, Any]
 
@@ -59,6 +60,7 @@ def insert_record(connection: Connection, kind: str, record: Record) -> bool:
         return bool(loaded(found, kind)["token"] == record["token"])  # said twice, it is done once
     ordered = in_order(record, _newest(connection, kind))
     connection.execute(insert(table).values(**columns_of(table, ordered)))
+    _note_groups(connection, kind, ordered)
     return True
 
 
@@ -89,11 +91,18 @@ def replace_record(connection: Connection, kind: str, record: Record, edit: int)
     connection.execute(
         update(table).where(table.c.uid == record["uid"]).values(**columns_of(table, record))
     )
+    _note_groups(connection, kind, record)
     return True
 
 
 def put_record(connection: Connection, kind: str, record: Record) -> None:
-    """Add a record, or put it in the place of the one with its UID."""
+    """Add a record, or put it in the place of the one with its UID.
+
+    A trial is left out of groups that are not there: they are to be put there first, where they are
+    not lost.
+    """
+    if kind == "trial":
+        record = _without_lost_groups(connection, record)
     table = TABLES[kind]
     there = connection.scalar(select(table.c.id).where(table.c.uid == record["uid"]))
     values = columns_of(table, record)
@@ -101,6 +110,45 @@ def put_record(connection: Connection, kind: str, record: Record) -> None:
         insert(table).values(**values) if there is None
         else update(table).where(table.c.id == there).values(**values)
     )  # fmt: skip
+    _note_groups(connection, kind, record)
+
+
+def _without_lost_groups(connection: Connection, record: Record) -> Record:
+    named = groups_of(record)
+    if not named:
+        return record
+    table = TABLES["group"]
+    known = set(connection.scalars(select(table.c.uid).where(table.c.uid.in_(named))))
+    if known.issuperset(named):
+        return record
+    kept = with_groups(record, [group for group in named if group in known])
+    return kept | {"edit": record["edit"] + 1, "token": uuid4().hex}
+
+
+def _note_groups(connection: Connection, kind: str, record: Record) -> None:
+    """Let the table of what is in which groups be as the record of a trial says."""
+    if kind != "trial":
+        return
+    there = groups_in(connection, record["uid"])
+    wanted = set(groups_of(record))
+    mine = (group_members.c.kind == "trial") & (group_members.c.member == record["uid"])
+    for group in there - wanted:
+        connection.execute(delete(group_members).where(mine & (group_members.c.group_id == group)))
+    for group in sorted(wanted - there):
+        connection.execute(
+            insert(group_members).values(kind="trial", member=record["uid"], group_id=group)
+        )
+
+
+def groups_in(connection: Connection, uid: str) -> set[str]:
+    """Return the groups that a trial is in, as the table of members has it."""
+    return set(
+        connection.scalars(
+            select(group_members.c.group_id).where(
+                group_members.c.kind == "trial", group_members.c.member == uid
+            )
+        )
+    )
 
 
 def move_logs(connection: Connection, instead: Mapping[str, str | None]) -> None:
@@ -123,11 +171,13 @@ def select_records(
 ) -> Iterator[Record]:
     """Give records, the oldest first: all those that `where` allows, and perhaps others.
 
-    `where` maps a field to the values that are wanted of it.
+    `where` maps a field to the values that are wanted of it; of ``groups`` one at least.
     """
     table = TABLES[kind]
     statement = select(table.c.record).order_by(table.c.id)
     for field, values in where.items():
+        if field == "groups" and kind == "trial" and len(values) <= _MANY:
+            statement = statement.where(_in_groups(table, values))
         column = table.c.get(field)
         if column is None or len(values) > _MANY:
             continue
@@ -135,6 +185,13 @@ def select_records(
         statement = statement.where(wanted | column.is_(None) if None in values else wanted)
     # Each is given in turn, so that who wants only the first reads no more.
     return (loaded(found, kind) for found in connection.execute(statement).scalars())
+
+
+def _in_groups(table: Table, values: Sequence[Any]) -> Any:
+    members = select(group_members.c.member).where(group_members.c.kind == "trial")
+    wanted = [value for value in values if value is not None]
+    found = table.c.uid.in_(members.where(group_members.c.group_id.in_(wanted)))
+    return found | table.c.uid.not_in(members) if None in values else found
 
 
 def ends_of_runs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections.abc import Callable
@@ -168,11 +169,79 @@ class TrialConformance:
         with pytest.raises(UnknownStatus):
             store.set_trial_status(trial, "Finnished")
 
-    def test_a_trial_is_put_into_a_group(self, store: TrialStore) -> None:
-        one, _ = self.trials(store, 2)
-        group = store.new_trial_group(TrialGroup("g", "p"))
-        store.add_group_trial(group, one)
-        assert store.fetch_trials({"group_id": group.uid}) == [one]
+    def test_a_trial_is_put_into_groups_and_taken_out(
+        self, open_store: OpenStore, store: TrialStore
+    ) -> None:
+        """It may be in several; what asks for one finds it, also by the second."""
+        one, other, alone = self.trials(store, 3)
+        g, h, empty = (store.new_trial_group(TrialGroup(name, "p")) for name in "ghe")
+        store.add_group_trial(g, one)
+        store.add_group_trial(h.uid, one.uid)
+        store.add_group_trial(g, one)
+        store.add_group_trial(h, other)
+        again = open_store()
+        assert again.trial(one.uid).groups == [g.uid, h.uid]
+        assert again.trial(one.uid).group_id == g.uid
+        queries: tuple[tuple[Any, list[Trial]], ...] = (
+            (g.uid, [one]), (h.uid, [one, other]), (empty.uid, []), (None, [alone]),
+            ({"$in": [g.uid, h.uid]}, [one, other]), ({"$in": [g.uid, None]}, [one, alone]),
+            ({"$in": []}, []), ({"$ne": g.uid}, [other, alone]),
+            ({"$nin": [g.uid, None]}, [other]), ({"$not": {"$eq": h.uid}}, [alone]),
+            ([h.uid, g.uid], [one]), ([h.uid], [other]), ([], [alone]),
+            ({"$ne": None}, [one, other]),
+        )  # fmt: skip
+        for path in ("group_id", "groups"):
+            for wanted, found in queries:
+                assert again.fetch_trials({path: wanted}) == found, (path, wanted)
+                assert again.fetch_trials({"$and": [{path: wanted}]}) == found, (path, wanted)
+        assert again.fetch_trials({"group_id": g.uid, "parameters.n": 1}) == []
+        store.remove_group_trial(g, one)
+        store.remove_group_trial(empty, one)
+        assert open_store().trial(one.uid).groups == [h.uid]
+        assert again.fetch_trials({"group_id": g.uid}) == []
+        with pytest.raises(GroupNotFound):
+            store.add_group_trial("unknown", one)
+        with pytest.raises(GroupNotFound):
+            store.new_trial(Trial("t", project_id="p", groups=[g, "unknown"]))
+        made = store.new_trial(Trial("several", project_id="p", groups=[g, h]))
+        assert made is not None
+        assert made.groups == [g.uid, h.uid]
+
+    def test_projects_and_groups_know_what_belongs_to_them(
+        self, open_store: OpenStore, store: TrialStore
+    ) -> None:
+        project = store.new_project(Project("q"))
+        assert (project.groups, project.trials, Project("q").trials) == ([], [], [])
+        group = store.new_trial_group(TrialGroup("g", "q"))
+        store.new_trial_group(TrialGroup("g", "p"))
+        self.trials(store, 1)
+        trial = store.new_trial(Trial("t", project_id="q", group_id=group.uid))
+        other = store.new_trial(Trial("u", project_id="q"))
+        for found in (
+            project,
+            store.fetch_projects({"name": "q"})[0],
+            open_store().get_project("q"),
+        ):
+            assert found is not None
+            assert (found.groups, found.trials) == ([group], [trial, other])
+        for one in (group, store.fetch_groups({"project_id": "q"})[0], project.groups[0]):
+            assert one.trials == [trial]
+
+    def test_trials_and_groups_inherit_the_tags_of_their_project(self, store: TrialStore) -> None:
+        store.new_project(Project("q", tags={"team": "x", "kind": "of the project"}))
+        group = store.new_trial_group(TrialGroup("g", "q"))
+        plain = store.new_trial(Trial("a", project_id="q", tags={"own": 2}))
+        own = store.new_trial(Trial("b", project_id="q", tags={"kind": "its own", "own": 1}))
+        self.trials(store, 1)
+        assert store.fetch_trials({"tags.team": "x"}) == [plain, own]
+        assert store.fetch_trials({"tags.kind": "of the project"}) == [plain]
+        assert store.fetch_trials({"tags.kind": "its own"}) == [own]
+        assert store.fetch_trials({"tags.own": {"$exists": True}}, sort="tags.own") == [own, plain]
+        assert store.fetch_trials(sort="-tags.kind")[:2] == [plain, own]
+        assert store.fetch_groups({"tags.team": "x"}) == [group]
+        taken = store.fetch_and_update_trial({"tags.team": "x"}, "add_trial_tags", more=1)
+        assert taken is not None
+        assert store.trial(taken.uid).tags == {"own": 2, "more": 1}  # not what is inherited
 
     # -- what is logged ---------------------------------------------------------------------
 
@@ -376,8 +445,111 @@ class TrialConformance:
             )
             is None
         )
-        with pytest.raises(UnknownAttribute):
-            store.fetch_and_update_trial({}, "close")
+        for wrong in ("close", "fetch_trials", "new_trial", "add_group_tags", "_changed"):
+            with pytest.raises(UnknownAttribute, match=r"add_trial_tags.*log_trial_metrics"):
+                store.fetch_and_update_trial({}, wrong)
+            with pytest.raises(UnknownAttribute):
+                store.fetch_and_update_group({}, wrong if wrong != "add_group_tags" else "commit")
+
+    def test_every_verb_about_a_trial_may_update_the_first_that_matches(
+        self, open_store: OpenStore, store: TrialStore
+    ) -> None:
+        (trial,) = self.trials(store, 1)
+        group = store.new_trial_group(TrialGroup("g", "p"))
+        query = {"project_id": "p"}
+
+        def update(attribute: str, *args: Any, **kwargs: Any) -> Trial:
+            found = store.fetch_and_update_trial(query, attribute, *args, **kwargs)
+            assert found == trial
+            assert found is not None
+            return found
+
+        assert update("add_trial_tags", a=1).tags == {"a": 1}
+        assert update("log_trial_metadata", b=2).metadata == {"b": 2}
+        assert update("add_group_trial", group).groups == [group.uid]
+        assert update("remove_group_trial", group.uid).groups == []
+        assert update("log_trial_arguments", n=0).parameters == {"n": 0}
+        assert update("add_project_trial", "p").project_id == "p"
+        update("keep_environment", {"python": "3"})
+        assert store.environment(trial) == {"python": "3"}
+        assert update("log_trial_start").status is Status.Running
+        assert update("log_trial_metrics", 1, loss=0.5).metrics == {"loss": {1: 0.5}}
+        update("log_trial_metrics", accuracy=1.0)
+        update("log_trial_chrono_start", "block")
+        assert update("log_trial_chrono_finish", name="block").chronos["block"]["count"] == 1
+        assert update("log_trial_finish", None, ValueError("x")).status is Status.Exception
+        found = open_store().trial(trial.uid)
+        assert [error["message"] for error in found.errors] == ["x"]
+        assert found.metrics == {"loss": {1: 0.5}, "accuracy": [1.0]}
+        assert update("set_trial_status", "Suspended").status is Status.Suspended
+        first = store.trial(trial.uid).log
+        assert update("log_trial_metrics", 2, loss=0.25).metrics["loss"] == {1: 0.5, 2: 0.25}
+        assert store.trial(trial.uid).log != first  # it goes on in a run of its own
+        assert update("log_trial_finish").status is Status.Completed
+        with pytest.raises(TypeError):
+            store.fetch_and_update_trial(query, "log_trial_chrono_start")
+        assert store.fetch_and_update_trial({"name": "u"}, "log_trial_start") is None
+        for _ in range(2):
+            changed = store.fetch_and_update_group({"name": "g"}, "add_group_trial", trial)
+            assert changed is not None
+            assert changed.trials == [trial]
+        changed = store.fetch_and_update_group({"name": "g"}, "add_group_tags", a=1)
+        assert changed is not None
+        assert changed.tags == {"a": 1}
+        store.fetch_and_update_group({"name": "g"}, "remove_group_trial", trial)
+        assert group.trials == []
+
+    def test_each_that_starts_the_first_that_waits_gets_another(self, store: TrialStore) -> None:
+        trials = self.trials(store, 3)
+        waiting = {"status": Status.CreatedGroup}
+        for trial in trials:
+            taken = store.fetch_and_update_trial(waiting, "log_trial_metrics", 1, loss=0.5)
+            assert taken == trial
+        assert store.fetch_and_update_trial(waiting, "log_trial_start") is None
+        store.close()
+
+    def test_what_is_described_makes_the_round_trip_through_json(
+        self, open_store: OpenStore, store: TrialStore
+    ) -> None:
+        project = store.new_project(Project("q", "what", {"a": math.inf}, {"m": [1]}))
+        group = store.new_trial_group(TrialGroup("g", "q", "what", {"a": 1}, {"m": None}))
+        trial = Trial("t", "what", {"a": 1}, {"$float": 1}, {"lr": math.nan}, "v", "q", group.uid)
+        store.new_trial(trial)
+        for value in (0.5, 1.5):
+            store.log_trial_metrics(trial, step=int(value * 2), loss=value)
+            store.log_trial_metrics(trial, accuracy=value)
+            store.log_trial_metrics(trial, aggregator=StatAggregator.lazy(0), stat=value)
+        store.log_trial_metrics(trial, accuracy=math.nan)
+        store.log_trial_chrono_start(trial, "block")
+        store.log_trial_chrono_finish(trial, "block")
+        store.log_trial_finish(trial, exc_val=ValueError("out of luck"))
+        found = open_store().trial(trial.uid)
+
+        def through(one: Any) -> Any:
+            return type(one).from_json(json.loads(json.dumps(one.to_json(), allow_nan=False)))
+
+        for one in (project, group, found, trial, Trial("bare"), Trial()):
+            again = through(one)
+            assert again == one
+            assert repr(through(again).to_json()) == repr(again.to_json()) == repr(one.to_json())
+        again = through(found)
+        assert repr(again.metrics) == repr(found.metrics)
+        assert again.metrics["loss"] == {1: 0.5, 3: 1.5}
+        assert (again.status, again.errors) == (Status.Exception, found.errors)
+        assert (again.started, again.finished, again.runtime) == (
+            found.started, found.finished, found.runtime,
+        )  # fmt: skip
+        # In a store it is again all that it was.
+        other = TrialClient("memory:").store
+        other.new_project(through(project))
+        other.new_trial_group(through(group))
+        there = other.new_trial(again)
+        assert there is not None
+        assert repr(there.metrics) == repr(found.metrics)
+        assert there.chronos["block"] == found.chronos["block"]
+        assert (there.status, there.errors, there.groups) == (
+            Status.Exception, found.errors, [group.uid],
+        )  # fmt: skip
 
     def test_a_call_that_is_repeated_is_answered_as_before(self, store: TrialStore) -> None:
         """As its answer may have got lost on the way."""

@@ -53,8 +53,11 @@ class Aggregator(ABC):
 
     @classmethod
     @abstractmethod
-    def from_json(cls, state: dict[str, Any]) -> Self:
-        """Return an aggregator that goes on where another one was."""
+    def from_json(cls, state: Any) -> Self:
+        """Return an aggregator that goes on where another one was.
+
+        Of what `to_json` returned: as far as that tells, but not how many values are to be skipped.
+        """
 
 
 class ValueAggregator(Aggregator):
@@ -83,9 +86,9 @@ class ValueAggregator(Aggregator):
         return {"type": self.kind, "val": self._val}
 
     @classmethod
-    def from_json(cls, state: dict[str, Any]) -> Self:
+    def from_json(cls, state: Any) -> Self:
         """Return an aggregator that goes on where another one was."""
-        return cls(state["val"])
+        return cls(state["val"] if isinstance(state, dict) else state)
 
 
 class _ValuesAggregator(Aggregator):
@@ -124,10 +127,10 @@ class TimeSeriesAggregator(_ValuesAggregator):
         return {"type": self.kind, "values": list(self.values)}
 
     @classmethod
-    def from_json(cls, state: dict[str, Any]) -> Self:
+    def from_json(cls, state: Any) -> Self:
         """Return an aggregator that goes on where another one was."""
         made = cls()
-        made.values = list(state["values"])
+        made.values = list(state["values"] if isinstance(state, dict) else state)
         return made
 
 
@@ -146,8 +149,10 @@ class RingAggregator(_ValuesAggregator):
         return {"type": self.kind, "n": self.values.maxlen, "values": list(self.values)}
 
     @classmethod
-    def from_json(cls, state: dict[str, Any]) -> Self:
+    def from_json(cls, state: Any) -> Self:
         """Return an aggregator that goes on where another one was."""
+        if not isinstance(state, dict):  # of a list it is not known how many there may be
+            state = {"n": max(1, len(state)), "values": state}
         made = cls(state["n"])
         made.values.extend(state["values"])
         return made
@@ -237,8 +242,14 @@ class StatAggregator(Aggregator):
         }  # fmt: skip
 
     @classmethod
-    def from_json(cls, state: dict[str, Any]) -> Self:
+    def from_json(cls, state: Any) -> Self:
         """Return an aggregator that goes on where another one was."""
+        if "squares" not in state:
+            count, sd = state["count"], state["sd"]
+            state = {
+                "skip_obs": 0, "skipped": 0, "squares": 0.0 if sd is None else sd * sd * count,
+                "val": state.get("val"), **state,
+            }  # fmt: skip
         made = cls(state["skip_obs"])
         made.skipped, made.count, made.avg = state["skipped"], state["count"], state["avg"]
         made.min, made.max = state["min"], state["max"]

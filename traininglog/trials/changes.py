@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from traininglog.trials.entities import Record, TrialGroup
-from traininglog.trials.errors import UnknownAttribute
+from traininglog.trial_records import groups_of, with_groups
+from traininglog.trials.entities import Record, TrialGroup, uid_of_group
 from traininglog.trials.plain import escaped, plain_data, plain_dict
 from traininglog.trials.processes import this_process
 from traininglog.trials.statuses import AnyStatus, Status, status_of
@@ -38,34 +38,33 @@ def add_to(field: str, values: Mapping[str, Any]) -> Change:
     return lambda record: record.update({field: record[field] | new})
 
 
-def set_group(uid: str) -> Change:
-    """Put a trial into a group."""
-    return lambda record: record.update(group_id=uid)
+def add_group(group: TrialGroup | str) -> Change:
+    """Put a trial into a group, beside those that it is in."""
+    uid = uid_of_group(group)
+    return lambda record: record.update(with_groups(record, [*groups_of(record), uid]))
 
 
+def remove_group(group: TrialGroup | str) -> Change:
+    """Take a trial out of a group."""
+    uid = uid_of_group(group)
+    return lambda record: record.update(
+        with_groups(record, [one for one in groups_of(record) if one != uid])
+    )
+
+
+def touch(record: Record) -> None:
+    """Change nothing: the edit alone tells others that somebody was here first."""
+
+
+#: The changes that a verb of a store makes to the record alone, called with what the verb takes
+#: beside the trial or the group.
 TRIAL_CHANGES: dict[str, Callable[..., Change]] = {
     "set_trial_status": set_status,
     "add_trial_tags": lambda **tags: add_to("tags", tags),
     "log_trial_metadata": lambda **metadata: add_to("metadata", metadata),
-    "add_group_trial": lambda group: set_group(
-        group.uid if isinstance(group, TrialGroup) else group
-    ),
+    "remove_group_trial": remove_group,
 }
 GROUP_CHANGES: dict[str, Callable[..., Change]] = {
     "set_group_metadata": lambda **metadata: add_to("metadata", metadata),
     "add_group_tags": lambda **tags: add_to("tags", tags),
 }
-
-
-def change_of(
-    known: Mapping[str, Callable[..., Change]],
-    attribute: str,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> Change:
-    """Return the change that a verb stands for. Raises `UnknownAttribute`."""
-    if attribute not in known:
-        raise UnknownAttribute(
-            f"there is no update {attribute!r:.80}; there are: {', '.join(known)}"
-        )
-    return known[attribute](*args, **kwargs)

@@ -495,8 +495,8 @@ class TrialClient:
 
         Columns: ``uid``, ``project``, ``group``, ``name``, ``revision``, ``version``, ``status``,
         ``created``, ``started``, ``finished`` (UTC), ``runtime`` (seconds), the parameters as
-        ``parameters.<name>``, the last value of each metric by its name, and the best ones asked
-        for as ``best.<name>``.
+        ``parameters.<name>``, the tags, those of the project among them, as ``tags.<name>``, the
+        last value of each metric by its name, and the best ones asked for as ``best.<name>``.
 
         Args:
             query: Which trials.

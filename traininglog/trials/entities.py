@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self
 
-from traininglog.trials.errors import InvalidName
-from traininglog.trials.plain import check_name, escaped, identity, plain_dict, unescaped
+from traininglog.trial_records import groups_of
+from traininglog.trials.errors import InvalidName, InvalidParameter
+from traininglog.trials.plain import (
+    check_name,
+    escaped,
+    identity,
+    plain_data,
+    plain_dict,
+    unescaped,
+)
 from traininglog.trials.statuses import AnyStatus, Status, status_of
+from traininglog.values import check_uuid
 
 Record = dict[str, Any]
 
@@ -15,13 +24,39 @@ Record = dict[str, Any]
 ORPHAN = "orphan"
 
 
+#: Reads from a store what belongs to an entity: called with its kind, "group" or "trial".
+Reader = Callable[[str], list[Any]]
+
+
 class _Entity:
     """What has a UID. Two are equal if they have the same one."""
+
+    _reader: Reader | None = None
 
     @property
     def uid(self) -> str:
         """What tells it from all others of its kind."""
         raise NotImplementedError
+
+    def read_by(self, reader: Reader) -> Self:
+        """Say how the groups and trials that belong to it are read from its store."""
+        self._reader = reader
+        return self
+
+    def _belonging(self, kind: str) -> list[Any]:
+        return [] if self._reader is None else self._reader(kind)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy elsewhere has no store to read.
+        return {name: value for name, value in self.__dict__.items() if name != "_reader"}
+
+    def to_record(self) -> Record:
+        """Return it as a store keeps it."""
+        raise NotImplementedError
+
+    def to_json(self) -> Record:
+        """Return all that it has as plain data that strict JSON can hold; see `from_json`."""
+        return self.to_record()
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -38,7 +73,8 @@ class Project(_Entity):
     Args:
         name: A text of up to 512 bytes that is no path.
         description: For people.
-        tags: Plain data by name, for queries; `client.to_dataframe` shows them with every trial.
+        tags: Plain data by name. The trials and groups of the project inherit them: they are
+            found by them, and `client.to_dataframe` shows them. A tag of their own goes first.
         metadata: Plain data by name.
 
     """
@@ -60,6 +96,16 @@ class Project(_Entity):
         """The name."""
         return self.name
 
+    @property
+    def groups(self) -> list[TrialGroup]:
+        """The groups of the project, as its store has them now; [] if it is of no store."""
+        return self._belonging("group")
+
+    @property
+    def trials(self) -> list[Trial]:
+        """The trials of the project, as its store has them now; [] if it is of no store."""
+        return self._belonging("trial")
+
     def __repr__(self) -> str:
         return f"<Project {self.name!r}>"
 
@@ -76,16 +122,26 @@ class Project(_Entity):
     @classmethod
     def from_record(cls, record: Record) -> Project:
         """Return the project of a record."""
-        return cls(
-            record["name"],
-            record["description"],
-            unescaped(record["tags"]),
-            unescaped(record["metadata"]),
-        )
+        return cls(record["name"], **_described(record))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Project:
+        """Return the project that `to_json` made this of; what is left out is as by default."""
+        return cls.from_record(_checked(data, "project", "name"))
 
 
 class TrialGroup(_Entity):
-    """A named set of trials of one project. Its UID is a hash of project and name."""
+    """A named set of trials of one project. Its UID is a hash of project and name.
+
+    A trial may be in several.
+
+    Args:
+        name: A text of up to 512 bytes that is no path.
+        project_id: The name of its project.
+        description: For people.
+        tags, metadata: Plain data by name.
+
+    """
 
     def __init__(
         self,
@@ -106,6 +162,11 @@ class TrialGroup(_Entity):
         """The hash of project and name."""
         return identity("group", self.project_id, self.name)
 
+    @property
+    def trials(self) -> list[Trial]:
+        """The trials that are in the group, as its store has them now; [] if it is of no store."""
+        return self._belonging("trial")
+
     def __repr__(self) -> str:
         return f"<TrialGroup {self.name!r} of {self.project_id!r}>"
 
@@ -123,13 +184,12 @@ class TrialGroup(_Entity):
     @classmethod
     def from_record(cls, record: Record) -> TrialGroup:
         """Return the group of a record."""
-        return cls(
-            record["name"],
-            record["project_id"],
-            record["description"],
-            unescaped(record["tags"]),
-            unescaped(record["metadata"]),
-        )
+        return cls(record["name"], record["project_id"], **_described(record))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TrialGroup:
+        """Return the group that `to_json` made this of; what is left out is as by default."""
+        return cls.from_record(_checked(data, "group", "name", "project_id"))
 
 
 class Trial(_Entity):
@@ -142,8 +202,17 @@ class Trial(_Entity):
         name, description, version: Texts.
         tags, metadata, parameters: Plain data by name.
         project_id: The name of its project.
-        group_id: The UID of its group.
+        group_id: The UID of its group, the first one.
         revision: Which of the trials of the same definition.
+        groups: The UIDs of the groups that it is in, or `TrialGroup` objects.
+        status: How it stands.
+        errors: What went wrong: plain data.
+        metrics: What was logged, by name: ``{step: value}``, a list, or what an aggregator kept.
+        chronos: What was timed, by name.
+        log: The UUID of its run.
+        created, started, finished: Unix seconds.
+        environment: The UID of the record of its environment.
+        artifacts: What it says of the files that are kept with it.
 
     """
 
@@ -158,6 +227,18 @@ class Trial(_Entity):
         project_id: str = ORPHAN,
         group_id: str | None = None,
         revision: int = 0,
+        *,
+        groups: Iterable[str | TrialGroup] = (),
+        status: AnyStatus | str | Mapping[str, Any] = Status.CreatedGroup,
+        errors: Iterable[Any] = (),
+        metrics: Mapping[str, Any] | None = None,
+        chronos: Mapping[str, Any] | None = None,
+        log: str | None = None,
+        created: float | None = None,
+        started: float | None = None,
+        finished: float | None = None,
+        environment: str | None = None,
+        artifacts: Iterable[Mapping[str, Any]] = (),
     ) -> None:
         self.name = None if name is None else check_name(name, "trial")
         self.description = _text(description, "description")
@@ -166,25 +247,33 @@ class Trial(_Entity):
         self.metadata = plain_dict(metadata or {}, "metadata")
         self.parameters = plain_dict(parameters or {}, "parameters")
         self.project_id = check_name(project_id, "project")
-        self.group_id = _text(group_id, "group")
+        #: The UIDs of the groups that it is in.
+        self.groups: list[str] = _uids_of(group_id, groups)
         self.revision = int(revision)
-        self.status: AnyStatus = Status.CreatedGroup
+        self.status: AnyStatus = status_of(status)
         #: What went wrong: dicts of type, message and traceback.
-        self.errors: list[Any] = []
+        self.errors: list[Any] = [plain_data(error, "the error") for error in errors]
         #: The UUID of the run that it writes, or wrote last, in hex.
-        self.log: str | None = None
+        self.log: str | None = None if log is None else check_uuid(log).hex
         #: Unix seconds.
-        self.created: float | None = None
-        self.started: float | None = None
-        self.finished: float | None = None
-        #: Seconds that it ran, in all its processes that were not killed; None before its end.
-        self.runtime: float | None = None
+        self.created: float | None = created
+        self.started: float | None = started
+        self.finished: float | None = finished
         #: The UID of the record of the environment.
-        self.environment: str | None = None
+        self.environment: str | None = _text(environment, "environment")
         #: The files that were kept with it: dicts of name, sha256, size, kind and mode.
-        self.artifacts: list[dict[str, Any]] = []
+        self.artifacts: list[dict[str, Any]] = [dict(artifact) for artifact in artifacts]
         self._hash: str | None = None
-        self._logged: dict[str, Any] | Callable[[], dict[str, Any]] = {"metrics": {}, "chronos": {}}
+        self._logged: dict[str, Any] | Callable[[], dict[str, Any]] = {
+            "metrics": _measured(metrics), "chronos": plain_dict(chronos or {}, "chronos"),
+        }  # fmt: skip
+        #: Seconds that it ran, in all its processes that were not killed; None before its end.
+        self.runtime: float | None = self.chronos.get("runtime")
+
+    @property
+    def group_id(self) -> str | None:
+        """The UID of the first group that it is in; None: it is in none."""
+        return self.groups[0] if self.groups else None
 
     @property
     def hash(self) -> str:
@@ -220,12 +309,17 @@ class Trial(_Entity):
             self._logged = self._logged()
         return self._logged
 
+    def __getstate__(self) -> dict[str, Any]:
+        self._read()
+        return super().__getstate__()
+
     def __repr__(self) -> str:
         return f"<Trial {self.name or ''} {self.hash[:8]}_{self.revision} {self.status}>"
 
     def to_record(self) -> Record:
-        """Return the trial as JSON can hold it, without its metrics."""
-        return {
+        """Return the trial as a store keeps it, its metrics being in its log."""
+        created = {} if self.created is None else {"created": self.created}
+        return created | {
             "uid": self.uid,
             "hash": self.hash,
             "revision": self.revision,
@@ -237,6 +331,7 @@ class Trial(_Entity):
             "parameters": escaped(self.parameters),
             "project_id": self.project_id,
             "group_id": self.group_id,
+            "groups": self.groups,
             "status": self.status.to_json(),
             "errors": escaped(self.errors),
             "log": self.log,
@@ -248,23 +343,118 @@ class Trial(_Entity):
             "owner": None,
         }
 
+    def to_json(self) -> Record:
+        """Return all that it has, metrics too, as plain data that strict JSON can hold."""
+        metrics = {
+            name: {str(key): value for key, value in kept.items()} if isinstance(kept, dict)
+            else kept
+            for name, kept in self.metrics.items()
+        }  # fmt: skip
+        shown = self.to_record() | {"metrics": metrics, "chronos": self.chronos}
+        return {
+            name: escaped(value) if name in ("metrics", "chronos") else value
+            for name, value in shown.items() if name != "owner"
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Trial:
+        """Return the trial that `to_json` made this of; what is left out is as by default.
+
+        What a report holds will do, too.
+        """
+        fields = _checked(data, "trial")
+        for name in ("tags", "metadata", "parameters", "errors", "metrics", "chronos"):
+            if name in fields:
+                fields[name] = unescaped(fields[name])
+        return cls(**{name: fields[name] for name in _OF_A_TRIAL if fields.get(name) is not None})
+
     @classmethod
     def from_record(
-        cls, record: Record, status: AnyStatus, logged: Callable[[], dict[str, Any]]
+        cls,
+        record: Record,
+        status: AnyStatus | None = None,
+        logged: Callable[[], dict[str, Any]] | None = None,
     ) -> Trial:
-        """Return the trial of a record; `logged` reads its metrics and chronos when asked for."""
+        """Return the trial of a record.
+
+        Args:
+            record: The record.
+            status: How it stands now; by default as the record says.
+            logged: Reads its metrics and chronos, when they are asked for; by default it has none.
+
+        """
         trial = cls.__new__(cls)  # what is in a store was checked on its way there
-        for name in ("name", "description", "version", "project_id", "group_id", "revision"):
+        for name in ("name", "description", "version", "project_id", "revision"):
             setattr(trial, name, record[name])
+        trial.groups = groups_of(record)
         for name in ("log", "created", "started", "finished", "environment", "artifacts"):
-            setattr(trial, name, record[name])
+            setattr(trial, name, record.get(name))
         for name in ("tags", "metadata", "parameters", "errors"):
             setattr(trial, name, unescaped(record[name]))
-        trial.status = status
+        trial.status = stored_status(record) if status is None else status
         trial.runtime = record["chronos"].get("runtime")
         trial._hash = record["hash"]
-        trial._logged = logged
+        written = {"metrics": {}, "chronos": unescaped(record["chronos"])}
+        trial._logged = written if logged is None else logged
         return trial
+
+
+#: What of a trial's JSON its constructor takes; the others follow from these.
+_OF_A_TRIAL = (
+    "name", "description", "tags", "metadata", "parameters", "version", "project_id", "group_id",
+    "revision", "groups", "status", "errors", "metrics", "chronos", "log", "created", "started",
+    "finished", "environment", "artifacts",
+)  # fmt: skip
+
+
+def uid_of_group(group: TrialGroup | str) -> str:
+    """Return the UID of a group that is given as itself, or by it."""
+    return group.uid if isinstance(group, TrialGroup) else str(group)
+
+
+def _uids_of(first: object, groups: Iterable[str | TrialGroup]) -> list[str]:
+    if isinstance(groups, (str, TrialGroup)):
+        groups = [groups]
+    one = _text(first.uid if isinstance(first, TrialGroup) else first, "group")
+    return list(dict.fromkeys([*([] if one is None else [one]), *map(uid_of_group, groups)]))
+
+
+def _measured(metrics: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return metrics as a trial has them: by steps that are integers, which JSON has as texts."""
+    found = {}
+    for name, kept in (metrics or {}).items():
+        steps = isinstance(kept, Mapping) and kept and all(map(_is_step, kept))
+        found[str(name)] = (
+            {int(step): plain_data(value, f"metric {name!r}") for step, value in kept.items()}
+            if steps
+            else plain_data(kept, f"metric {name!r}")
+        )
+    return found
+
+
+def _is_step(key: object) -> bool:
+    if isinstance(key, str):
+        return key.isascii() and key.isdecimal()
+    return isinstance(key, int) and not isinstance(key, bool) and key >= 0
+
+
+def _described(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "description": record.get("description"),
+        "tags": unescaped(record.get("tags") or {}),
+        "metadata": unescaped(record.get("metadata") or {}),
+    }
+
+
+def _checked(data: Mapping[str, Any], what: str, *needed: str) -> Record:
+    if not isinstance(data, Mapping):
+        raise InvalidParameter(
+            f"a {what} is made of a dict, not of a {type(data).__name__}: use json.loads(text)"
+        )
+    missing = [name for name in needed if data.get(name) is None]
+    if missing:
+        raise InvalidName(f"this is not the JSON of a {what}: it has no {', '.join(missing)}")
+    return dict(data)
 
 
 def stored_status(record: Record) -> AnyStatus:

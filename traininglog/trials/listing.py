@@ -18,20 +18,26 @@ _COLUMNS = {
     "started": "object", "finished": "object", "runtime": "object",
 }  # fmt: skip
 
+# What a line has of each kind, and what its columns begin with.
+_KINDS = (("parameters", "parameters."), ("tags", "tags."), ("metrics", ""), ("best", "best."))
+
 
 def lines(
     store: TrialStore, trials: Sequence[Trial], best: Mapping[str, Mode] | None = None
 ) -> list[dict[str, Any]]:
     """Return of trials what a list says of each: plain data, ``metrics`` being the last values."""
     groups = {group.uid: group.name for group in store.fetch_groups()}
+    inherited = {project.uid: project.tags for project in store.fetch_projects()}
     found = []
     for trial, ends in zip(trials, store.ends(trials, best), strict=True):
         found.append({
             "uid": trial.uid, "project": trial.project_id,
-            "group": groups.get(trial.group_id or ""), "name": trial.name,
+            "group": ", ".join(groups[uid] for uid in trial.groups if uid in groups) or None,
+            "name": trial.name,
             "revision": trial.revision, "version": trial.version, "status": str(trial.status),
             "created": trial.created, "started": trial.started, "finished": trial.finished,
             "runtime": trial.runtime, "parameters": trial.parameters,
+            "tags": {**inherited.get(trial.project_id, {}), **trial.tags},
             "metrics": {key: last for key, (last, _) in ends.items()},
             "best": {key: extreme for key, (_, extreme) in ends.items() if key in (best or {})},
         })  # fmt: skip
@@ -39,11 +45,14 @@ def lines(
 
 
 def frame(found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return lines as a DataFrame: parameters as ``parameters.<name>``, metrics by their names."""
+    """Return lines as a DataFrame: parameters as ``parameters.<name>``, metrics by their names.
+
+    Tags, those of the project among them, are ``tags.<name>``.
+    """
     from traininglog import frames
 
     more: list[tuple[str, list[Any]]] = []
-    for kind, prefix in (("parameters", "parameters."), ("metrics", ""), ("best", "best.")):
+    for kind, prefix in _KINDS:
         names = dict.fromkeys(name for line in found for name in line[kind])
         for name in names:
             heading = f"metrics.{name}" if not prefix and name in _COLUMNS else prefix + name

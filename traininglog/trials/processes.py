@@ -10,9 +10,12 @@ from __future__ import annotations
 import functools
 import os
 import socket
+from collections.abc import Mapping
 from typing import Any
 
+from traininglog.errors import RunBusy
 from traininglog.machine import boot_id, namespace, started
+from traininglog.trials.statuses import Status
 
 
 def this_process() -> dict[str, Any]:
@@ -41,6 +44,22 @@ def is_gone(owner: dict[str, Any] | None) -> bool:
     except PermissionError:  # it is there, and hidden
         return False
     return now is None or (owner["started"] is not None and now != owner["started"])
+
+
+def refuse_busy(record: Mapping[str, Any]) -> None:
+    """Raise `RunBusy` if a trial is being run by another process that is alive."""
+    owner = record["owner"]
+    if (
+        record["status"]["value"] == Status.Running.value
+        and record["log"] is not None
+        and owner is not None
+        and owner != this_process()
+        and not is_gone(owner)
+    ):
+        raise RunBusy(
+            f"trial {record['uid']} is being run by process {owner['pid']} on {owner['host']}: "
+            "make a trial of your own, or wait for that one to end"
+        )
 
 
 @functools.cache

@@ -6,18 +6,22 @@
 All conditions of a mapping must hold. A list of pairs does as well as a mapping, and may name a
 path twice. What is absent is None to ``$eq`` and ``$in``, and neither less nor greater than
 anything; ``$exists`` tells absent from None. Numbers compare with numbers, texts with texts.
+
+A trial may be in several groups: a condition on ``group_id``, or ``groups``, holds if it does for
+one of them, and for None if there is none. The tags of its project are those of a trial, too.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from traininglog.trials.errors import InvalidQuery, UnknownStatus
 from traininglog.trials.statuses import Status, status_of
 
 Query = Mapping[str, Any] | Sequence[tuple[str, Any]] | None
+R = TypeVar("R")
 Condition = Callable[[Mapping[str, Any]], bool]
 
 _ABSENT = object()
@@ -30,6 +34,10 @@ _ORDERS = {
     "$gt": operator.gt,
     "$gte": operator.ge,
 }
+
+
+#: The fields that have several values, each under the name of the field that holds all of them.
+_SEVERAL = {"group_id": "groups", "groups": "groups"}
 
 
 class Matcher:
@@ -50,6 +58,8 @@ class Matcher:
 
     def __init__(self, query: Query, fields: Collection[str]) -> None:
         self._fields = fields
+        #: The fields that the query asks for.
+        self.asked: set[str] = set()
         #: The values that fields must have for the query to match, as far as it says so plainly.
         self.where: dict[str, list[Any]] = {}
         self._conditions = self._conjunction(query, outermost=True)
@@ -70,7 +80,9 @@ class Matcher:
                 continue
             name, operand = self._operation(path, wanted)
             if outermost and name in ("$eq", "$in") and "." not in path and path != "status":
-                self.where[path] = list(operand) if name == "$in" else [operand]
+                operands = list(operand) if name == "$in" else [operand]
+                if path not in _SEVERAL or all(map(_is_one, operands)):
+                    self.where[_SEVERAL.get(path, path)] = operands
             conditions.append(self._condition(path, name, operand))
         return conditions
 
@@ -99,8 +111,11 @@ class Matcher:
             raise InvalidQuery(
                 f"there is no field {first!r:.80}; there are: {', '.join(sorted(self._fields))}"
             )
+        self.asked.add(first)
 
     def _condition(self, path: str, name: str, operand: Any) -> Condition:
+        if path in _SEVERAL and name not in ("$not", "$exists"):
+            return self._condition_on_several(_SEVERAL[path], name, operand)
         steps = path.split(".")
         if name not in _OPERATORS or name in ("$and", "$or"):
             raise InvalidQuery(
@@ -130,6 +145,21 @@ class Matcher:
             raise InvalidQuery(f"{name} of {path!r} takes a number or a text, not {operand!r:.80}")
         return lambda record: _ordered(order, _seen(record, steps), value)
 
+    def _condition_on_several(self, path: str, name: str, operand: Any) -> Condition:
+        """Return what holds if it does for one value of a field; of none, as if it were None."""
+        if name in ("$ne", "$nin"):
+            inverse = self._condition_on_several(path, "$eq" if name == "$ne" else "$in", operand)
+            return lambda record: not inverse(record)
+        if name == "$eq" and isinstance(operand, (list, tuple)):  # all of them, in any order
+            wanted = sorted(map(str, operand))
+            return lambda record: sorted(_seen(record, [path]) or []) == wanted
+        one = self._condition("one", name, operand)
+        return lambda record: any(one({"one": value}) for value in _seen(record, [path]) or [None])
+
+
+def _is_one(operand: object) -> bool:
+    return operand is None or isinstance(operand, str)
+
 
 def statuses_in(query: Query) -> set[int] | None:
     """Return the numbers of the only statuses that a query can match; None: of any."""
@@ -158,15 +188,18 @@ def sorter(sort: str | Sequence[str], fields: Collection[str]) -> list[tuple[lis
 
 
 def sorted_by(
-    records: list[dict[str, Any]], keys: list[tuple[list[str], bool]]
-) -> list[dict[str, Any]]:
-    """Return records in the order of some paths; what is absent comes last, either way."""
+    found: list[tuple[dict[str, Any], R]], keys: list[tuple[list[str], bool]]
+) -> list[tuple[dict[str, Any], R]]:
+    """Return records, each with what belongs to it, in the order of some paths.
+
+    What is absent comes last, either way.
+    """
     for steps, downwards in reversed(keys):
-        known = [record for record in records if _seen(record, steps) is not None]
-        others = [record for record in records if _seen(record, steps) is None]
-        known.sort(key=lambda record: _sort_key(_seen(record, steps)), reverse=downwards)
-        records = known + others
-    return records
+        known = [pair for pair in found if _seen(pair[0], steps) is not None]
+        others = [pair for pair in found if _seen(pair[0], steps) is None]
+        known.sort(key=lambda pair: _sort_key(_seen(pair[0], steps)), reverse=downwards)
+        found = known + others
+    return found
 
 
 def _sort_key(value: Any) -> tuple[int, Any]:

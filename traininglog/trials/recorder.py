@@ -183,6 +183,32 @@ def read_logged(log: TrainingLogBase, *, short: bool = False) -> dict[str, Any]:
     return {"metrics": metrics, "chronos": chronos_as_json(_restored(status, _CHRONO))}
 
 
+def write_logged(
+    log: TrainingLogBase, metrics: Mapping[str, Any], chronos: Mapping[str, Any]
+) -> None:
+    """Write what `read_logged` returned into a log, so that it returns the same of that."""
+    series = [name for name, kept in metrics.items() if isinstance(kept, list)]
+    if series:
+        log.status[_SERIES] = series
+    for name, kept in metrics.items():
+        if isinstance(kept, list):
+            for place, value in enumerate(kept):
+                log[place][name] = value
+        elif isinstance(kept, Mapping) and all(isinstance(step, int) for step in kept):
+            for step, value in kept.items():
+                log[step][name] = value
+        else:
+            log.status[_AGGREGATE + name] = _summed_up(kept).state()
+    for name, kept in chronos.items():
+        log.status[_CHRONO + name] = _summed_up(kept).state()
+
+
+def _summed_up(kept: Any) -> Aggregator:
+    if isinstance(kept, Mapping):
+        return StatAggregator.from_json(dict(kept))
+    return ValueAggregator.from_json(kept)
+
+
 def chronos_as_json(chronos: Mapping[str, Aggregator]) -> dict[str, Any]:
     """Return chronos as plain data: seconds, or statistics of them and their unit."""
     found = {}

@@ -31,6 +31,7 @@ def report(trial: Trial, *, short: bool = True) -> dict[str, Any]:
         "hash": trial.hash,
         "project_id": trial.project_id,
         "group_id": trial.group_id,
+        "groups": trial.groups,
         "log": trial.log,
         "created": trial.created,
         "started": trial.started,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from traininglog.trial_records import groups_of
 from traininglog.trials.errors import InvalidQuery
 from traininglog.trials.processes import is_gone
 from traininglog.trials.queries import Matcher, Query, sorted_by, sorter, statuses_in
@@ -20,8 +21,8 @@ FIELDS = {
     "trial": frozenset(
         {
             "uid", "hash", "revision", "name", "description", "version", "tags", "metadata",
-            "parameters", "project_id", "group_id", "status", "errors", "created", "started",
-            "finished", "log", "environment", "artifacts", "chronos",
+            "parameters", "project_id", "group_id", "groups", "status", "errors", "created",
+            "started", "finished", "log", "environment", "artifacts", "chronos",
         }
     ),
 }  # fmt: skip
@@ -42,14 +43,30 @@ def search(
         if Status.Broken.value in numbers:  # which is not stored, but seen
             numbers.add(Status.Running.value)
         where["status"] = sorted(numbers)
-    found: list[Record] = []
+    asked = matches.asked.union(steps[0] for steps, _ in keys)
+    inherited = tags_of_projects(records) if kind != "project" and "tags" in asked else {}
+    found: list[tuple[Record, Record]] = []
     with going_through(records.select(kind, where)) as selected:
         for record in as_seen(kind, selected):
-            if matches(record):
-                found.append(record)
+            shown = _shown(kind, record, inherited)
+            if matches(shown):
+                found.append((shown, record))
                 if not keys and limit is not None and len(found) >= limit:
                     break
-    return sorted_by(found, keys)[:limit]
+    return [record for _, record in sorted_by(found, keys)[:limit]]
+
+
+def tags_of_projects(records: Records) -> dict[str, Mapping[str, Any]]:
+    """Return the tags that trials and groups inherit, by project, as JSON has them."""
+    with going_through(records.select("project", {})) as found:
+        return {record["uid"]: record["tags"] for record in found if record["tags"]}
+
+
+def _shown(kind: str, record: Record, inherited: Mapping[str, Mapping[str, Any]]) -> Record:
+    """Return a record as queries see it: the tags of its project are its own, too."""
+    more = inherited.get(record["project_id"]) if kind != "project" else None
+    seen = record if more is None else record | {"tags": {**more, **record["tags"]}}
+    return seen | {"groups": groups_of(record)} if kind == "trial" else seen
 
 
 def as_seen(kind: str, records: Iterable[Record]) -> Iterator[Record]:

@@ -9,19 +9,11 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from traininglog.errors import RunBusy, RunNotFound, StoreLocked
+from traininglog.errors import RunNotFound, StoreLocked
 from traininglog.selection import Mode
 from traininglog.trial_records import made_of
 from traininglog.trials import endings
-from traininglog.trials.changes import (
-    GROUP_CHANGES,
-    TRIAL_CHANGES,
-    Change,
-    add_to,
-    change_of,
-    set_group,
-    set_status,
-)
+from traininglog.trials.changes import Change, add_group, add_to, remove_group, set_status
 from traininglog.trials.editing import TRIES, Editor
 from traininglog.trials.entities import (
     ORPHAN,
@@ -30,6 +22,7 @@ from traininglog.trials.entities import (
     Trial,
     TrialGroup,
     stored_status,
+    uid_of_group,
 )
 from traininglog.trials.errors import (
     GroupNotFound,
@@ -39,12 +32,13 @@ from traininglog.trials.errors import (
     TrialNotFound,
 )
 from traininglog.trials.plain import escaped, identity, plain_dict, unescaped
-from traininglog.trials.processes import is_gone, this_process
+from traininglog.trials.processes import refuse_busy, this_process
 from traininglog.trials.queries import Query
-from traininglog.trials.recorder import Recorder, chronos_as_json, read_logged
+from traininglog.trials.recorder import Recorder, chronos_as_json, read_logged, write_logged
 from traininglog.trials.records import Records, going_through
 from traininglog.trials.searching import as_seen, search
 from traininglog.trials.statuses import AnyStatus, Status, status_of
+from traininglog.trials.updates import STARTING, update_of
 
 
 class Logger(endings.Runs, Protocol):
@@ -89,6 +83,7 @@ class TrialStore:
         self.records = records
         self._editor = Editor(records)
         self._recorders: dict[str, Recorder] = {}
+        self._claimed: set[str] = set()  # trials that were made ours in order to start them
         self._loggers: dict[int, Logger] = {}  # those whose trial was started and has not ended
         self._lock = threading.RLock()
         #: Whether it was closed.
@@ -152,11 +147,22 @@ class TrialStore:
         assert found is not None  # noqa: S101 - it is there now
         return found
 
+    def _project(self, record: Record) -> Project:
+        project = Project.from_record(record)
+        query = {"project_id": project.uid}
+        return project.read_by(
+            lambda kind: self.fetch_groups(query) if kind == "group" else self.fetch_trials(query)
+        )
+
+    def _group(self, record: Record) -> TrialGroup:
+        group = TrialGroup.from_record(record)
+        return group.read_by(lambda _: self.fetch_trials({"groups": group.uid}))
+
     def get_project(self, project: Project | str) -> Project | None:
         """Return the project of a name, or None."""
         uid = project.uid if isinstance(project, Project) else str(project)
         record = self.records.get("project", uid)
-        return None if record is None else Project.from_record(record)
+        return None if record is None else self._project(record)
 
     def fetch_projects(
         self,
@@ -166,9 +172,7 @@ class TrialStore:
         limit: int | None = None,
     ) -> list[Project]:
         """Return the projects that match, the oldest first; see `traininglog.trials.queries`."""
-        return [
-            Project.from_record(one) for one in search(self.records, "project", query, sort, limit)
-        ]
+        return [self._project(one) for one in search(self.records, "project", query, sort, limit)]
 
     def new_trial_group(self, group: TrialGroup) -> TrialGroup:
         """Add a group; return it, or the one of its name and project. Raises `ProjectNotFound`."""
@@ -183,7 +187,7 @@ class TrialStore:
         """Return the group that equals another one, or has this UID; or None."""
         uid = group.uid if isinstance(group, TrialGroup) else str(group)
         record = self.records.get("group", uid)
-        return None if record is None else TrialGroup.from_record(record)
+        return None if record is None else self._group(record)
 
     def fetch_groups(
         self,
@@ -193,24 +197,37 @@ class TrialStore:
         limit: int | None = None,
     ) -> list[TrialGroup]:
         """Return the groups that match, the oldest first; see `traininglog.trials.queries`."""
-        return [
-            TrialGroup.from_record(one) for one in search(self.records, "group", query, sort, limit)
-        ]
+        return [self._group(one) for one in search(self.records, "group", query, sort, limit)]
 
     def set_group_metadata(self, group: TrialGroup | str, **metadata: Any) -> TrialGroup:
         """Set some of the metadata of a group."""
-        uid = group.uid if isinstance(group, TrialGroup) else group
-        return TrialGroup.from_record(
-            self._editor.update("group", uid, GROUP_CHANGES["set_group_metadata"](**metadata))
+        return self._group(
+            self._editor.update("group", uid_of_group(group), add_to("metadata", metadata))
         )
+
+    def add_group_tags(self, group: TrialGroup | str, **tags: Any) -> TrialGroup:
+        """Set some of the tags of a group."""
+        return self._group(self._editor.update("group", uid_of_group(group), add_to("tags", tags)))
 
     def fetch_and_update_group(
         self, query: Query, attribute: str, *args: Any, **kwargs: Any
     ) -> TrialGroup | None:
-        """Change the first group that matches, and return it; see `fetch_and_update_trial`."""
-        change = change_of(GROUP_CHANGES, attribute, args, kwargs)
+        """Change the first group that matches, and return it; see `fetch_and_update_trial`.
+
+        Args:
+            query: Which groups.
+            attribute: A verb of this store that is about a group: ``set_group_metadata``,
+                ``add_group_tags``, ``add_group_trial`` or ``remove_group_trial``.
+            args, kwargs: What it takes beside the group.
+
+        """
+        change, act = update_of(self, "group", attribute, args, kwargs)
         record = self._editor.take("group", query, change)
-        return None if record is None else TrialGroup.from_record(record)
+        if record is None:
+            return None
+        if act is not None:
+            act(record["uid"])
+        return self._group(self._editor.require("group", record["uid"]))
 
     # -- trials -----------------------------------------------------------------------------
 
@@ -226,18 +243,48 @@ class TrialStore:
             if trial.project_id != ORPHAN:
                 raise ProjectNotFound(f"there is no project {trial.project_id!r}: add it first")
             self.new_project(Project(ORPHAN))
-        if trial.group_id is not None and self.get_trial_group(trial.group_id) is None:
-            raise GroupNotFound(f"there is no group {trial.group_id!r}: add it first")
-        record = trial.to_record()
+        for group in trial.groups:
+            self._require_group(group)
+        record = trial.to_record() | self._brought(trial)
         for _ in range(TRIES):
             if self._editor.insert("trial", record):
-                return self._fetched(record)
+                self._bring_metrics(trial, record)
+                return self.trial(record["uid"])
             if not auto_increment:
                 return None
             others = [one["revision"] for one in self._editor.revisions(trial.hash)]
             revision = max([record["revision"], *others]) + 1
             record |= {"revision": revision, "uid": f"{trial.hash}_{revision}"}
         raise StoreLocked(f"no revision of trial {trial.hash} could be had in {TRIES} tries")
+
+    def _brought(self, trial: Trial) -> Record:
+        """Return what is different here of a trial that ran elsewhere: nobody is at it."""
+        running = trial.status == Status.Running
+        status = Status.Broken if running else trial.status
+        chronos = escaped(plain_dict(trial.chronos, "chronos"))
+        return {
+            "status": status.to_json(), "chronos": chronos,
+            "log": trial.log if self._has_log(trial) else None,
+        }  # fmt: skip
+
+    def _has_log(self, trial: Trial) -> bool:
+        if trial.log is None:
+            return False
+        try:
+            self.records.open_log(trial.log, readonly=True).close()
+        except RunNotFound:
+            return False
+        return True
+
+    def _bring_metrics(self, trial: Trial, record: Record) -> None:
+        """Write the metrics that a new trial comes with, as one from JSON does, into a log."""
+        if record["log"] is not None or not trial.metrics:
+            return
+        with self.records.new_log() as log:
+            log.status["_trial"] = record["uid"]
+            write_logged(log, trial.metrics, trial.chronos)
+            uuid = log.h_uuid
+        self._changed(record["uid"], lambda found: found.update(log=uuid))
 
     def get_trial(self, trial: Trial | str) -> list[Trial]:
         """Return all revisions of a trial, or of its hash, the first one first; [] if none."""
@@ -317,14 +364,23 @@ class TrialStore:
 
         Args:
             query: Which trials.
-            attribute: ``set_trial_status``, ``add_trial_tags``, ``log_trial_metadata`` or
-                ``add_group_trial``.
+            attribute: A verb of this store that is about a trial: ``set_trial_status``,
+                ``add_trial_tags``, ``log_trial_metadata``, ``add_group_trial``,
+                ``log_trial_start``, ``log_trial_metrics``, ``log_trial_finish``, and so on.
             args, kwargs: What it takes beside the trial.
 
+        Raises `UnknownAttribute`, and what the verb raises.
         """
-        change = change_of(TRIAL_CHANGES, attribute, args, kwargs)
+        change, act = update_of(self, "trial", attribute, args, kwargs)
         record = self._editor.take("trial", query, change)
-        return None if record is None else self._fetched(record)
+        if record is None:
+            return None
+        if act is None:
+            return self._fetched(record)
+        if attribute in STARTING:
+            self._claimed.add(record["uid"])
+        act(record["uid"])
+        return self.trial(record["uid"])
 
     def set_trial_status(
         self, trial: Trial | str, status: AnyStatus | str, error: Any = None
@@ -352,11 +408,21 @@ class TrialStore:
         return found
 
     def add_group_trial(self, group: TrialGroup | str, trial: Trial | str) -> Trial:
-        """Put a trial into a group of its project."""
-        uid = group.uid if isinstance(group, TrialGroup) else group
+        """Put a trial into a group, beside those that it is in."""
+        return self._changed(trial, add_group(self._require_group(group)))
+
+    def remove_group_trial(self, group: TrialGroup | str, trial: Trial | str) -> Trial:
+        """Take a trial out of a group. Where it is not in it, that does nothing."""
+        return self._changed(trial, remove_group(group))
+
+    def _require_group(self, group: TrialGroup | str) -> str:
+        uid = uid_of_group(group)
         if self.get_trial_group(uid) is None:
-            raise GroupNotFound(f"there is no group {uid!r}: add it first")
-        return self._changed(trial, set_group(uid))
+            raise GroupNotFound(
+                f"{self.records.location} holds no group {uid[:80]!r}: add it first, by "
+                "new_trial_group(TrialGroup(name, project))"
+            )
+        return uid
 
     def add_project_trial(self, project: Project | str, trial: Trial | str) -> Trial:
         """Check that a trial is of a project, which is a part of its identity."""
@@ -409,7 +475,7 @@ class TrialStore:
                 return known
             for _ in range(TRIES):
                 seen = self._editor.require("trial", uid)
-                _refuse_busy(seen)
+                refuse_busy(seen)
                 log = self._open_log(seen)
                 if self._begin(seen, log.h_uuid):
                     break
@@ -417,6 +483,7 @@ class TrialStore:
             else:
                 raise StoreLocked(f"trial {uid} could not be begun in {TRIES} tries")
             recorder = self._recorders[uid] = Recorder(log)
+            self._claimed.discard(uid)
             return recorder
 
     def watch(self, logger: Logger) -> None:
@@ -445,7 +512,8 @@ class TrialStore:
             log = self.records.new_log()
             if record["name"] is not None:
                 log.status["name"] = record["name"]
-        elif record["owner"] == this_process():  # some other object here is writing it
+        elif record["owner"] == this_process() and record["uid"] not in self._claimed:
+            # Some other object here is writing it.
             return self.records.open_log(record["log"])
         else:
             log = self.records.resume_log(record["log"])
@@ -458,7 +526,7 @@ class TrialStore:
         What it logged later stays in its old run and is seen no more. It must not be running.
         """
         record = self._editor.require("trial", _uid(trial))
-        _refuse_busy(record)
+        refuse_busy(record)
         if record["log"] is None:
             raise TrialNotFound(
                 f"trial {record['uid']} has not run yet: there is nothing to resume"
@@ -584,18 +652,3 @@ class TrialStore:
 
 def _uid(trial: Trial | str) -> str:
     return trial.uid if isinstance(trial, Trial) else str(trial)
-
-
-def _refuse_busy(record: Record) -> None:
-    owner = record["owner"]
-    if (
-        record["status"]["value"] == Status.Running.value
-        and record["log"] is not None
-        and owner is not None
-        and owner != this_process()
-        and not is_gone(owner)
-    ):
-        raise RunBusy(
-            f"trial {record['uid']} is being run by process {owner['pid']} on {owner['host']}: "
-            "make a trial of your own, or wait for that one to end"
-        )
