@@ -29,7 +29,10 @@ import traininglog.frames, traininglog.sqlite.checking, traininglog.sqlite.seali
 from traininglog import SQLiteLog, Store, TrainingLogWarning
 
 def copy_folder(target):
-    shutil.copytree(path.parent, target, dirs_exist_ok=True)
+    try:
+        shutil.copytree(path.parent, target, dirs_exist_ok=True)
+    except shutil.Error as error:  # others may delete a file that was there when it was listed
+        assert all("No such file" in why for _, _, why in error.args[0]), error
 """
 
 #: What a training process does with the files of its own store; each with `path` and `n`.
@@ -79,7 +82,7 @@ def elsewhere():
             n += 1
             try:
                 exec(act)
-            except (FileNotFoundError, shutil.Error):
+            except FileNotFoundError:
                 pass  # a file that was there when the folder was listed
 threading.Thread(target=elsewhere, daemon=True).start()
 t = 0
