@@ -236,6 +236,23 @@ def test_sealing_ends_where_a_time_has_no_next_one(copies, wrong):
         store.seal()
 
 
+@pytest.mark.parametrize("wrong", ["epoch = 536870911", "high_water = 9223372036854775807"])
+def test_a_number_that_nobody_can_count_on_from_ends_in_one_message(copies, wrong):
+    change(copies, f"UPDATE runs SET {wrong}")
+    with pytest.raises(CorruptLog, match="see `traininglog check`"):
+        write_on(copies)
+
+
+def test_a_file_that_has_used_up_its_numbers_takes_no_more_runs(path):
+    """One past them would be there, and listed by nobody."""
+    change(path, "UPDATE sqlite_sequence SET seq = 4294967295 WHERE name = 'runs'")
+    with pytest.raises(CorruptLog, match="no run can be added"):
+        SQLiteLog(path)
+    with Store(path, readonly=True) as store:
+        assert any("none can be added" in problem for problem in store.check().problems)
+        assert len(store.runs()) == 1
+
+
 # -- files that are kept with trials ------------------------------------------------------------
 
 

@@ -21,6 +21,8 @@ from traininglog.values import MAX_TIME
 MOST_RUNS, MOST_EPOCHS = 2**32 - 1, 2**29
 
 _MOST_KEYS = 2**24 - 1
+# Nobody counts further; and what is counted on from there would not fit a column.
+_MOST_COUNTED = 2**62
 _LATEST = 2**33  # a moment past the year 2242, or before 1697, is none that anyone wrote
 _HEX = frozenset("0123456789abcdef")
 
@@ -54,7 +56,7 @@ def is_time(value: object) -> bool:
 
 def is_count(value: object) -> bool:
     """Tell whether a value may say how many there are of something."""
-    return type(value) is int and value >= 0
+    return type(value) is int and 0 <= value <= _MOST_COUNTED
 
 
 def is_run(value: object) -> bool:
@@ -214,6 +216,7 @@ _TEXT = "typeof({0}) = 'text'"
 _BLOB = "typeof({0}) = 'blob'"
 _NUMBER = "typeof({0}) IN ('integer', 'real')"
 _KIND = _int(0, max(Kind))
+_COUNT = _int(0, _MOST_COUNTED)
 _MAYBE = "{{0}} IS NULL OR ({})".format
 
 _COLUMNS: dict[str, dict[str, str]] = {
@@ -223,9 +226,9 @@ _COLUMNS: dict[str, dict[str, str]] = {
         "opened": _MAYBE(_MOMENT), "outcome": _MAYBE("{0} IN ('finished', 'failed')"),
         "host": _MAYBE(_TEXT), "pid": _MAYBE("typeof({0}) = 'integer'"), "boot_id": _MAYBE(_TEXT),
         "command": _MAYBE(_TEXT), "versions": _MAYBE(_TEXT), "epoch": _int(0, MOST_EPOCHS - 1),
-        "high_water": _int(0), "first_time": _MAYBE(_int(0)),
+        "high_water": _COUNT, "first_time": _MAYBE(_int(0)),
         "last_time": f"({_MAYBE(_int(0))}) AND ({{0}} IS NULL) = (first_time IS NULL)",
-        "deletions": _int(0),
+        "deletions": _COUNT,
     },
     "keys": {"id": _int(1, _MOST_KEYS), "name": f"{_TEXT} AND {{0}} <> ''"},
     "entries": {"time": _int(0), "key_id": _int(1, _MOST_KEYS), "kind": _KIND},
@@ -235,11 +238,11 @@ _COLUMNS: dict[str, dict[str, str]] = {
         "times": _MAYBE(_BLOB), "data": _BLOB,
     },
     "totals": {
-        "high_water": _int(0), "rows": _int(0), "count": _int(0), "first": _MAYBE(_int(0)),
+        "high_water": _COUNT, "rows": _COUNT, "count": _COUNT, "first": _MAYBE(_int(0)),
         "last": _MAYBE(_int(0)),
     },
     "summaries": {
-        "key_id": _int(1, _MOST_KEYS), "count": _int(0), "last": _int(0), "kind": _KIND,
+        "key_id": _int(1, _MOST_KEYS), "count": _COUNT, "last": _int(0), "kind": _KIND,
         "least": _MAYBE(_NUMBER), "greatest": _MAYBE(_NUMBER),
     },
     "status": {"key": _TEXT, "kind": _KIND},
@@ -269,4 +272,13 @@ def problems(connection: Connection) -> list[str]:
             )
         if len(rows) > _TOLD:
             found.append(f"table {table}: there are more of those")
+    for table, most in (("runs", MOST_RUNS), ("segments", MAX_TIME)):
+        last = connection.exec_driver_sql(
+            "SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)
+        ).scalar()
+        if last is not None and not (is_whole(last) and 0 <= last < most):
+            found.append(
+                f"table {table}: {last!r:.40} is said to be the number of its last line, and none "
+                "can be added"
+            )
     return found

@@ -12,9 +12,11 @@ from uuid import UUID
 from sqlalchemy import Column, Connection, case, delete, insert, select, update
 
 from traininglog.encoding import Kind, encode
+from traininglog.errors import CorruptLog
 from traininglog.imported import UNKNOWN
 from traininglog.lineage import BEFORE_ALL
 from traininglog.sql.ordering import newest_before
+from traininglog.sql.sound import is_run
 from traininglog.sql.tables import entries, keys, marks, metadata, runs, status
 from traininglog.values import MAX_TIME
 
@@ -39,11 +41,17 @@ def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
 
 
 def insert_run(connection: Connection, values: Mapping[str, Any]) -> int:
-    """Add a run and return its id."""
+    """Add a run and return its id. Raises `CorruptLog` where the file has no more of these."""
     result = connection.execute(insert(runs).values(**values))
-    number = result.inserted_primary_key
-    assert number is not None  # noqa: S101 - an insert without one would have raised
-    return int(number[0])
+    found = result.inserted_primary_key
+    assert found is not None  # noqa: S101 - an insert without one would have raised
+    number = int(found[0])
+    if not is_run(number):
+        raise CorruptLog(
+            "no run can be added: what the file says of how many it has had is damaged (in the "
+            "table sqlite_sequence); `traininglog check --repair` makes a file that is sound"
+        )
+    return number
 
 
 def add_run(

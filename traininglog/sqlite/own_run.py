@@ -16,7 +16,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from traininglog.errors import RunBusy, RunNotFound, RunTakenOver, TrainingLogWarning
+from traininglog.errors import CorruptLog, RunBusy, RunNotFound, RunTakenOver, TrainingLogWarning
 from traininglog.imported import Imported
 from traininglog.sql import reading, sound, writing
 from traininglog.sqlite.database import Database
@@ -126,6 +126,11 @@ class OwnRun:
         with self.write() as connection:
             row = require_run(connection, self.database, self.uuid)
             epoch = row.epoch + 1
+            if not sound.is_epoch(epoch):
+                raise CorruptLog(
+                    f"run {self.uuid.hex} is said to have been opened {row.epoch} times, and can "
+                    "be opened no more; see `traininglog check`, or resume it as a new run"
+                )
             displaced = None
             if owners is not None:
                 if owners.is_written(row):
