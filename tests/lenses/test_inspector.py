@@ -1,12 +1,13 @@
 """The inspector of named arrays: NumPy programs use the same lenses."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 
 from traininglog import SQLiteLog, TrainingLog
-from traininglog.errors import InvalidKey, InvalidState, InvalidTime
+from traininglog.errors import InvalidKey, InvalidState, InvalidTime, LogClosed
 from traininglog.lenses import (
     AbstractVisualizer,
     FirstNonFinite,
@@ -411,18 +412,83 @@ def test_a_new_lens_is_a_few_lines():
     }  # fmt: skip
 
 
-def test_a_lens_that_fails_is_left_out_and_the_rest_goes_on():
+def test_what_a_lens_cannot_take_is_passed_over_and_counted_and_the_rest_goes_on():
+    """One failure of one layer is told once, and no reason not to look at it again."""
+
     class Failing(Overflow):
         def look(self, layer, output, training):
-            raise ZeroDivisionError("oh")
+            if output.sum() < 0:
+                raise ZeroDivisionError("oh")
+            super().look(layer, output, training)
 
     log = TrainingLog()
     inspector = Inspector([Failing(1.0), OutputNorm()], log)
-    with pytest.warns(match="left out from now on: Failing.look raised ZeroDivisionError: oh"):
-        inspector.observe("output", "a", np.ones((1, 1)))
-    inspector.observe("output", "a", np.ones((1, 1)))
+    with pytest.warns(match=r"Failing could not take layer 'a'.*\(ZeroDivisionError: oh\)"):
+        inspector.observe("output", "a", -np.ones((1, 1)))
+    inspector.observe("output", "a", -np.ones((1, 1)))
+    inspector.observe("output", "b", np.full((1, 1), 3.0))
     inspector.tick()
     assert log[1]["output norm/a/mean"] == 1.0
+    assert log[1]["overflow/b/mean"] == 1.0
+    assert inspector.passed_over == {"Failing: a": 2}
+    inspector.observe("output", "a", np.full((1, 1), 3.0))
+    inspector.tick()
+    assert log[2]["overflow/a/mean"] == 1.0
+
+
+#: What an inspector calls of a lens, and of a visualizer.
+CALLED = (
+    "register_foreign_preprocessor", "register_leaf_module", "introduce_tags", "finalize_epoch",
+    "visualize", "reset_epoch", "skip_stretch", "detach_from_module",
+)  # fmt: skip
+SHOWN = ("register_tag", "plot", "end_tick", "end")
+
+
+@pytest.mark.parametrize("where", [*CALLED, *SHOWN])
+def test_no_lens_and_no_visualizer_ends_a_training_wherever_it_fails(where, log):
+    """Each call that an inspector makes raises in turn: it is told, and all else is written."""
+
+    def fails(*arguments, **named):
+        raise ZeroDivisionError("oh")
+
+    of = Overflow if where in CALLED else Recorder
+    failing = type("Failing", (of,), {where: fails})
+    lens = failing(1.0) if of is Overflow else Overflow(1.0)
+    visualizer = failing() if of is Recorder else Recorder()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        inspector = Inspector(
+            [lens, OutputNorm()], log, visualizer=visualizer, is_active=lambda n: n != 3
+        )
+        for _ in inspector.range(1, 4):
+            inspector.observe("output", "a", np.ones((1, 1)))
+        counted = inspector.passed_over
+        inspector.detach()
+    assert any("ZeroDivisionError: oh" in str(one.message) for one in told)
+    assert counted or where == "detach_from_module"
+    for time in (1, 2):
+        assert log[time]["output norm/a/mean"] == 1.0
+
+
+def test_a_number_that_the_log_refuses_is_left_out_of_its_row(log):
+    class Text(Overflow):
+        def finalize_epoch(self):
+            self.beyond.numbers = {"a": {"mean": object()}, "b": {"mean": 1.0}}
+
+    inspector = Inspector([Text(1.0), LossMetrics()], log)
+    inspector.push_loss(2.0)
+    with pytest.warns(match="the log could not take layer 'overflow/a/mean'"):
+        inspector.tick()
+    assert log[1] == {"overflow/b/mean": 1.0, "loss/train/mean": 2.0, "loss/train/std": 0.0}
+
+
+def test_a_log_that_is_closed_is_no_by_product():
+    log = TrainingLog()
+    inspector = Inspector([LossMetrics()], log)
+    inspector.push_loss(2.0)
+    log.close()
+    with pytest.raises(LogClosed):
+        inspector.tick()
 
 
 # -- the first NaN ------------------------------------------------------------------------------

@@ -55,18 +55,24 @@ def expected(name):
 
     for inputs, targets in data:
         outputs = {}
-        leaves = {n: m for n, m in model.named_modules() if not list(m.children())}
+        leaves = {
+            n: m
+            for n, m in model.named_modules()
+            if isinstance(m, nn.MultiheadAttention)
+            or (not list(m.children()) and not n.endswith("self_attn.out_proj"))
+        }
         handles = []
         for layer, module in leaves.items():
 
             def keep(module, arguments, output, layer=layer, outputs=outputs):
                 # What comes after may change it in place; autograd needs the tensor itself.
-                output = output[0] if isinstance(output, tuple) else output
+                output, *rest = output if isinstance(output, tuple) else [output]
                 outputs[layer] = (output.view_as(output), output.detach().clone())
-                return outputs[layer][0] if output.requires_grad else None
+                if not output.requires_grad:
+                    return None
+                return (outputs[layer][0], *rest) if rest else outputs[layer][0]
 
-            if not isinstance(module, nn.MultiheadAttention):
-                handles.append(module.register_forward_hook(keep))
+            handles.append(module.register_forward_hook(keep))
         loss = functional.cross_entropy(model(inputs), targets)
         for handle in handles:
             handle.remove()
@@ -347,7 +353,8 @@ def test_active_elements_are_counted_in_any_shape_precision_and_order_of_memory(
 
 
 @pytest.mark.parametrize("size", [2, 64])  # where vectors of the processor are at work, and not
-def test_a_nan_is_not_active_and_as_a_gradient_not_zero(size):
+def test_of_what_has_a_nan_no_lens_can_tell_how_much_is_active(size):
+    """NaN, and not "all is dead" from one lens and "all is alive" from another."""
     log = _log()
     model = nn.Sequential(nn.ReLU(), nn.Linear(size, 1, bias=False))
     inspector = TorchInspector(
@@ -358,6 +365,7 @@ def test_a_nan_is_not_active_and_as_a_gradient_not_zero(size):
     inputs[0, size // 2] = 1.0
     model(inputs).sum().backward()
     inspector.tick()
-    assert log[1]["activation/0/mean"] == 1 / (2 * size)
-    assert log[1]["death/0/mean"] == pytest.approx(1 - 1 / size)
-    assert log[1]["weight gradient activation/1/mean"] == (size // 2 + 1) / size
+    for key in ("activation/0", "death/0", "activation warning/activation",
+                "activation warning/death", "weight gradient activation/1",
+                "weight gradient death/1"):  # fmt: skip
+        assert math.isnan(log[1][f"{key}/mean"]), key

@@ -6,6 +6,22 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from traininglog.lenses import (
+    FirstNonFinite,
+    Histogram,
+    LossMetrics,
+    Memory,
+    OutputActivation,
+    OutputGradientGeometry,
+    OutputNorm,
+    ParameterCondition,
+    ParameterGradientActivation,
+    ParameterGradientGeometry,
+    ParameterNorm,
+    ParameterUpdateGeometry,
+    UpdateRatio,
+)
+
 
 def perceptron():
     return nn.Sequential(
@@ -63,3 +79,24 @@ def train(model, data, optimizer, after=lambda loss: None):
         loss.backward()
         optimizer.step()
         after(loss)
+
+
+def every_lens(optimizer):
+    return [
+        LossMetrics(), OutputNorm(), OutputActivation(), OutputGradientGeometry(),
+        ParameterNorm(), ParameterGradientGeometry(), ParameterGradientActivation(),
+        ParameterUpdateGeometry(optimizer), ParameterCondition(), UpdateRatio(optimizer),
+        Histogram(), Histogram("gradient"), Histogram("output"), FirstNonFinite(), Memory(),
+    ]  # fmt: skip
+
+
+def hooks(model):
+    """Return how many hooks there are anywhere in a model."""
+    count = 0
+    for module in model.modules():
+        count += len(module._forward_hooks) + len(module._forward_pre_hooks)
+        count += len(module._backward_hooks)
+    for parameter in model.parameters():
+        count += len(parameter._post_accumulate_grad_hooks or ())
+        count += len(parameter._backward_hooks or ())
+    return count

@@ -19,7 +19,7 @@ EPSILON = 1e-8
 class Activity(NamedTuple):
     """How many elements are active."""
 
-    counts: Any  #: a vector: how many of each unit
+    counts: Any  #: a vector: how many of each unit; all NaN where a NaN is in the array
     elements: int  #: how many there are, of all units together
 
 
@@ -51,11 +51,17 @@ class Arrays(ABC):
 
     @abstractmethod
     def activity(self, array: Any, channel_axis: int) -> Activity:
-        """Count in each channel the elements that are active: of a magnitude above `EPSILON`."""
+        """Count in each channel the elements that are active: of a magnitude above `EPSILON`.
+
+        Of what has a NaN nobody can tell: then every count is NaN.
+        """
 
     @abstractmethod
-    def unit_activity(self, arrays: Sequence[Any]) -> Activity:
-        """Count in each row (of the first axis) the elements that are not zero."""
+    def unit_activity(self, arrays: Sequence[Any], unit_axis: int = 0) -> Activity:
+        """Count in each unit the elements that are not zero; NaN, as `activity` does.
+
+        The units are the rows of the axis `unit_axis`; what has one axis only is a row of units.
+        """
 
     @abstractmethod
     def norm(self, arrays: Sequence[Any]) -> Any:
@@ -129,11 +135,15 @@ class NumpyArrays(Arrays):
         """Count active elements."""
         active = np.abs(array) > EPSILON
         channels = np.moveaxis(active, channel_axis, 0) if active.ndim > 1 else active[None]
-        return _activity(channels)
+        return _activity(channels, array)
 
-    def unit_activity(self, arrays: Sequence[Any]) -> Activity:
+    def unit_activity(self, arrays: Sequence[Any], unit_axis: int = 0) -> Activity:
         """Count elements that are not zero."""
-        counts, elements = zip(*(_activity(_rows(array != 0)) for array in arrays), strict=True)
+        found = []
+        for array in arrays:
+            units = np.moveaxis(array, unit_axis, 0) if array.ndim > 1 else array
+            found.append(_activity(_rows(units != 0), array))
+        counts, elements = zip(*found, strict=True)
         return Activity(np.concatenate(counts), sum(elements))
 
     def norm(self, arrays: Sequence[Any]) -> Any:
@@ -223,8 +233,11 @@ def _apart(vector: Any, others: Any) -> Any:
     return vector
 
 
-def _activity(units: Any) -> Activity:
-    return Activity(np.count_nonzero(units.reshape(units.shape[0], -1), axis=1), units.size)
+def _activity(units: Any, array: Any) -> Activity:
+    counts = np.count_nonzero(units.reshape(units.shape[0], -1), axis=1)
+    if np.isnan(array).any():
+        counts = np.full(counts.shape, np.nan)
+    return Activity(counts, units.size)
 
 
 def _rows(array: Any) -> Any:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from traininglog.lenses.state import Immediate, Pool
+from traininglog.lenses.state import Immediate, Pool, State
 from traininglog.lenses.statistics import (
     Combine,
     Combined,
+    Finite,
     Running,
     Statistic,
+    Target,
     Values,
     names_of,
     statistic,
@@ -26,27 +28,49 @@ class Chart:
         attributes: How it is drawn, which tells which points of the numbers are worked out.
         running: Whether numbers are forgotten once they are counted.
         computed: Whether the lens works out `numbers` by itself, and puts nothing.
+        gradients: Whether the numbers are of gradients: of these, what is not finite is left out
+            where that is an overflow which a `GradScaler` skips.
+        also: Points to tell beside those that are drawn.
 
     """
 
     def __init__(
-        self, tag: str, attributes: TagAttributes, *, running: bool = True, computed: bool = False
+        self,
+        tag: str,
+        attributes: TagAttributes,
+        *,
+        running: bool = True,
+        computed: bool = False,
+        gradients: bool = False,
+        also: Iterable[str] = (),
     ) -> None:
         self.tag = check_tag(tag)
         self.attributes = attributes
         self.running = running
         self.numbers: dict[str, dict[str, float]] = {}  #: what the last tick came to
         self.pool: Pool = Immediate()
+        self._gradients = gradients
+        self._overflow: Callable[[], bool] | None = None
+        self._finite: dict[str, Finite] = {}
         self._layers: dict[str, Statistic] = {}
+        self._kept: dict[str, Statistic] = {}  # of layers that may not be registered again
         self._combined: dict[tuple[str, int, Combine], Combined] = {}
         self._points: list[str] = []
         if not computed and attributes.kind in ("numeric", "probability"):
-            self._points = names_of(attributes.line, attributes.ranges, running=running)
+            lines = [*attributes.lines, *also]
+            self._points = names_of(lines, attributes.ranges, running=running)
+
+    def bind(self, state: State) -> None:
+        """Put numbers into the pool of an inspector from now on."""
+        self.pool = state.pool
+        if self._gradients and state.scaled:
+            self._overflow = state.overflow
 
     def expect(self, layer: str) -> None:
         """Add a layer, in its place in the order."""
         if layer not in self._layers:
-            self._layers[layer] = statistic(running=self.running)
+            kept = self._kept.pop(layer, None)
+            self._layers[layer] = statistic(running=self.running) if kept is None else kept
             self.attributes.layers.append(layer)
 
     def put(self, layer: str, number: Any, times: float = 1.0, plus: float = 0.0) -> None:
@@ -73,15 +97,33 @@ class Chart:
             self._combined[place] = target
         self.pool.put_together(target, numbers)
 
-    def _target(self, layer: str) -> Statistic:
+    def _target(self, layer: str) -> Target:
         target = self._layers.get(layer)
         if target is None:
             self.expect(layer)
             target = self._layers[layer]
-        return target
+        if self._overflow is None:
+            return target
+        finite = self._finite.get(layer)
+        if finite is None or finite.target is not target:
+            finite = self._finite[layer] = Finite(target, self._overflow)
+        return finite
+
+    def renew(self) -> None:
+        """Forget the layers and their order, but not their numbers: they are registered anew."""
+        self._kept |= self._layers
+        self._layers = {}
+        self.attributes.layers.clear()
+
+    def _settle(self) -> None:
+        """Tell, for the last time, of layers that are gone."""
+        for layer in [layer for layer, seen in self._kept.items() if seen.count]:
+            self.expect(layer)
+        self._kept = {}
 
     def finalize(self) -> None:
         """Work out the points of each layer that has a number."""
+        self._settle()
         self.numbers = {
             layer: {name: seen.point(name) for name in self._points}
             for layer, seen in self._layers.items()
@@ -95,11 +137,12 @@ class Chart:
 
     def _new_statistics(self) -> None:
         self._layers = {layer: statistic(running=self.running) for layer in self._layers}
-        self._combined = {}
+        self._combined, self._finite = {}, {}
 
     def clear(self) -> None:
         """Forget the layers, too."""
         self._layers, self._combined, self.numbers, self.pool = {}, {}, {}, Immediate()
+        self._kept, self._finite, self._overflow = {}, {}, None
         self.attributes.layers.clear()
         self.attributes.aliases.clear()
 
@@ -111,6 +154,7 @@ class Chart:
 
     def state(self) -> dict[str, list[float]]:
         """Return what it has, by layer, as plain numbers."""
+        self._settle()
         return {layer: seen.state() for layer, seen in self._layers.items() if seen.count}
 
     def merge(self, states: Iterable[Mapping[str, Sequence[float]]]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from traininglog.lenses.histogram import NON_FINITE
 from traininglog.lenses.statistics import RANGES
 from traininglog.lenses.tags import TagAttributes, printable
 from traininglog.palette import COLOURS, GRID
@@ -24,6 +26,9 @@ _INSIDE, _BESIDE, _LETTERS = 6, 14, 18
 #: Where colours come again, areas are fainter, and lines not drawn through.
 _FAINTER = (0.85, 0.55, 0.3)
 _STYLES = ("-", "--", ":")
+
+#: How these styles look in a text.
+_SIGNS = ("—", "- -", "···")
 
 
 class Series:
@@ -45,8 +50,10 @@ class Series:
         return np.array([_number(points.get(name)) for points in self.points])
 
 
-def draw_layer(axis: Axes, layer: str, attributes: TagAttributes, series: Series) -> None:
-    """Draw one layer of a tag, with its name above."""
+def draw_layer(
+    axis: Axes, layer: str, attributes: TagAttributes, series: Series, *, first: bool = True
+) -> None:
+    """Draw one layer of a tag, its name above, and where it is the first, which lines it has."""
     if attributes.kind == "distribution":
         _heat_map(axis, series)
     elif attributes.kind == "relation":
@@ -54,10 +61,17 @@ def draw_layer(axis: Axes, layer: str, attributes: TagAttributes, series: Series
     else:
         _line(axis, attributes, series, 0)
     _dress(axis, attributes)
+    several = first and len(attributes.lines) > 1
+    letters = 26 if several else 45
     name = axis.text(
-        0.0, 1.02, _short(layer, 45), transform=axis.transAxes, va="bottom", fontsize=8
+        0.0, 1.02, _short(layer, letters), transform=axis.transAxes, va="bottom", fontsize=8
     )
     name.set_parse_math(False)
+    if several:
+        axis.text(
+            1.0, 1.02, _line_names(attributes), transform=axis.transAxes, va="bottom", ha="right",
+            fontsize=7, parse_math=False,
+        )  # fmt: skip
 
 
 def named_beside(attributes: TagAttributes, layers: Mapping[str, Series]) -> bool:
@@ -84,6 +98,8 @@ def draw_together(
     _dress(axis, attributes)
     axis.set_ylabel(printable(attributes.unit), parse_math=False)
     axis.set_title(tag, loc="left", fontweight="bold", parse_math=False)
+    if len(attributes.lines) > 1:
+        axis.set_title(_line_names(attributes), loc="right", fontsize=7, parse_math=False)
     if not handles:
         return
     named = dict(zip(layers, handles, strict=True))
@@ -133,7 +149,7 @@ def _size(values: Any) -> float:
 
 def _line(axis: Axes, attributes: TagAttributes, series: Series, number: int) -> Any:
     again, place = divmod(number, len(COLOURS))
-    colour, style = COLOURS[place], _STYLES[again % len(_STYLES)]
+    colour = COLOURS[place]
     times = np.array(series.times)
     values = series.column(attributes.line)
     for name in attributes.ranges:
@@ -145,33 +161,49 @@ def _line(axis: Axes, attributes: TagAttributes, series: Series, number: int) ->
             with np.errstate(invalid="ignore"):
                 low = np.where(low > 0, low, np.where(np.isfinite(values), values, np.nan))
         axis.fill_between(times, low, high, color=colour, alpha=_BANDS[name], linewidth=0)
-    shown = np.where(np.isfinite(values), values, np.nan)
-    if attributes.log_scale:
-        shown = np.where(shown > 0, shown, np.nan)
-    few = len(times) <= 25
-    (line,) = axis.plot(
-        times,
-        shown,
-        color=colour,
-        linestyle=style,
-        linewidth=1.3,
-        marker="o" if few else "",
-        markersize=2.5,
+    handles = []
+    finite = np.full(times.shape, True)
+    for place, name in enumerate(attributes.lines):
+        values = series.column(name)
+        finite &= np.isfinite(values)
+        shown = np.where(np.isfinite(values), values, np.nan)
+        if attributes.log_scale:
+            shown = np.where(shown > 0, shown, np.nan)
+        style = _STYLES[(again if len(attributes.lines) == 1 else place) % len(_STYLES)]
+        handles += axis.plot(
+            times, shown, color=colour, linestyle=style, linewidth=1.3 if place == 0 else 1.0,
+            marker="o" if len(times) <= 25 else "", markersize=2.5,
+        )  # fmt: skip
+    _mark(axis, times, ~finite)
+    return handles[0]
+
+
+def _mark(axis: Axes, times: Any, bad: Any) -> None:
+    """Mark by a red line the first time at which something was not finite."""
+    where = np.flatnonzero(bad)
+    if where.size:
+        axis.axvline(times[where[0]], color=_BAD, linewidth=1.2, linestyle=(0, (3, 2)))
+
+
+def _line_names(attributes: TagAttributes) -> str:
+    """Return which of several lines is which."""
+    return "   ".join(
+        f"{_SIGNS[place % len(_SIGNS)]} {printable(name)}"
+        for place, name in enumerate(attributes.lines)
     )
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
-        axis.axvline(times[bad[0]], color=_BAD, linewidth=1.2, linestyle=(0, (3, 2)))
-    return line
 
 
 def _stack(axis: Axes, layers: Mapping[str, Series]) -> list[Any]:
     times = sorted({time for series in layers.values() for time in series.times})
     place = {time: number for number, time in enumerate(times)}
     shares = np.zeros((len(layers), len(times)))
+    bad = np.full(len(times), False)
     for row, series in zip(shares, layers.values(), strict=True):
-        row[[place[time] for time in series.times]] = np.nan_to_num(
-            series.column("share"), posinf=0.0, neginf=0.0
-        )
+        found = series.column("share")
+        at = [place[time] for time in series.times]
+        row[at] = np.nan_to_num(found, posinf=0.0, neginf=0.0)
+        bad[at] |= ~np.isfinite(found)
+    _mark(axis, times, bad)
     colours = [_colour(number) for number in range(len(layers))]
     if len(times) == 1:  # an area of no width is not seen
         times, shares = [times[0] - 0.5, times[0] + 0.5], np.repeat(shares, 2, axis=1)  # type: ignore[list-item]
@@ -189,6 +221,8 @@ def _heat_map(axis: Axes, series: Series) -> None:
     shares = np.array([int(name[1:]) / 100 for name in names])
     quantiles = np.array([series.column(name) for name in names]).T
     usable = np.isfinite(quantiles).all(axis=1)
+    some = np.array([bool(points.get(NON_FINITE)) for points in series.points])
+    _mark(axis, series.times, ~usable | some)
     if not usable.any():
         return
     low, high = quantiles[usable].min(), quantiles[usable].max()
@@ -222,7 +256,8 @@ def _dress(axis: Axes, attributes: TagAttributes) -> None:
         axis.set_yscale("log")
         _label_plainly(axis)
     else:
-        axis.ticklabel_format(axis="y", useOffset=False)  # 20.113, not 0.003 and elsewhere 2.011e1
+        axis.yaxis.set_major_formatter(plain_ticks())
+    axis.xaxis.set_major_formatter(plain_ticks())
     axis.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
     if attributes.limits is not None and attributes.kind != "relation":
         low, high = attributes.limits
@@ -245,6 +280,56 @@ def _label_plainly(axis: Axes) -> None:
     axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=5))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def plain_ticks() -> Any:
+    """Return what labels an axis with whole numbers: 20.113, where Matplotlib would take 20 apart.
+
+    So nothing of a number stands elsewhere: a power of ten would lie over the name of a layer.
+    """
+    from matplotlib.ticker import Formatter
+
+    class Plain(Formatter):
+        def __call__(self, value: float, pos: int | None = None) -> str:
+            return tick_texts([value])[0]
+
+        def format_ticks(self, values: Any) -> list[str]:
+            return tick_texts([float(value) for value in values])
+
+    return Plain()
+
+
+def tick_texts(values: Sequence[float]) -> list[str]:
+    """Return numbers as texts that tell them apart, and no longer than that.
+
+    >>> tick_texts([0.0, 2e-11, 4e-11])
+    ['0', '2e-11', '4e-11']
+    >>> tick_texts([20.1132, 20.1134])
+    ['20.1132', '20.1134']
+    """
+    finite = sorted({value for value in values if np.isfinite(value)})
+    top = max(map(abs, finite), default=0.0)
+    apart = min((b - a for a, b in pairwise(finite)), default=top)
+    kind = "f" if top == 0 or 1e-3 <= top < 1e6 else "e"
+    texts = [f"{value:g}" for value in values]
+    for digits in range(17):
+        texts = [f"{value:.{digits}{kind}}" for value in values]
+        told = [abs(float(f"{value:.{digits}{kind}}") - value) for value in finite]
+        if all(missed <= 1e-3 * apart for missed in told):
+            break
+    return [_plain(text) for text in texts]
+
+
+def _plain(text: str) -> str:
+    number, power, exponent = text.partition("e")
+    if float(number) == 0:
+        return "0"
+    return f"{number}e{int(exponent)}" if power else text
+
+
+def label_letters(axis: Axes) -> int:
+    """Return how many letters the longest label at the left of an axis has."""
+    return max((len(label.get_text()) for label in axis.get_yticklabels()), default=0)
 
 
 def _colour(number: int) -> Any:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
+import functools
+import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from traininglog.errors import TrainingLogWarning
 from traininglog.lenses.arrays import NumpyArrays
 from traininglog.lenses.non_finite import NonFiniteFound
+from traininglog.lenses.passing import PassedOver, name_of
 from traininglog.lenses.state import Change, ExplicitCall, Gatherer, Immediate, State
 
 
@@ -43,8 +44,9 @@ class CommonState(State):
         self.active = False
         self.time = -1
         self.tick_calls: list[Callable[[], None]] = []
-        self._home = home
-        self._failed: set[Any] = set()
+        self.passed = PassedOver()
+        # An inspector that nobody has any more is to go, and its hooks with it.
+        self._home = weakref.ref(home)
 
     @property
     def last_time(self) -> int:
@@ -55,31 +57,39 @@ class CommonState(State):
         """Have a callback called at each tick."""
         return Tap(self.tick_calls, call)
 
-    def guarded(self, call: Callable[..., None], *arguments: Any) -> None:
-        """Call back; a lens that fails is left out with a warning: training goes on without it."""
-        if self._failed and call in self._failed:
-            return
+    def guarded(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Call; what is raised is passed over and counted, see `PassedOver`."""
         try:
-            call(*arguments)
+            return call(*arguments)
         except NonFiniteFound:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is no reason to end a training
-            self._failed.add(call)
-            warnings.warn(
-                f"a lens failed, and is left out from now on: {_name(call)} raised "
-                f"{type(error).__name__}: {error}",
-                TrainingLogWarning,
-                stacklevel=2,
-            )
+            layer = arguments[0] if arguments and isinstance(arguments[0], str) else None
+            self.passed.note(name_of(call), layer, error)
+            return None
+
+    def guarded_for(
+        self, who: str, layer: str | None, call: Callable[..., Any], *arguments: Any
+    ) -> Any:
+        """Call, as `guarded` does, on behalf of somebody."""
+        try:
+            return call(*arguments)
+        except NonFiniteFound:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            self.passed.note(who, layer, error)
+            return None
 
     def push(self, explicit: ExplicitCall, kind: str, name: str, value: Any) -> None:
         """Hand on what was pushed."""
-        explicit.push(kind, name, value, active=self.active)
+        for listener in explicit.listening(active=self.active):
+            self.guarded(listener, kind, name, value)
 
     def announce(self, key: str, value: Any) -> None:
         """Write to the status at once."""
-        if self._home.log is not None and self._home.is_master:
-            self._home.log.status[key] = value
+        home = self._home()
+        if home is not None and home.log is not None and home.is_master:
+            home.log.status[key] = value
 
     @abstractmethod
     def drain(self) -> None:
@@ -97,7 +107,6 @@ class CommonState(State):
     def close(self) -> None:
         """Let go of everything."""
         self.tick_calls.clear()
-        self._failed.clear()
 
 
 class NamedState(CommonState):
@@ -189,6 +198,7 @@ class NamedState(CommonState):
     ) -> Gatherer:
         """Gather gradients of parameters."""
 
+        @functools.wraps(call)
         def chosen(layer: str, name: str, gradients: list[Any]) -> None:
             if names is None or name in names:
                 call(layer, name, gradients)
@@ -231,9 +241,3 @@ class NamedState(CommonState):
     def end_stretch(self) -> None:
         """Forget the parameters that were observed."""
         self._parameters.clear()
-
-
-def _name(call: Any) -> str:
-    owner = getattr(call, "__self__", None)
-    name = getattr(call, "__qualname__", repr(call))
-    return f"{type(owner).__name__}.{call.__name__}" if owner is not None else name.split(".<")[0]

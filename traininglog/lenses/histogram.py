@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from traininglog.lenses.lens import Lens
+from traininglog.lenses.outputs import When
 from traininglog.lenses.state import State
 from traininglog.lenses.statistics import Sketch
 
@@ -17,6 +18,9 @@ Of = Literal["parameter", "gradient", "output"]
 SHARES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 NAMES = tuple(f"q{round(100 * share):02d}" for share in SHARES)
 
+#: The share of NaN and infinities, which is told where there are some.
+NON_FINITE = "non-finite"
+
 
 class Histogram(Lens):
     """The distribution of a layer's values, as fifteen quantiles per tick.
@@ -24,11 +28,14 @@ class Histogram(Lens):
     They come from a sketch of fixed size (`statistics.Sketch`). Of an array with more than
     `sample` elements, so many in even distance are taken. ``parameter distribution`` has the
     parameters at the tick; ``gradient distribution`` and ``output distribution`` what came since
-    the last one.
+    the last one. Quantiles are of finite values, NaN where there is none; ``non-finite`` is the
+    share of the others, if there are any.
 
     Args:
         of: ``"parameter"``, ``"gradient"`` (of parameters) or ``"output"``.
         parameters: The names of parameters to count in; None for all.
+        record_eval, evaluation_from_grad: Whether outputs in evaluation count, and when it is
+            evaluation, as for `OutputNorm`.
         include, exclude: Names of layers, or classes, to observe only, or to leave out.
         sample: How many elements of an array are looked at.
         size: How many values a sketch keeps.
@@ -40,6 +47,8 @@ class Histogram(Lens):
         of: Of = "parameter",
         parameters: Iterable[str] | None = ("weight",),
         *,
+        record_eval: bool = False,
+        evaluation_from_grad: bool = False,
         include: Iterable[Any] = (),
         exclude: Iterable[Any] = (),
         sample: int = 1024,
@@ -51,6 +60,7 @@ class Histogram(Lens):
         if isinstance(parameters, str):
             parameters = [parameters]
         self._of = of
+        self._when = When(record_eval, evaluation_from_grad)
         self._parameters = None if parameters is None else list(parameters)
         self._sample, self._size = sample, size
         self._layers: dict[str, Any] = {}
@@ -60,20 +70,23 @@ class Histogram(Lens):
 
     def register_leaf_module(self, module: Any, name: str, state: State) -> None:
         """Gather what is wanted of a layer."""
-        if not self.chosen(module, name):
-            return
+        of_outputs = self._of == "output"
+        if self.chosen(module, name, default=not of_outputs or state.role(module) != "part"):
+            self._register(module, name, state)
+
+    def register_non_leaf_module(self, module: Any, name: str, state: State) -> None:
+        """Gather a module's own parameters, or the outputs of what computes by itself."""
+        of_outputs = self._of == "output"
+        if self.chosen(module, name, default=not of_outputs or state.role(module) == "whole"):
+            self._register(module, name, state)
+
+    def _register(self, module: Any, name: str, state: State) -> None:
+        self._state = state
         if self._of == "output":
             self._chart.expect(name)
             self.gather(state.forward(module, name, self._output))
         else:
             self._register_parameters(module, name, state)
-        self._state = state
-
-    def register_non_leaf_module(self, module: Any, name: str, state: State) -> None:
-        """Gather the parameters that a module with children has itself."""
-        if self._of != "output" and self.chosen(module, name):
-            self._register_parameters(module, name, state)
-            self._state = state
 
     def _register_parameters(self, module: Any, name: str, state: State) -> None:
         names = [
@@ -95,7 +108,7 @@ class Histogram(Lens):
         self._layers[name] = module
 
     def _output(self, layer: str, output: Any, training: bool) -> None:
-        if training:
+        if self._state is not None and self._when.counts(self._state, training=training):
             self._take(layer, output)
 
     def _gradient(self, layer: str, parameter: str, gradients: list[Any]) -> None:
@@ -110,9 +123,12 @@ class Histogram(Lens):
         for layer, module in self._layers.items():
             for parameter, arrays in state.parameters(module, layer).items():
                 if self._parameters is None or parameter in self._parameters:
-                    self._chart.expect(layer)
-                    for array in arrays:
-                        self._take(layer, array)
+                    state.guarded(self._parameter, layer, arrays)
+
+    def _parameter(self, layer: str, arrays: list[Any]) -> None:
+        self._chart.expect(layer)
+        for array in arrays:
+            self._take(layer, array)
 
     def _take(self, layer: str, array: Any) -> None:
         state = self._state
@@ -124,11 +140,20 @@ class Histogram(Lens):
 
     def finalize_epoch(self) -> None:
         """Work out the quantiles."""
+        for layer in self._sketches:  # a layer that is gone, too
+            self._chart.expect(layer)
         self._chart.numbers = {
-            layer: dict(zip(NAMES, self._sketches[layer].quantiles(SHARES), strict=True))
+            layer: self._told(self._sketches[layer])
             for layer in self._chart.attributes.layers
-            if layer in self._sketches and self._sketches[layer].count
+            if layer in self._sketches
         }
+
+    def _told(self, sketch: Sketch) -> dict[str, float]:
+        told = dict(zip(NAMES, sketch.quantiles(SHARES), strict=True))
+        overflow = self._of == "gradient" and self._state is not None and self._state.overflow()
+        if sketch.non_finite and not overflow:
+            told[NON_FINITE] = sketch.non_finite / (sketch.non_finite + sketch.count)
+        return told
 
     def reset_epoch(self) -> None:
         """Begin new sketches."""
@@ -150,10 +175,15 @@ class Histogram(Lens):
                 sketch = self._sketches.setdefault(layer, Sketch(self._size))
                 sketch.merge(Sketch.from_state(numbers))
 
-    def detach_from_module(self) -> None:
+    def let_go(self) -> None:
         """Let go of the layers, too."""
+        super().let_go()
+        self._layers, self._state = {}, None
+
+    def detach_from_module(self) -> None:
+        """Forget the distributions, too."""
         super().detach_from_module()
-        self._layers, self._sketches, self._state = {}, {}, None
+        self._sketches = {}
 
 
 class Weighted:

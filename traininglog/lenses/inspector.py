@@ -15,6 +15,7 @@ from traininglog.base import TrainingLogBase
 from traininglog.lenses.gathering import CommonState, NamedState
 from traininglog.lenses.lens import AbstractLens, AbstractVisualizer, Lens
 from traininglog.lenses.losses import TRAIN, VALIDATION, check_scalar
+from traininglog.lenses.non_finite import NonFiniteFound
 from traininglog.lenses.record import LogWriter, last_time
 from traininglog.lenses.state import ExplicitCall
 from traininglog.lenses.tags import key_of
@@ -93,6 +94,15 @@ class InspectorBase:
         """Whether what happens now is observed."""
         return self.state.active
 
+    @property
+    def passed_over(self) -> dict[str, int]:
+        """How often a lens could not take something, by the lens and the layer.
+
+        What is passed over is tried again the next time: training goes on whatever a lens, a
+        visualizer or a layer does. The first of each kind is told by a warning.
+        """
+        return dict(self.state.passed.counts)
+
     def _require_attached(self) -> None:
         """Raise if there is nothing to inspect."""
 
@@ -124,18 +134,19 @@ class InspectorBase:
         """
         self._require_attached()
         time = max(self.last_time + 1, 1) if time is None else check_time(time)
+        guarded = self.state.guarded
         if self.state.active:
             for call in list(self.state.tick_calls):
-                self.state.guarded(call)
-            self.state.drain()
+                guarded(call)
+            guarded(self.state.drain)
         self._synchronize()
         if self.state.active:
             for lens in self.lenses:
-                lens.finalize_epoch()
+                guarded(lens.finalize_epoch)
             if self.is_master:
                 self._tell(time)
             for lens in self.lenses:
-                lens.reset_epoch()
+                guarded(lens.reset_epoch)
         self.last_time = self.state.time = time
         self.state.end_stretch()
         self._stretch += 1
@@ -146,7 +157,7 @@ class InspectorBase:
             self.state.skip_stretch()
             for lens in self.lenses:
                 if isinstance(lens, Lens):
-                    lens.skip_stretch()
+                    guarded(lens.skip_stretch)
 
     def _tell(self, time: int) -> None:
         told = [*([] if self._writer is None else [self._writer]), *self._visualizers]
@@ -155,14 +166,24 @@ class InspectorBase:
             for lens in self.lenses
             if isinstance(lens, Lens)
         ]
+        guarded = self.state.guarded_for
         for visualizer in told:
+            who = type(visualizer).__name__
             if drawn != self._introduced:
                 for lens in self.lenses:
-                    lens.introduce_tags(visualizer)
+                    guarded(
+                        f"{type(lens).__name__} in {who}", None, lens.introduce_tags, visualizer
+                    )
             for lens in self.lenses:
-                lens.visualize(visualizer, time)
-            visualizer.end_tick(time)
+                guarded(f"{type(lens).__name__} in {who}", None, lens.visualize, visualizer, time)
+            if visualizer is not self._writer:
+                guarded(who, None, visualizer.end_tick, time)
         self._introduced = drawn
+        if self._writer is not None:
+            # That a log cannot be written is told to who asked for it: it is no by-product.
+            self._writer.end_tick(time)
+            for key, error in self._writer.refused():
+                self.state.passed.note("the log", key, error)
 
     def _synchronize(self) -> None:
         """Merge with the other processes, if there are any."""
@@ -198,17 +219,23 @@ class InspectorBase:
     def _end_showing(self) -> None:
         """Have visualizers show what they have not shown yet."""
         for visualizer in self._visualizers:
-            visualizer.end()
+            self.state.guarded(visualizer.end)
 
     def detach(self) -> Any:
         """Let go of everything that is observed. The times go on where they were."""
         self.state.active = False
+        stopped: NonFiniteFound | None = None
         for lens in self.lenses:
-            lens.detach_from_module()
+            try:
+                self.state.guarded(lens.detach_from_module)
+            except NonFiniteFound as found:  # every other lens is to let go all the same
+                stopped = found
         self.explicit = ExplicitCall()
         self.state.close()
         self._introduced = None
         self._end_showing()
+        if stopped is not None:
+            raise stopped
 
     def __enter__(self) -> Self:
         return self
@@ -241,8 +268,7 @@ class Inspector(InspectorBase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._known: set[tuple[str, str]] = set()
-        for lens in self.lenses:
-            lens.register_foreign_preprocessor(self.explicit, self.state)
+        self._introduce()
 
     state: NamedState
 
@@ -275,7 +301,9 @@ class Inspector(InspectorBase):
             if family == "parameters":
                 self.state.learn(layer, array)
             for lens in self.lenses:
-                lens.register_leaf_module(layer, layer, self.state)
+                self.state.guarded_for(
+                    type(lens).__name__, layer, lens.register_leaf_module, layer, layer, self.state
+                )
             self.state.family = "parameters"
         self.state.observe(kind, layer, array, training=training)
 
@@ -285,8 +313,13 @@ class Inspector(InspectorBase):
         self._known.clear()
         self.state = self._new_state()
         self.state.active = bool(self._is_active(self._stretch))
+        self._introduce()
+
+    def _introduce(self) -> None:
         for lens in self.lenses:
-            lens.register_foreign_preprocessor(self.explicit, self.state)
+            register = lens.register_foreign_preprocessor
+            who = type(lens).__name__
+            self.state.guarded_for(who, None, register, self.explicit, self.state)
 
 
 def _several(visualizer: Any) -> list[Any]:

@@ -45,7 +45,8 @@ class AbstractLens(ABC):
     An inspector calls, in this order: `register_foreign_preprocessor`, `register_leaf_module` and
     `register_non_leaf_module` for each module in the network's order, `introduce_tags`; then at
     each tick `start_sync` and `finish_sync` (among several processes), `finalize_epoch`,
-    `visualize`, `reset_epoch`; in the end `detach_from_module`.
+    `visualize`, `reset_epoch`; in the end `detach_from_module`. Where the network has changed, it
+    calls `renew`, and registers everything anew. Whatever a lens raises is passed over and counted.
     """
 
     @abstractmethod
@@ -59,6 +60,13 @@ class AbstractLens(ABC):
         self, module: Any, name: str, state: State
     ) -> None:
         """Start to observe a module that has children, or not: by default not."""
+
+    def renew(self) -> None:
+        """Know that the network has changed: all its modules are registered anew after this.
+
+        What was gathered since the last tick may be kept. By default, it is detached.
+        """
+        self.detach_from_module()
 
     def register_foreign_preprocessor(  # noqa: B027 - by default it needs none
         self, preprocessor: Any, state: State
@@ -99,11 +107,17 @@ class AbstractLens(ABC):
 class Lens(AbstractLens):
     """A lens of charts and gatherers. A new one makes charts, asks for gatherers, and puts numbers.
 
+    `nothing` says why a network may have nothing for it, and what to do then: it is told where no
+    layer was registered. A subclass that remembers modules forgets them in `let_go`, and numbers in
+    `detach_from_module`.
+
     Args:
         include: Names of layers, or classes of modules, to which it is confined.
         exclude: Those that it leaves out, whatever `include` says.
 
     """
+
+    nothing = ""
 
     def __init__(self, include: Iterable[Any] = (), exclude: Iterable[Any] = ()) -> None:
         self.charts: list[Chart] = []
@@ -112,20 +126,46 @@ class Lens(AbstractLens):
         self._aliases: Mapping[str, list[str]] = {}
 
     def chart(
-        self, tag: str, *, running: bool = True, computed: bool = False, **attributes: Any
+        self,
+        tag: str,
+        *,
+        running: bool = True,
+        computed: bool = False,
+        gradients: bool = False,
+        also: Iterable[str] = (),
+        **attributes: Any,
     ) -> Chart:
-        """Make a `Chart` of this lens; `attributes` are those of `TagAttributes`."""
+        """Make a `Chart` of this lens; `attributes` are those of `TagAttributes`.
+
+        `line` may be several statistics, too: the first is the one that ranges lie around, and that
+        shares and warnings are made of.
+        """
         ranges = attributes.pop("ranges", ())
         if isinstance(ranges, str):  # one name is no list of its letters
             raise ValueError(f"ranges is a list of names: ranges=[{ranges!r}]")
         attributes["ranges"] = list(ranges)
-        one = Chart(tag, TagAttributes(**attributes), running=running, computed=computed)
+        lines = _lines(attributes.pop("line", "mean"))
+        attributes |= {"line": lines[0], "lines": lines}
+        one = Chart(
+            tag, TagAttributes(**attributes), running=running, computed=computed,
+            gradients=gradients, also=also,
+        )  # fmt: skip
         self.charts.append(one)
         return one
 
     def gather(self, gatherer: Gatherer) -> None:
         """Keep a gatherer until this lens is detached."""
         self._gatherers.append(gatherer)
+
+    @property
+    def named(self) -> tuple[list[Any], list[Any]]:
+        """What `include` and `exclude` name."""
+        return list(self._include), list(self._exclude)
+
+    @property
+    def observes_nothing(self) -> bool:
+        """Whether it needs layers, and has none."""
+        return bool(self.nothing) and not self._gatherers
 
     def chosen(self, module: Any, name: str, *, default: bool = True) -> bool:
         """Tell whether `include` and `exclude` choose a module. A class is matched exactly."""
@@ -139,7 +179,7 @@ class Lens(AbstractLens):
         """Take the inspector's pool for the charts."""
         _ = preprocessor
         for chart in self.charts:
-            chart.pool = state.pool
+            chart.bind(state)
         self._aliases = state.aliases
 
     def introduce_tags(self, visualizer: AbstractVisualizer) -> None:
@@ -168,11 +208,21 @@ class Lens(AbstractLens):
         for chart in self.charts:
             chart.reset()
 
-    def detach_from_module(self) -> None:
-        """Detach the gatherers, and clear the charts."""
+    def let_go(self) -> None:
+        """Detach the gatherers, and forget the modules."""
         for gatherer in self._gatherers:
             gatherer.detach()
         self._gatherers.clear()
+
+    def renew(self) -> None:
+        """Let go of the modules, but keep the numbers."""
+        self.let_go()
+        for chart in self.charts:
+            chart.renew()
+
+    def detach_from_module(self) -> None:
+        """Let go of the modules, and clear the charts."""
+        self.let_go()
         for chart in self.charts:
             chart.clear()
 
@@ -188,6 +238,15 @@ class Lens(AbstractLens):
         there = [state for state in states if state is not None]
         for number, chart in enumerate(self.charts):
             chart.merge([state[number] for state in there])
+
+
+def _lines(line: str | Iterable[str]) -> list[str]:
+    lines = [line] if isinstance(line, str) else list(line)
+    if not lines or not all(isinstance(name, str) for name in lines):
+        raise ValueError(
+            f"a line is the name of a statistic, or several: line=['mean', 'max'], not {line!r}"
+        )
+    return lines
 
 
 def _listed(things: Iterable[Any]) -> list[Any]:

@@ -47,9 +47,9 @@ class LossMetrics(Lens):
         evaluation_from_grad: bool = True,
         separate_loss_and_metrics: bool = True,
         running: bool = True,
-        loss_line: str = "mean",
+        loss_line: str | Sequence[str] = "mean",
         loss_ranges: Sequence[str] = ("std",),
-        metrics_line: str = "mean",
+        metrics_line: str | Sequence[str] = "mean",
         metrics_ranges: Sequence[str] = (),
     ) -> None:
         super().__init__()

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import time as clock
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from traininglog.errors import MissingExtra
+from traininglog.lenses.layout import Box, Page
 from traininglog.lenses.lens import AbstractVisualizer
 from traininglog.lenses.tags import Numbers, TagAttributes
 from traininglog.notebook import Place, in_notebook
 from traininglog.palette import FAINT, INK
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from traininglog.lenses.drawing import Series
@@ -182,45 +186,81 @@ class MatplotlibVisualizer(AbstractVisualizer):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        from traininglog.lenses.drawing import draw_layer, draw_together, named_beside
+        from traininglog.lenses.drawing import draw_layer, draw_together, label_letters
 
         across = max([len(band) for band in bands] + [min(len(big), self.columns)])
-        big_rows = -(-len(big) // across)
-        heights = [2.0] * big_rows + [1.0] * sum(map(_depth, bands))
-        size = (max(6.4, 3.7 * across), max(2.8, 1.3 * sum(heights) + 0.5))
-        figure = Figure(figsize=size, layout="constrained")
+        page = Page(across, -(-len(big) // across), [_depth(band) for band in bands])
+        figure = Figure(figsize=(page.width, page.height))
         FigureCanvasAgg(figure)
-        grid = figure.add_gridspec(len(heights), across, height_ratios=heights)
-        shared: Any = None
+        placed: list[_Placed] = []
         for number, tag in enumerate(big):
-            row, column = divmod(number, across)
-            end = across if number == len(big) - 1 else column + 1
-            attributes = self._tags[tag]
+            placed.append(self._big(figure, page, tag, divmod(number, across), number, big, across))
+            one = placed[-1]
             of_layers = {layer: self._series[tag][layer] for layer in self._layers(tag)}
-            place: Any = grid[row, column:end]
-            beside = None
-            if named_beside(attributes, of_layers):
-                # In a cell of their own, names take nothing of the width of what is below.
-                place, room = place.subgridspec(1, 2, width_ratios=[end - column - 0.44, 0.44])
-                beside = figure.add_subplot(room)
-            axis = figure.add_subplot(place, sharex=shared)
-            shared = shared or axis
-            draw_together(axis, tag, attributes, of_layers, beside)
-        top = big_rows
-        for band in bands:
+            draw_together(one.axis, tag, self._tags[tag], of_layers, one.names)
+        for place, band in enumerate(bands):
             for column, (tag, layers) in enumerate(band):
                 for row, layer in enumerate(layers):
-                    axis = figure.add_subplot(grid[top + row, column], sharex=shared)
-                    shared = shared or axis
-                    draw_layer(axis, layer, self._tags[tag], self._series[tag][layer])
+                    where = partial(page.small, place, row, column)
+                    axis = figure.add_axes(where())
+                    placed.append(_Placed(axis, column, where))
+                    shown = self._tags[tag]
+                    draw_layer(axis, layer, shown, self._series[tag][layer], first=row == 0)
                     if row == 0:
                         axis.set_title(
                             tag, loc="left", fontweight="bold", parse_math=False, pad=_ABOVE
                         )
                     axis.tick_params(labelbottom=row == len(layers) - 1)
-            top += _depth(band)
-        figure.supxlabel("time", fontsize=8)
+        _align([one.axis for one in placed])
+        for one in placed:
+            page.widen(one.column, label_letters(one.axis), unit=bool(one.axis.get_ylabel()))
+        for one in placed:
+            one.axis.set_position(one.where())
+        figure.text(0.5, 0.06 / page.height, "time", fontsize=8, ha="center")
         return figure
+
+    def _big(
+        self,
+        figure: Figure,
+        page: Page,
+        tag: str,
+        place: tuple[int, int],
+        number: int,
+        big: Sequence[str],
+        across: int,
+    ) -> _Placed:
+        """Make the axis of a big tag; the last one of all is as wide as there is room."""
+        from traininglog.lenses.drawing import named_beside
+
+        row, column = place
+        end = across if number == len(big) - 1 else column + 1
+        of_layers = {layer: self._series[tag][layer] for layer in self._layers(tag)}
+        beside = named_beside(self._tags[tag], of_layers)
+        where = partial(page.big, row, column, end, beside=beside)
+        axis = figure.add_axes(where())
+        names = figure.add_axes(page.names(row, column, end)) if beside else None
+        return _Placed(axis, column, where, names)
+
+
+class _Placed(NamedTuple):
+    """An axis, the column that it begins in, what tells its place, and an axis for names."""
+
+    axis: Axes
+    column: int
+    where: Callable[[], Box]
+    names: Axes | None = None
+
+
+def _align(axes: Sequence[Axes]) -> None:
+    """Have all axes show the same times."""
+    ends = [axis.dataLim.intervalx for axis in axes if axis.has_data()]
+    low = min((float(end[0]) for end in ends if math.isfinite(end[0])), default=0.0)
+    high = max((float(end[1]) for end in ends if math.isfinite(end[1])), default=1.0)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    margin = 0.02 * (high - low)
+    for axis in axes:
+        axis.set_xlim(low - margin, high + margin)
 
 
 def _depth(band: Band) -> int:

@@ -31,13 +31,16 @@ class Memory(Lens):
         if not self._layers:
             self._register_first(module, name, state)
         self._layers[name] = module
-        self.gather(state.forward(module, name, self._output))
+        if state.role(module) != "part":
+            self.gather(state.forward(module, name, self._output))
 
     def register_non_leaf_module(self, module: Any, name: str, state: State) -> None:
         """Know when a forward pass begins."""
         if not self._layers:
             self._register_first(module, name, state)
         self._layers[name] = module
+        if state.role(module) == "whole":
+            self.gather(state.forward(module, name, self._output))
 
     def _register_first(self, module: Any, name: str, state: State) -> None:
         self._state = state
@@ -89,8 +92,8 @@ class Memory(Lens):
         """Have the most that a process takes."""
         self._synced = [state for state in states if state]
 
-    def detach_from_module(self) -> None:
+    def let_go(self) -> None:
         """Let go of the layers."""
-        super().detach_from_module()
+        super().let_go()
         self._layers.clear()
         self._state = None

@@ -36,6 +36,10 @@ class FirstNonFinite(Lens):
     looked at after the forward pass, after the backward pass, and when the loss is pushed: each
     waits for the device once. The inspector's first module gives the input.
 
+    With a `GradScaler` (see `TorchInspector`), a gradient that is not finite belongs to a step that
+    the scaler skips: it is counted in `overflows`, and found only where the scale has come down
+    below 1, so that it is no longer the scale's doing.
+
     Args:
         stop: Whether to raise `NonFiniteFound` where it is found.
 
@@ -45,6 +49,8 @@ class FirstNonFinite(Lens):
         super().__init__()
         self.stop = stop
         self.found: dict[str, Any] | None = None
+        self.overflows = 0  #: in how many steps a scaled gradient was not finite
+        self._overflow_at = -1
         self._state: State | None = None
         self._step = 0
         self._seen: list[tuple[str, str, int, Any]] = []
@@ -66,8 +72,8 @@ class FirstNonFinite(Lens):
         if not self._layers:
             self.gather(state.begin(module, name, self._begin))
         self._layers[name] = module
-        self.gather(state.forward(module, name, self._output, always=True))
-        self.gather(state.backward(module, name, self._output_gradient, always=True))
+        if state.role(module) != "part":
+            self._register_outputs(module, name, state)
         self._register_parameters(module, name, state)
 
     def register_non_leaf_module(self, module: Any, name: str, state: State) -> None:
@@ -76,7 +82,13 @@ class FirstNonFinite(Lens):
             self.gather(state.begin(module, name, self._begin))
             self.gather(state.forward(module, name, self._end, always=True))
         self._layers[name] = module
+        if state.role(module) == "whole":
+            self._register_outputs(module, name, state)
         self._register_parameters(module, name, state)
+
+    def _register_outputs(self, module: Any, name: str, state: State) -> None:
+        self.gather(state.forward(module, name, self._output, always=True))
+        self.gather(state.backward(module, name, self._output_gradient, always=True))
 
     def _register_parameters(self, module: Any, name: str, state: State) -> None:
         names = state.trainable(module, name)
@@ -116,9 +128,12 @@ class FirstNonFinite(Lens):
             return
         for layer, module in self._layers.items():
             for parameter, arrays in state.parameters(module, layer).items():
-                for array in arrays:
-                    self._see(layer, f"parameter {parameter}", array)
+                state.guarded(self._parameter, layer, parameter, arrays)
         self.check()
+
+    def _parameter(self, layer: str, parameter: str, arrays: list[Any]) -> None:
+        for array in arrays:
+            self._see(layer, f"parameter {parameter}", array)
 
     def _pushed(self, kind: str, name: str, number: Any) -> None:
         if kind == "loss" and self._state is not None and self.found is None:
@@ -143,6 +158,10 @@ class FirstNonFinite(Lens):
         for (layer, kind, step, _), magnitude in zip(seen, magnitudes, strict=True):
             if math.isfinite(magnitude):
                 self._last[layer, kind] = (magnitude, step)
+                continue
+            if "gradient" in kind and state.overflow():
+                self.overflows += step != self._overflow_at
+                self._overflow_at = step
                 continue
             self._find(layer, kind, step, magnitude)
             return
@@ -185,12 +204,19 @@ class FirstNonFinite(Lens):
             self._seen = []
             self._state.announce(STATUS_KEY, self.found)
 
+    def let_go(self) -> None:
+        """Look once more, and let go of the layers."""
+        try:
+            self.check()
+        finally:
+            super().let_go()
+            self._layers.clear()
+            self._state = None
+            self._expected = self._arrived = 0
+
     def detach_from_module(self) -> None:
-        """Look once more, and let go of everything but what was found."""
-        self.check()
+        """Forget everything but what was found."""
         super().detach_from_module()
-        self._layers.clear()
         self._last.clear()
         self._seen.clear()
-        self._state = None
-        self._expected = self._arrived = self._step = 0
+        self._step = 0

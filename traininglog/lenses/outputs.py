@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from traininglog.lenses.arrays import Activity
 from traininglog.lenses.charts import Chart
 from traininglog.lenses.geometry import Geometry
@@ -13,7 +15,7 @@ from traininglog.lenses.state import State
 
 
 class OutputActivation(Lens):
-    """How much of an output is active: of a magnitude above 1e-8, which a NaN is not.
+    """How much of an output is active: of a magnitude above 1e-8. With a NaN in it, NaN.
 
     ``activation`` is the share of active elements in a batch, ``death`` the share of channels of
     which no element is active in the batch. ``activation warning`` has, over all layers, the least
@@ -33,6 +35,11 @@ class OutputActivation(Lens):
 
     """
 
+    nothing = (
+        "it has no activation function and no dropout that is a module (functional.relu is none): "
+        "name layers, include=['fc1']"
+    )
+
     def __init__(
         self,
         *,
@@ -45,12 +52,12 @@ class OutputActivation(Lens):
         channel_last: bool = False,
         warning_plot: bool = True,
         running: bool = True,
-        line: str = "mean",
+        line: str | Sequence[str] = "mean",
         ranges: Sequence[str] = ("std", "min-max"),
     ) -> None:
         super().__init__(include, exclude)
         self._roles = {"activation": activation, "dropout": dropout, "observed": True}
-        self._record_eval, self._from_grad = record_eval, evaluation_from_grad
+        self._when = When(record_eval, evaluation_from_grad)
         self._axis = -1 if channel_last else 1
         drawn: dict[str, Any] = {"line": line, "ranges": ranges, "running": running}
         self.activation = self.chart("activation", kind="probability", **drawn)
@@ -60,8 +67,11 @@ class OutputActivation(Lens):
             self.warning = self.chart(
                 "activation warning", kind="probability", big=True, computed=True
             )
-        self._line = line
         self._state: State | None = None
+
+    def register_non_leaf_module(self, module: Any, name: str, state: State) -> None:
+        """Gather the outputs of a module that was named."""
+        self.register_leaf_module(module, name, state)
 
     def register_leaf_module(self, module: Any, name: str, state: State) -> None:
         """Gather the outputs of activation functions and dropouts."""
@@ -77,25 +87,51 @@ class OutputActivation(Lens):
     def _look(self, layer: str, output: Any, training: bool) -> None:
         state = self._state
         assert state is not None  # noqa: S101 - registered before it is called
-        if not (self._record_eval or (state.grad_enabled() if self._from_grad else training)):
-            return
-        put_activity(layer, state.arrays.activity(output, self._axis), self.activation, self.death)
+        if self._when.counts(state, training=training):
+            put_activity(
+                layer, state.arrays.activity(output, self._axis), self.activation, self.death
+            )
 
     def finalize_epoch(self) -> None:
         """Find the least activation and the greatest death."""
         super().finalize_epoch()
-        if self.warning is not None and self.activation.numbers:
-            rates = [values[self._line] for values in self.activation.numbers.values()]
-            deaths = [values[self._line] for values in self.death.numbers.values()]
-            self.warning.numbers = {
-                "activation": {"mean": min(rates)},
-                "death": {"mean": max(deaths)},
-            }
+        if self.warning is not None:
+            self.warning.numbers = worst([self.activation], [self.death])
 
-    def detach_from_module(self) -> None:
+    def let_go(self) -> None:
         """Let go of the inspector, too."""
-        super().detach_from_module()
+        super().let_go()
         self._state = None
+
+
+class When:
+    """Which forward passes count.
+
+    Args:
+        record_eval: Whether those in evaluation do, too.
+        from_grad: Whether evaluation is where no graph is recorded; else it is where the module is
+            in ``eval()`` mode.
+
+    """
+
+    def __init__(self, record_eval: bool, from_grad: bool) -> None:
+        self._record_eval, self._from_grad = record_eval, from_grad
+
+    def counts(self, state: State, *, training: bool) -> bool:
+        """Tell whether a pass counts that runs now."""
+        return self._record_eval or (state.grad_enabled() if self._from_grad else training)
+
+
+def worst(activations: Iterable[Chart], deaths: Iterable[Chart]) -> dict[str, dict[str, float]]:
+    """Return the least activation and the greatest death of all layers; NaN where one is NaN."""
+    found = {}
+    for name, charts, choose in (("activation", activations, np.min), ("death", deaths, np.max)):
+        told = [
+            layer[chart.attributes.line] for chart in charts for layer in chart.numbers.values()
+        ]
+        if told:
+            found[name] = {"mean": float(choose(told))}
+    return found
 
 
 def put_activity(layer: str, seen: Activity, activation: Chart, death: Chart) -> None:
@@ -112,12 +148,17 @@ class OutputNorm(Lens):
 
     Args:
         normalize_by_size: Whether to take the root mean square of a sample instead.
-        record_eval: Whether outputs in evaluation (where the module is in ``eval()`` mode) count.
+        record_eval: Whether outputs in evaluation count, too.
+        evaluation_from_grad: Evaluation is where no graph is recorded; with False, where the module
+            is in ``eval()`` mode.
+        activation: Whether activation functions are observed, beside all other layers.
         comparison_plot: Whether to tell the shares.
+        comparison_line: The statistic that shares are of; by default the (first) line.
         log_scale: Whether the axis is logarithmic.
         include, exclude: Names of layers, or classes, to observe only, or to leave out.
         running: Without it, all values are kept until the tick, for true quantiles.
-        line: The statistic over the tick that is drawn as a line; see `statistics.POINTS`.
+        line: The statistic over the tick that is drawn as a line, or several of them:
+            ``line=["mean", "max"]``; see `statistics.POINTS`.
         ranges: The ranges around it; see `statistics.RANGES`.
 
     """
@@ -127,33 +168,47 @@ class OutputNorm(Lens):
         *,
         normalize_by_size: bool = False,
         record_eval: bool = False,
+        evaluation_from_grad: bool = False,
+        activation: bool = True,
         comparison_plot: bool = True,
+        comparison_line: str | None = None,
         log_scale: bool = False,
         include: Iterable[Any] = (),
         exclude: Iterable[Any] = (),
         running: bool = True,
-        line: str = "mean",
+        line: str | Sequence[str] = "mean",
         ranges: Sequence[str] = ("std", "min-max"),
     ) -> None:
         super().__init__(include, exclude)
-        self._by_size, self._record_eval = normalize_by_size, record_eval
-        self._line = line
+        self._by_size, self._activation = normalize_by_size, activation
+        self._when = When(record_eval, evaluation_from_grad)
         self.norm = self.chart(
-            "output norm", running=running, line=line, ranges=ranges, log_scale=log_scale
-        )
+            "output norm", running=running, line=line, ranges=ranges, log_scale=log_scale,
+            also=() if comparison_line is None else (comparison_line,),
+        )  # fmt: skip
+        self._compared = comparison_line or self.norm.attributes.line
         self.shares = None
         if comparison_plot:
             self.shares = self.chart("output norm shares", kind="relation", big=True)
 
     def register_leaf_module(self, module: Any, name: str, state: State) -> None:
         """Gather the outputs of every leaf."""
-        if not self.chosen(module, name):
-            return
-        library, by_size, record_eval = state.arrays, self._by_size, self._record_eval
+        role = state.role(module)
+        default = role != "part" and (self._activation or role != "activation")
+        if self.chosen(module, name, default=default):
+            self._gather(module, name, state)
+
+    def register_non_leaf_module(self, module: Any, name: str, state: State) -> None:
+        """Gather the outputs of what computes by itself, as attention does, or was named."""
+        if self.chosen(module, name, default=state.role(module) == "whole"):
+            self._gather(module, name, state)
+
+    def _gather(self, module: Any, name: str, state: State) -> None:
+        library, by_size, counts = state.arrays, self._by_size, self._when.counts
         put_total = self.norm.put_total
 
         def look(layer: str, output: Any, training: bool) -> None:
-            if training or record_eval:
+            if counts(state, training=training):
                 norms = library.sample_norms(output)
                 times = 1 / norms.shape[0]
                 if by_size:
@@ -169,7 +224,7 @@ class OutputNorm(Lens):
         """Work out the shares."""
         super().finalize_epoch()
         if self.shares is not None:
-            self.shares.share(self.norm, self._line)
+            self.shares.share(self.norm, self._compared)
 
 
 class OutputGradientGeometry(Lens):
@@ -198,12 +253,14 @@ class OutputGradientGeometry(Lens):
         include: Iterable[Any] = (),
         exclude: Iterable[Any] = (),
         running: bool = True,
-        line: str = "mean",
+        line: str | Sequence[str] = "mean",
         ranges: Sequence[str] = ("std", "min-max"),
     ) -> None:
         super().__init__(include, exclude)
         self._skip_activation = skip_activation
-        drawn: dict[str, Any] = {"line": line, "ranges": ranges, "running": running}
+        drawn: dict[str, Any] = {
+            "line": line, "ranges": ranges, "running": running, "gradients": True,
+        }  # fmt: skip
         self.geometry = Geometry(
             self.chart("output gradient norm", log_scale=log_scale, **drawn),
             self.chart("output gradient correlation", limits=(-1, 1), **drawn)
@@ -214,16 +271,25 @@ class OutputGradientGeometry(Lens):
 
     def register_leaf_module(self, module: Any, name: str, state: State) -> None:
         """Gather the gradients of outputs."""
-        passing = state.role(module) in ("activation", "dropout") and self._skip_activation
-        if self.chosen(module, name, default=not passing):
-            geometry = self.geometry
-            geometry.expect(name)
-            batch_mean = state.arrays.batch_mean
+        role = state.role(module)
+        passing = role in ("activation", "dropout") and self._skip_activation
+        if self.chosen(module, name, default=not passing and role != "part"):
+            self._gather(module, name, state)
 
-            def look(layer: str, gradient: Any) -> None:
-                geometry.look(layer, state, [gradient], direction=lambda: [batch_mean(gradient)])
+    def register_non_leaf_module(self, module: Any, name: str, state: State) -> None:
+        """Gather the gradients of what computes by itself, as attention does, or was named."""
+        if self.chosen(module, name, default=state.role(module) == "whole"):
+            self._gather(module, name, state)
 
-            self.gather(state.backward(module, name, look))
+    def _gather(self, module: Any, name: str, state: State) -> None:
+        geometry = self.geometry
+        geometry.expect(name)
+        batch_mean = state.arrays.batch_mean
+
+        def look(layer: str, gradient: Any) -> None:
+            geometry.look(layer, state, [gradient], direction=lambda: [batch_mean(gradient)])
+
+        self.gather(state.backward(module, name, look))
 
     def skip_stretch(self) -> None:
         """Compare with nothing from before."""

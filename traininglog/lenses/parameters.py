@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from traininglog.lenses.charts import Chart
 from traininglog.lenses.geometry import Geometries
 from traininglog.lenses.lens import Lens
-from traininglog.lenses.outputs import put_activity
+from traininglog.lenses.outputs import put_activity, worst
 from traininglog.lenses.state import State
 from traininglog.lenses.statistics import quotient
 
@@ -50,7 +50,7 @@ class ParameterLens(Lens):
         for name in names:
             for chart in self.charts_of(name).values():
                 chart.expect(layer)
-                chart.pool = state.pool
+                chart.bind(state)
 
     def wanted(self, names: Iterable[str]) -> list[str]:
         """Return those of some names that are to be observed."""
@@ -61,7 +61,24 @@ class ParameterLens(Lens):
         self.register_leaf_module(module, name, state)
 
 
-class ParameterGradientGeometry(ParameterLens):
+class GradientLens(ParameterLens):
+    """A lens that looks at the gradients of parameters."""
+
+    nothing = "none of its parameters of these names is trained, or they have other names"
+
+    def register_leaf_module(self, module: Any, name: str, state: State) -> None:
+        """Gather the gradients of the parameters that are trained."""
+        names = self.wanted(state.trainable(module, name))
+        if names and self.chosen(module, name):
+            self.expect(name, names, state)
+            self.gather(state.parameter_gradient(module, name, names, self.looks(state)))
+
+    def looks(self, state: State) -> Callable[[str, str, list[Any]], None]:
+        """Return what is called with a layer, the name of a parameter, and its gradients."""
+        raise NotImplementedError
+
+
+class ParameterGradientGeometry(GradientLens):
     """The norm of the gradient of parameters, and how its direction changes.
 
     ``weight gradient norm`` is its L2 norm after a backward pass, ``weight gradient correlation``
@@ -88,12 +105,12 @@ class ParameterGradientGeometry(ParameterLens):
         include: Iterable[Any] = (),
         exclude: Iterable[Any] = (),
         running: bool = True,
-        line: str = "mean",
+        line: str | Sequence[str] = "mean",
         ranges: Sequence[str] = ("std", "min-max"),
     ) -> None:
         self._geometries = Geometries(
             self, "gradient", normalize_by_size=normalize_by_size, correlation=correlation,
-            log_scale=log_scale, running=running, line=line, ranges=ranges,
+            log_scale=log_scale, running=running, line=line, ranges=ranges, gradients=True,
         )  # fmt: skip
         super().__init__(parameters, include, exclude)
 
@@ -101,18 +118,14 @@ class ParameterGradientGeometry(ParameterLens):
         """Make a chart of the norm, and one of the correlation."""
         return self._geometries.charts(name)
 
-    def register_leaf_module(self, module: Any, name: str, state: State) -> None:
-        """Gather the gradients of the parameters that are trained."""
-        names = self.wanted(state.trainable(module, name))
-        if not names or not self.chosen(module, name):
-            return
-        self.expect(name, names, state)
+    def looks(self, state: State) -> Callable[[str, str, list[Any]], None]:
+        """Return what puts norms and correlations."""
         geometries = self._geometries
 
         def look(layer: str, parameter: str, gradients: list[Any]) -> None:
             geometries[parameter].look(layer, state, gradients)
 
-        self.gather(state.parameter_gradient(module, name, names, look))
+        return look
 
     def skip_stretch(self) -> None:
         """Compare with nothing from before."""
@@ -124,14 +137,17 @@ class ParameterGradientGeometry(ParameterLens):
         self.skip_stretch()
 
 
-class ParameterGradientActivation(ParameterLens):
+class ParameterGradientActivation(GradientLens):
     """The share of a parameter's gradient that is not zero, after each backward pass.
 
-    ``weight gradient activation``, per layer; ``weight gradient death`` is the share of the first
-    axis (a layer's units) whose gradient is all zero.
+    ``weight gradient activation``, per layer; ``weight gradient death`` is the share of the layer's
+    units (the first axis) whose gradient is all zero. With a NaN in it, both are NaN.
 
     Args:
         parameters: The names of parameters to observe; None for all that modules have.
+        channel_last: Whether units are the last axis, as in the kernels of JAX and Keras.
+        warning_plot: Whether to tell the ``gradient activation warning``: over all layers and
+            parameters, the least activation and the greatest death.
         include, exclude, running, line, ranges: As for `ParameterGradientGeometry`.
 
     """
@@ -140,14 +156,24 @@ class ParameterGradientActivation(ParameterLens):
         self,
         parameters: Iterable[str] | None = WEIGHT_AND_BIAS,
         *,
+        channel_last: bool = False,
+        warning_plot: bool = False,
         include: Iterable[Any] = (),
         exclude: Iterable[Any] = (),
         running: bool = True,
-        line: str = "mean",
+        line: str | Sequence[str] = "mean",
         ranges: Sequence[str] = ("std", "min-max"),
     ) -> None:
-        self._drawn: dict[str, Any] = {"running": running, "line": line, "ranges": ranges}
+        self._drawn: dict[str, Any] = {
+            "running": running, "line": line, "ranges": ranges, "gradients": True,
+        }  # fmt: skip
+        self._axis = -1 if channel_last else 0
         super().__init__(parameters, include, exclude)
+        self.warning: Chart | None = None
+        if warning_plot:
+            self.warning = self.chart(
+                "gradient activation warning", kind="probability", big=True, computed=True
+            )
 
     def make_charts(self, name: str) -> dict[str, Chart]:
         """Make a chart of the activation, and one of the death."""
@@ -156,24 +182,34 @@ class ParameterGradientActivation(ParameterLens):
             for what in ("activation", "death")
         }
 
-    def register_leaf_module(self, module: Any, name: str, state: State) -> None:
-        """Gather the gradients of the parameters that are trained."""
-        names = self.wanted(state.trainable(module, name))
-        if not names or not self.chosen(module, name):
-            return
-        self.expect(name, names, state)
-        library, charts = state.arrays, self._charts_of
+    def looks(self, state: State) -> Callable[[str, str, list[Any]], None]:
+        """Return what puts shares."""
+        library, charts, axis = state.arrays, self._charts_of, self._axis
+        if self.warning is not None:
+            self.warning.expect("activation")
+            self.warning.expect("death")
 
         def look(layer: str, parameter: str, gradients: list[Any]) -> None:
             of = charts[parameter]
-            seen = library.unit_activity(gradients)
+            seen = library.unit_activity(gradients, axis)
             put_activity(layer, seen, of["activation"], of["death"])
 
-        self.gather(state.parameter_gradient(module, name, names, look))
+        return look
+
+    def finalize_epoch(self) -> None:
+        """Find the least activation and the greatest death."""
+        super().finalize_epoch()
+        if self.warning is not None:
+            of = list(self._charts_of.values())
+            self.warning.numbers = worst(
+                [one["activation"] for one in of], [one["death"] for one in of]
+            )
 
 
 class TickParameterLens(ParameterLens):
     """A lens that looks at parameters as they are at the tick."""
+
+    nothing = "no layer has parameters of these names"
 
     def __init__(
         self, parameters: Iterable[str] | None, include: Iterable[Any], exclude: Iterable[Any]
@@ -206,16 +242,18 @@ class TickParameterLens(ParameterLens):
 
     def collect_data(self) -> None:
         """Look at the parameters now."""
-        if self._state is not None:
-            self.collect(self._state)
+        state = self._state
+        if state is not None:
+            for layer, parameter, arrays in self.found():
+                state.guarded(self.collect, layer, parameter, arrays, state)
 
-    def collect(self, state: State) -> None:
-        """Look at the parameters now."""
+    def collect(self, layer: str, parameter: str, arrays: list[Any], state: State) -> None:
+        """Look at the parameters of one name in a layer."""
         raise NotImplementedError
 
-    def detach_from_module(self) -> None:
+    def let_go(self) -> None:
         """Let go of the layers, too."""
-        super().detach_from_module()
+        super().let_go()
         self._layers.clear()
         self._state = None
 
@@ -229,6 +267,7 @@ class ParameterNorm(TickParameterLens):
         parameters: The names of parameters to observe; None for all that modules have.
         normalize_by_size: Whether to take the root mean square instead.
         comparison_plot: Whether to tell the shares.
+        comparison_line: The statistic that shares are of; by default the (first) line.
         log_scale: Whether the axis is logarithmic.
         include, exclude: Names of layers, or classes, to observe only, or to leave out.
         running, line, ranges: As for `OutputNorm`; for those who call `collect_data`.
@@ -241,42 +280,43 @@ class ParameterNorm(TickParameterLens):
         *,
         normalize_by_size: bool = False,
         comparison_plot: bool = True,
+        comparison_line: str | None = None,
         log_scale: bool = False,
         include: Iterable[Any] = (),
         exclude: Iterable[Any] = (),
         running: bool = True,
-        line: str = "mean",
+        line: str | Sequence[str] = "mean",
         ranges: Sequence[str] = (),
     ) -> None:
-        self._drawn: dict[str, Any] = {"running": running, "line": line, "ranges": ranges}
-        self._by_size, self._comparison, self._log_scale = (
-            normalize_by_size,
-            comparison_plot,
-            log_scale,
-        )
+        self._drawn: dict[str, Any] = {
+            "running": running, "line": line, "ranges": ranges, "log_scale": log_scale,
+            "also": () if comparison_line is None else (comparison_line,),
+        }  # fmt: skip
+        self._by_size, self._comparison = normalize_by_size, comparison_plot
+        self._compared = comparison_line
         super().__init__(parameters, include, exclude)
 
     def make_charts(self, name: str) -> dict[str, Chart]:
         """Make a chart of the norm, and one of the shares."""
-        charts = {"norm": self.chart(f"{name} norm", log_scale=self._log_scale, **self._drawn)}
+        charts = {"norm": self.chart(f"{name} norm", **self._drawn)}
         if self._comparison:
             charts["shares"] = self.chart(f"{name} norm shares", kind="relation", big=True)
         return charts
 
-    def collect(self, state: State) -> None:
-        """Put the norms."""
+    def collect(self, layer: str, parameter: str, arrays: list[Any], state: State) -> None:
+        """Put the norm."""
         library = state.arrays
-        for layer, parameter, arrays in self.found():
-            self.expect(layer, [parameter], state)
-            size = max(1, sum(map(library.count, arrays))) if self._by_size else 1
-            self.charts_of(parameter)["norm"].put(layer, library.norm(arrays), size**-0.5)
+        self.expect(layer, [parameter], state)
+        size = max(1, sum(map(library.count, arrays))) if self._by_size else 1
+        self.charts_of(parameter)["norm"].put(layer, library.norm(arrays), size**-0.5)
 
     def finalize_epoch(self) -> None:
         """Work out the shares."""
         super().finalize_epoch()
         for charts in self._charts_of.values():
             if "shares" in charts:
-                charts["shares"].share(charts["norm"], self._drawn["line"])
+                norm = charts["norm"]
+                charts["shares"].share(norm, self._compared or norm.attributes.line)
 
 
 class ParameterCondition(TickParameterLens):
@@ -310,13 +350,12 @@ class ParameterCondition(TickParameterLens):
     def expect(self, layer: str, names: Iterable[str], state: State) -> None:
         """Add no layer before a matrix is found."""
 
-    def collect(self, state: State) -> None:
+    def collect(self, layer: str, parameter: str, arrays: list[Any], state: State) -> None:
         """Put the condition numbers."""
-        for layer, parameter, arrays in self.found():
-            for array in arrays:
-                if len(array.shape) < 2 or 0 in array.shape:
-                    continue
-                values = state.arrays.extremes(array, self._exact_up_to)
-                chart = self.charts_of(parameter)["condition"]
-                chart.pool = state.pool
-                chart.put_combined(layer, list(values), quotient)
+        for array in arrays:
+            if len(array.shape) < 2 or 0 in array.shape:
+                continue
+            values = state.arrays.extremes(array, self._exact_up_to)
+            chart = self.charts_of(parameter)["condition"]
+            chart.bind(state)
+            chart.put_combined(layer, list(values), quotient)

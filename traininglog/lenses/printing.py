@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from traininglog.lenses.histogram import NON_FINITE
 from traininglog.lenses.lens import AbstractVisualizer
 from traininglog.lenses.statistics import RANGES
 from traininglog.lenses.tags import Numbers, TagAttributes, printable
@@ -72,8 +73,17 @@ class PrintVisualizer(AbstractVisualizer):
         if attributes.kind == "relation":
             return f"{points['share']:.0%}"
         if attributes.kind == "distribution":
-            return f"{points['q05']:.2g} .. {points['q95']:.2g}"
-        shown = f"{points[attributes.line]:.3g}" if attributes.line in points else ""
+            bad = f" ({points[NON_FINITE]:.0%} not finite)" if points.get(NON_FINITE) else ""
+            return f"{points['q05']:.2g} .. {points['q95']:.2g}{bad}"
+        lines = [f"{points[name]:.3g}" for name in attributes.lines if name in points]
+        shown = (
+            lines[0]
+            if len(lines) == 1
+            else ", ".join(
+                f"{printable(name)} {text}"
+                for name, text in zip(attributes.lines, lines, strict=False)
+            )
+        )
         if shown and attributes.unit:
             shown += f" {printable(attributes.unit)}"
         for name in attributes.ranges:

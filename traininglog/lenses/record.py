@@ -7,13 +7,23 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from traininglog.base import TrainingLogBase
-from traininglog.errors import InvalidState
+from traininglog.errors import (
+    InvalidKey,
+    InvalidState,
+    ValueRangeError,
+    ValueTooLarge,
+    ValueTypeError,
+)
 from traininglog.lenses.lens import AbstractVisualizer
-from traininglog.lenses.tags import STATUS_KEY, Numbers, TagAttributes, key_of, parts_of
+from traininglog.lenses.stored_tags import attributes_of, stored_tags
+from traininglog.lenses.tags import Numbers, TagAttributes, key_of, parts_of
+
+#: What a log raises for one value or key; all else is about the log.
+REFUSALS = (InvalidKey, ValueRangeError, ValueTooLarge, ValueTypeError)
 
 
 class LogWriter(AbstractVisualizer):
@@ -30,6 +40,7 @@ class LogWriter(AbstractVisualizer):
         self._written = dict(self._tags)
         self._row: dict[str, float] = {}
         self._keys: dict[tuple[str, str, str], str] = {}
+        self._refused: list[tuple[str, Exception]] = []
 
     def register_tag(self, tag: str, attributes: TagAttributes) -> None:
         """Note a tag for the status. Layers that an earlier part of the run had stay."""
@@ -52,23 +63,45 @@ class LogWriter(AbstractVisualizer):
                 self._row[key] = value
 
     def end_tick(self, time: int) -> None:
-        """Write the status, if there is news, and the row."""
+        """Write the status, if there is news, and the row.
+
+        A number that the log refuses is left out of the row: see `refused`.
+        """
         self.write_tags()
         row, self._row = self._row, {}
-        if row:
+        if not row:
+            return
+        try:
             self.log[time].update(row)
+        except REFUSALS:
+            for key, value in row.items():
+                self._try(key, self.log[time].__setitem__, key, value)
 
     def write_tags(self) -> None:
         """Write the attributes of the tags to the status, if there is news."""
         if self._tags != self._written:
-            self.log.status[STATUS_KEY] = self._tags
+            for key, value in stored_tags(self._tags).items():
+                self._try(key, self.log.status.__setitem__, key, value)
             self._written = dict(self._tags)
+
+    def _try(self, what: str, write: Callable[[str, Any], None], key: str, value: Any) -> None:
+        try:
+            write(key, value)
+        except REFUSALS as error:
+            self._refused.append((what, error))
+
+    def refused(self) -> list[tuple[str, Exception]]:
+        """Return what the log has refused since the last call: the keys, and why."""
+        refused, self._refused = self._refused, []
+        return refused
 
 
 def tags_of(log: TrainingLogBase) -> dict[str, TagAttributes]:
     """Return the tags that lenses have written to a log, with their attributes."""
-    stored = log.status.get(STATUS_KEY, {})
-    return {tag: TagAttributes.from_dict(attributes) for tag, attributes in stored.items()}
+    return {
+        tag: TagAttributes.from_dict(attributes)
+        for tag, attributes in attributes_of(log.status).items()
+    }
 
 
 def last_time(log: TrainingLogBase, tags: Iterable[str] | None = None) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from traininglog.lenses.arrays import Arrays
-from traininglog.lenses.statistics import Statistic
+from traininglog.lenses.statistics import Target
 
 
 class Gatherer(Protocol):
@@ -20,18 +21,19 @@ class Gatherer(Protocol):
 class Pool(Protocol):
     """Where numbers wait on their way to statistics, so that a device is waited for only once."""
 
-    def put(self, target: Statistic, number: Any, times: float = 1.0, plus: float = 0.0) -> None:
+    def put(self, target: Target, number: Any, times: float = 1.0, plus: float = 0.0) -> None:
         """Take ``number * times + plus``; the number may still be on a device."""
 
     def put_together(self, target: Any, numbers: Sequence[Any]) -> None:
         """Take numbers that stay together, one after the other, in a ``target.add(numbers)``."""
 
     def put_total(
-        self, target: Statistic, numbers: Any, times: float, plus: float, *, nonzero: bool
+        self, target: Target, numbers: Any, times: float, plus: float, *, nonzero: bool
     ) -> None:
         """Take ``total * times + plus``: of a vector's sum, or of how many in it are not zero.
 
-        The vector must stay as it is: it may be summed later, and together with others.
+        A NaN in the vector makes both totals NaN. The vector must stay as it is: it may be summed
+        later, and together with others.
         """
 
     def put_vector(self, target: Any, numbers: Any) -> None:
@@ -53,8 +55,10 @@ class Immediate:
         self, target: Any, numbers: Any, times: float, plus: float, *, nonzero: bool
     ) -> None:
         """Hand on a total."""
-        total = (numbers != 0).sum() if nonzero else numbers.sum()
-        target.add(float(total) * times + plus)
+        total = float(numbers.sum())
+        if nonzero and not math.isnan(total):
+            total = float((numbers != 0).sum())
+        target.add(total * times + plus)
 
     def put_vector(self, target: Any, numbers: Any) -> None:
         """Hand on numbers to one."""
@@ -74,11 +78,14 @@ class ExplicitCall:
         """
         self._listeners.append((callback, always))
 
+    def listening(self, *, active: bool = True) -> list[Callable[[str, str, Any], None]]:
+        """Return those who listen now."""
+        return [listener for listener, always in self._listeners if active or always]
+
     def push(self, kind: str, name: str, number: Any, *, active: bool = True) -> None:
         """Hand a number to all who listen."""
-        for listener, always in self._listeners:
-            if active or always:
-                listener(kind, name, number)
+        for listener in self.listening(active=active):
+            listener(kind, name, number)
 
 
 class State(ABC):
@@ -92,13 +99,26 @@ class State(ABC):
     pool: Pool
     separator: str = "."
     aliases: Mapping[str, list[str]] = {}
+    scaled: bool = False  #: whether a `GradScaler` scales the loss, see `overflow`
+
+    def guarded(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Call, and return what that gives; but what it raises is passed over, and gives None.
+
+        The first argument, if it is a text, is the layer that is passed over.
+        """
+        return call(*arguments)
+
+    def overflow(self) -> bool:
+        """Tell whether a gradient that is not finite is one that a `GradScaler` skips."""
+        return False
 
     @abstractmethod
     def role(self, module: Any) -> str:
         """Return what a module does.
 
-        ``"activation"``, ``"dropout"``, ``"container"``, ``"observed"`` (chosen by the program), or
-        ``"other"``.
+        ``"activation"``, ``"dropout"``, ``"container"``, ``"observed"`` (chosen by the program);
+        ``"whole"``: it has children, but computes by itself; ``"part"``: such a child, which is
+        never called; or ``"other"``.
         """
 
     @abstractmethod

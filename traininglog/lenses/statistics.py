@@ -176,8 +176,8 @@ class Sketch:
 
     def __init__(self, size: int = 256) -> None:
         self.size = size
-        self.count = 0.0  #: how many values it stands for
-        self.non_finite = 0
+        self.count = 0.0  #: how many finite values it stands for
+        self.non_finite = 0.0  #: how many that are not
         self.min, self.max = math.inf, -math.inf
         self.values = np.empty(0)
         self.weights = np.empty(0)
@@ -186,7 +186,7 @@ class Sketch:
         """Take in an array, each value of which stands for `weight` values."""
         array = np.asarray(values, dtype=np.float64).reshape(-1)
         usable = array[np.isfinite(array)]
-        self.non_finite += array.size - usable.size
+        self.non_finite += (array.size - usable.size) * weight
         if usable.size:
             self._take(usable, np.full(usable.size, weight), usable.min(), usable.max())
 
@@ -236,6 +236,30 @@ class Sketch:
 Statistic = Running | Values
 
 
+class Finite:
+    """Takes numbers to a target; where `overflow()` is true, without those that are not finite.
+
+    It is asked only where there are such.
+    """
+
+    __slots__ = ("overflow", "target")
+
+    def __init__(self, target: Statistic, overflow: Callable[[], bool]) -> None:
+        self.target, self.overflow = target, overflow
+
+    def add(self, numbers: Any) -> None:
+        """Take in one number, or an array of them."""
+        array = np.asarray(numbers, dtype=np.float64).reshape(-1)
+        finite = np.isfinite(array)
+        if not finite.all() and self.overflow():
+            array = array[finite]
+        self.target.add(array)
+
+
+#: What takes numbers of a layer.
+Target = Statistic | Finite
+
+
 class Combined:
     """Makes one number of some that belong together, and hands it on.
 
@@ -250,7 +274,7 @@ class Combined:
 
     __slots__ = ("combine", "count", "target")
 
-    def __init__(self, target: Statistic, count: int, combine: Combine) -> None:
+    def __init__(self, target: Target, count: int, combine: Combine) -> None:
         self.target, self.count, self.combine = target, count, combine
 
     def add(self, numbers: Any) -> None:
@@ -296,8 +320,8 @@ def check_points(names: Iterable[str], *, running: bool) -> None:
             )
 
 
-def names_of(line: str, ranges: Iterable[str], *, running: bool) -> list[str]:
-    """Return the points that a line and ranges around it are drawn from.
+def names_of(line: str | Iterable[str], ranges: Iterable[str], *, running: bool) -> list[str]:
+    """Return the points that lines, or one, and ranges around the first are drawn from.
 
     Raises `ValueError` for what does not exist, or what `running` cannot tell.
 
@@ -306,7 +330,7 @@ def names_of(line: str, ranges: Iterable[str], *, running: bool) -> list[str]:
     """
     if isinstance(ranges, str):
         raise ValueError(f"ranges is a list of names: ranges=[{ranges!r}]")
-    names = {line: None}
+    names: dict[str, None] = dict.fromkeys([line] if isinstance(line, str) else line)
     for name in ranges:
         if name not in RANGES:
             raise ValueError(f"there is no range {name!r}; there are: {', '.join(RANGES)}")

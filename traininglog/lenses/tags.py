@@ -36,6 +36,7 @@ class TagAttributes:
         big: Whether the chart stands on top, at double height, all its layers on one axis.
         layers: The layers, in the order in which the module has them.
         aliases: Other names under which the module has a layer.
+        lines: All statistics that are lines, where they are several; `line` is the first of them.
 
     Raises:
         ValueError: There is no such kind, or the limits are not a pair.
@@ -50,8 +51,10 @@ class TagAttributes:
     big: bool = False
     layers: list[str] = field(default_factory=list)
     aliases: dict[str, list[str]] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.lines = list(dict.fromkeys([self.line, *self.lines]))
         if self.kind not in get_args(Kind):
             raise ValueError(f"there is no kind {self.kind!r}; there are: {get_args(Kind)}")
         if self.limits is not None:
@@ -79,7 +82,7 @@ class TagAttributes:
     def from_dict(cls, values: Mapping[str, Any]) -> TagAttributes:
         """Return the attributes in a status; what a newer version may have added is passed over."""
         known = {item.name: values[item.name] for item in fields(cls) if item.name in values}
-        for name in ("ranges", "layers"):
+        for name in ("ranges", "layers", "lines"):
             known[name] = list(known.get(name, ()))
         known["aliases"] = {key: list(names) for key, names in known.get("aliases", {}).items()}
         if known.get("limits") is not None:

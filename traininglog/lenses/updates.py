@@ -22,6 +22,8 @@ class UpdateLens(ParameterLens):
 
     """
 
+    nothing = "none of its parameters of these names is trained, or they have other names"
+
     def __init__(
         self,
         optimizer: Any,
@@ -29,6 +31,11 @@ class UpdateLens(ParameterLens):
         include: Iterable[Any],
         exclude: Iterable[Any],
     ) -> None:
+        if optimizer is not None and not hasattr(optimizer, "register_step_post_hook"):
+            raise TypeError(
+                f"an optimizer is a torch.optim.Optimizer, not a {type(optimizer).__name__}; "
+                "without one, call inspector.inspect_update() after each step"
+            )
         self._optimizer = optimizer
         self.wants: dict[str, bool] = {}  #: what `State.update` is asked for
         self._observed: set[str] = set()
@@ -47,22 +54,25 @@ class UpdateLens(ParameterLens):
         self._observed.add(name)
 
     def _changed(self, changes: list[Change]) -> None:
-        mine = [
-            change
-            for change in changes
-            if change.layer in self._observed
-            and (self.parameters is None or change.name in self.parameters)
-        ]
-        if mine and self.state is not None:
-            self.look(mine, self.state)
+        state = self.state
+        if state is None:
+            return
+        mine: dict[str, list[Change]] = {}
+        for change in changes:
+            if change.layer in self._observed and (
+                self.parameters is None or change.name in self.parameters
+            ):
+                mine.setdefault(change.layer, []).append(change)
+        for layer, found in mine.items():
+            state.guarded(self.look, layer, found, state)
 
-    def look(self, changes: list[Change], state: State) -> None:
-        """Take what a step changed."""
+    def look(self, layer: str, changes: list[Change], state: State) -> None:
+        """Take what a step changed in a layer."""
         raise NotImplementedError
 
-    def detach_from_module(self) -> None:
+    def let_go(self) -> None:
         """Let go of the layers, too."""
-        super().detach_from_module()
+        super().let_go()
         self._observed.clear()
         self.state = None
 
@@ -96,7 +106,7 @@ class ParameterUpdateGeometry(UpdateLens):
         include: Iterable[Any] = (),
         exclude: Iterable[Any] = (),
         running: bool = True,
-        line: str = "mean",
+        line: str | Sequence[str] = "mean",
         ranges: Sequence[str] = ("std", "min-max"),
     ) -> None:
         self._geometries = Geometries(
@@ -110,12 +120,12 @@ class ParameterUpdateGeometry(UpdateLens):
         """Make a chart of the norm, and one of the correlation."""
         return self._geometries.charts(name)
 
-    def look(self, changes: list[Change], state: State) -> None:
+    def look(self, layer: str, changes: list[Change], state: State) -> None:
         """Put norms and correlations."""
-        groups: dict[tuple[str, str], list[Change]] = {}
+        groups: dict[str, list[Change]] = {}
         for change in changes:
-            groups.setdefault((change.layer, change.name), []).append(change)
-        for (layer, name), found in groups.items():
+            groups.setdefault(change.name, []).append(change)
+        for name, found in groups.items():
             self.charts_of(name)
             self._geometries[name].look(
                 layer,
@@ -157,7 +167,7 @@ class UpdateRatio(UpdateLens):
         include: Iterable[Any] = (),
         exclude: Iterable[Any] = (),
         running: bool = True,
-        line: str = "mean",
+        line: str | Sequence[str] = "mean",
         ranges: Sequence[str] = ("min-max",),
     ) -> None:
         super().__init__(optimizer, parameters, include, exclude)
@@ -174,13 +184,9 @@ class UpdateRatio(UpdateLens):
         """Add a layer."""
         self.ratio.expect(layer)
 
-    def look(self, changes: list[Change], state: State) -> None:
-        """Put the ratios of all layers."""
-        layers: dict[str, tuple[list[Any], list[Any]]] = {}
-        for change in changes:
-            if change.size is not None:
-                norms, sizes = layers.setdefault(change.layer, ([], []))
-                norms.append(change.norm)
-                sizes.append(change.size)
-        for layer, (norms, sizes) in layers.items():
+    def look(self, layer: str, changes: list[Change], state: State) -> None:
+        """Put the ratio of a layer."""
+        known = [change for change in changes if change.size is not None]
+        if known:
+            norms, sizes = [one.norm for one in known], [one.size for one in known]
             self.ratio.put_combined(layer, norms + sizes, norm_quotient)

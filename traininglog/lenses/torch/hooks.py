@@ -2,19 +2,22 @@
 
 A hook of a module is shared by all lenses that look there. Copied or pickled with its module, it
 becomes a hook that does nothing: an inspector goes on observing the original only.
+
+Whatever PyTorch calls is a `Hook`, whose `__call__` and `see` are the one way in, and guarded:
+nothing that is raised in there reaches the training, but for `NonFiniteFound`, which is asked for.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from traininglog.lenses.state import Change
-from traininglog.lenses.torch.tensors import first_tensor
+from traininglog.lenses.non_finite import NonFiniteFound
+from traininglog.lenses.torch.tensors import first_tensor, whole, without_numbers
 
 if TYPE_CHECKING:
     from traininglog.lenses.torch.state import TorchState
@@ -29,25 +32,43 @@ def copied() -> Callable[..., None]:
     return nothing
 
 
+class Scripted(AttributeError):
+    """A module was given to `torch.jit.script` while it is observed."""
+
+
 class Hook:
     """A callable with a handle, shared by several who call `detach` when all have gone."""
 
+    state: TorchState
+    layer: str | None = None
+    who = "a hook"
     handle: Any = None
 
+    @property
+    def __name__(self) -> str:
+        """Have no name. Only `torch.jit.script` asks for it, which compiles hooks, too."""
+        raise Scripted(
+            "torch.jit.script cannot compile a module that lenses look at: call "
+            "inspector.detach() before, and inspector.attach(module) after it"
+        )
+
     def __call__(self, *arguments: Any) -> None:
-        """Look; but not while Dynamo traces, which would take the hook apart, and compile it."""
-        if not torch.compiler.is_compiling():
+        """See; where Dynamo traces, which would compile the hook, too, outside of its graph."""
+        if torch.compiler.is_compiling():
+            from traininglog.lenses.torch import outside
+
+            outside.see(self, *arguments)
+            return
+        self.see(*arguments)
+
+    def see(self, *arguments: Any) -> None:
+        """Look, and pass over what cannot be looked at."""
+        try:
             self.look(*arguments)
-
-    def callable(self, *, compiled: bool) -> Callable[..., None]:
-        """Return what is registered: for a compiled module, a function that parts its graph.
-
-        Such a one cannot be pickled, as little as what Dynamo makes of the module.
-        """
-        if not compiled:
-            return self
-        call: Callable[..., None] = torch.compiler.disable(self.look)
-        return call
+        except NonFiniteFound:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is no reason to end a training
+            self.state.passed.note(self.who, self.layer, error)
 
     def look(self, *arguments: Any) -> None:
         """See what there is to be seen."""
@@ -83,13 +104,17 @@ class Share:
 class ForwardHook(Hook):
     """Sees what a module gives, and has autograd tell the gradient of it."""
 
-    def __init__(self, state: TorchState, module: nn.Module) -> None:
-        self.state = state
+    who = "outputs"
+
+    def __init__(self, state: TorchState, module: nn.Module, layer: str) -> None:
+        self.state, self.layer = state, layer
+        self.called = False
         self._module = weakref.ref(module)
         self.outputs: list[Any] = []  # (callback, layer, always)
         self.gradients: list[Any] = []
         self.always = False
-        self.handle = module.register_forward_hook(self.callable(compiled=state.compiled))
+        self.gradient = _OutputGradient(self)
+        self.handle = module.register_forward_hook(self)
 
     def look(self, module: nn.Module, arguments: Any, output: Any) -> None:  # type: ignore[override]
         """Call back."""
@@ -97,8 +122,12 @@ class ForwardHook(Hook):
         active = state.active
         if (not active and not self.always) or not _is(self._module, module):
             return
+        self.called = True
         tensor = first_tensor(output)
         if tensor is None:
+            missed = without_numbers(output)
+            if missed is not None:
+                state.pass_over(self.who, self.layer, missed)
             return
         if self.outputs:
             training = module.training
@@ -110,25 +139,40 @@ class ForwardHook(Hook):
         if self.gradients and tensor.requires_grad and not tensor.is_leaf:
             tensor.register_hook(self.gradient)
 
-    def gradient(self, gradient: Tensor) -> None:
-        """Call back with a gradient of the output."""
-        state = self.state
-        active = state.active
-        detached = gradient.detach()
-        state.arrays.share(detached)
-        for call, layer, always in self.gradients:
-            if active or always:
-                state.guarded(call, layer, detached)
-        state.arrays.share(None)
-
     def release(self) -> None:
         """Remove the hook if nobody looks."""
         if not self.outputs and not self.gradients:
             self.detach()
 
 
+class _OutputGradient(Hook):
+    """Sees the gradient of what a module gave."""
+
+    who = "gradients of outputs"
+
+    def __init__(self, forward: ForwardHook) -> None:
+        self.state, self.layer, self._calls = forward.state, forward.layer, forward.gradients
+
+    def look(self, gradient: Tensor) -> None:  # type: ignore[override]
+        """Call back."""
+        state = self.state
+        active = state.active
+        taken = whole(gradient.detach())
+        if taken is None:
+            state.pass_over(self.who, self.layer, gradient)
+            return
+        taken = state.unscaled(taken)
+        state.arrays.share(taken)
+        for call, layer, always in self._calls:
+            if active or always:
+                state.guarded(call, layer, taken)
+        state.arrays.share(None)
+
+
 class BeginHook(Hook):
     """Sees what a module is given, before it is called."""
+
+    who = "inputs"
 
     def __init__(
         self,
@@ -138,14 +182,14 @@ class BeginHook(Hook):
         call: Callable[[str, Any, bool], None],
     ) -> None:
         self.state, self.layer, self.call = state, layer, call
-        self.handle = module.register_forward_pre_hook(
-            self.callable(compiled=state.compiled), with_kwargs=True
-        )
+        self.handle = module.register_forward_pre_hook(self, with_kwargs=True)
         self._module = weakref.ref(module)
 
-    def look(self, module: nn.Module, arguments: Any, keywords: Any) -> None:  # type: ignore[override]
+    def look(  # type: ignore[override]
+        self, module: nn.Module, arguments: Any, keywords: Any = None
+    ) -> None:
         """Call back."""
-        if not _is(self._module, module):  # a copy
+        if self.handle is None or not _is(self._module, module):  # a copy
             return
         given = first_tensor(arguments[0]) if arguments else None  # mostly all there is
         if given is None:
@@ -158,8 +202,12 @@ class BeginHook(Hook):
 class GradientHook(Hook):
     """Sees the gradient of one parameter when a backward pass has added to it."""
 
-    def __init__(self, state: TorchState, parameter: Tensor) -> None:
-        self.state = state
+    who = "gradients of parameters"
+
+    def __init__(self, state: TorchState, parameter: Tensor, layer: str) -> None:
+        self.state, self.layer = state, layer
+        self.parameter = parameter
+        self.called = False
         self.calls: list[Any] = []  # (group, name, always)
         self.handle = parameter.register_post_accumulate_grad_hook(self)
 
@@ -168,9 +216,15 @@ class GradientHook(Hook):
         gradient = parameter.grad
         if gradient is None:
             return
+        self.called = True
         gradient = gradient.detach()
         if gradient.layout is not torch.strided:  # of embeddings with sparse=True
             gradient = gradient.coalesce().values()
+        taken = whole(gradient)
+        if taken is None:
+            self.state.pass_over(self.who, self.layer, gradient)
+            return
+        gradient = self.state.unscaled(taken)
         active, arrays = self.state.active, self.state.arrays
         arrays.share(gradient)
         for group, place, always in self.calls:
@@ -210,101 +264,22 @@ class GradientGroup:
             self.state.guarded(self.call, self.layer, self.name, gradients)
 
 
-class Updates:
-    """Sees what steps change: by hooks of an optimizer, or when it is called."""
+class NetworkHook(Hook):
+    """Tells when a network is called, before all else."""
 
-    def __init__(self, state: TorchState, optimizer: Any) -> None:
-        self.state = state
-        self.optimizer = optimizer
-        self.calls: list[Callable[[list[Change]], None]] = []
-        self.places: list[tuple[str, str]] = []
-        self.parameters: list[Tensor] = []
-        self.sizes = self.lasting = False  #: whether somebody wants them, see `Change`
-        self._before: list[Tensor] | None = None
-        self._spare: list[Tensor] | None = None
-        self._remembers = False
-        self._sizes: list[Any] = []
-        self._handles: list[Any] = []
-        if optimizer is not None:
-            self._handles = [
-                optimizer.register_step_pre_hook(_OptimizerHook(self, "remember")),
-                optimizer.register_step_post_hook(_OptimizerHook(self, "compare")),
-            ]
+    who = "the network"
 
-    def observe(self, places: Sequence[tuple[str, str, Tensor]]) -> None:
-        """Set the parameters to look at."""
-        mine = None
-        if self.optimizer is not None:
-            groups = self.optimizer.param_groups
-            mine = {id(parameter) for group in groups for parameter in group["params"]}
-        chosen = [place for place in places if mine is None or id(place[2]) in mine]
-        self.places = [(layer, name) for layer, name, _ in chosen]
-        self.parameters = [parameter for *_, parameter in chosen]
-        self._before = self._spare = None
-        self._remembers = False
-        if self.optimizer is None:
-            self.remember()
+    def __init__(
+        self, state: TorchState, module: nn.Module, call: Callable[[Any, Any], None]
+    ) -> None:
+        self.state, self._call = state, call
+        self.handle = module.register_forward_pre_hook(self, with_kwargs=True, prepend=True)
 
-    def remember(self) -> None:
-        """Keep the parameters as they are before a step."""
-        if not (self.state.active and self.calls and self.parameters):
-            return
-        if self.lasting:  # the changes of the step before stay as they are
-            self._before, self._spare = self._spare, self._before
-        if self._before is None:
-            self._before = [torch.empty_like(parameter) for parameter in self.parameters]
-        with torch.no_grad():
-            none = [None] * len(self.parameters)
-            self._sizes = self.state.arrays.each_norm(self.parameters) if self.sizes else none
-            torch._foreach_copy_(self._before, self.parameters)
-        self._remembers = True
-
-    def compare(self) -> None:
-        """Tell what has changed since `remember`."""
-        before = self._before
-        if before is None or not self.state.active or not self._remembers:
-            return
-        with torch.no_grad():
-            for parameter, value in zip(self.parameters, before, strict=True):
-                torch.sub(parameter, value, out=value)
-        norms = self.state.arrays.each_norm(before)
-        changes = [
-            Change(layer, name, delta, norm, size, lasting=self.lasting)
-            for (layer, name), delta, norm, size in zip(
-                self.places, before, norms, self._sizes, strict=True
-            )
-        ]
-        self._remembers = False
-        for call in list(self.calls):
-            self.state.guarded(call, changes)
-        if self.optimizer is None:
-            self.remember()
-
-    def skip(self) -> None:
-        """Forget what was kept: the next comparison would span an inactive stretch."""
-        self._remembers = False
-
-    def release(self) -> None:
-        """Let go if nobody looks."""
-        if not self.calls:
-            for handle in self._handles:
-                handle.remove()
-            self._handles.clear()
-            self.parameters.clear()
-            self.places.clear()
-            self._before = self._spare = self.optimizer = None
-            self._sizes = []
-
-
-class _OptimizerHook(Hook):
-    """Calls a method of `Updates` around a step."""
-
-    def __init__(self, updates: Updates, what: str) -> None:
-        self._do = getattr(updates, what)
-
-    def look(self, optimizer: Any, arguments: Any, keywords: Any) -> None:  # type: ignore[override]
-        """Call it."""
-        self._do()
+    def look(self, module: nn.Module, arguments: Any, keywords: Any) -> None:  # type: ignore[override]
+        """Tell it, once a stretch."""
+        if self.state.stretch_is_new:
+            self.state.stretch_is_new = False
+            self._call(arguments, keywords)
 
 
 def _is(reference: weakref.ref[Any], module: object) -> bool:

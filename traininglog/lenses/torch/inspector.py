@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import sys
+import weakref
 from collections.abc import Callable, Iterable
-from typing import Self
+from typing import Any, Self
 
 from torch import nn
 
 from traininglog.base import TrainingLogBase
-from traininglog.errors import TrainingLogError
+from traininglog.errors import InvalidKey, TrainingLogError
+from traininglog.lenses.choices import tell, tell_unmatched
 from traininglog.lenses.inspector import InspectorBase
-from traininglog.lenses.lens import AbstractLens, AbstractVisualizer
+from traininglog.lenses.lens import AbstractLens, AbstractVisualizer, Lens
+from traininglog.lenses.state import ExplicitCall
 from traininglog.lenses.tags import key_of
-from traininglog.lenses.torch.modules import found_in, is_compiled, unwrapped
+from traininglog.lenses.torch.hooks import NetworkHook
+from traininglog.lenses.torch.modules import Found, fingerprint, found_in, unwrapped
 from traininglog.lenses.torch.ranks import exchanged, own_rank
+from traininglog.lenses.torch.scaling import Scaling
+from traininglog.lenses.torch.sight import Sight, half_autocast
 from traininglog.lenses.torch.state import TorchState
+from traininglog.notebook import in_notebook
 from traininglog.values import check_key
+
+#: The inspectors of each module that are attached to it.
+_ATTACHED: weakref.WeakKeyDictionary[nn.Module, weakref.WeakSet[TorchInspector]]
+_ATTACHED = weakref.WeakKeyDictionary()
 
 
 class NotAttached(TrainingLogError, RuntimeError):
@@ -37,12 +49,19 @@ class TorchInspector(InspectorBase):
                 ...
 
     Hooks change no value and no gradient. Numbers stay on their device until the tick, and no graph
-    is kept. A lens that fails is left out with a warning; training goes on. Under
-    `torch.distributed` each process has an inspector, all tick alike, statistics are merged, and
-    rank 0 writes; gradients are those of each process, before they are averaged.
+    is kept. What a lens cannot take is passed over with a warning, counted in `passed_over`, and
+    tried again: training goes on. Under `torch.distributed` each process has an inspector, all tick
+    alike, statistics are merged, and rank 0 writes; gradients are those of each process, before
+    they are averaged.
 
-    A module that `torch.compile` has made must be attached before it is first called; hooks then
-    part its graph. Of one that is compiled after it was attached, outputs are not seen.
+    The network may change: modules that are added, replaced, or made by their first call, and
+    parameters that are frozen or unfrozen, are found when the network is called first after a tick,
+    or at the next tick. What was asked for and is never seen is told by a warning.
+
+    It may be compiled, before or after, but must be attached before its first call as a compiled
+    one; hooks then part its graph. One that is compiled with ``fullgraph=True`` tells no outputs.
+
+    Nobody has to detach it: an inspector that nobody has any more takes its hooks along.
 
     Args:
         lenses: The lenses.
@@ -51,6 +70,8 @@ class TorchInspector(InspectorBase):
         depth: How many levels below the root are looked at; a deeper branch counts as one layer. -1
             for all.
         separator: What stands between the parts of a layer's name.
+        scaler: The `torch.amp.GradScaler` that scales the loss, if one does. Gradients are then
+            told in their own units, and those of a step that the scaler skips are left out.
         every, is_active, visualizer: As for `InspectorBase`.
         rank: This process's rank; by default what `torch.distributed` says.
 
@@ -66,6 +87,7 @@ class TorchInspector(InspectorBase):
         module: nn.Module | None = None,
         depth: int = -1,
         separator: str = ".",
+        scaler: Any = None,
         every: int = 1,
         is_active: Callable[[int], bool] | None = None,
         visualizer: str | AbstractVisualizer | Iterable[str | AbstractVisualizer] | None = None,
@@ -74,7 +96,13 @@ class TorchInspector(InspectorBase):
         if depth < -1:
             raise ValueError(f"depth is 0 or more, or -1 for all, not {depth}")
         self.depth, self.separator = depth, separator
+        self._scaling = None if scaler is None else Scaling(scaler)
         self._attached = False
+        self._root: nn.Module | None = None
+        self._found: list[Found] = []
+        self._fingerprint: list[Any] = []
+        self._sight = Sight()
+        self._pushed = False
         super().__init__(
             lenses,
             log,
@@ -83,12 +111,15 @@ class TorchInspector(InspectorBase):
             visualizer=visualizer,
             rank=own_rank() if rank is None else rank,
         )
+        self._hooks_end = weakref.finalize(self, _remove, self.state)
+        self._hooks_end.atexit = False
         if module is not None:
             self.attach(module)
 
     def _new_state(self) -> TorchState:
         state = TorchState(self)
         state.separator = self.separator
+        state.scaling = self._scaling
         return state
 
     def attach(self, module: nn.Module) -> Self:
@@ -96,7 +127,8 @@ class TorchInspector(InspectorBase):
 
         What came since the last tick is forgotten. DistributedDataParallel, DataParallel and
         compiled modules are looked into. A module that the network has several times goes by its
-        first name.
+        first name. In a notebook, an inspector with lenses of the same classes that observed it
+        before is detached: there, it is mostly the same cell that was run again.
 
         Raises:
             TypeError: It is no module.
@@ -107,19 +139,125 @@ class TorchInspector(InspectorBase):
             raise TypeError(f"attach a torch.nn.Module, not a {type(module).__name__}")
         if self._attached:
             self.detach()
-        found, aliases = found_in(unwrapped(module), self.depth, self.separator)
+        root = unwrapped(module)
+        found, aliases = self._look(root)
+        self._take_over(root)
+        self.state.passed.clear()
+        self.state.active = bool(self._is_active(self._stretch))
+        self._root = root
+        self._attached = True
+        try:
+            self._sight.attached(module)
+            self._register(found, aliases)
+            self._tell_of_choices()
+            self.state.network = NetworkHook(self.state, root, _weakly(self._called))
+        except BaseException:
+            self.detach()
+            raise
+        return self
+
+    def _look(self, root: nn.Module) -> tuple[list[Found], dict[str, list[str]]]:
+        found, aliases = found_in(root, self.depth, self.separator)
         for _, name, _ in found:
             check_key(key_of("tag", name, "statistic"))
-        self.state.active = bool(self._is_active(self._stretch))
-        self.state.compiled = is_compiled(module)
-        self.state.know(found, aliases)
+        return found, aliases
+
+    def _take_over(self, root: nn.Module) -> None:
+        """Detach an inspector that a notebook's cell made when it was run before."""
+        others = _ATTACHED.setdefault(root, weakref.WeakSet())
+        mine = [type(lens) for lens in self.lenses]
+        for other in list(others) if in_notebook() or hasattr(sys, "ps1") else []:
+            if other is not self and [type(lens) for lens in other.lenses] == mine:
+                other.detach()
+                tell(
+                    "an inspector with the same lenses was attached to this module, and is detached"
+                    " now. To have both, give all their lenses to one"
+                )
+        others.add(self)
+
+    def _register(self, found: list[Found], aliases: dict[str, list[str]]) -> None:
+        state, guarded = self.state, self.state.guarded_for
+        state.know(found, aliases)
         for lens in self.lenses:
-            lens.register_foreign_preprocessor(self.explicit, self.state)
+            who = type(lens).__name__
+            guarded(who, None, lens.register_foreign_preprocessor, self.explicit, state)
             for one, name, leaf in found:
                 register = lens.register_leaf_module if leaf else lens.register_non_leaf_module
-                register(one, name, self.state)
-        self._attached = True
-        return self
+                guarded(who, name, register, one, name, state)
+        self._found = found
+        self._fingerprint = fingerprint(found, state.optimizers)
+
+    def _tell_of_choices(self) -> None:
+        """Warn of a lens that will see nothing, or not what it was told to."""
+        layers = [(one.module, one.name) for one in self._found]
+        layers += [
+            (one.module, alias)
+            for one in self._found
+            for alias in self.state.aliases.get(one.name, ())
+        ]
+        for lens in self.lenses:
+            if not isinstance(lens, Lens):
+                continue
+            who = type(lens).__name__
+            included, excluded = lens.named
+            tell_unmatched(who, "include", included, layers)
+            tell_unmatched(who, "exclude", excluded, layers)
+        if all(isinstance(lens, Lens) and lens.observes_nothing for lens in self.lenses):
+            self._sight.nothing_there(self.lenses)
+
+    def _called(self, arguments: Any, keywords: Any) -> None:
+        """Look, where the network is called first after a tick, whether it is what it was."""
+        if self._scaling is None and half_autocast():
+            self._sight.half_precision()
+        if self._renewed() and self._root is not None:
+            self.state.begun(self._root, arguments, keywords)
+
+    def _renewed(self) -> bool:
+        """Observe what the network has become, if it has changed."""
+        if self._root is None:
+            return False
+        found, aliases = found_in(self._root, self.depth, self.separator)
+        if fingerprint(found, self.state.optimizers) == self._fingerprint:
+            return False
+        try:
+            found, aliases = self._look(self._root)
+        except InvalidKey as error:
+            self.state.passed.note("the network", None, error)
+            return False
+        for lens in self.lenses:
+            self.state.guarded(lens.renew)
+        self.explicit = ExplicitCall()
+        self.state.forget_modules()
+        self._register(found, aliases)
+        self._introduced = None
+        self._sight.renewed()
+        return True
+
+    def push_loss(self, value: Any, *, train: bool = True) -> None:
+        """Take a loss, of training or of validation: a number, or an array of one.
+
+        Raises `ValueError` for an array of more, and `TypeError` for what is no number.
+        """
+        super().push_loss(value, train=train)
+        self._pushed = True
+
+    def tick(self, time: int | None = None) -> None:
+        """End a step or an epoch, as `InspectorBase.tick` does, and see what the network is now."""
+        active = self.state.active
+        seen = not self.state.stretch_is_new
+        super().tick(time)
+        self.state.guarded_for("the network", None, self._after, active, seen)
+
+    def _after(self, active: bool, seen: bool) -> None:
+        if active:
+            named = [
+                thing for lens in self.lenses if isinstance(lens, Lens) for thing in lens.named[0]
+            ]
+            self._sight.stretch_ends(self.state.hooks(), self._found, named, self._pushed)
+            self._sight.nothing_there(self.lenses)
+        self._pushed = False
+        if not seen:  # else it was looked at, and will be when it is called next
+            self._renewed()
 
     def detach(self) -> Self:
         """Remove every hook, and let go of the module. The times go on where they were.
@@ -128,6 +266,10 @@ class TorchInspector(InspectorBase):
         """
         if self._attached:
             self._attached = False
+            if self._root is not None:
+                _ATTACHED.get(self._root, weakref.WeakSet()).discard(self)
+            self._root = None
+            self._found, self._fingerprint = [], []
             super().detach()
         return self
 
@@ -137,7 +279,7 @@ class TorchInspector(InspectorBase):
         Call it after each step. Raises `NotAttached`.
         """
         self._require_attached()
-        self.state.inspect_update()
+        self.state.guarded_for("updates", None, self.state.inspect_update)
 
     def _is_attached(self) -> bool:
         return self._attached
@@ -147,9 +289,29 @@ class TorchInspector(InspectorBase):
             raise NotAttached("this inspector has no module: call inspector.attach(module) first")
 
     def _synchronize(self) -> None:
-        mine = [lens.start_sync() for lens in self.lenses] if self.state.active else None
+        guarded = self.state.guarded
+        mine = [guarded(lens.start_sync) for lens in self.lenses] if self.state.active else None
         states = exchanged(mine)
         if states is None or not self.state.active:
             return
         for number, lens in enumerate(self.lenses):
-            lens.finish_sync([None if state is None else state[number] for state in states])
+            guarded(
+                lens.finish_sync, [None if state is None else state[number] for state in states]
+            )
+
+
+def _weakly(method: Callable[..., None]) -> Callable[..., None]:
+    """Return a method that does not keep its owner: a hook lives as long as the module."""
+    reference = weakref.WeakMethod(method)
+
+    def call(*arguments: Any) -> None:
+        alive = reference()
+        if alive is not None:
+            alive(*arguments)
+
+    return call
+
+
+def _remove(state: TorchState) -> None:
+    """Remove the hooks of an inspector that is gone."""
+    state.close()

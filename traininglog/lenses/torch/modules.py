@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules import activation, dropout
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+from torch.nn.utils.parametrize import ParametrizationList
 
 _ACTIVATIONS = tuple(
     found
     for found in vars(activation).values()
     if isinstance(found, type)
     and issubclass(found, nn.Module)
-    and found not in (nn.Module, nn.MultiheadAttention)
+    # Attention and its part stand in the same file, and are none.
+    and found not in (nn.Module, nn.MultiheadAttention, NonDynamicallyQuantizableLinear)
 )
 
 
@@ -27,7 +32,7 @@ class Found(NamedTuple):
 def unwrapped(module: nn.Module) -> nn.Module:
     """Return what is inside of DistributedDataParallel, DataParallel and compiled modules."""
     while True:
-        inner = module.__dict__.get("_modules", {}).get("_orig_mod")
+        inner = getattr(module, "_orig_mod", None)
         if inner is None and isinstance(
             module, (nn.DataParallel, nn.parallel.DistributedDataParallel)
         ):
@@ -37,12 +42,9 @@ def unwrapped(module: nn.Module) -> nn.Module:
         module = inner
 
 
-def is_compiled(module: nn.Module) -> bool:
-    """Tell whether a module, or a part of it, was compiled."""
-    return any(
-        "_orig_mod" in part._modules or getattr(part, "_compiled_call_impl", None) is not None
-        for part in module.modules()
-    )
+def is_scripted(module: nn.Module) -> bool:
+    """Tell whether a module, or a part of it, was made by `torch.jit`."""
+    return any(isinstance(part, torch.jit.ScriptModule) for part in module.modules())
 
 
 def found_in(
@@ -51,7 +53,8 @@ def found_in(
     """Return the modules of a network in its order, and other names of those it has several times.
 
     At `depth` levels below the root (-1: however many there are) a module stands for its branch;
-    what has no children is a leaf wherever it is. The root goes by the name of its class.
+    what has no children is a leaf wherever it is. The root goes by the name of its class. What
+    `torch.nn.utils.parametrize` adds to a module is no child of it.
     """
     found: dict[int, Found] = {}
     aliases: dict[str, list[str]] = {}
@@ -62,13 +65,16 @@ def found_in(
         if known is not None:
             aliases.setdefault(known.name, []).append(name)
             return
-        children = list(module._modules.items())
-        leaf = len(path) == depth or not any(child is not None for _, child in children)
+        children = [
+            (part, child)
+            for part, child in module._modules.items()
+            if child is not None and not _parametrizes(child)
+        ]
+        leaf = len(path) == depth or not children
         found[id(module)] = Found(module, name, leaf)
         if not leaf:
             for part, child in children:
-                if child is not None:
-                    visit(unwrapped(child), (*path, part))
+                visit(unwrapped(child), (*path, part))
 
     visit(root, ())
     return list(found.values()), aliases
@@ -80,4 +86,45 @@ def role_of(module: Any) -> str:
         return "activation"
     if isinstance(module, dropout._DropoutNd):
         return "dropout"
-    return "container" if next(module.children(), None) is not None else "other"
+    if isinstance(module, nn.MultiheadAttention):  # which calls a function, not its parts
+        return "whole"
+    if isinstance(module, NonDynamicallyQuantizableLinear):  # its part
+        return "part"
+    children = any(not _parametrizes(child) for child in module.children())
+    return "container" if children else "other"
+
+
+def parameters_of(found: Found) -> Iterator[tuple[str, Tensor]]:
+    """Give the parameters that count as a module's, by the last part of their name.
+
+    What stands for a parameter that is parametrized goes by the name of that.
+    """
+    module, _, leaf = found
+    for name, parameter in module.named_parameters(recurse=leaf):
+        _, parametrized, of = name.rpartition("parametrizations.")
+        yield (of.partition(".")[0] if parametrized else name.rpartition(".")[2]), parameter
+    inside = module._modules.get("parametrizations") if not leaf else None
+    for part, child in [] if inside is None else inside._modules.items():
+        if child is not None:
+            yield from ((part, parameter) for parameter in child.parameters())
+
+
+def fingerprint(found: Iterable[Found], optimizers: Sequence[Any]) -> list[Any]:
+    """Return what changes where a network gets other modules, or trains other parameters."""
+    seen: list[Any] = []
+    for one in found:
+        seen += (id(one.module), type(one.module), one.name)
+        for _, parameter in parameters_of(one):
+            lazy = isinstance(parameter, nn.UninitializedParameter)
+            seen += (id(parameter), parameter.requires_grad, parameter.dtype, parameter.device)
+            seen.append(None if lazy else parameter.shape)
+    for optimizer in optimizers:
+        seen += (id(one) for group in optimizer.param_groups for one in group["params"])
+    return seen
+
+
+def _parametrizes(module: nn.Module) -> bool:
+    if not isinstance(module, nn.ModuleDict):
+        return False
+    lists = [isinstance(child, ParametrizationList) for child in module.children()]
+    return bool(lists) and all(lists)

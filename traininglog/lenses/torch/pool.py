@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from traininglog.lenses.statistics import Combined
 from traininglog.lenses.torch.tensors import Place, place_of
 
 
@@ -21,7 +22,12 @@ class DevicePool:
     times as long as when it is done for hundreds at a time. Then the numbers are packed into
     vectors on their device, and totals worked out there. So they do not take much memory, and are
     no work for the garbage collector, which looks through all of a program where 700 objects stay.
-    Beyond a million numbers they cross early.
+    Beyond a million numbers they cross early. Where some cannot be packed, or cannot cross, they go
+    one by one, and those that cannot are left out.
+
+    Args:
+        refused: Is told what was raised of a number that is left out.
+
     """
 
     # How many are noted before they are packed: numbers, such as belong together, and totals.
@@ -30,7 +36,8 @@ class DevicePool:
     #: Of how many numbers the totals that are noted are, and how many numbers wait, at most.
     _TO_SUM, _MOST = 2**18, 2**20
 
-    def __init__(self) -> None:
+    def __init__(self, refused: Callable[[Exception], None] | None = None) -> None:
+        self._refused = refused
         # Flat lists: a tuple for each would be one more object for the garbage collector.
         self._numbers: list[Any] = []  # target, number, times, plus, target, ...
         self._together: list[Any] = []  # target, numbers, target, ...
@@ -73,25 +80,49 @@ class DevicePool:
             if isinstance(number, Tensor):
                 found.setdefault(place_of(number), _Numbers()).add(target, number, times, plus)
             else:
-                target.add(float(number) * times + plus)
+                self._one(target, [number], times, plus)
         self._stack(found)
 
     def _pack_together(self) -> None:
         noted, self._together = self._together, []
         found: dict[Place, _Numbers] = {}
-        for target, numbers in _rows(noted, 2):
+        for target, taken in _rows(noted, 2):
+            numbers = taken
             if not all(isinstance(number, Tensor) for number in numbers):
-                target.add([float(number) for number in numbers])
+                self._one(target, numbers)
                 continue
             place = place_of(numbers[0])
+            if not all(place_of(number) == place for number in numbers[1:]):
+                try:
+                    numbers = [number.to(numbers[0]) for number in numbers]
+                except Exception:  # noqa: BLE001 - as in _stack
+                    self._one(target, numbers)
+                    continue
             of = found.setdefault(place, _Numbers())
             for number in numbers:
-                of.add(target, number if place_of(number) == place else number.to(numbers[0]))
+                of.add(target, number)
         self._stack(found)
 
     def _stack(self, found: dict[Place, _Numbers]) -> None:
         for place, some in found.items():
-            self._keep(place, some, torch.stack(some.tensors))
+            try:
+                packed = torch.stack(some.tensors)
+            except Exception:  # noqa: BLE001 - one that cannot be stacked is not to lose the others
+                for target, numbers, times, plus in some.together():
+                    self._one(target, numbers, times, plus)
+                continue
+            self._keep(place, some, packed)
+
+    def _one(
+        self, target: Any, numbers: Sequence[Any], times: float = 1.0, plus: float = 0.0
+    ) -> None:
+        """Take numbers that belong together to their target, or leave them out."""
+        try:
+            target.add([float(number) * times + plus for number in numbers])
+        except Exception as error:
+            if self._refused is None:
+                raise
+            self._refused(error)
 
     def _pack_totals(self) -> None:
         noted, self._totals, self._to_sum = self._totals, [], 0
@@ -100,8 +131,12 @@ class DevicePool:
             alike = place_of(vector), vector.shape[0], nonzero
             found.setdefault(alike, _Numbers()).add(target, vector, times, plus)
         for (place, _, nonzero), some in found.items():
-            rows = torch.stack(some.tensors)
-            totals = (rows != 0).sum(1, dtype=rows.dtype) if nonzero else rows.sum(1)
+            try:
+                totals = _totals(torch.stack(some.tensors), nonzero=nonzero)
+            except Exception:  # noqa: BLE001 - as in _stack
+                for target, vectors, times, plus in some.together():
+                    self._one(target, [_Total(vectors[0], nonzero)], times, plus)
+                continue
             self._keep(place, some, totals)
 
     def _keep(self, place: Place, some: _Numbers, packed: Tensor) -> None:
@@ -129,7 +164,12 @@ class DevicePool:
         lanes = self._lanes
         self.clear()
         for lane in lanes.values():
-            lane.drain()
+            try:
+                lane.drain()
+            except Exception as error:
+                if self._refused is None:
+                    raise
+                self._refused(error)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -139,6 +179,24 @@ class DevicePool:
 
 def _rows(flat: list[Any], length: int) -> Iterator[tuple[Any, ...]]:
     return zip(*[iter(flat)] * length, strict=True)
+
+
+def _totals(rows: Tensor, *, nonzero: bool) -> Tensor:
+    totals = rows.sum(1)
+    if not nonzero:
+        return totals
+    alive = (rows != 0).sum(1, dtype=rows.dtype)
+    return torch.where(totals.isnan(), totals, alive)  # a NaN is neither
+
+
+class _Total:
+    """The total of one vector, worked out when it is asked for."""
+
+    def __init__(self, vector: Tensor, nonzero: bool) -> None:
+        self._vector, self._nonzero = vector, nonzero
+
+    def __float__(self) -> float:
+        return float(_totals(self._vector[None], nonzero=self._nonzero)[0])
 
 
 class _Numbers:
@@ -157,6 +215,16 @@ class _Numbers:
         self.tensors.append(tensor)
         self.times.append(times)
         self.plus.append(plus)
+
+    def together(self) -> Iterator[tuple[Any, list[Tensor], float, float]]:
+        """Give targets, and the numbers beside each other that are for one."""
+        start = 0
+        for number, target in enumerate(self.targets):
+            last = number + 1 == len(self.targets) or self.targets[number + 1] is not target
+            count = target.count if isinstance(target, Combined) else 1
+            if last or number + 1 - start == count:
+                yield target, self.tensors[start : number + 1], self.times[start], self.plus[start]
+                start = number + 1
 
 
 class _Lane:

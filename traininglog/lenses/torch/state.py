@@ -15,12 +15,14 @@ from traininglog.lenses.torch.hooks import (
     ForwardHook,
     GradientGroup,
     GradientHook,
+    NetworkHook,
     Share,
-    Updates,
 )
-from traininglog.lenses.torch.modules import Found, role_of
+from traininglog.lenses.torch.modules import Found, parameters_of, role_of
 from traininglog.lenses.torch.pool import DevicePool
-from traininglog.lenses.torch.tensors import TorchArrays
+from traininglog.lenses.torch.scaling import Scaling
+from traininglog.lenses.torch.tensors import TorchArrays, is_plain, whole
+from traininglog.lenses.torch.updates import Updates
 
 
 class TorchState(CommonState):
@@ -32,11 +34,14 @@ class TorchState(CommonState):
     def __init__(self, home: Home) -> None:
         super().__init__(home)
         self.arrays = TorchArrays()
-        self.pool = DevicePool()
-        self.compiled = False  #: whether hooks are to part the graphs of a compiled module
+        self.pool = DevicePool(lambda error: self.passed.note("numbers", None, error))
+        self.scaling: Scaling | None = None
+        self.stretch_is_new = True  #: whether the network was not called yet since the last tick
+        self.network: NetworkHook | None = None  #: stays when modules are forgotten
         self._forward: dict[int, ForwardHook] = {}
         self._gradient: dict[int, GradientHook] = {}
         self._groups: list[GradientGroup] = []
+        self._begin: list[BeginHook] = []
         self._updates: dict[int | None, Updates] = {}
         self._parameters: dict[str, dict[str, list[Tensor]]] = {}
 
@@ -44,34 +49,69 @@ class TorchState(CommonState):
         """Get to know the modules; a parameter that several have counts for the first."""
         self.aliases = aliases
         seen: set[int] = set()
-        for module, layer, leaf in found:
+        for one in found:
             named: dict[str, list[Tensor]] = {}
-            for name, parameter in module.named_parameters(recurse=leaf):
+            for name, parameter in parameters_of(one):
                 usable = not isinstance(parameter, nn.UninitializedParameter)
                 if usable and id(parameter) not in seen and parameter.is_floating_point():
                     seen.add(id(parameter))
-                    named.setdefault(name.rpartition(".")[2], []).append(parameter)
-            self._parameters[layer] = named
+                    named.setdefault(name, []).append(parameter)
+            self._parameters[one.name] = named
+
+    def pass_over(self, who: str, layer: str | None, tensor: Any) -> None:
+        """Count that a tensor could not be looked at, as it has not its numbers here and now."""
+        why = "its numbers are not there: it is only traced, or on the device meta"
+        if hasattr(tensor, "placements"):
+            why = "it is sharded over several processes, each of which has but a part"
+        elif not isinstance(tensor, Tensor) or (is_plain(tensor) and not tensor.is_meta):
+            why = "it is within a transform of torch.func, such as vmap or grad"
+        self.passed.note(who, layer, why)
+
+    @property
+    def scaled(self) -> bool:  # type: ignore[override]
+        """Whether a `GradScaler` scales the loss."""
+        return self.scaling is not None
+
+    def unscaled(self, gradient: Tensor) -> Tensor:
+        """Return a gradient in its own units."""
+        return gradient if self.scaling is None else self.scaling.undone(gradient)
+
+    def overflow(self) -> bool:
+        """Tell whether a gradient that is not finite is the scale's doing."""
+        return self.scaling is not None and self.scaling.skips()
+
+    @property
+    def optimizers(self) -> list[Any]:
+        """The optimizers whose steps are observed."""
+        found = [updates.optimizer for updates in self._updates.values()]
+        return [one for one in found if one is not None]
 
     def role(self, module: Any) -> str:
         """Return what a module does."""
         return role_of(module)
 
-    def _forward_hook(self, module: Any) -> ForwardHook:
+    def _forward_hook(self, module: Any, layer: str) -> ForwardHook:
         hook = self._forward.get(id(module))
         if hook is None or hook.handle is None:
-            hook = self._forward[id(module)] = ForwardHook(self, module)
+            hook = self._forward[id(module)] = ForwardHook(self, module, layer)
         return hook
 
     def begin(self, module: Any, layer: str, call: Callable[[str, Any, bool], None]) -> Gatherer:
         """Gather inputs."""
-        return BeginHook(self, module, layer, call)
+        hook = BeginHook(self, module, layer, call)
+        self._begin.append(hook)
+        return hook
+
+    def begun(self, module: Any, arguments: Any, keywords: Any) -> None:
+        """Tell those who look at a module's inputs, and came when it had been called already."""
+        for hook in self._begin:
+            hook.see(module, arguments, keywords)
 
     def forward(
         self, module: Any, layer: str, call: Callable[[str, Any, bool], None], always: bool = False
     ) -> Gatherer:
         """Gather outputs."""
-        hook = self._forward_hook(module)
+        hook = self._forward_hook(module, layer)
         hook.always |= always
         return Share(hook.outputs, (call, layer, always), hook.release)
 
@@ -79,7 +119,7 @@ class TorchState(CommonState):
         self, module: Any, layer: str, call: Callable[[str, Any], None], always: bool = False
     ) -> Gatherer:
         """Gather gradients of outputs."""
-        hook = self._forward_hook(module)
+        hook = self._forward_hook(module, layer)
         hook.always |= always
         return Share(hook.gradients, (call, layer, always), hook.release)
 
@@ -102,7 +142,7 @@ class TorchState(CommonState):
             for place, parameter in enumerate(trained):
                 hook = self._gradient.get(id(parameter))
                 if hook is None or hook.handle is None:
-                    hook = self._gradient[id(parameter)] = GradientHook(self, parameter)
+                    hook = self._gradient[id(parameter)] = GradientHook(self, parameter, layer)
                 shares.append(Share(hook.calls, (group, place, always), hook.release))
         return _Several(shares)
 
@@ -151,9 +191,15 @@ class TorchState(CommonState):
             group.waiting.clear()
 
     def parameters(self, module: Any, layer: str) -> dict[str, list[Any]]:
-        """Return a layer's parameters as they are, out of the graph."""
-        named = self._parameters.get(layer, {})
-        return {name: [one.detach() for one in several] for name, several in named.items()}
+        """Return a layer's parameters as they are, out of the graph; those that are here."""
+        found: dict[str, list[Any]] = {}
+        for name, several in self._parameters.get(layer, {}).items():
+            there = [whole(one.detach()) for one in several]
+            if all(one is not None for one in there):
+                found[name] = there
+            else:
+                self.pass_over("parameters", layer, several[0])
+        return found
 
     def trainable(self, module: Any, layer: str) -> list[str]:
         """Return the names of those that are trained."""
@@ -204,12 +250,32 @@ class TorchState(CommonState):
         """Take numbers from the device."""
         self.pool.drain()
 
+    def end_stretch(self) -> None:
+        """Look at the network anew when it is called next."""
+        self.stretch_is_new = True
+
+    def hooks(self) -> tuple[list[ForwardHook], list[GradientHook], list[Updates]]:
+        """Return all that looks: at outputs, at gradients of parameters, and at updates."""
+        return (
+            list(self._forward.values()),
+            list(self._gradient.values()),
+            list(self._updates.values()),
+        )
+
     def close(self) -> None:
         """Let go of everything."""
         super().close()
+        self.forget_modules()
+        if self.network is not None:
+            self.network.detach()
+            self.network = None
         self.pool.clear()
         self.arrays.clear()
-        hooks: list[Any] = [*self._forward.values(), *self._gradient.values()]
+        self.stretch_is_new = True
+
+    def forget_modules(self) -> None:
+        """Remove all hooks, and let go of the modules."""
+        hooks: list[Any] = [*self._forward.values(), *self._gradient.values(), *self._begin]
         for hook in hooks:
             hook.detach()
         for updates in self._updates.values():
@@ -218,6 +284,7 @@ class TorchState(CommonState):
         for several in (self._forward, self._gradient, self._updates, self._parameters):
             several.clear()
         self._groups.clear()
+        self._begin.clear()
         self.aliases = {}
 
 

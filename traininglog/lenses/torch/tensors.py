@@ -17,6 +17,13 @@ Place = tuple[torch.device | None, torch.dtype]
 
 _SMALL = (torch.float16, torch.bfloat16)
 
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+# PyTorch has no public way to ask; where it has none at all, such a tensor fails, and is counted.
+_is_wrapped: Any = getattr(
+    getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", lambda tensor: False
+)
+
 # Shapes may change from batch to batch.
 _MOST_MASKS = 256
 
@@ -46,6 +53,13 @@ class TorchArrays(Arrays):
     def share(self, array: Tensor | None) -> None:
         """Work out the norm of an array once only, whoever asks, until the next call of this."""
         self._shared, self._shared_norm = array, None
+
+    def same_shapes(self, some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+        """Tell whether tensors have the shapes of others, and stand beside them."""
+        return all(
+            one.shape == other.shape and one.dtype is other.dtype and one.device == other.device
+            for one, other in zip(some, others, strict=False)
+        ) and len(some) == len(others)
 
     def norm(self, arrays: Sequence[Tensor]) -> Tensor:
         """Return the joint norm."""
@@ -87,38 +101,47 @@ class TorchArrays(Arrays):
         axis = channel_axis % array.ndim if array.ndim > 1 else None
         return self._activity(array, axis, EPSILON)
 
-    def unit_activity(self, arrays: Sequence[Tensor]) -> Activity:
+    def unit_activity(self, arrays: Sequence[Tensor], unit_axis: int = 0) -> Activity:
         """Count elements that are not zero."""
-        found = [self._activity(array, 0 if array.ndim else None, 0.0) for array in arrays]
+        found = [
+            self._activity(
+                array, None if not array.ndim else unit_axis % array.ndim if unit_axis else 0, 0.0
+            )
+            for array in arrays
+        ]
         if len(found) == 1:
             return found[0]
         counts, elements = zip(*found, strict=True)
         return Activity(torch.cat([part.to(counts[0]) for part in counts]), sum(elements))
 
     def _activity(self, array: Tensor, axis: int | None, epsilon: float) -> Activity:
+        # A number that is NaN where a NaN is in the array, and else not above zero: so the greater
+        # of it and of a count is the count, or NaN.
+        sign = self.norm([array]).neg() if epsilon == 0 else None
         if array.is_complex():
             array = array.abs()
         units = 1 if axis is None else array.shape[axis]
         total = torch.float32 if array.dtype in _SMALL else array.dtype
         if axis is not None and not (array.is_contiguous() and axis < 2):
             others = [number for number in range(array.ndim) if number != axis]
-            mask = _mask(array, epsilon, torch.empty_like(array))
-            return Activity(
-                mask.sum(others, dtype=total) if others else mask.to(total), mask.numel()
-            )
+            mask, sign = _mask(array, epsilon, torch.empty_like(array), sign)
+            counts = mask.sum(others, dtype=total) if others else mask.to(total)
+            return Activity(torch.maximum(counts, sign), mask.numel())
         # As a matrix, whose rows are summed: by far the fastest.
         rows = units if axis == 0 else array.shape[0] * units if axis == 1 else 1
         array = array.view(rows, -1)
         if rows < array.numel():
-            counts = _mask(array, epsilon, self._memory(array)).sum(1, dtype=total)
+            mask, sign = _mask(array, epsilon, self._memory(array), sign)
+            counts = mask.sum(1, dtype=total)
         else:  # nothing to sum; what is not summed below must have memory of its own
             out = self._memory(array) if axis == 1 else torch.empty_like(array)
-            counts = _mask(array, epsilon, out).view(-1)
+            mask, sign = _mask(array, epsilon, out, sign)
+            counts = mask.view(-1)
         if axis == 1:
             counts = counts.view(-1, units).sum(0, dtype=total)
         elif counts.dtype is not total:
             counts = counts.to(total)
-        return Activity(counts, array.numel())
+        return Activity(torch.maximum(counts, sign), array.numel())
 
     def _memory(self, like: Tensor) -> Tensor:
         """Return memory for a mask: on a CPU, such as was used before, as new memory is slow."""
@@ -196,6 +219,39 @@ def first_tensor(output: Any) -> Tensor | None:
             and leaf.layout is torch.strided
             and not leaf.is_meta
         ):
+            return whole(leaf)
+    return None
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Tell whether a tensor is one of PyTorch's own, which has all of its numbers itself."""
+    return type(tensor) in _PLAIN
+
+
+def whole(tensor: Tensor) -> Tensor | None:
+    """Return a tensor that has all of its numbers, here and now; None where there is none.
+
+    There is none within the transforms of `torch.func`, whose tensors stand for many or for none,
+    in a model that is only traced or on the device "meta", and where a `DTensor` is sharded over
+    several processes.
+    """
+    if type(tensor) in _PLAIN:
+        return None if tensor.is_meta or _is_wrapped(tensor) else tensor
+    if hasattr(tensor, "placements") and hasattr(tensor, "to_local"):
+        if any(placement.is_partial() for placement in tensor.placements):
+            return None
+        parts: Any = tensor.detach()
+        local: Tensor = parts.to_local()
+        return local if local.shape == tensor.shape else None
+    if type(tensor).__name__ in ("FakeTensor", "FunctionalTensor") or tensor.is_meta:
+        return None
+    return None if _is_wrapped(tensor) else tensor
+
+
+def without_numbers(output: Any) -> Tensor | None:
+    """Return the first tensor of floating point whose numbers are not here and now, see `whole`."""
+    for leaf in leaves(output):
+        if isinstance(leaf, Tensor) and leaf.is_floating_point() and whole(leaf) is None:
             return leaf
     return None
 
@@ -204,14 +260,18 @@ def _norm(array: Tensor) -> Tensor:
     return vector_norm(array, dtype=torch.float32 if array.dtype in _SMALL else None)
 
 
-def _mask(array: Tensor, epsilon: float, out: Tensor) -> Tensor:
+def _mask(array: Tensor, epsilon: float, out: Tensor, sign: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return 1 where the magnitude is above `epsilon`, else 0; of zero, what is not zero.
 
-    In floats: on a CPU, comparisons that give booleans take six times as long.
+    In floats: on a CPU, comparisons that give booleans take six times as long. With it comes the
+    sign of a NaN, see `TorchArrays._activity`.
     """
-    if epsilon == 0:
-        return torch.ne(array, 0, out=out)
-    return torch.abs(array, out=out).gt_(epsilon)
+    if sign is not None:
+        return torch.ne(array, 0, out=out), sign
+    magnitudes = torch.abs(array, out=out)
+    small = array.dtype in _SMALL
+    sign = magnitudes.sum(dtype=torch.float32 if small else None).neg_()
+    return magnitudes.gt_(epsilon), sign
 
 
 def _greatest(array: Tensor) -> Tensor:
