@@ -23,7 +23,7 @@ TITLE, NAME, TIMES, EDGE = 0.3, 0.2, 0.24, 0.1
 LABELS, LETTER, UNIT = 0.36, 0.068, 0.2
 
 #: How much of a column names take that stand beside a chart.
-BESIDE = 0.44
+BESIDE = 0.385
 
 
 class Box(NamedTuple):
