@@ -73,6 +73,7 @@ FOREIGN = {
             for name in (
                 "metrics",
                 "moments",
+                "packed_trees",
                 "part_files",
                 "randomness",
                 "statistics",

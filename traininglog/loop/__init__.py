@@ -22,6 +22,7 @@ from traininglog.loop.errors import (
     LoopMisuse,
     NoBatches,
     NotPlain,
+    RankLost,
 )
 from traininglog.loop.events import EventKeys, EventSource
 from traininglog.loop.loop import TrainLoop
@@ -40,6 +41,7 @@ __all__ = [
     "MetricFormatter",
     "NoBatches",
     "NotPlain",
+    "RankLost",
     "Statistics",
     "StatisticsCollector",
     "TrainLoop",

@@ -77,6 +77,14 @@ class Best:
         """Whether training should stop."""
         return self.patience is not None and self.waited >= self.patience
 
+    def get_news(self) -> list[Any]:
+        """Return what another rank has to know: value, step, and values since."""
+        return [self.value, self.step, self.waited]
+
+    def set_news(self, news: list[Any]) -> None:
+        """Take over what `get_news` returned in another rank."""
+        self.value, self.step, self.waited = news
+
     def get_state(self) -> dict[str, Any]:
         """Return value and moment, together."""
         return {

@@ -35,6 +35,12 @@ class CheckpointDamaged(CheckpointUnusable):
     code = "checkpoint-damaged"
 
 
+class RankLost(TrainingLogError, RuntimeError):
+    """Another rank of a distributed training has left its loop by an exception, or is dead."""
+
+    code = "rank-lost"
+
+
 class NotPlain(TrainingLogError, TypeError):
     """An object whose state cannot be saved as JSON and arrays, or cannot be put back."""
 

@@ -67,13 +67,17 @@ class Keeper:
         """
         moment: Moment = {"params": None if self.params is None else take(self.params)}
         if self.folder is not None:
-            moment |= {
-                "loop": loop(),
-                "objects": {name: take(item) for name, item in self.objects.items()},
-                "random": randomness.capture(self.generators),
-                "log": log.state_dict(),
-            }
+            moment["objects"] = {name: take(item) for name, item in self.objects.items()}
+            moment |= self.share(log, loop)
         return moment
+
+    def share(self, log: TrainingLogBase, loop: Callable[[], dict[str, Any]]) -> Moment:
+        """Return what each rank of a training has of its own in the present moment."""
+        return {
+            "loop": loop(),
+            "random": randomness.capture(self.generators),
+            "log": log.state_dict(),
+        }
 
     def rehearse(self, mishaps: Mishaps) -> None:
         """Find out now, before the training, whether its state can be saved.
@@ -129,6 +133,7 @@ class Keeper:
         log: TrainingLogBase,
         *,
         early_stopping: bool,
+        rank: int = 0,
     ) -> Moment:
         """Put a whole moment of a checkpoint back, and resume the log there.
 
@@ -150,6 +155,7 @@ class Keeper:
                     "where it stands"
                 )
             moment = best.moment
+        moment, own_log = self._of_rank(moment, rank)
         missing = [name for name in self.objects if name not in moment["objects"]]
         if self.params is not None and moment["params"] is None:
             missing.insert(0, "params")
@@ -160,20 +166,48 @@ class Keeper:
             )
         for name, item in self.objects.items():
             put(item, moment["objects"][name], name)
-        self.put_params(moment)
+        self.put_params(moment["params"])
+        if not own_log:
+            _go_on_in(log, moment["log"]["status"])
+            return moment
         try:
             log.load_state_dict(moment["log"])
         except RunNotFound as error:
+            if rank:  # whose log may have been in memory
+                _go_on_in(log, moment["log"]["status"])
+                return moment
             raise RunNotFound(
                 f"{error}; give the loop a log in that store, or start anew with "
                 "restore_checkpoint=False"
             ) from error
         return moment
 
-    def put_params(self, moment: Moment) -> None:
+    def _of_rank(self, moment: Moment, rank: int) -> tuple[Moment, bool]:
+        """Return a moment with a rank's own share, and whether there is one.
+
+        Where there is none, as of a training that had fewer ranks, the counters are the first
+        rank's, and random states stay as they are: its would be the same numbers twice.
+        """
+        if not rank:
+            return moment, True
+        share = moment.get("ranks", {}).get(str(rank))
+        if share is not None:
+            return {**moment, **share}, True
+        random, loop = randomness.capture(self.generators), moment["loop"]
+        position = loop["position"]
+        if "began" in position:
+            position = {**position, "began": random}
+        return {**moment, "random": random, "loop": {**loop, "position": position}}, False
+
+    def put_params(self, params: Any) -> None:
         """Put the parameters of a moment back, and nothing else."""
         if self.params is not None:
-            put(self.params, moment["params"], "params")
+            put(self.params, params, "params")
+
+
+def _go_on_in(log: TrainingLogBase, status: Mapping[str, Any]) -> None:
+    """Let a log that has not seen what came before count on from there."""
+    log.status.update({key: value for key, value in status.items() if key != "resumed_from"})
 
 
 class _Forgotten(list[Any]):

@@ -23,6 +23,7 @@ from traininglog.loop.keeping import Keeper
 from traininglog.loop.metrics import TIME_METRIC, MetricFormatter, is_time, number
 from traininglog.loop.mishaps import Mishaps
 from traininglog.loop.progress import Progress
+from traininglog.loop.ranks import Ranks
 from traininglog.loop.recording import Recorder
 from traininglog.loop.reporting import Reporter
 from traininglog.loop.schedule import Schedule
@@ -114,6 +115,16 @@ class TrainLoop:
         progress: None: a live bar if stderr is a terminal, lines if that is a dumb one. True: a
             bar, or elsewhere a line every ten seconds. False: nothing.
 
+        distributed: Whether the ranks of ``torch.distributed`` end, stop and make checkpoints
+            together: None, if there are several; False for a loop that only one of them has.
+
+    With several ranks each has a loop. They decide at each step, in an exchange of a few bytes: a
+    signal, `request_stop` or the end of data in one of them ends the step, the training or the pass
+    of all; the validation metric of the first rank counts. The first rank prints, and writes the
+    checkpoints and summaries, in a `checkpoint_dir` that all can read; each rank has its own random
+    states and position in them. The others' logs are in memory, unless they are given one. All
+    parameters are those of the first rank, as under ``DistributedDataParallel``.
+
     A loop is used once, and not within itself; several loops may be nested, each with a log of its
     own. What is asked out of turn raises `LoopMisuse`.
     """
@@ -149,6 +160,7 @@ class TrainLoop:
         mode: Literal["min", "max"] | None = None,
         handle_signals: bool = True,
         progress: bool | None = None,
+        distributed: bool | None = None,
     ) -> None:
         if log is not None and not isinstance(log, TrainingLogBase):
             raise TypeError(
@@ -180,7 +192,8 @@ class TrainLoop:
         self._handle_signals = handle_signals
         self._state: Literal["new", "open", "closed"] = "new"
         self._event_file: EventFile | None = None
-        if summary_writer is None and summary_dir is not None:
+        self._ranks = Ranks(distributed=distributed)
+        if summary_writer is None and summary_dir is not None and self._ranks.first:
             summary_writer = self._event_file = EventFile(summary_dir)
         self._summaries = (
             None
@@ -191,22 +204,23 @@ class TrainLoop:
         )
         self._events = EventSource(EventKeys)
         self._interrupts = Interrupts()
+        self._interrupts.silent = not self._ranks.first
         self._mishaps = Mishaps()
         self._standing = Standing(max_epoch, max_step)
         self._progress = Progress(self._standing)
         self._recorder = Recorder(self._standing, self._events, self, self._summaries)
         self._reporter = Reporter(
             self._standing, self._progress, print_func, metric_formatter or MetricFormatter(),
-            self._mishaps, show_eta=show_eta,
+            self._mishaps, show_eta=show_eta, silent=not self._ranks.first,
         )  # fmt: skip
         self._schedule = Schedule(
             self._standing, self._recorder, self._reporter, self._progress, self._keeper,
-            self._best, self._interrupts, self._events, self._mishaps, self,
+            self._best, self._interrupts, self._events, self._mishaps, self._ranks, self,
             freq=checkpoint_epoch_freq, restores_best=early_stopping,
         )  # fmt: skip
         self._session = Session(
             log, self._standing, self._recorder, self._reporter, self._keeper, self._best,
-            self._schedule, self._mishaps, restore_from=restore_checkpoint,
+            self._schedule, self._mishaps, self._ranks, restore_from=restore_checkpoint,
             resume_from=resume_from, early_stopping=early_stopping,
         )  # fmt: skip
 
@@ -472,6 +486,8 @@ class TrainLoop:
     def _validate(self, value: float) -> None:
         """Take a value of the validation metric."""
         best = self._best
+        if not self._ranks.first:  # which hears what is best, and whether to stop
+            return
         if best.offer(value, self.step):
             self._new_best = True
             self._recorder.best(best.name, value)
@@ -504,6 +520,8 @@ class TrainLoop:
         """
         self._require("add_summary()")
         if self._summaries is None:
+            if not self._ranks.first:
+                return
             raise LoopMisuse(
                 "there is no summary writer: pass summary_writer or summary_dir to the loop"
             )
@@ -572,7 +590,7 @@ class TrainLoop:
         `resume_from` says to go on.
         """
         self._require("request_stop()", epoch=False)
-        self._schedule.stopped, self._schedule.reason = True, str(reason)
+        self._schedule.agreement.ask_to_stop(str(reason))
 
     def make_checkpoint(self) -> Path:
         """Write a checkpoint, and return where it is.

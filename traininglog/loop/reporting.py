@@ -31,6 +31,7 @@ class Reporter:
         formatter: How metrics are printed.
         mishaps: Whom to tell of what failed.
         show_eta: Whether a tag tells the time left.
+        silent: Whether nothing is to be printed, as another rank does it.
 
     """
 
@@ -43,6 +44,7 @@ class Reporter:
         mishaps: Mishaps,
         *,
         show_eta: bool,
+        silent: bool = False,
     ) -> None:
         self._standing = standing
         self._progress = progress
@@ -50,11 +52,12 @@ class Reporter:
         self._formatter = formatter
         self._mishaps = mishaps
         self._show_eta = show_eta
+        self._silent = silent
         self.display: Display | None = None
 
     def open(self, *, wanted: bool | None) -> None:
         """Begin to show progress; see `traininglog.loop.display.display`."""
-        self.display = display(wanted, self.say)
+        self.display = None if self._silent else display(wanted, self.say)
 
     def close(self) -> None:
         """Show progress no more."""
@@ -72,6 +75,8 @@ class Reporter:
         self._print(str(message))
 
     def _print(self, line: str) -> None:
+        if self._silent:
+            return
         self._try("printing", partial(print_by, self._function, line))
 
     def _try(self, what: str, do: Callable[[], object]) -> bool:

@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import Any
 
 from traininglog.loop import randomness
+from traininglog.loop.agreement import Agreement
 from traininglog.loop.best import Best
 from traininglog.loop.data import Passes
 from traininglog.loop.errors import LoopMisuse, NoBatches
@@ -23,6 +24,7 @@ from traininglog.loop.interrupts import DataGivenUp, Interrupts
 from traininglog.loop.keeping import Keeper, Moment
 from traininglog.loop.mishaps import Mishaps
 from traininglog.loop.progress import Progress
+from traininglog.loop.ranks import Ranks, Wish
 from traininglog.loop.recording import Recorder
 from traininglog.loop.reporting import Reporter
 from traininglog.loop.standing import Standing
@@ -55,6 +57,7 @@ class Schedule:
         interrupts: Interrupts,
         events: EventSource,
         mishaps: Mishaps,
+        ranks: Ranks,
         told: Any,
         *,
         freq: int | None,
@@ -69,12 +72,14 @@ class Schedule:
         self._interrupts = interrupts
         self._events = events
         self._mishaps = mishaps
+        self.agreement = Agreement(
+            ranks, standing, interrupts, recorder, reporter, keeper, best, self._counters
+        )
+        self._ranks = ranks
         self._told = told
         self._freq = freq
         self._restores_best = restores_best
         self._passes = Passes(keeper.generators, resumable=keeper.folder is not None)
-        self.reason: str | None = None  #: why the training ended
-        self.stopped = False  #: whether it was told to
         self.postponed: list[Exception] = []  #: raised where it would have been lost
         self._saved_step = 0
         self._owed = False  # whether a checkpoint that was due could not be written
@@ -87,6 +92,24 @@ class Schedule:
         self._resuming: Moment | None = None
         self._cut: Moment | bool = False  # where an epoch ended before its data did
         self._iterators: list[weakref.ref[Generator[Any, None, None]]] = []
+
+    @property
+    def reason(self) -> str | None:
+        """Why the training ended."""
+        return self.agreement.reason
+
+    @reason.setter
+    def reason(self, reason: str | None) -> None:
+        self.agreement.reason = reason
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to end."""
+        return self.agreement.stopped
+
+    @stopped.setter
+    def stopped(self, stopped: bool) -> None:
+        self.agreement.stopped = stopped
 
     def _fire(self, key: EventKeys) -> None:
         self._events.fire(key, self._told)
@@ -116,6 +139,7 @@ class Schedule:
                 raise
             self.close_iterators()  # a step loop that was left, and kept in a variable
             self.settle()
+            self.agreement.on_epoch()
             self._reverse_fire(EventKeys.AFTER_EPOCH)
             self._finish_epoch()
         self._attempt(self.save_end)  # what is asked for by name is raised: when the loop is left
@@ -132,7 +156,7 @@ class Schedule:
         within = self._resuming is not None and self._resuming["loop"]["within_epoch"]
         if self.stopped:
             return False
-        if self._interrupts.epoch:
+        if self.agreement.ends_epoch:
             self.reason = self._interrupts.name
         elif now.step >= now.last_step:
             self.reason = "max_step"
@@ -215,32 +239,30 @@ class Schedule:
         self._refuse_nested_steps()
         self.settle()
         now, passes, interrupts = self._standing, self._passes, self._interrupts
-        awaited, before = self._events.awaited, EventKeys.BEFORE_STEP
+        awaited, before, many = self._events.awaited, EventKeys.BEFORE_STEP, self._ranks.many
         if passes.skipped(data):
             return
         iterator = None
         try:
             iterator = self._opened(data)
             if iterator is _CUT_OFF:
-                iterator = None
-                self._end_early(data)
+                iterator, now.data = None, _CUT_OFF
+                self._ends(data)
                 return
             self._progress.expect(_length(data))
             interrupts.look_after_children()  # which data has started, perhaps
             while True:
-                if now.step >= now.last_step or self.stopped or interrupts.step:
+                if now.step >= now.last_step or self.stopped or self.agreement.ends_step:
                     self._end_early(data)
                     break
                 if iterator is not None:
                     now.data = self._next(iterator)
                     if now.data is _END:
                         iterator = passes.exhausted(iterator)
-                        if iterator is None:
-                            break
-                        continue
-                    if now.data is _CUT_OFF:
-                        self._end_early(data)
-                        break
+                        if iterator is not None:
+                            continue
+                if (many or now.data is _END or now.data is _CUT_OFF) and self._ends(data):
+                    break
                 passes.batches += 1
                 now.step += 1
                 now.within_step = interrupts.within_step = True
@@ -277,6 +299,14 @@ class Schedule:
         if self._reporter.display is not None:
             self._show()
 
+    def _ends(self, data: Any) -> bool:
+        """Tell whether this pass has no step any more, as all ranks agree; end it then."""
+        batch = self._standing.data
+        found = self.agreement.on_step(no_data=batch is _END, cut_off=batch is _CUT_OFF)
+        if found is Wish.CUT_OFF:
+            self._end_early(data)
+        return found is not Wish.NOTHING
+
     def _opened(self, data: Any) -> Any:
         """Begin to go through data, unless a signal cuts it off."""
         try:
@@ -303,7 +333,7 @@ class Schedule:
 
     def _end_early(self, data: Any) -> None:
         """End an epoch, unless its data is at its end as well; keep where that is."""
-        by_limit = not self.stopped and not self._interrupts.step
+        by_limit = not self.stopped and not self.agreement.ends_step
         if by_limit and (data is None or _length(data) == self._passes.batches):
             return
         if self._cut:  # in an earlier pass of this epoch: that is where to go on
@@ -314,9 +344,9 @@ class Schedule:
 
     def _keep_cut(self) -> None:
         """Keep where an epoch ends before its data does."""
-        self._cut = moment = self.moment()
-        if self._interrupts.step:  # at once: who sends a signal may not wait for the rest
-            self._keeper.write(moment, self._best)
+        self._cut = moment = self.agreement.completed(self.moment)
+        if self.agreement.ends_step:  # at once: who sends a signal may not wait for the rest
+            self._write(moment)
 
     def time_step(self, seconds: float | None = None) -> None:
         """Take the time of the step, by default up to now, unless that was done."""
@@ -401,7 +431,14 @@ class Schedule:
 
     def checkpoint(self) -> Path:
         """Write a checkpoint of the present moment."""
-        return self._keeper.write(self.moment(), self._best)
+        return self._write(self.agreement.completed(self.moment))
+
+    def _write(self, moment: Moment, ended: dict[str, Any] | None = None) -> Path:
+        """Write a checkpoint, as the first rank; return where it is, or will be."""
+        if self._ranks.first:
+            return self._keeper.write(moment, self._best, ended)
+        assert self._keeper.folder is not None  # noqa: S101 - else nobody asks
+        return self._keeper.folder.path
 
     def save_end(self) -> None:
         """Write the checkpoint of the end, which knows that it is one, and how it came."""
@@ -413,8 +450,9 @@ class Schedule:
             "stopped": self.stopped,
             "params_source": "best" if restored else "last",
         }
-        moment = self._cut if isinstance(self._cut, dict) else self.moment()
-        self._keeper.write(moment, self._best, ended)
+        cut = self._cut
+        moment = cut if isinstance(cut, dict) else self.agreement.completed(self.moment)
+        self._write(moment, ended)
         self._saved_step = self._standing.step
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
 from traininglog.base import TrainingLogBase
 from traininglog.loop.best import Best
-from traininglog.loop.errors import LoopMisuse
+from traininglog.loop.checkpoints import Checkpoint
+from traininglog.loop.errors import CheckpointNotFound, LoopMisuse
 from traininglog.loop.keeping import Keeper
 from traininglog.loop.mishaps import Mishaps
+from traininglog.loop.ranks import Ranks
 from traininglog.loop.recording import Recorder
 from traininglog.loop.reporting import Reporter
 from traininglog.loop.schedule import Schedule
@@ -42,6 +45,7 @@ class Session:
         best: Best,
         schedule: Schedule,
         mishaps: Mishaps,
+        ranks: Ranks,
         *,
         restore_from: bool | str | Path,
         resume_from: Literal["last", "best"] | None,
@@ -55,6 +59,7 @@ class Session:
         self._best = best
         self._schedule = schedule
         self._mishaps = mishaps
+        self._ranks = ranks
         self._restore_from = restore_from
         self._resume_from = resume_from
         self._early_stopping = early_stopping
@@ -64,11 +69,15 @@ class Session:
         """Open the log, and go on from a checkpoint if there is one, else from the log."""
         if id(self._given) in _WRITTEN:
             raise LoopMisuse("another open loop writes this log: give each loop a log of its own")
-        log = open_log() if self._given is None else self._given
+        if self._given is not None:
+            log = self._given
+        else:  # what other ranks write is of no account to who reads logs
+            log = open_log() if self._ranks.first else open_log("memory:")
         self._recorder.open(log)
         _WRITTEN.add(id(log))
         try:
-            if self._keeper.folder is not None:
+            self._ranks.enter(self._reporter.say)
+            if self._keeper.folder is not None and self._ranks.first:
                 self._keeper.folder.try_out()
             self._restore(log)
             self._keeper.rehearse(self._mishaps)
@@ -78,7 +87,7 @@ class Session:
 
     def _restore(self, log: TrainingLogBase) -> None:
         schedule, say = self._schedule, self._reporter.say
-        found = self._keeper.find(self._restore_from)
+        found = self._find()
         if found is None:
             if self._resume_from is not None:
                 say("There is no checkpoint to resume from: this is a new training.")
@@ -87,7 +96,9 @@ class Session:
         source = self._resume_from or "last"
         keeps_best = self._early_stopping
         schedule.resume(
-            self._keeper.restore(found, source, self._best, log, early_stopping=keeps_best)
+            self._keeper.restore(
+                found, source, self._best, log, early_stopping=keeps_best, rank=self._ranks.rank
+            )
         )
         if self._resume_from is not None:  # what ran out of patience is given new
             self._best.waited = 0
@@ -110,10 +121,29 @@ class Session:
                 f"on with those of step {step} (resume_from='best' goes back)."
             )
 
+    def _find(self) -> Checkpoint | None:
+        """Read the checkpoint to go on from: for several ranks, the one that the first finds."""
+        if not self._ranks.many:
+            return self._keeper.find(self._restore_from)
+        found = self._keeper.find(self._restore_from) if self._ranks.first else None
+        name = b"" if found is None else os.fsencode(found.path)
+        path = self._ranks.from_first(name)
+        if not path or self._ranks.first:
+            return found
+        try:
+            return self._keeper.find(Path(os.fsdecode(path)))
+        except CheckpointNotFound as error:
+            raise CheckpointNotFound(
+                f"{error}, for rank {self._ranks.rank}: the first rank goes on from it, so that "
+                "checkpoint_dir must be on a file system that all ranks see; or start anew, with "
+                "restore_checkpoint=False"
+            ) from error
+
     def finish(self) -> None:
         """End a training that was left without an exception."""
         schedule, log = self._schedule, self._recorder.log
         schedule.settle()
+        schedule.agreement.on_exit()
         schedule.reason = schedule.reason or "break"
         try:
             schedule.save_end()
@@ -123,6 +153,7 @@ class Session:
 
     def fail(self, error: BaseException) -> None:
         """Write down what ended the training."""
+        self._ranks.leave(error)  # before anything that takes time
         self._schedule.reason = "exception"
         self._recorder.failed(error)
 
@@ -131,17 +162,21 @@ class Session:
         best = self._best
         if not self._early_stopping:
             return
-        if best.moment is None:
+        params = None if best.moment is None else best.moment["params"]
+        params = self._schedule.agreement.best_params(params)
+        if params is None:
             self._reporter.say(
                 f"No {best.name} was collected: the parameters are those of the last step."
             )
             return
-        self._keeper.put_params(best.moment)
+        self._keeper.put_params(params)
         self.params_source = "best"
         self._recorder.log.status.update(params_source="best", params_step=best.step)
 
     def release(self, error: BaseException | None) -> None:
-        """Let go of the log; close it, if it is our own."""
+        """Let go of the log, and of other ranks; close the log, if it is our own."""
+        if error is not None:
+            self._ranks.leave(error)
         log = self._recorder.log
         _WRITTEN.discard(id(log))
         if self._given is None:
