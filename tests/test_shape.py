@@ -3,11 +3,11 @@
 import random
 import sqlite3
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
-from traininglog import CorruptLog, SQLiteLog, Store, StoreUnwritable
+from traininglog import CorruptLog, SQLiteLog, Store, StoreUnwritable, TrainingLogError
 from traininglog.sql.tables import VERSION_TABLE, metadata
 from traininglog.sqlite import shape
 from traininglog.sqlite.connections import connect
@@ -188,3 +188,20 @@ def test_connections_trust_no_schema(path):
         if sys.version_info >= (3, 12):
             assert connection.getconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE)
             assert not connection.getconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER)
+
+
+@pytest.mark.parametrize("place", range(0, 100, 4))
+def test_no_byte_of_the_header_costs_more_than_one_message_of_ours(path, tmp_path, place):
+    """Of four bytes each: SQLite calls some of what they then say a mistake of the statement."""
+    with Store(path, readonly=True) as store:
+        uuid = store.latest()
+    content = path.read_bytes()
+    for at in range(place, place + 4):
+        for wrong in {0, 5, 255, content[at] ^ 1} - {content[at]}:
+            changed = tmp_path / f"{at} {wrong}.db"
+            changed.write_bytes(content[:at] + bytes([wrong]) + content[at + 1 :])
+            with suppress(TrainingLogError), Store(changed, readonly=True) as store:
+                store.check()
+                store.runs()
+            with suppress(TrainingLogError), SQLiteLog(changed, uuid) as log:
+                log[2]["loss"] = 0.5

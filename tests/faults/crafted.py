@@ -639,8 +639,12 @@ def commands(folder: Path) -> dict[str, list[str] | Callable[[], None]]:
 
 
 def _prefix(folder: Path) -> list[str]:
+    # Immutable, as what is beside the file is not to be opened here: it may be a pipe.
+    address = f"file:{_path(folder)}?mode=ro&immutable=1"
     try:
-        return [str(_rows(folder, "SELECT uuid FROM runs ORDER BY id LIMIT 1")[0][0])[:32] or "0"]
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
+            rows = connection.execute("SELECT uuid FROM runs ORDER BY id LIMIT 1").fetchall()
+        return [str(rows[0][0])[:32] or "0"]
     except (sqlite3.DatabaseError, IndexError):
         return ["00"]
 

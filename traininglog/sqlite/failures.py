@@ -101,7 +101,9 @@ _TRANSLATIONS: dict[int, tuple[type[TrainingLogError], str]] = {
 
 # What our own statements never meet in a file whose schema is as we made it; Python gives the first
 # no code, and SQLite the others the code of any mistake.
-_SIGNS_OF_DAMAGE = ("Could not decode to UTF-8", "no such table: ", "no such column: ")
+_SIGNS_OF_DAMAGE = (
+    "Could not decode to UTF-8", "no such table: ", "no such column: ", "unsupported file format",
+)  # fmt: skip
 
 
 @contextmanager
