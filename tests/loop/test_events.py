@@ -178,7 +178,7 @@ def test_printed_statistics_are_frozen_and_never_empty(log):
     assert len(printed) == len(times) == 1
     assert isinstance(printed[0]["loss"], Statistics)
     assert (printed[0]["loss"].mean, printed[0]["loss"].counter) == (2.0, 2)
-    assert set(times[0]) == {"step_time", "epoch_time"}
+    assert set(times[0]) == {"step_time", "data_time", "epoch_time"}
 
 
 def test_times_and_metrics_are_told_apart(log):
@@ -192,7 +192,9 @@ def test_times_and_metrics_are_told_apart(log):
                     pass
                 loop.collect_metrics({"loss": 1}, acc=np_half())
     assert metrics == [{"loss": 1.0, "acc": 0.5}]
-    assert [list(found) for found in times] == [["forward"], ["step_time"], ["epoch_time"]]
+    assert [next(iter(found)) for found in times] == [
+        "data_time", "forward", "step_time", "epoch_time"
+    ]  # fmt: skip
 
 
 def np_half():

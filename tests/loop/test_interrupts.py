@@ -65,6 +65,38 @@ def test_sigterm_finishes_the_step_and_leaves_a_checkpoint_at_once(tmp_path, int
             seen.append(find(tmp_path).facts["step"])  # already here, before all else
     assert (loop.step, loop.stop_reason, seen) == (2, "SIGTERM", [2])
     assert find(tmp_path).facts["ended"]["reason"] == "SIGTERM"
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-000001-step-2"]
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT], [signal.SIGINT] * 2])
+@pytest.mark.parametrize("at", [2, 4, 5])
+def test_a_signal_leaves_one_checkpoint_wherever_it_comes(tmp_path, interrupt, signals, at):
+    """Two would push one that is wanted out of those that are kept. And it is gone on from."""
+    values = {"w": 0.0}
+
+    def train(log, stop):
+        params = (lambda: dict(values), values.update)
+        with TrainLoop(
+            params, log=log, max_epoch=3, checkpoint_dir=tmp_path, print_func=str,
+            early_stopping=True,
+        ) as loop:  # fmt: skip
+            for epoch in loop.iter_epochs():
+                for step, _ in loop.iter_steps(range(4)):
+                    values["w"] += 1
+                    if step == stop:
+                        for number in signals:
+                            interrupt(number)
+                loop.collect_metrics(valid_loss=10 - epoch)
+        return loop
+
+    log = TrainingLog()
+    first = train(log, at)
+    assert first.stop_reason in ("SIGTERM", "SIGINT")
+    assert len(list(tmp_path.glob("checkpoint-*"))) == 1
+    assert find(tmp_path).facts["ended"]["reason"] == first.stop_reason
+    values["w"] = 0.0
+    second = train(log, None)
+    assert (second.epoch, second.step, values["w"]) == (3, 12, 12)
 
 
 def test_previous_handlers_are_called_and_put_back(loop, interrupt):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -51,8 +52,9 @@ def test_everything_lands_in_the_log(make, log):
     assert "epoch" not in log[1]
     row = log[4].copy()
     assert row.pop("epoch_time") == row.pop("epoch/epoch_time") > 0
-    assert row.pop("epoch/step_time") > 0
-    assert row.pop("epoch/step_time_std") >= 0
+    for name in ("step_time", "data_time"):
+        assert row.pop(f"epoch/{name}") > 0
+        assert row.pop(f"epoch/{name}_std") >= 0
     assert row == {
         "loss": 6.0, "valid_loss": 0.5, "epoch": 2,
         "epoch/loss": 4.0, "epoch/loss_std": 2.0, "epoch/valid_loss": 0.5,
@@ -245,10 +247,134 @@ def test_data_without_batches_is_told(make, limits):
         train(make(**limits), [])
 
 
-def test_an_epoch_without_steps_is_told(make):
-    with pytest.raises(NoBatches, match="epoch 1 took no step"), make(max_epoch=3) as loop:
+def test_an_epoch_without_steps_has_a_row_of_its_own(make, log, lines):
+    """An evaluation loop, or one `fit` of another library an epoch."""
+    progress = []
+    with make(max_epoch=4, valid_metric_name="x") as loop:
+        for epoch in loop.iter_epochs():
+            progress.append(loop.get_progress())
+            with loop.metric_collector("x") as collector:
+                collector.collect(1 / epoch)
+                collector.collect(2 / epoch, weight=3)
+            loop.collect_metrics(y=epoch)
+            loop.print_logs()
+            progress.append(loop.get_progress())
+    assert progress == pytest.approx([0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75, 1])
+    assert [(log[t]["epoch"], log[t]["y"]) for t in log] == [(1, 1), (2, 2), (3, 3), (4, 4)]
+    assert [log[t]["epoch/x"] for t in log] == pytest.approx([1.75, 1.75 / 2, 1.75 / 3, 1.75 / 4])
+    assert log.status["epochs_done"] == 4
+    assert log.status["_epoch_ends"] == list(log) == [0, 1, 2, 3]
+    assert log.status["iterations_done"] == loop.step == 3
+    assert log.status["best"]["step"] == 3
+    assert log.last_epoch_row["y"] == 4
+
+
+def test_epochs_with_steps_and_without_take_turns(make, log):
+    with make(max_epoch=4) as loop:
+        for epoch in loop.iter_epochs():
+            loop.collect_metrics(before=epoch)
+            if epoch % 2:
+                for _, x in loop.iter_steps([1.0, 2.0]):
+                    loop.collect_metrics(loss=x)
+            loop.collect_metrics(after=epoch)
+    assert log.status["_epoch_ends"] == [2, 3, 5, 6]
+    assert [log[t]["after"] for t in (2, 3, 5, 6)] == [1, 2, 3, 4]
+    # What is known before an epoch's first step is not put into the row of the epoch before.
+    assert [(t, log[t]["before"]) for t in log if "before" in log[t]] == [
+        (0, 1), (3, 2), (4, 3), (6, 4),
+    ]  # fmt: skip
+
+
+def test_an_epoch_without_steps_ends_at_a_limit_of_steps(make):
+    with make(max_step=3) as loop:
+        assert list(loop.iter_epochs()) == [1, 2, 3, 4]
+    assert (loop.step, loop.stop_reason) == (3, "max_step")
+
+
+def test_epochs_without_steps_are_gone_on_with(make, open_log, tmp_path):
+    """After the end of an epoch, and from the middle of one."""
+    options = {"checkpoint_dir": tmp_path, "params": {"w": np.zeros(1)}}
+    for last in (1, 3):
+        with make(log=open_log(), max_epoch=last, **options) as loop:
+            for epoch in loop.iter_epochs():
+                loop.params["w"] += 1
+                loop.collect_metrics(y=epoch)
+
+    def killed():
+        with make(log=open_log(), max_epoch=5, **options) as loop:
+            for epoch in loop.iter_epochs():
+                loop.params["w"] += 1
+                loop.collect_metrics(y=epoch)
+                loop.make_checkpoint()
+                raise KeyError
+
+    with pytest.raises(KeyError):
+        killed()
+    log = open_log()
+    with make(log=log, max_epoch=5, **options) as loop:
+        assert loop.epoch == 4
+        for epoch in loop.iter_epochs():
+            if epoch > 4:
+                loop.params["w"] += 1
+            loop.collect_metrics(y=epoch)
+    assert loop.params["w"] == 5
+    assert [(t, log[t]["epoch"], log[t]["y"]) for t in log] == [(t, t + 1, t + 1) for t in range(5)]
+
+
+def test_waiting_for_data_is_timed(make, log, lines, monkeypatch):
+    """Its time is that of waiting only, and that of a step does not have it."""
+    now = [0.0]
+    monkeypatch.setattr("traininglog.loop.schedule.perf_counter", lambda: now[0])
+
+    def slow():
+        now[0] += 5
+        for x in (1.0, 2.0, 3.0):
+            now[0] += 1
+            yield x
+
+    def slow_to_open():
+        now[0] += 30
+        return [1.0]
+
+    with make(max_epoch=2) as loop:
+        for epoch in loop.iter_epochs():
+            for _, x in loop.iter_steps(slow if epoch == 1 else slow_to_open):
+                now[0] += 100
+                loop.collect_metrics(loss=x)
+                loop.print_logs()
+    assert (log[3]["epoch/data_time"], log[3]["epoch/step_time"]) == (pytest.approx(8 / 3), 100)
+    assert (log[4]["epoch/data_time"], log[4]["epoch/step_time"]) == (30, 100)
+    assert lines[0].endswith("step time: 1m 40s; data time: 6s; loss: 1")
+    with make(log=TrainingLog(), max_step=1) as loop:  # without data there is none to wait for
         for _ in loop.iter_epochs():
-            pass
+            for _ in loop.iter_steps():
+                pass
+        assert "epoch/data_time" not in loop.log[1]
+
+
+def test_a_validation_metric_collected_per_batch_is_told_once(make, log):
+    """Each value would count for patience, and the luckiest batch as the best."""
+
+    def validate(loop):
+        with loop:
+            for _ in loop.iter_epochs():
+                for _ in loop.iter_steps("ab"):
+                    pass
+                for loss in (3.0, 1.0, 2.0):
+                    loop.collect_metrics(valid_loss=loss)
+
+    with pytest.warns(TrainingLogWarning, match=r"collected more than once at step 2") as told:
+        validate(make(max_epoch=3))
+    assert len(told) == 1
+    assert "loop.metric_collector('valid_loss')" in str(told[0].message)
+    assert told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with make(log=TrainingLog(), max_epoch=3, valid_metric_name="loss") as loop:
+            for _ in loop.iter_epochs():
+                loop.collect_metrics(loss=2.0)
+                for _ in loop.iter_steps("ab"):
+                    loop.collect_metrics(loss=1.0)
 
 
 def test_what_is_asked_out_of_turn(make, lines):
@@ -532,8 +658,11 @@ def test_a_missing_tensorboardx_is_named(make, tmp_path, monkeypatch):
         make(summary_dir=tmp_path)
 
 
+TIMES = {"metrics/step_time", "metrics/data_time", "metrics/epoch_time"}
+
+
 def test_times_go_to_the_writer_only_if_asked_for(make):
-    for pattern, expected in ((None, {"metrics/step_time", "metrics/epoch_time"}), (..., set())):
+    for pattern, expected in ((None, TIMES), (..., set())):
         writer = Writer()
         options = {} if pattern is ... else {"summary_skip_pattern": pattern}
         with make(log=TrainingLog(), max_epoch=1, summary_writer=writer, **options) as loop:

@@ -62,6 +62,24 @@ def test_progress(limits, expected):
     assert progress_of("ab", limits) == expected
 
 
+@pytest.mark.parametrize("limits", [{"max_step": 4}, {"max_epoch": 2}])
+def test_a_step_whose_logs_were_printed_is_done(limits, monkeypatch):
+    """In progress, in the time left and in the tag, though its body has yet to end."""
+    lines, now = [], [0.0]
+    monkeypatch.setattr("traininglog.loop.progress.monotonic", lambda: now[0])
+    with TrainLoop(log=TrainingLog(), print_func=lines.append, **limits) as loop:
+        for _ in loop.iter_epochs():
+            for step, _ in loop.iter_steps("ab"):
+                now[0] += 5
+                assert loop.get_progress() == (step - 1) / 4
+                loop.collect_metrics(x=step)
+                loop.print_logs()
+                assert loop.get_progress() == step / 4
+                assert loop.get_eta() == 20 - 5 * step
+    left = [line[line.index("ETA") : line.index("]")] for line in lines]
+    assert left == ["ETA 15s", "ETA 10s", "ETA 5s", "ETA 0s"]
+
+
 def test_there_is_no_time_left_before_there_is_progress():
     with TrainLoop(log=TrainingLog(), max_step=4) as loop:
         assert loop.get_eta() is None

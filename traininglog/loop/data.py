@@ -43,6 +43,7 @@ class Passes:
 
     def begin_epoch(self) -> None:
         """Begin with the first pass."""
+        self.gone_through = False  #: whether the pass that is open was gone through up to here
         self.done = 0  #: passes that have come to their end
         self.batches = 0  #: had in the pass that is open
         self.is_open = False
@@ -104,6 +105,7 @@ class Passes:
     def open(self, data: Data | None) -> Iterator[Any] | None:
         """Return an iterator over data, at the position where the pass is to begin."""
         skip, self.is_open = self._skip, True
+        self.gone_through = bool(skip)
         self.batches = skip["batches"] if skip else 0
         if data is None:
             if skip:

@@ -12,7 +12,7 @@ class LoopMisuse(TrainingLogError, RuntimeError):
 
 
 class NoBatches(TrainingLogError, ValueError):
-    """The data had nothing to give, or an epoch took no step: training would go on for ever."""
+    """The data had nothing to give: training would go on for ever."""
 
     code = "no-batches"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Literal, Self, TypeVar, overload
 
 from traininglog.base import TrainingLogBase
 from traininglog.blocks import block
+from traininglog.errors import TrainingLogWarning
 from traininglog.event_files import EventFile
 from traininglog.loop import overview
 from traininglog.loop.best import Best, smaller_is_better
@@ -57,7 +59,8 @@ class TrainLoop:
     Everything goes into the log: a metric into the row of its step; at the last step of an epoch
     its number as ``epoch`` and the statistics of its metrics as ``epoch/loss``, ``epoch/loss_std``
     (and ``epoch/loss_nan``, the number of NaN, if there were any). Times are metrics, too:
-    ``epoch_time``, what `timeit` measures, and ``step_time``, which goes into the statistics only.
+    ``epoch_time``, what `timeit` measures, and, in the statistics only, ``step_time`` and
+    ``data_time``, for which a step waited for its data.
     ``iterations_done``, ``epochs_done``, ``_epoch_ends``, ``best``, ``stop_reason`` and
     ``params_source`` go into its status. An epoch that ends before its data does, by `max_step`, a
     signal or `request_stop`, is not counted as done; left by ``break``, it is.
@@ -186,6 +189,8 @@ class TrainLoop:
             patience=patience,
         )
         self._new_best = False
+        self._validated: tuple[int, bool] | None = None  # where the metric was collected last
+        self._told_repeated = False
         self._early_stopping = early_stopping
         self._groups = tuple(var_groups)
         self._wants_progress = progress
@@ -417,8 +422,8 @@ class TrainLoop:
     def iter_epochs(self) -> Iterator[int]:
         """Iterate over the epochs, up to the limit; gives their numbers.
 
-        An epoch must take at least one step, else `NoBatches` is raised. Raises `LoopMisuse` within
-        another epoch.
+        An epoch that takes no step, such as one of a loop that only evaluates, takes the place of
+        one in the log, so that it has a row of its own. Raises `LoopMisuse` within another epoch.
         """
         self._require("iter_epochs()", epoch=False)
         self._schedule.refuse_nested_epochs()
@@ -456,7 +461,8 @@ class TrainLoop:
     def collect_metrics(self, metrics: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Collect metrics: into the row of the step, and for the statistics.
 
-        Outside of a step they go into the row of the last one.
+        Outside of a step they go into the row of the last one of this epoch; before there is one,
+        into that of the next (in the first epoch into row 0).
 
         Args:
             metrics: Numbers by name; of an array or tensor the mean is taken.
@@ -485,16 +491,34 @@ class TrainLoop:
 
     def _validate(self, value: float) -> None:
         """Take a value of the validation metric."""
-        best = self._best
+        best, row = self._best, self._standing.row
+        place = row, self._standing.within_step
+        if place == self._validated:
+            self._tell_repeated(row)
+        self._validated = place
         if not self._ranks.first:  # which hears what is best, and whether to stop
             return
-        if best.offer(value, self.step):
+        if best.offer(value, row):
             self._new_best = True
             self._recorder.best(best.name, value)
             if self._early_stopping:
                 best.moment = self._schedule.moment()
         elif best.out_of_patience and not self._schedule.stopped:
             self.request_stop("early stopping")
+
+    def _tell_repeated(self, row: int) -> None:
+        if self._told_repeated:
+            return
+        self._told_repeated = True
+        name = self._best.name
+        warnings.warn(
+            f"{name} was collected more than once at step {row}: each value counts as a validation "
+            "of its own, for the best one and for patience. Collect the mean over the batches "
+            f"once: with loop.metric_collector({name!r}) as valid: "
+            "valid.collect(value, weight=len(batch))",
+            TrainingLogWarning,
+            stacklevel=4,
+        )
 
     @block
     def timeit(self, name: str) -> Iterator[None]:
@@ -547,7 +571,8 @@ class TrainLoop:
         """Print the statistics of the metrics since the last such line.
 
         Within a step those collected in steps, else all. To be called at the end of a step or
-        epoch, whose time is taken now. " (*)" stands after a new best validation metric.
+        epoch, whose time is taken now, and which counts as done in the progress and the time left.
+        " (*)" stands after a new best validation metric.
         """
         self._require("print_logs()")
         if self.within_step:
@@ -557,6 +582,7 @@ class TrainLoop:
             stretch = "epochs"
             self._schedule.settle()
             self._schedule.time_epoch()
+        self._standing.reported = True
         found = self._recorder.metrics.statistics(stretch)
         self._reporter.say_metrics(found, " (*)" if self._new_best else "")
         self._new_best = False

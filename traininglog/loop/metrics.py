@@ -70,8 +70,11 @@ class MetricFormatter:
     """
 
     def sort_metrics(self, names: Iterable[str]) -> list[str]:
-        """Return the names in the order in which to print them: times first, else by alphabet."""
-        return sorted(names, key=lambda name: (not is_time(name), name))
+        """Return the names in the order in which to print them: times first, else by alphabet.
+
+        Of the times that of waiting for data is the last.
+        """
+        return sorted(names, key=lambda name: (not is_time(name), name == "data_time", name))
 
     def format_metric(self, name: str, value: float) -> str:
         """Return the value of a metric as text."""

@@ -41,17 +41,18 @@ class Progress:
         With both limits the training ends at whichever comes first, so the greater progress counts.
         """
         now = self._standing
-        steps = now.step - now.within_step
+        steps = now.step - (now.within_step and not now.reported)
+        epochs = now.epoch - (now.within_epoch and (now.within_step or not now.reported))
         found = []
         if now.max_step is not None:
             found.append(steps / now.max_step if now.max_step else 1.0)
         if now.max_epoch is not None:
             if not now.max_epoch:
                 found.append(1.0)
-            elif self.steps_per_epoch:
-                found.append(steps / (now.max_epoch * self.steps_per_epoch))
             else:
-                found.append((now.epoch - now.within_epoch) / now.max_epoch)
+                found.append(epochs / now.max_epoch)
+                if self.steps_per_epoch:
+                    found.append(steps / (now.max_epoch * self.steps_per_epoch))
         return min(1.0, max(found)) if found else None
 
     def left(self) -> float | None:

@@ -47,12 +47,12 @@ class Recorder:
     def collect(self, values: Mapping[str, float]) -> None:
         """Write metrics into the row of the step, and keep them for the statistics."""
         now = self._standing
-        row = self.log[now.step]
+        row = self.log[now.row]
         for name, value in values.items():
             row[name] = value
         self.metrics.add(values, in_step=now.within_step)
         if self._summaries is not None:
-            self._summaries.add(values, now.step)
+            self._summaries.add(values, now.row)
 
     def collect_time(self, name: str, seconds: float) -> None:
         """Collect a time that was measured."""
@@ -61,11 +61,18 @@ class Recorder:
 
     def collect_step_time(self, seconds: float) -> None:
         """Collect the time of a step: for the statistics only, as most would not want it."""
-        self.metrics.add_in_step("step_time", seconds)
+        self._collect_each_step("step_time", seconds)
+
+    def collect_data_time(self, seconds: float) -> None:
+        """Collect how long a step's data was waited for, for the statistics only."""
+        self._collect_each_step("data_time", seconds)
+
+    def _collect_each_step(self, name: str, seconds: float) -> None:
+        self.metrics.add_in_step(name, seconds)
         if self._summaries is not None:
-            self._summaries.add({"step_time": seconds}, self._standing.step)
+            self._summaries.add({name: seconds}, self._standing.step)
         if _TIMES in self._awaited:
-            self._events.fire(_TIMES, self._told, {"step_time": seconds})
+            self._events.fire(_TIMES, self._told, {name: seconds})
 
     def epoch_done(self) -> None:
         """Write what is known of the epoch at its last step, and count it."""
@@ -78,7 +85,7 @@ class Recorder:
         """Write the best value of the validation metric."""
         now = self._standing
         self.log.status["best"] = {
-            "metric": name, "value": value, "step": now.step, "epoch": now.epoch,
+            "metric": name, "value": value, "step": now.row, "epoch": now.epoch,
         }  # fmt: skip
 
     def failed(self, error: BaseException) -> None:

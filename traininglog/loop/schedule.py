@@ -18,7 +18,7 @@ from traininglog.loop import randomness
 from traininglog.loop.agreement import Agreement
 from traininglog.loop.best import Best
 from traininglog.loop.data import Passes
-from traininglog.loop.errors import LoopMisuse, NoBatches
+from traininglog.loop.errors import LoopMisuse
 from traininglog.loop.events import EventKeys, EventSource
 from traininglog.loop.interrupts import DataGivenUp, Interrupts
 from traininglog.loop.keeping import Keeper, Moment
@@ -81,11 +81,12 @@ class Schedule:
         self._restores_best = restores_best
         self._passes = Passes(keeper.generators, resumable=keeper.folder is not None)
         self.postponed: list[Exception] = []  #: raised where it would have been lost
-        self._saved_step = 0
+        self._saved: tuple[int, int, bool] | None = None  # the place of the last checkpoint
         self._owed = False  # whether a checkpoint that was due could not be written
         self._first_step = 0  # the last one before the epoch began
         self._epoch_began = 0.0
         self._epoch_timed = False
+        self._waited = 0.0  # for the data of the next step
         self._step_began: float | None = None  # None: its time was taken
         self._left_epoch: float | None = None  # seconds of an epoch or step that was left
         self._left_step: float | None = None
@@ -180,7 +181,9 @@ class Schedule:
         else:
             now.epoch += 1
             self._recorder.metrics.clear("epoch")
-        now.within_epoch = True
+        # The row of the last step is that of the epoch before, if there was one.
+        now.row = now.step + (now.epoch > 1 and now.step == self._first_step)
+        now.within_epoch, now.reported = True, False
         self._cut = self._epoch_timed = False
         self._epoch_began = perf_counter() - elapsed
         self._fire(EventKeys.BEFORE_EPOCH)
@@ -191,13 +194,11 @@ class Schedule:
         now = self._standing
         self.time_epoch()
         now.within_epoch = False
-        if self._cut:
+        if self._cut is not False:
             return
-        if now.step == self._first_step:
-            raise NoBatches(
-                f"epoch {now.epoch} took no step, and would have no place in the log: iterate "
-                "over loop.iter_steps(...) in it"
-            )
+        if now.row != now.step:  # it took no step: it takes the place of one in the log
+            now.step = now.row
+            self._recorder.set_done("iterations_done", now.step)
         self._recorder.epoch_done()
         self._progress.epoch_ended()
         due = self._owed or (self._freq is not None and now.epoch % self._freq == 0)
@@ -264,8 +265,11 @@ class Schedule:
                 if (many or now.data is _END or now.data is _CUT_OFF) and self._ends(data):
                     break
                 passes.batches += 1
-                now.step += 1
-                now.within_step = interrupts.within_step = True
+                now.begin_step()
+                interrupts.within_step = True
+                if iterator is not None:
+                    waited, self._waited = self._waited, 0.0
+                    self._recorder.collect_data_time(waited)
                 if before in awaited:
                     self._fire(before)
                 self._step_began = perf_counter()
@@ -277,7 +281,8 @@ class Schedule:
                     raise
                 self._finish_step()
         finally:
-            now.within_step = interrupts.within_step = False
+            now.leave_step()
+            interrupts.within_step = False
             now.data = None
             passes.leave(iterator)
 
@@ -288,7 +293,8 @@ class Schedule:
             self._reverse_fire(_AFTER_STEP)
         if self._step_began is not None:
             self.time_step()
-        self._standing.within_step = interrupts.within_step = False
+        self._standing.leave_step()
+        interrupts.within_step = False
         self._recorder.set_done("iterations_done", self._standing.step)
         if interrupts.lost is not None:
             lost = interrupts.take_lost()
@@ -309,17 +315,21 @@ class Schedule:
 
     def _opened(self, data: Any) -> Any:
         """Begin to go through data, unless a signal cuts it off."""
+        asked = perf_counter()
         try:
             with self._interrupts.waiting():
-                return self._passes.open(data)
+                iterator = self._passes.open(data)
         except (Exception, DataGivenUp) as error:
             if not self._interrupts.explains(error):
                 raise
             return _CUT_OFF
+        # To go through what an earlier session had is not to wait for data.
+        self._waited = 0.0 if self._passes.gone_through else perf_counter() - asked
+        return iterator
 
     def _next(self, iterator: Iterator[Any]) -> Any:
         """Return the next batch, `_END` where there is none, or `_CUT_OFF` after a signal."""
-        interrupts = self._interrupts
+        interrupts, asked = self._interrupts, perf_counter()
         try:
             interrupts.begin_wait()
             batch = next(iterator, _END)
@@ -329,6 +339,7 @@ class Schedule:
             if not interrupts.explains(error):
                 raise
             return _CUT_OFF
+        self._waited += perf_counter() - asked
         return batch
 
     def _end_early(self, data: Any) -> None:
@@ -336,7 +347,7 @@ class Schedule:
         by_limit = not self.stopped and not self.agreement.ends_step
         if by_limit and (data is None or _length(data) == self._passes.batches):
             return
-        if self._cut:  # in an earlier pass of this epoch: that is where to go on
+        if self._cut is not False:  # in an earlier pass of this epoch: that is where to go on
             return
         self._cut = True
         if self._keeper.folder is not None:
@@ -344,9 +355,10 @@ class Schedule:
 
     def _keep_cut(self) -> None:
         """Keep where an epoch ends before its data does."""
-        self._cut = moment = self.agreement.completed(self.moment)
+        self._cut = self.agreement.completed(self.moment)
         if self.agreement.ends_step:  # at once: who sends a signal may not wait for the rest
-            self._write(moment)
+            self.reason = self.reason or self._interrupts.name
+            self.save_end()
 
     def time_step(self, seconds: float | None = None) -> None:
         """Take the time of the step, by default up to now, unless that was done."""
@@ -398,14 +410,16 @@ class Schedule:
         """Count on from where a log stands: at zero, if it is new."""
         now = self._standing
         now.epoch = int(status.get("epochs_done", 0))
-        now.step = self._saved_step = int(status.get("iterations_done", 0))
+        now.step = now.row = int(status.get("iterations_done", 0))
+        self._saved = self._place()
 
     def resume(self, moment: Moment) -> None:
         """Go on from a moment, once the first epoch begins."""
         before = moment["loop"]
         self._resuming = moment
         self._standing.epoch, self._standing.step = before["epoch"], before["step"]
-        self._saved_step = before["step"]
+        self._standing.row = before["step"]
+        self._saved = self._place()
         self._recorder.metrics.set_state(before["metrics"])
         self._progress.steps_per_epoch = before["steps_per_epoch"]
 
@@ -440,9 +454,16 @@ class Schedule:
         assert self._keeper.folder is not None  # noqa: S101 - else nobody asks
         return self._keeper.folder.path
 
+    def _place(self) -> tuple[int, int, bool]:
+        """Return where the training stands, and whether amid an epoch."""
+        within = self._cut is not False
+        if self._resuming is not None:
+            within = self._resuming["loop"]["within_epoch"]
+        return self._standing.epoch, self._standing.step, within
+
     def save_end(self) -> None:
         """Write the checkpoint of the end, which knows that it is one, and how it came."""
-        if self._keeper.folder is None or self._saved_step == self._standing.step:
+        if self._keeper.folder is None or self._saved == self._place():
             return
         restored = self._restores_best and self._best.moment is not None
         ended = {
@@ -453,7 +474,7 @@ class Schedule:
         cut = self._cut
         moment = cut if isinstance(cut, dict) else self.agreement.completed(self.moment)
         self._write(moment, ended)
-        self._saved_step = self._standing.step
+        self._saved = self._place()
 
 
 def _length(data: Any) -> int | None:

@@ -11,18 +11,30 @@ class Standing:
     """The counters of a loop and their limits. Its parts share one, and ask it for the truth."""
 
     __slots__ = (
-        "_max_epoch", "_max_step", "data", "epoch", "last_step", "step", "within_epoch",
-        "within_step",
+        "_max_epoch", "_max_step", "data", "epoch", "last_step", "reported", "row", "step",
+        "within_epoch", "within_step",
     )  # fmt: skip
 
     def __init__(self, max_epoch: Any = None, max_step: Any = None) -> None:
         self.epoch = 0  #: the one that is open, or the last one
         self.step = 0  #: over all epochs
+        self.row = 0  #: where metrics stand in the log: at a step, the last one, or the next
+        self.reported = False  #: whether what is open, a step or else an epoch, was told as done
         self.within_epoch = False
         self.within_step = False
         self.data: Any = None  #: of the step that is open
         self.max_epoch = max_epoch
         self.max_step = max_step
+
+    def begin_step(self) -> None:
+        """Count a step, which is open from now on."""
+        self.step += 1
+        self.row = self.step
+        self.within_step, self.reported = True, False
+
+    def leave_step(self) -> None:
+        """No step is open from now on."""
+        self.within_step = self.reported = False
 
     @property
     def max_epoch(self) -> int | None:
