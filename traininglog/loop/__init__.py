@@ -18,6 +18,7 @@ from traininglog.loop.durations import format_duration
 from traininglog.loop.errors import (
     CheckpointDamaged,
     CheckpointNotFound,
+    CheckpointsBusy,
     CheckpointUnusable,
     LoopMisuse,
     NoBatches,
@@ -34,6 +35,7 @@ __all__ = [
     "CheckpointDamaged",
     "CheckpointNotFound",
     "CheckpointUnusable",
+    "CheckpointsBusy",
     "EventKeys",
     "EventSource",
     "Holder",

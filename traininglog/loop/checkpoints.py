@@ -27,6 +27,7 @@ from traininglog.loop.errors import (
     CheckpointUnusable,
 )
 from traininglog.loop.manifest import FORMAT, MANIFEST, read_manifest, sealed
+from traininglog.loop.ownership import Ownership
 from traininglog.loop.part_files import read_part, write_part
 from traininglog.loop.trees import Serializer, from_json, to_json
 
@@ -64,6 +65,7 @@ class CheckpointFolder:
         self.path = Path(path).absolute()
         self._keep = keep
         self._serializer = serializer
+        self.ownership = Ownership(self.path)
 
     def names(self) -> list[str]:
         """Return the names of the checkpoints, in the order in which they were made."""
@@ -78,13 +80,15 @@ class CheckpointFolder:
         return sorted(found, key=_number)
 
     def try_out(self) -> None:
-        """Find out whether something can be written in the folder.
+        """Find out whether something can be written in the folder, and claim it.
 
-        Raises `OSError`, and `CheckpointUnusable` for what is no folder.
+        Raises `OSError`, `CheckpointsBusy` where another training has claimed it, and
+        `CheckpointUnusable` for what is no folder.
         """
         self.names()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self.ownership.claim()
             with tempfile.TemporaryFile(dir=self.path) as file:
                 file.write(b"tried")
                 _sync(file)
@@ -114,6 +118,8 @@ class CheckpointFolder:
         for name, tree in trees.items():
             arrays[name] = found = list[Any]()
             shapes[name] = to_json(tree, found, self._serializer, name)
+        if self.ownership.wanted:
+            self.ownership.claim()  # again: somebody may have removed the folder
         self.path.mkdir(parents=True, exist_ok=True)
         with _lock(self.path):
             self._sweep()

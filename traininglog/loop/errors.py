@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from traininglog.errors import TrainingLogError
+from traininglog.errors import RunBusy, TrainingLogError
 
 
 class LoopMisuse(TrainingLogError, RuntimeError):
@@ -27,6 +27,12 @@ class CheckpointUnusable(TrainingLogError, ValueError):
     """A checkpoint that is damaged, or does not fit the program that restores it."""
 
     code = "checkpoint-unusable"
+
+
+class CheckpointsBusy(RunBusy):
+    """A folder of checkpoints that another training, which runs, is writing."""
+
+    code = "checkpoints-busy"
 
 
 class CheckpointDamaged(CheckpointUnusable):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Literal
 
 from traininglog.base import TrainingLogBase
+from traininglog.errors import TrainingLogWarning
 from traininglog.loop.best import Best
 from traininglog.loop.checkpoints import Checkpoint
 from traininglog.loop.errors import CheckpointNotFound, LoopMisuse
@@ -17,6 +19,7 @@ from traininglog.loop.recording import Recorder
 from traininglog.loop.reporting import Reporter
 from traininglog.loop.schedule import Schedule
 from traininglog.loop.standing import Standing
+from traininglog.loop.trained import remember_trained, was_trained
 from traininglog.opening import open_log
 
 #: The logs that open loops write: two of them would count in one status.
@@ -92,6 +95,7 @@ class Session:
             if self._resume_from is not None:
                 say("There is no checkpoint to resume from: this is a new training.")
             schedule.start_from(log.status)
+            self._tell_where_it_starts(log)
             return
         source = self._resume_from or "last"
         keeps_best = self._early_stopping
@@ -119,6 +123,34 @@ class Session:
             say(
                 f"It had ended with the best parameters, those of step {self._best.step}; it goes "
                 f"on with those of step {step} (resume_from='best' goes back)."
+            )
+
+    def _tell_where_it_starts(self, log: TrainingLogBase) -> None:
+        """Say that a log which has steps is counted on, with which parameters, and how far."""
+        now, say = self._standing, self._reporter.say
+        if not now.epoch and not now.step:
+            return
+        where = f"epoch {now.epoch}, step {now.step}"
+        say(
+            f"Continue the log: {where}, of run {log.h_uuid}. For a training of its own, give the "
+            "loop a log of its own."
+        )
+        for name, limit, reached in (
+            ("max_epoch", now.max_epoch, now.epoch), ("max_step", now.max_step, now.step),
+        ):  # fmt: skip
+            if limit is not None and reached >= limit:
+                say(
+                    f"Nothing is left to do: {name}={limit} is counted over the whole log, which "
+                    f"has {reached}. To go on, pass {name}={reached + limit} for {limit} more."
+                )
+                return
+        if self._keeper.params is not None and not was_trained(log, self._keeper.params):
+            warnings.warn(
+                f"the log stands at {where}, but the parameters were restored from nowhere: they "
+                "are as the program made them. Pass the checkpoint_dir of that training or "
+                "restore_checkpoint=PATH, or give the loop a log of its own",
+                TrainingLogWarning,
+                stacklevel=5,
             )
 
     def _find(self) -> Checkpoint | None:
@@ -177,7 +209,11 @@ class Session:
         """Let go of the log, and of other ranks; close the log, if it is our own."""
         if error is not None:
             self._ranks.leave(error)
+        if self._keeper.folder is not None:
+            self._keeper.folder.ownership.release()
         log = self._recorder.log
+        if self._keeper.params is not None:
+            remember_trained(log, self._keeper.params)
         _WRITTEN.discard(id(log))
         if self._given is None:
             log.__exit__(None if error is None else type(error), error, None)
