@@ -15,6 +15,7 @@ from traininglog.cli import (
     showing,
     tailing,
     trial_files,
+    trial_importing,
     trial_listing,
     trial_showing,
     upkeep,
@@ -66,6 +67,7 @@ for _command in (
     app.command()(_command)
 
 app.command()(trial_listing.trials)
+app.command(name="import")(trial_importing.import_)
 _trial = typer.Typer(no_args_is_help=True, help="Look at one trial.")
 for _look in (trial_showing.show, trial_showing.report, trial_showing.diff, trial_files.files):
     _trial.command()(_look)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,13 @@ from traininglog.errors import (
     StoreFailed,
     StoreNotFound,
     StoreUnwritable,
+    TrainingLogWarning,
 )
 from traininglog.file_names import refuse_long
+from traininglog.jsonfile.callers import level_of_caller
 from traininglog.jsonfile.checks import Damaged, check_document
 from traininglog.jsonfile.locking import DocumentLock
+from traininglog.jsonfile.pieces import Pieces, compact
 from traininglog.jsonfile.reading import Stamp, parsed, read_text, stamp_of
 from traininglog.trial_records import KINDS
 
@@ -35,6 +40,11 @@ VERSION = 1
 _ADDED = len("-tail-") + 32
 
 Contents = dict[str, Any]
+
+#: From so many trials on, or so many bytes, a database is the better place; see `Document`.
+MANY = 500
+LARGE = 2**22
+_TOLD: set[Path] = set()  # of which documents that was said in this process
 
 
 class Document:
@@ -52,6 +62,8 @@ class Document:
 
     Whatever is raised, the file is as it was.
 
+    From `MANY` trials on it warns, once, and says how to move them to a database.
+
     """
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
@@ -65,7 +77,10 @@ class Document:
         if readonly and not self.path.exists():
             raise StoreNotFound(f"there is no {self.path}")
         self._lock = DocumentLock.of(self.path)
+        # The state of the file that was read or written last, and what is in it, checked. As text,
+        # as whoever reads gets a copy of his own, which it is the quickest to make of.
         self._known: tuple[Stamp, str] | None = None
+        self._pieces = Pieces()
         self._swept = False
         self.read()
 
@@ -78,12 +93,13 @@ class Document:
             return _empty()
         if text is None:
             assert known is not None  # noqa: S101 - it was given
-            return self._parsed(known[1], checked=True)
+            copy: Contents = json.loads(known[1])
+            return copy
         contents = self._parsed(text)
-        self._known = stamp, text
+        self._known = stamp, compact(contents)
         return contents
 
-    def _parsed(self, text: str, *, checked: bool = False) -> Contents:
+    def _parsed(self, text: str) -> Contents:
         if not text:
             return _empty()
         try:
@@ -105,14 +121,12 @@ class Document:
                 f"{self.path} has version {version}, this traininglog knows {VERSION}: install a "
                 "newer one; it was left as it is"
             )
-        if not checked:
-            try:
-                check_document(contents)
-            except Damaged as error:
-                raise CorruptLog(
-                    f"{self.path} is damaged: {error}; it was left as it is, mend it or restore "
-                    "a copy"
-                ) from error
+        try:
+            check_document(contents)
+        except Damaged as error:
+            raise CorruptLog(
+                f"{self.path} is damaged: {error}; it was left as it is, mend it or restore a copy"
+            ) from error
         return contents
 
     @contextlib.contextmanager
@@ -157,7 +171,7 @@ class Document:
             return None
 
     def _write(self, contents: Contents) -> None:
-        text = json.dumps(contents, indent=1, allow_nan=False)
+        text, short = self._pieces.texts(contents)
         try:
             if not self._swept:  # nobody else has the lock, so that all of them are left over
                 self._swept = True
@@ -168,7 +182,9 @@ class Document:
                     stream.write(text)
                     stream.flush()
                     os.fsync(stream.fileno())
+                    stamp = stamp_of(os.fstat(stream.fileno()))  # which it keeps under its name
                 part.replace(self.path)
+                self._known = stamp, short
             parts.sync_folder(self.path.parent)
         except (StoreUnwritable, StoreFailed):
             raise
@@ -176,6 +192,21 @@ class Document:
             raise StoreUnwritable(f"{self.path} cannot be written: {error.strerror}") from error
         except OSError as error:
             raise StoreFailed(f"{self.path} cannot be written: {error.strerror}") from error
+        if len(contents["trial"]) >= MANY or len(text) >= LARGE:
+            self._say_where_it_ends(len(contents["trial"]), len(text))
+
+    def _say_where_it_ends(self, trials: int, size: int) -> None:
+        if self.path in _TOLD:
+            return
+        _TOLD.add(self.path)
+        warnings.warn(
+            f"{self.path} has {trials} trials and {size / 2**20:.1f} MiB, all of which is written "
+            "at every change, so that each trial takes longer than the one before; in a database "
+            f"it does not. To move: traininglog import {shlex.quote(str(self.path))} "
+            f"--store {shlex.quote(str(self.path.with_suffix('.db')))}",
+            TrainingLogWarning,
+            stacklevel=level_of_caller(),
+        )
 
 
 def _empty() -> Contents:

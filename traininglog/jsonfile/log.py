@@ -7,7 +7,6 @@ process; a flush puts it into the document. See `traininglog.jsonfile.tail` for 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import warnings
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from time import time as wall_now
 from typing import Any, Literal
 from uuid import UUID
 
+from traininglog.base import TrainingLogBase
 from traininglog.encoding import HIDDEN
 from traininglog.errors import (
     ForkedLog,
@@ -27,6 +27,7 @@ from traininglog.errors import (
     TrainingLogWarning,
 )
 from traininglog.imported import Ending, Imported
+from traininglog.jsonfile.callers import level_of_caller
 from traininglog.jsonfile.cells import from_json, hides, to_json
 from traininglog.jsonfile.changes import apply
 from traininglog.jsonfile.document import Contents, Document
@@ -227,6 +228,25 @@ def _new_run(
     }
 
 
+def run_of(log: TrainingLogBase) -> dict[str, Any]:
+    """Return what a log sees as a run of a document."""
+    clock = log._read_clock(lineage=True)
+    own = {key: value for key, value in log.status.items() if key != "resumed_from"}
+    # Its rows were logged when its marks say so, and not now.
+    imported = Imported(clock.created, None, None)
+    found = _new_run(None, None, own | {"resumed_from": None}, imported)
+    for column in log._read_columns(None, None, None, lineage=True):
+        cells = zip(column.times, column.values, strict=True)
+        found["columns"][column.key] = {str(int(time)): to_json(value) for time, value in cells}
+    found["marks"] = {
+        str(time): wall
+        for run in clock.runs
+        for time, wall in zip(run.times, run.walls, strict=True)
+        if 0 <= time <= run.cut and wall >= 0
+    }
+    return found
+
+
 # -- tails and the document -------------------------------------------------------------------
 
 
@@ -322,9 +342,6 @@ def _layer(uuid: str, run: dict[str, Any]) -> Layer:
 
 def _warn(said: Iterable[str]) -> None:
     """Warn whoever called this package."""
-    level, frame = 2, sys._getframe(1)
-    package = __name__.partition(".")[0] + "."
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(package):
-        level, frame = level + 1, frame.f_back
+    level = level_of_caller()
     for message in said:
         warnings.warn(message, TrainingLogWarning, stacklevel=level)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from traininglog.base import TrainingLogBase
 from traininglog.jsonfile.document import Document
-from traininglog.jsonfile.log import FileLog, layers_of
+from traininglog.jsonfile.log import FileLog, layers_of, run_of
 from traininglog.kept import folder_of
+from traininglog.lineage import new_uuid
 from traininglog.memory.layers import log_of
 from traininglog.selection import Mode
 from traininglog.trial_records import in_order, made_of
@@ -20,7 +22,8 @@ class FileTrials:
     """Records in one JSON document; see `traininglog.trials.records.Records`.
 
     The whole document is written at every change of a record and every flush, but not at every
-    metric: it is for experiments of some thousand values, to be read with any editor.
+    metric: it is for experiments of some thousand values, to be read with any editor. Each trial
+    takes longer than the one before; from some hundred on a warning says how to move them.
 
     Args:
         path: The document; made when it is first written.
@@ -81,6 +84,21 @@ class FileTrials:
         log = FileLog(self._document, uuid)
         log.resume(at)
         return log
+
+    def fill(self, items: Iterable[tuple[str, Record, TrainingLogBase | None]]) -> None:
+        """Add many records, each with what it has logged or None, and write them all at once.
+
+        A record whose UID is there is left out.
+        """
+        with self._document.changing() as contents:
+            for kind, record, log in items:
+                if record["uid"] in contents[kind]:
+                    continue
+                if log is not None:
+                    uuid = new_uuid().hex
+                    contents["logs"][uuid] = run_of(log)
+                    record = record | {"log": uuid}  # noqa: PLW2901 - under its UUID here
+                contents[kind][record["uid"]] = record
 
     def ends(
         self, uuids: Sequence[str], best: Mapping[str, Mode]

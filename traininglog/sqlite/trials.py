@@ -86,9 +86,9 @@ class SQLiteTrials:
 
     # -- logs -------------------------------------------------------------------------------
 
-    def new_log(self) -> SQLiteLog:
-        """Return a new log."""
-        return SQLiteLog(self.path, **self._options)
+    def new_log(self, **options: Any) -> SQLiteLog:
+        """Return a new log, with more options of `SQLiteLog`: when it was created, and so on."""
+        return SQLiteLog(self.path, **self._options, **options)
 
     def open_log(self, uuid: UUID | str, *, readonly: bool = False) -> SQLiteLog:
         """Return the log of a run. Raises `RunNotFound`."""

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from traininglog.config import setting
-from traininglog.errors import LogClosed, StoreUnwritable
+from traininglog.errors import LogClosed
 from traininglog.machine import leave_out_command
 from traininglog.selection import Mode, modes
 from traininglog.trial_stores import open_records
@@ -428,23 +428,20 @@ class TrialClient:
         with TrialStore(open_records(self.store.records.location, readonly=True)) as again:
             return report(again.trial(self.trial.uid), short=short)
 
-    def save(self, file: str | Path | None = None) -> Self:
+    def save(
+        self, file: str | Path | None = None, *, file_name_override: str | Path | None = None
+    ) -> Self:
         """Make all that was logged survive a power cut.
 
         Args:
             file: Write all trials of the store to this file, too, as one JSON document; it may be
-                opened as ``file:...``. It must not be there.
+                opened as ``file:...``. What an earlier call has written there is replaced.
+            file_name_override: The same, as Track calls it.
 
+        Raises `StoreUnwritable` where the document that is there says more of a trial than the
+        store, and `NotATrainingLog` for any other file; each is left as it is.
         """
-        self.store.commit()
-        if file is not None:
-            target = Path(file)
-            if target.exists():
-                raise StoreUnwritable(f"{target} exists already: name a file that does not")
-            from traininglog.trials.copying import copy_all
-
-            with TrialStore(open_records(f"file:{target}")) as other:
-                copy_all(self.store, other)
+        self.store.commit(file if file_name_override is None else file_name_override)
         return self
 
     def get_device(self) -> Any:

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -454,11 +455,21 @@ class TrialStore:
         record = None if uid is None else self.records.get("environment", uid)
         return {} if record is None else dict(unescaped(record["environment"]))
 
-    def commit(self) -> None:
-        """Make what was logged survive a power cut."""
+    def commit(self, file_name_override: str | Path | None = None) -> None:
+        """Make what was logged survive a power cut.
+
+        Args:
+            file_name_override: Write all that the store describes to this JSON document, too; see
+                `TrialClient.save`.
+
+        """
         for recorder in list(self._recorders.values()):
             if not recorder.log.closed:
                 recorder.log.commit()
+        if file_name_override is not None:
+            from traininglog.trials.copying import export
+
+            export(self.records, Path(file_name_override))
 
     # -- logging ----------------------------------------------------------------------------
 
