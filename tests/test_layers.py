@@ -14,7 +14,7 @@ LAYERS = [
     ["errors"],
     ["traininglog"],  # the package itself, which imports only the errors when it is imported
     ["refusals", "blocks"],
-    ["moments", "fitting", "taken_signals"],
+    ["moments", "fitting", "taken_signals", "standard_output"],
     ["flattening"],
     ["values", "floats", "file_locks", "plain_files", "file_names", "masking"],
     ["locked_files"],

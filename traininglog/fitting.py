@@ -79,13 +79,13 @@ def fitted(
     while length(line()) > width and given < len(changes):  # the least wanted first
         taken[changes[given][1]] += 1
         given += 1
+    counted = length(line(counted=True)) <= width  # how many are left out is worth a few columns
     for _, place in reversed(changes[: max(0, given - 1)]):  # what fits all the same, back
         if taken[place]:
             taken[place] -= 1
-            if length(line()) > width:
+            if length(line(counted=counted)) > width:
                 taken[place] += 1
-    with_count = line(counted=True)  # of those that are left out
-    return with_count if length(with_count) <= width else line()
+    return line(counted=length(line(counted=True)) <= width)
 
 
 def length(line: Fitted) -> int:

@@ -264,6 +264,8 @@ def test_a_program_goes_on_from_the_one_before(folder):
     ODD["a pipe as part"](last(folder))
     program = (
         "import sys, numpy as np\n"
+        # Whose random state is in the checkpoint, if it was loaded when that was made.
+        f"{'import torch' if 'torch' in sys.modules else ''}\n"
         "from traininglog.loop.checkpoints import CheckpointFolder\n"
         "from traininglog.loop.moments import check\n"
         "print(CheckpointFolder(sys.argv[1]).newest(check).facts['step'])\n"

@@ -12,6 +12,7 @@ import pexpect
 import pytest
 from patience import GUARD
 
+from traininglog import TrainingLogWarning, fitting
 from traininglog.monitors import StdoutMonitor
 from traininglog.monitors.progress import Lines, Stand
 
@@ -316,3 +317,98 @@ def test_between_two_looks_nothing_is_written():
             monitor.write({"loss": 1.0}, step)
         assert file.writes == 0
     assert file.writes == 1
+
+
+# -- an output that fails -----------------------------------------------------------------------
+
+LONG = """
+from traininglog.monitors import StdoutMonitor
+monitor = StdoutMonitor({"loss": "loss" * 300}, interval=0)
+with monitor.session(200):
+    for step in range(1, 201):
+        monitor.write({"loss": 1.0}, step)
+open("ended", "w").close()
+"""
+
+
+def test_a_reader_that_is_gone_ends_no_training(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", LONG], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    process.stdout.close()
+    told = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(GUARD) == 0, told
+    assert (tmp_path / "ended").exists()
+    assert told.count("cannot show the progress, and the training goes on") == 1, told
+
+
+def test_a_file_that_was_closed_ends_no_training():
+    file = io.StringIO()
+    monitor = StdoutMonitor(["loss"], file=file, interval=0)
+
+    def train():
+        with monitor.session(9):
+            file.close()
+            for step in range(1, 10):
+                monitor.write({"loss": 1.0}, step)
+
+    with pytest.warns(TrainingLogWarning, match="cannot show the progress") as told:
+        train()
+    assert len(told) == 1
+
+
+# -- what fits ----------------------------------------------------------------------------------
+
+
+def narrow(width, metrics, step=30, **options):
+    """Return the line at a width, as it is drawn."""
+    options = {"num_steps": 60, "step": step, "elapsed": 1.1, "rate": 26.4} | options
+    found = Stand(metrics=metrics, **options).fitted(width, "utf-8")
+    count, rate, time = found.pieces
+    words = [count, found.metrics, rate, time]
+    return "=" * found.bar + " " * bool(found.bar) + "  ".join(filter(None, words))
+
+
+LONG_NAME = "validation/mean_absolute_percentage_error_of_the_first_head"
+
+
+def test_a_wide_terminal_shows_everything():
+    assert narrow(140, [("loss", 0.09172), (LONG_NAME, 0.5)]) == (
+        f"{'=' * 20} 30/60  loss 0.09172  {LONG_NAME} 0.5  26.4 steps/s  1.1 s left"
+    )
+
+
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (80, "=" * 10 + " 30/60  loss 0.09172  validati…st_head 0.5  26.4 steps/s  1.1 s left"),
+        (60, "=" * 6 + " 30/60  loss 0.09172  vali…ead 0.5  26/s  1.1 s left"),
+        (40, "=" * 6 + " 30/60  loss 0.09172  26/s  1.1 s"),
+        (30, "=" * 6 + " 30/60  26/s  1.1 s left"),
+        (20, "=" * 6 + " 30/60  1.1 s"),
+    ],
+)
+def test_on_a_narrow_one_bar_rate_and_time_stay_longest(width, line):
+    shown = narrow(width, [("loss", 0.09172), (LONG_NAME, 0.5)])
+    assert len(shown) <= width
+    assert shown == line
+
+
+@pytest.mark.parametrize("width", [*range(10, 40), 60, 80, 100, 200])
+@pytest.mark.parametrize("count", [0, 1, 3, 200])
+@pytest.mark.parametrize("name", ["loss", LONG_NAME, "火" * 20, "e\N{COMBINING ACUTE ACCENT}" * 9])
+def test_whatever_is_shown_fits(width, count, name):
+    metrics = [(f"{name}_{number}", 10.0**-number) for number in range(count)]
+    found = Stand(num_steps=10**6, step=1, rate=0.5, metrics=metrics).fitted(width, "utf-8")
+    assert fitting.length(found) <= width or not (found.bar or found.metrics)
+    if width >= 60:
+        assert found.bar
+        assert all(found.pieces)
+        assert bool(found.metrics) == bool(count)
+
+
+def test_metrics_that_are_left_out_are_counted():
+    shown = narrow(100, [(f"metric_{number}", 0.5) for number in range(200)])
+    assert re.search(r"metric_2 0.5  \+197  26", shown)

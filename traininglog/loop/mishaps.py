@@ -7,8 +7,6 @@ disk was full: none of them is what the training is for, and none of them may en
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import sys
 import traceback
 import warnings
@@ -17,9 +15,6 @@ from typing import Any
 
 from traininglog.errors import TrainingLogWarning
 from traininglog.fitting import encodable
-
-#: Of an output that will never take anything again.
-_GONE = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO)
 
 
 class Mishaps:
@@ -66,39 +61,3 @@ def print_by(function: Callable[[str], Any], line: str) -> None:
     except UnicodeEncodeError as error:
         encoding = "ascii" if error.encoding == "charmap" else error.encoding
         function(encodable(line, encoding))
-
-
-def flush_output() -> None:
-    """Flush `sys.stdout`, if it is the one that Python started with.
-
-    What an output that is gone did not take is forgotten: else Python would try to write it when it
-    exits, and end with an error of its own. Raises `OSError` for an output that failed.
-    """
-    stream = sys.__stdout__
-    if stream is None or sys.stdout is not stream:
-        return
-    try:
-        stream.flush()
-    except ValueError:  # closed
-        return
-    except OSError as error:
-        if error.errno in _GONE:
-            with contextlib.suppress(OSError, ValueError):
-                _forget(stream)
-        raise
-
-
-def _forget(stream: Any) -> None:
-    """Write what a stream has kept to nowhere."""
-    descriptor = stream.fileno()
-    kept = os.dup(descriptor)
-    try:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, descriptor)
-            stream.flush()
-        finally:
-            os.dup2(kept, descriptor)
-            os.close(nowhere)
-    finally:
-        os.close(kept)

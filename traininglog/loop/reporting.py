@@ -11,10 +11,11 @@ from typing import TypeVar
 from traininglog.loop.display import Display, View, display
 from traininglog.loop.durations import format_duration
 from traininglog.loop.metrics import MetricFormatter, is_time
-from traininglog.loop.mishaps import Mishaps, flush_output, print_by, print_line
+from traininglog.loop.mishaps import Mishaps, print_by, print_line
 from traininglog.loop.progress import Progress
 from traininglog.loop.standing import Standing
 from traininglog.loop.statistics import Statistics
+from traininglog.standard_output import flush_output
 
 Text = TypeVar("Text")
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Iterable, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
+from traininglog.errors import TrainingLogWarning
 from traininglog.monitors.base import Monitor
 from traininglog.monitors.flattening import number_in, pick
 from traininglog.monitors.steps import check_step
+from traininglog.standard_output import flush_output
 
 if TYPE_CHECKING:
     from traininglog.monitors.progress import Display
@@ -27,7 +31,9 @@ class StdoutMonitor(Monitor):
     On a terminal and in a notebook it is a bar that is drawn anew; elsewhere plain lines, about
     twenty in a session. What is printed meanwhile on a terminal appears above the bar. A metric is
     shown once it was there, smoothed; one that is NaN at present is shown as such. The bar stands
-    at the last whole step: parts of a step count for the metrics only.
+    at the last whole step: parts of a step count for the metrics only. On a narrow terminal names
+    are shortened first, then metrics are left out: bar, rate and time left stay longest. An output
+    that fails is told of once, and ends nothing.
 
     Args:
         metric_names: Which metrics to show: a dict from keys to what they are shown as, or just
@@ -86,7 +92,8 @@ class StdoutMonitor(Monitor):
         self._display = display
         # Should nobody end the session, the terminal is given its cursor back all the same.
         self._release = weakref.finalize(self, display.close)
-        display.show(self._stand)
+        self._failed = False
+        self._show(display)
 
     def write(self, data: Mapping[str, Any], step: float, **kwargs: Any) -> None:
         """Take in a step, and show it if the last look was long enough ago.
@@ -122,7 +129,8 @@ class StdoutMonitor(Monitor):
         try:
             self._look(monotonic(), display, over=True)
         finally:
-            self._release()  # which closes the display
+            with contextlib.suppress(OSError, ValueError):  # an output that is gone
+                self._release()  # which closes the display
 
     def _look(self, now: float, display: Display | None = None, *, over: bool = False) -> None:
         stand = self._stand
@@ -141,7 +149,24 @@ class StdoutMonitor(Monitor):
         stand.over = over
         display = display or self._display
         if display is not None:
-            display.show(stand)
+            self._show(display)
+
+    def _show(self, display: Display) -> None:
+        """Show where the session stands; an output that fails is told of once, and ends nothing."""
+        try:
+            display.show(self._stand)
+        except (OSError, ValueError) as error:  # ValueError: of a file that is closed
+            with contextlib.suppress(OSError, ValueError):
+                flush_output()
+            if not self._failed:
+                self._failed = True
+                with contextlib.suppress(OSError, ValueError):  # stderr may be gone as well
+                    warnings.warn(
+                        f"{self.name} cannot show the progress, and the training goes on; it is "
+                        f"told only once: {type(error).__name__}: {error}",
+                        TrainingLogWarning,
+                        stacklevel=4,
+                    )
 
 
 class _Smooth:

@@ -1,0 +1,48 @@
+"""Python's standard output, where what it is connected to may be gone."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from typing import Any
+
+#: Of an output that will never take anything again.
+_GONE = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO)
+
+
+def flush_output() -> None:
+    """Flush `sys.stdout`, if it is the one that Python started with.
+
+    What an output that is gone did not take is forgotten: else Python would try to write it when it
+    exits, and end with an error of its own. Raises `OSError` for an output that failed.
+    """
+    stream = sys.__stdout__
+    if stream is None or sys.stdout is not stream:
+        return
+    try:
+        stream.flush()
+    except ValueError:  # closed
+        return
+    except OSError as error:
+        if error.errno in _GONE:
+            with contextlib.suppress(OSError, ValueError):
+                _forget(stream)
+        raise
+
+
+def _forget(stream: Any) -> None:
+    """Write what a stream has kept to nowhere."""
+    descriptor = stream.fileno()
+    kept = os.dup(descriptor)
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, descriptor)
+            stream.flush()
+        finally:
+            os.dup2(kept, descriptor)
+            os.close(nowhere)
+    finally:
+        os.close(kept)
