@@ -25,6 +25,7 @@ _BAR: tuple[Form, ...] = (
 )  # fmt: skip
 
 _NAME_LENGTHS = ((NAMES_24, 24), (NAMES_16, 16), (NAMES_12, 12), (NAMES_8, 8), (NAMES_5, 5))
+_MANY = 10  # metrics of which it is worth a few columns to tell how many are left out
 _FEW = 3  # metrics that are shown rather than whole names of more of them
 _GAP = "  "
 
@@ -59,7 +60,7 @@ def fitted(
 
     >>> line = fitted(32, [[(0, "3/60")], [(0, "5.0 s left")]], [("validation/loss", "0.5")])
     >>> line.bar, line.pieces, line.metrics
-    (6, ['3/60', '5.0 s left'], 'va…s 0.5')
+    (4, ['3/60', '5.0 s left'], 'va…ss 0.5')
     """
     shown = metrics[: max(1, width // 4)]  # more could not be seen in any form
     forms: list[Sequence[Form]] = [_BAR if bar else [(0.0, "")], *pieces]
@@ -75,11 +76,10 @@ def fitted(
         return Fitted(texts[1 : 1 + len(pieces)], _GAP.join(there), len(texts[0]))
 
     changes = sorted((form[0], place) for place, piece in enumerate(forms) for form in piece[1:])
-    given = 0
-    while length(line()) > width and given < len(changes):  # the least wanted first
+    given, counted = 0, len(metrics) > _MANY
+    while length(line(counted=counted)) > width and given < len(changes):  # the least wanted first
         taken[changes[given][1]] += 1
         given += 1
-    counted = length(line(counted=True)) <= width  # how many are left out is worth a few columns
     for _, place in reversed(changes[: max(0, given - 1)]):  # what fits all the same, back
         if taken[place]:
             taken[place] -= 1

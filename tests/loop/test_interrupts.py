@@ -7,11 +7,12 @@ import subprocess
 import sys
 import threading
 
+import notebooks
 import pytest
 from patience import GUARD
 
 from traininglog import Store, TrainingLog
-from traininglog.loop import TrainLoop
+from traininglog.loop import TrainLoop, interrupts
 from traininglog.loop.checkpoints import find
 
 
@@ -263,3 +264,163 @@ def test_a_log_of_its_own_knows_that_it_failed(tmp_path, monkeypatch):
         raise OSError("no")
     with Store(tmp_path / "traininglog.db", readonly=True) as store:
         assert list(store.runs()["state"]) == ["failed"]
+
+
+CELL = """
+import os, signal
+from traininglog import TrainingLog
+from traininglog.loop import TrainLoop
+taken = []
+with TrainLoop(log=TrainingLog(), max_epoch=3, progress=False) as loop:
+    for _ in loop.iter_epochs():
+        for step, _ in loop.iter_steps(range(4)):
+            if step == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+            taken.append(step)
+"""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_ctrl_c_in_a_notebook_stops_the_cells_after_it(tmp_path, monkeypatch):
+    """The training ends in good order first; then "Run all" learns of it."""
+    nbclient = pytest.importorskip("nbclient")
+    for name in notebooks.FOLDERS:
+        monkeypatch.setenv(name, str(tmp_path))
+    after = f"open({str(tmp_path / 'after')!r}, 'w').close()"
+    with pytest.raises(nbclient.exceptions.CellExecutionError, match="KeyboardInterrupt") as told:
+        notebooks.outputs(CELL, after)
+    assert "the training ended in good order after step 4" in str(told.value)
+    assert not (tmp_path / "after").exists()
+
+
+def test_outside_of_a_notebook_the_program_goes_on(loop, interrupt):
+    assert train(loop, {2: interrupt}) == [1, 2, 3, 4]
+
+
+def test_what_a_handler_before_ours_raises_is_raised_when_the_loop_has_been_left(log, interrupt):
+    """Many programs exit in a handler: the step is done first, and so is all else."""
+    done = []
+
+    def leave(*_):
+        raise SystemExit(7)
+
+    loop = TrainLoop(log=log, max_epoch=3, print_func=str)
+    previous = signal.signal(signal.SIGTERM, leave)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            train(loop, {2: lambda: (interrupt(signal.SIGTERM), done.append("the step"))})
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert ended.value.code == 7
+    assert done == ["the step"]
+    assert (loop.step, log.status["stop_reason"]) == (2, "SIGTERM")
+
+
+def test_sighup_ends_the_step(loop, interrupt):
+    """The terminal is gone, which ends other programs."""
+    assert train(loop, {2: lambda: interrupt(signal.SIGHUP)}) == [1, 2]
+    assert loop.stop_reason == "SIGHUP"
+
+
+def test_a_handler_that_outlives_its_loop_does_as_before(log, interrupt):
+    """Another handler, set within the loop, still calls ours when the loop has been left."""
+    calls = []
+    before = signal.signal(signal.SIGTERM, lambda *_: calls.append("before"))
+    try:
+        with TrainLoop(log=log, max_epoch=1, print_func=str):
+            ours = signal.getsignal(signal.SIGTERM)
+            signal.signal(signal.SIGTERM, lambda *given: (calls.append("over"), ours(*given)))
+        interrupt(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert calls == ["over", "before"]
+
+
+def test_data_that_does_not_come_is_not_waited_for_after_a_signal(log, interrupt, monkeypatch):
+    """Whoever was to send it may have been ended by the same signal."""
+    monkeypatch.setattr(interrupts, "PATIENCE", 0.05)
+    never = threading.Event()
+
+    def batches():
+        yield from "ab"
+        interrupt(signal.SIGTERM)
+        never.wait(GUARD)
+
+    seen = []
+    with TrainLoop(log=log, max_epoch=3, print_func=str) as loop:
+        for _ in loop.iter_epochs():
+            for step, _ in loop.iter_steps(batches):
+                seen.append(step)
+    assert seen == [1, 2]
+    assert (loop.step, loop.stop_reason) == (2, "SIGTERM")
+
+
+def test_data_that_comes_late_after_a_signal_is_a_step_still(log, interrupt):
+    def batches():
+        yield "a"
+        interrupt(signal.SIGTERM)
+        yield "b"
+        yield "c"
+
+    seen = []
+    with TrainLoop(log=log, max_epoch=3, print_func=str) as loop:
+        for _ in loop.iter_epochs():
+            for step, _ in loop.iter_steps(batches):
+                seen.append(step)
+    assert seen == [1, 2]
+
+
+def test_data_that_fails_after_a_signal_ends_the_training_in_good_order(tmp_path, interrupt):
+    """A worker that was to send it was ended by the same signal: a checkpoint is left."""
+
+    def batches():
+        yield "a"
+        interrupt()
+        raise EOFError("the worker is gone")
+
+    lines = []
+    with TrainLoop(
+        log=TrainingLog(), max_epoch=3, checkpoint_dir=tmp_path, print_func=lines.append
+    ) as loop:
+        for _ in loop.iter_epochs():
+            for _ in loop.iter_steps(batches):
+                pass
+    assert (loop.step, loop.stop_reason) == (1, "SIGINT")
+    assert find(tmp_path).facts["step"] == 1
+    assert any("SIGINT came, and the data ended: EOFError: the worker is gone" in x for x in lines)
+
+
+def test_data_that_fails_without_a_signal_fails_the_training(loop):
+    def batches():
+        yield "a"
+        raise EOFError("the file is short")
+
+    def take():
+        with loop:
+            for _ in loop.iter_epochs():
+                for _ in loop.iter_steps(batches):
+                    pass
+
+    with pytest.raises(EOFError, match="the file is short"):
+        take()
+
+
+def test_an_error_in_a_step_after_a_signal_says_that_one_came(loop, interrupt):
+    """Workers that the step itself asks for something were ended by the same signal, perhaps."""
+
+    def fail():
+        interrupt(signal.SIGTERM)
+        raise BrokenPipeError("the environment is gone")
+
+    with pytest.raises(BrokenPipeError) as told:
+        train(loop, {2: fail})
+    assert "SIGTERM had come before" in told.value.__notes__[0]
+
+
+def test_after_a_loop_workers_are_started_as_before(loop):
+    from multiprocessing import util
+
+    before = util.spawnv_passfds
+    with loop:
+        assert util.spawnv_passfds is not before
+    assert util.spawnv_passfds is before

@@ -300,8 +300,7 @@ class Schedule:
             lost = interrupts.take_lost()
             if lost is not None:
                 raise lost
-        if interrupts.unsaid:
-            self._reporter.say(interrupts.take_unsaid())
+        self.say_unsaid()
         if self._reporter.display is not None:
             self._show()
 
@@ -310,8 +309,14 @@ class Schedule:
         batch = self._standing.data
         found = self.agreement.on_step(no_data=batch is _END, cut_off=batch is _CUT_OFF)
         if found is Wish.CUT_OFF:
+            self.say_unsaid()
             self._end_early(data)
         return found is not Wish.NOTHING
+
+    def say_unsaid(self) -> None:
+        """Say what signals have left to be said."""
+        if self._interrupts.unsaid:
+            self._reporter.say(self._interrupts.take_unsaid())
 
     def _opened(self, data: Any) -> Any:
         """Begin to go through data, unless a signal cuts it off."""

@@ -174,6 +174,7 @@ class Session:
     def finish(self) -> None:
         """End a training that was left without an exception."""
         schedule, log = self._schedule, self._recorder.log
+        schedule.say_unsaid()
         schedule.settle()
         schedule.agreement.on_exit()
         schedule.reason = schedule.reason or "break"
