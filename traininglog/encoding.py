@@ -202,7 +202,17 @@ def _array_from_bytes(stored: bytes) -> Any:
 
     _refuse_claims(numpy, stored)
     array = numpy.lib.format.read_array(io.BytesIO(stored), allow_pickle=False)
+    _refuse_other_characters(array)
     return frozen_array(numpy, array, array.dtype)
+
+
+def _refuse_other_characters(array: Any) -> None:
+    """Raise for texts of what is no character: NumPy reads them, and fails as one is looked at."""
+    if array.dtype.fields:
+        for name in array.dtype.names:
+            _refuse_other_characters(array[name])
+    elif array.dtype.kind == "U":
+        array.tolist()
 
 
 def _enum_to_json(value: Enum | UnknownEnum) -> dict[str, Any]:

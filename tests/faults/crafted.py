@@ -406,6 +406,8 @@ def _spoil(folder: Path, draw: random.Random, table: str, column: str) -> None:
     some = f"rowid % {draw.choice([1, 2])} = 0"
     if table in ("keys", "entries", "summaries", "marks"):
         some = f"run_id >= {draw.choice([0, 2])}"
+    elif table == "group_members":
+        some = "1"
     statement = f'UPDATE OR IGNORE {table} SET "{column}" = ? WHERE {some}'
     with contextlib.suppress(sqlite3.IntegrityError):
         _change(folder, (statement, _odd(draw)))
