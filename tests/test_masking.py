@@ -9,6 +9,7 @@ from contextlib import closing
 from time import process_time
 
 import pytest
+from command_line import run
 from patience import GUARD
 
 from traininglog import masking
@@ -162,6 +163,24 @@ def test_no_file_of_a_store_holds_the_secrets_of_a_command_line(tmp_path):
         "api_key": "***", "lr": 0.5, "url": "https://me:***@example.org/x",
     }  # fmt: skip
     assert trial.errors[0]["message"] == "no way to https://me:***@example.org/x"
+
+
+def test_what_an_older_version_stored_is_masked_where_it_is_shown(tmp_path):
+    path = tmp_path / "s.db"
+    line = f"python train.py --api-key {SECRET} 'a b' --lr 0.1"
+    with TrialClient(path) as client:
+        trial = client.new_trial(version="1", parameters={}).start()
+        trial.finish()
+        client.store.keep_environment(trial.uid, {"python": "3", "command": line})
+        assert client.store.environment(trial.uid)["command"] == line.replace(SECRET, "***")
+        log = trial.trial.log
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE runs SET command = ?", (line[:-9],))  # cut within quotes
+        connection.commit()
+    for words in (("show", log), ("trial", "show", trial.uid)):
+        shown = run(*words, "--store", path).stdout
+        assert SECRET not in shown
+        assert "--api-key ***" in shown
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,18 @@ def masked_command(words: Iterable[str]) -> str:
     return " ".join(map(_quoted, shown))
 
 
+def masked_line(line: str) -> str:
+    """Return a command line, as an older version stored it, with its secrets masked.
+
+    >>> masked_line("train.py --api-key abc --name 'a b'")
+    "train.py --api-key *** --name 'a b'"
+    """
+    try:
+        return masked_command(shlex.split(line))
+    except ValueError:  # it was cut within quotes
+        return masked_command(line.split())
+
+
 def masked_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return named values: texts masked under what is surely a secret's name, and in URLs.
 

@@ -13,6 +13,7 @@ from traininglog.cli.stores import chosen, named, opened, reading, records, shor
 from traininglog.cli.summaries import Summary, at, summaries
 from traininglog.cli.terminal import Cell, Heading, busy, facts, note, on_terminal, say, table
 from traininglog.cli.text import brief, counted, moment, point, size, visible
+from traininglog.masking import masked_line
 from traininglog.texts import jsonable
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _print_identity(store: Store, record: dict[str, Any]) -> None:
         ("created", moment(record["created"], now)),
         ("updated", moment(record["updated"], now)),
         ("written by", f"process {origin['pid']} on {origin['host']}"),
-        ("command", origin["command"]),
+        ("command", origin["command"] and masked_line(origin["command"])),
         ("versions", origin["versions"]),
         ("logged", span),
         ("store", f"{store.path}, {size(store.size().total)}"),

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from traininglog.errors import RunNotFound, StoreLocked
+from traininglog.masking import masked_line
 from traininglog.selection import Mode
 from traininglog.trial_records import made_of
 from traininglog.trials import endings
@@ -453,7 +454,10 @@ class TrialStore:
         """Return the environment in which a trial ran, {} if it is not known."""
         uid = self.trial(_uid(trial)).environment
         record = None if uid is None else self.records.get("environment", uid)
-        return {} if record is None else dict(unescaped(record["environment"]))
+        found = {} if record is None else dict(unescaped(record["environment"]))
+        if isinstance(found.get("command"), str):  # an older version kept it as it was
+            found["command"] = masked_line(found["command"])
+        return found
 
     def commit(self, file_name_override: str | Path | None = None) -> None:
         """Make what was logged survive a power cut.
