@@ -148,6 +148,8 @@ def test_another_precision_and_another_shape_of_as_many_elements():
     assert not inspector.passed_over
 
 
+# PyTorch's own, in its rules for these transforms.
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
 def test_transforms_of_functions_are_passed_over_and_counted():
     """Per-sample gradients: the tensors in there stand for many, and have no numbers to tell."""
     model = network()
