@@ -491,6 +491,25 @@ def test_a_log_that_is_closed_is_no_by_product():
         inspector.tick()
 
 
+def test_names_that_no_layer_and_no_metric_has_are_told_once():
+    lenses = [OutputNorm(include=["fcc"]), LossMetrics(["acc"]), ParameterNorm(exclude=["gone"])]
+    inspector = Inspector(lenses, TrainingLog())
+    inspector.push_metric("accuracy", 1.0)
+    inspector.observe("output", "fc", np.ones((1, 1)))
+    with pytest.warns(match="waits for 'acc', and what is pushed is 'accuracy'"):
+        inspector.tick()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for _ in range(4):
+            inspector.push_metric("accuracy", 1.0)
+            inspector.observe("output", "fc", np.ones((1, 1)))
+            inspector.tick()
+    messages = [str(one.message) for one in told]
+    assert len(messages) == 2
+    assert "OutputNorm(include=...) names what this network has not: 'fcc'" in messages[0]
+    assert "ParameterNorm(exclude=...) names what this network has not: 'gone'" in messages[1]
+
+
 # -- the first NaN ------------------------------------------------------------------------------
 
 

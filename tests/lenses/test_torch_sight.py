@@ -369,3 +369,29 @@ def test_in_a_notebook_one_that_is_made_again_takes_the_place_of_the_old_one(mon
     assert hooks(model) == count
     new.detach()
     assert hooks(model) == 0
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+def test_a_compiled_network_that_changes_is_seen_as_before():
+    """What Dynamo compiled calls the hooks that were there: these must go on to look."""
+    torch._dynamo.reset()
+    model, log = network(), TrainingLog()
+    model[0].requires_grad_(False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    lens = FirstNonFinite()
+    lenses = [OutputNorm(), ParameterGradientGeometry(), Memory(), lens]
+    inspector = TorchInspector(lenses, log, module=model)
+    call = torch.compile(model, backend="eager")
+    for at in range(1, 5):
+        if at == 3:
+            model[0].requires_grad_(True)
+        optimizer.zero_grad()
+        call(torch.ones(5, 4)).square().mean().backward()
+        optimizer.step()
+        inspector.tick()
+        assert sorted(layers(log[at], "output norm")) == ["0", "1", "2"]
+        assert log[at]["memory/activations/MiB"] == 5 * (8 + 8 + 4) * 4 / 2**20
+        assert lens._step == at
+    assert sorted(layers(log[4], "weight gradient norm")) == ["0", "2"]
+    inspector.detach()
+    assert hooks(model) == 0

@@ -8,9 +8,14 @@ from difflib import get_close_matches
 from typing import Any
 
 from traininglog.errors import TrainingLogWarning
+from traininglog.lenses.lens import AbstractLens, Lens
 
 #: How many names a warning has at most.
 MOST = 8
+
+#: After how many active stretches something that did not come is told of. What was asked for by
+#: name, and what cannot come any more, is told of after the first.
+PATIENCE = 3
 
 
 def tell(text: str) -> None:
@@ -24,6 +29,15 @@ def unmatched(things: Iterable[Any], layers: Iterable[tuple[Any, str]]) -> list[
     for module, name in layers:
         there |= {name, type(module)}
     return [thing for thing in things if thing not in there]
+
+
+def tell_choices(lenses: Iterable[AbstractLens], layers: Sequence[tuple[Any, str]]) -> None:
+    """Warn of what lenses are confined to, or leave out, and no layer is: (module, name)."""
+    for lens in lenses:
+        if isinstance(lens, Lens):
+            included, excluded = lens.named
+            tell_unmatched(type(lens).__name__, "include", included, layers)
+            tell_unmatched(type(lens).__name__, "exclude", excluded, layers)
 
 
 def tell_unmatched(

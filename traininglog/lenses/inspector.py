@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, get_args
 
 from traininglog.base import TrainingLogBase
+from traininglog.lenses.choices import PATIENCE, tell_choices
 from traininglog.lenses.gathering import CommonState, NamedState
 from traininglog.lenses.lens import AbstractLens, AbstractVisualizer, Lens
 from traininglog.lenses.losses import TRAIN, VALIDATION, check_scalar
@@ -268,6 +269,7 @@ class Inspector(InspectorBase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._known: set[tuple[str, str]] = set()
+        self._ticks = 0
         self._introduce()
 
     state: NamedState
@@ -307,10 +309,22 @@ class Inspector(InspectorBase):
             self.state.family = "parameters"
         self.state.observe(kind, layer, array, training=training)
 
+    def tick(self, time: int | None = None) -> None:
+        """End a step or an epoch, as `InspectorBase.tick` does.
+
+        After some ticks, names in `include` and `exclude` that no layer has had are told.
+        """
+        super().tick(time)
+        self._ticks += bool(self._known)
+        if self._ticks == PATIENCE:
+            layers = [(None, layer) for layer in sorted({layer for layer, _ in self._known})]
+            self.state.guarded_for("choices", None, tell_choices, self.lenses, layers)
+
     def detach(self) -> None:
         """Forget all layers. The times go on where they were."""
         super().detach()
         self._known.clear()
+        self._ticks = 0
         self.state = self._new_state()
         self.state.active = bool(self._is_active(self._stretch))
         self._introduce()

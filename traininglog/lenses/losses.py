@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from traininglog.lenses.charts import Chart
+from traininglog.lenses.choices import listed, tell
 from traininglog.lenses.lens import AbstractVisualizer, Lens
 from traininglog.lenses.state import ExplicitCall, State
 
@@ -56,6 +57,8 @@ class LossMetrics(Lens):
         if isinstance(metrics, str):
             raise ValueError(f"metrics is a list of names: metrics=[{metrics!r}]")
         self._metrics = None if metrics is None else list(metrics)
+        self._came: set[str] = set()  # the names of metrics
+        self._told = False  # whether it was told that a wanted one does not come
         self._loss_fn = loss_fn
         self._from_grad = evaluation_from_grad
         self.loss = self.chart(
@@ -100,6 +103,20 @@ class LossMetrics(Lens):
             self._loss(number, train=name == TRAIN)
         elif self._metrics is None or name in self._metrics:
             self.metrics.put(name, number)
+        if kind == "metric" and self._metrics is not None:
+            self._came.add(name)
+
+    def finalize_epoch(self) -> None:
+        """Tell of a metric that is pushed and not taken, while one that is wanted does not come."""
+        super().finalize_epoch()
+        wanted = set(self._metrics or ())
+        missed, others = wanted - self._came, self._came - wanted
+        if missed and others and not self._told:
+            tell(
+                f"LossMetrics(metrics=...) waits for {listed(sorted(missed))}, and what is pushed "
+                f"is {listed(sorted(others))}: are they the same by another name?"
+            )
+            self._told = True
 
     def _loss(self, loss: Any, *, train: bool) -> None:
         check_scalar("a loss", loss)

@@ -116,6 +116,10 @@ class ForwardHook(Hook):
         self.gradient = _OutputGradient(self)
         self.handle = module.register_forward_hook(self)
 
+    def is_of(self, module: nn.Module) -> bool:
+        """Tell whether it looks at a module."""
+        return self.handle is not None and _is(self._module, module)
+
     def look(self, module: nn.Module, arguments: Any, output: Any) -> None:  # type: ignore[override]
         """Call back."""
         state = self.state
@@ -140,8 +144,11 @@ class ForwardHook(Hook):
             tensor.register_hook(self.gradient)
 
     def release(self) -> None:
-        """Remove the hook if nobody looks."""
-        if not self.outputs and not self.gradients:
+        """Remove the hook if nobody looks; but not while all are registered anew.
+
+        What Dynamo has compiled calls the very hook that was there, and no other one.
+        """
+        if not self.outputs and not self.gradients and not self.state.renewing:
             self.detach()
 
 
@@ -174,29 +181,31 @@ class BeginHook(Hook):
 
     who = "inputs"
 
-    def __init__(
-        self,
-        state: TorchState,
-        module: nn.Module,
-        layer: str,
-        call: Callable[[str, Any, bool], None],
-    ) -> None:
-        self.state, self.layer, self.call = state, layer, call
+    def __init__(self, state: TorchState, module: nn.Module, layer: str) -> None:
+        self.state, self.layer = state, layer
+        self.calls: list[Callable[[str, Any, bool], None]] = []
         self.handle = module.register_forward_pre_hook(self, with_kwargs=True)
         self._module = weakref.ref(module)
 
-    def look(  # type: ignore[override]
-        self, module: nn.Module, arguments: Any, keywords: Any = None
-    ) -> None:
+    def is_of(self, module: nn.Module) -> bool:
+        """Tell whether it looks at a module."""
+        return self.handle is not None and _is(self._module, module)
+
+    def look(self, module: nn.Module, arguments: Any, keywords: Any) -> None:  # type: ignore[override]
         """Call back."""
-        if self.handle is None or not _is(self._module, module):  # a copy
+        if not self.calls or not _is(self._module, module):  # a copy
             return
         given = first_tensor(arguments[0]) if arguments else None  # mostly all there is
         if given is None:
             given = first_tensor((arguments, keywords))
-        self.state.guarded(
-            self.call, self.layer, None if given is None else given.detach(), module.training
-        )
+        taken = None if given is None else given.detach()
+        for call in list(self.calls):
+            self.state.guarded(call, self.layer, taken, module.training)
+
+    def release(self) -> None:
+        """Remove the hook if nobody looks, as `ForwardHook.release` does."""
+        if not self.calls and not self.state.renewing:
+            self.detach()
 
 
 class GradientHook(Hook):
@@ -269,9 +278,7 @@ class NetworkHook(Hook):
 
     who = "the network"
 
-    def __init__(
-        self, state: TorchState, module: nn.Module, call: Callable[[Any, Any], None]
-    ) -> None:
+    def __init__(self, state: TorchState, module: nn.Module, call: Callable[[], None]) -> None:
         self.state, self._call = state, call
         self.handle = module.register_forward_pre_hook(self, with_kwargs=True, prepend=True)
 
@@ -279,7 +286,7 @@ class NetworkHook(Hook):
         """Tell it, once a stretch."""
         if self.state.stretch_is_new:
             self.state.stretch_is_new = False
-            self._call(arguments, keywords)
+            self._call()
 
 
 def _is(reference: weakref.ref[Any], module: object) -> bool:

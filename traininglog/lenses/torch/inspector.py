@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import weakref
 from collections.abc import Callable, Iterable
@@ -11,14 +12,14 @@ from torch import nn
 
 from traininglog.base import TrainingLogBase
 from traininglog.errors import InvalidKey, TrainingLogError
-from traininglog.lenses.choices import tell, tell_unmatched
+from traininglog.lenses.choices import tell, tell_choices
 from traininglog.lenses.inspector import InspectorBase
 from traininglog.lenses.lens import AbstractLens, AbstractVisualizer, Lens
 from traininglog.lenses.state import ExplicitCall
 from traininglog.lenses.tags import key_of
 from traininglog.lenses.torch.hooks import NetworkHook
 from traininglog.lenses.torch.modules import Found, fingerprint, found_in, unwrapped
-from traininglog.lenses.torch.ranks import exchanged, own_rank
+from traininglog.lenses.torch.ranks import exchanged, own_rank, together
 from traininglog.lenses.torch.scaling import Scaling
 from traininglog.lenses.torch.sight import Sight, half_autocast
 from traininglog.lenses.torch.state import TorchState
@@ -195,43 +196,39 @@ class TorchInspector(InspectorBase):
             for one in self._found
             for alias in self.state.aliases.get(one.name, ())
         ]
-        for lens in self.lenses:
-            if not isinstance(lens, Lens):
-                continue
-            who = type(lens).__name__
-            included, excluded = lens.named
-            tell_unmatched(who, "include", included, layers)
-            tell_unmatched(who, "exclude", excluded, layers)
+        tell_choices(self.lenses, layers)
         if all(isinstance(lens, Lens) and lens.observes_nothing for lens in self.lenses):
             self._sight.nothing_there(self.lenses)
 
-    def _called(self, arguments: Any, keywords: Any) -> None:
+    def _called(self) -> None:
         """Look, where the network is called first after a tick, whether it is what it was."""
         if self._scaling is None and half_autocast():
             self._sight.half_precision()
-        if self._renewed() and self._root is not None:
-            self.state.begun(self._root, arguments, keywords)
+        self._renew()
 
-    def _renewed(self) -> bool:
+    def _renew(self) -> None:
         """Observe what the network has become, if it has changed."""
         if self._root is None:
-            return False
+            return
         found, aliases = found_in(self._root, self.depth, self.separator)
         if fingerprint(found, self.state.optimizers) == self._fingerprint:
-            return False
+            return
         try:
             found, aliases = self._look(self._root)
         except InvalidKey as error:
             self.state.passed.note("the network", None, error)
-            return False
-        for lens in self.lenses:
-            self.state.guarded(lens.renew)
-        self.explicit = ExplicitCall()
-        self.state.forget_modules()
-        self._register(found, aliases)
+            return
+        self.state.renewing = True
+        try:
+            for lens in self.lenses:
+                self.state.guarded(lens.renew)
+            self.explicit = ExplicitCall()
+            self.state.begin_renewal()
+            self._register(found, aliases)
+        finally:
+            self.state.sweep()
         self._introduced = None
         self._sight.renewed()
-        return True
 
     def push_loss(self, value: Any, *, train: bool = True) -> None:
         """Take a loss, of training or of validation: a number, or an array of one.
@@ -257,7 +254,7 @@ class TorchInspector(InspectorBase):
             self._sight.nothing_there(self.lenses)
         self._pushed = False
         if not seen:  # else it was looked at, and will be when it is called next
-            self._renewed()
+            self._renew()
 
     def detach(self) -> Self:
         """Remove every hook, and let go of the module. The times go on where they were.
@@ -289,15 +286,20 @@ class TorchInspector(InspectorBase):
             raise NotAttached("this inspector has no module: call inspector.attach(module) first")
 
     def _synchronize(self) -> None:
-        guarded = self.state.guarded
-        mine = [guarded(lens.start_sync) for lens in self.lenses] if self.state.active else None
+        guarded = self.state.guarded_for
+        names = [type(lens).__name__ for lens in self.lenses]
+        mine = None
+        if self.state.active and together():
+            mine = [
+                guarded(name, None, _text_of, lens)
+                for name, lens in zip(names, self.lenses, strict=True)
+            ]
         states = exchanged(mine)
         if states is None or not self.state.active:
             return
-        for number, lens in enumerate(self.lenses):
-            guarded(
-                lens.finish_sync, [None if state is None else state[number] for state in states]
-            )
+        for number, (name, lens) in enumerate(zip(names, self.lenses, strict=True)):
+            texts = [None if state is None else state[number] for state in states]
+            guarded(name, None, _take_texts, lens, texts)
 
 
 def _weakly(method: Callable[..., None]) -> Callable[..., None]:
@@ -310,6 +312,15 @@ def _weakly(method: Callable[..., None]) -> Callable[..., None]:
             alive(*arguments)
 
     return call
+
+
+def _text_of(lens: AbstractLens) -> str:
+    """Return what the other processes must know of a lens; what is no JSON fails here, alone."""
+    return json.dumps(lens.start_sync())
+
+
+def _take_texts(lens: AbstractLens, texts: list[str | None]) -> None:
+    lens.finish_sync([None if text is None else json.loads(text) for text in texts])
 
 
 def _remove(state: TorchState) -> None:

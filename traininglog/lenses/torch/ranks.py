@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 def own_rank() -> int:
     """Return this process's rank; 0 where nothing is distributed."""
-    return dist.get_rank() if _together() else 0
+    return dist.get_rank() if _distributed() else 0
 
 
 def exchanged(state: Any) -> list[Any] | None:
@@ -20,7 +20,7 @@ def exchanged(state: Any) -> list[Any] | None:
     Every process must call it as many times. What they give may differ in any way: it travels as
     JSON, of whatever length.
     """
-    if not _together() or dist.get_world_size() == 1:
+    if not together():
         return None
     device = _device()
     text = json.dumps(state).encode()
@@ -38,7 +38,12 @@ def exchanged(state: Any) -> list[Any] | None:
     ]
 
 
-def _together() -> bool:
+def together() -> bool:
+    """Tell whether several processes train together."""
+    return _distributed() and dist.get_world_size() > 1
+
+
+def _distributed() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 

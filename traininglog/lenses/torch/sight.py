@@ -9,14 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from traininglog.lenses.choices import listed, tell
+from traininglog.lenses.choices import PATIENCE, listed, tell
 from traininglog.lenses.lens import AbstractLens, Lens
 from traininglog.lenses.torch.hooks import ForwardHook, GradientHook
 from traininglog.lenses.torch.modules import Found, is_scripted
-
-#: After how many active stretches something that did not come is told of. What was asked for by
-#: name, and what cannot come any more, is told of after the first.
-PATIENCE = 3
 
 
 class Sight:

@@ -41,7 +41,8 @@ class TorchState(CommonState):
         self._forward: dict[int, ForwardHook] = {}
         self._gradient: dict[int, GradientHook] = {}
         self._groups: list[GradientGroup] = []
-        self._begin: list[BeginHook] = []
+        self._begin: dict[int, BeginHook] = {}
+        self.renewing = False  #: whether hooks stay that nobody looks by now
         self._updates: dict[int | None, Updates] = {}
         self._parameters: dict[str, dict[str, list[Tensor]]] = {}
 
@@ -92,20 +93,18 @@ class TorchState(CommonState):
 
     def _forward_hook(self, module: Any, layer: str) -> ForwardHook:
         hook = self._forward.get(id(module))
-        if hook is None or hook.handle is None:
+        if hook is None or not hook.is_of(module):
             hook = self._forward[id(module)] = ForwardHook(self, module, layer)
+        hook.layer = layer
         return hook
 
     def begin(self, module: Any, layer: str, call: Callable[[str, Any, bool], None]) -> Gatherer:
         """Gather inputs."""
-        hook = BeginHook(self, module, layer, call)
-        self._begin.append(hook)
-        return hook
-
-    def begun(self, module: Any, arguments: Any, keywords: Any) -> None:
-        """Tell those who look at a module's inputs, and came when it had been called already."""
-        for hook in self._begin:
-            hook.see(module, arguments, keywords)
+        hook = self._begin.get(id(module))
+        if hook is None or not hook.is_of(module):
+            hook = self._begin[id(module)] = BeginHook(self, module, layer)
+        hook.layer = layer
+        return Share(hook.calls, call, hook.release)
 
     def forward(
         self, module: Any, layer: str, call: Callable[[str, Any, bool], None], always: bool = False
@@ -275,17 +274,36 @@ class TorchState(CommonState):
 
     def forget_modules(self) -> None:
         """Remove all hooks, and let go of the modules."""
-        hooks: list[Any] = [*self._forward.values(), *self._gradient.values(), *self._begin]
-        for hook in hooks:
+        self._forget_parameters()
+        self.sweep(everything=True)
+        self.aliases = {}
+
+    def begin_renewal(self) -> None:
+        """Let go of the parameters; hooks of modules stay until `sweep`."""
+        self.renewing = True
+        self._forget_parameters()
+
+    def _forget_parameters(self) -> None:
+        for hook in self._gradient.values():
             hook.detach()
         for updates in self._updates.values():
             updates.calls.clear()
             updates.release()
-        for several in (self._forward, self._gradient, self._updates, self._parameters):
+        for several in (self._gradient, self._updates, self._parameters):
             several.clear()
         self._groups.clear()
-        self._begin.clear()
-        self.aliases = {}
+
+    def sweep(self, *, everything: bool = False) -> None:
+        """Remove the hooks of modules at which nobody looks by now, or all of them."""
+        self.renewing = False
+        for place, hook in list(self._forward.items()):
+            if everything or not (hook.outputs or hook.gradients):
+                hook.detach()
+                del self._forward[place]
+        for place, begin in list(self._begin.items()):
+            if everything or not begin.calls:
+                begin.detach()
+                del self._begin[place]
 
 
 class _Several:
