@@ -647,7 +647,7 @@ def _prefix(folder: Path) -> list[str]:
         with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
             rows = connection.execute("SELECT uuid FROM runs ORDER BY id LIMIT 1").fetchall()
         return [str(rows[0][0])[:32] or "0"]
-    except (sqlite3.DatabaseError, IndexError):
+    except (sqlite3.DatabaseError, UnicodeDecodeError, IndexError):  # a message may be no text
         return ["00"]
 
 
