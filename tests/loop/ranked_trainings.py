@@ -6,9 +6,11 @@ into FOLDER/RANK.json.
 
 import datetime
 import json
+import multiprocessing
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -17,6 +19,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 
 from traininglog import SQLiteLog, TrainingLog
 from traininglog.loop import RankLost, TrainLoop
@@ -92,6 +95,21 @@ def signals(rank, folder):
         if timer is not None:
             timer.join()
     return results
+
+
+def workers_lost(rank, folder):
+    """SIGTERM to the second rank and its workers, as to a process group."""
+    training = Training(rank, folder)
+    data = DataLoader(list(range(64)), batch_size=4, num_workers=2)
+
+    def each(loop):
+        time.sleep(0.02)
+        if rank == 1 and loop.step == 3:
+            group = [worker.pid for worker in multiprocessing.active_children()] + [os.getpid()]
+            subprocess.run(["kill", "-TERM", *map(str, group)], check=True)
+
+    loop = training.loop(checkpoint_dir=folder / "workers_lost")
+    return training.run(loop, data=data, each=each)
 
 
 def own_metric(rank, folder):
@@ -225,7 +243,8 @@ def raised(rank, folder):
 SCENES = {
     scene.__name__: scene
     for scene in (
-        signals, own_metric, left_by_one, resumed, restarted, own_logs, by_name, alone, raised,
+        signals, workers_lost, own_metric, left_by_one, resumed, restarted, own_logs, by_name,
+        alone, raised,
     )
 }  # fmt: skip
 

@@ -52,6 +52,7 @@ def ranks(tmp_path_factory):
     pytest.importorskip("torch.distributed")
     folder = tmp_path_factory.mktemp("ranks")
     names = "own_metric", "left_by_one", "resumed", "own_logs", "by_name", "alone", "raised"
+    names = "workers_lost", *names
     first = trained(folder, *names)
     second = trained(folder, "restarted")
     return [one | two for one, two in zip(first, second, strict=True)] + [folder]
@@ -69,6 +70,15 @@ def test_a_signal_to_any_rank_ends_all_after_the_same_step(torch, tmp_path):
     for one, other in zip(first, second, strict=True):
         assert one["reason"] == one["number"]
         assert same(one, other)
+
+
+def test_a_rank_whose_workers_are_gone_ends_all_in_good_order(ranks):
+    """The signal came to its group: the data of that rank ends, and so does the training."""
+    one, other = (told["workers_lost"] for told in ranks[:2])
+    assert same(one, other)
+    assert one["reason"] == "SIGTERM"
+    now = find(ranks[2] / "workers_lost").trees["now"]
+    assert now["loop"]["step"] == now["ranks"]["1"]["loop"]["step"] == one["step"] < 16
 
 
 def test_the_first_ranks_metric_decides_when_it_is_enough_and_what_is_best(ranks):

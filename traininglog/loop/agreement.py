@@ -202,9 +202,10 @@ class Agreement:
         """
         if not self.ranks.meeting:
             return moment()
+        # By all, as the states of sharded parameters are gathered from all.
+        found = moment()
         if not self.ranks.first:
             self.shares()
             return {}
-        found = moment()
         found["ranks"] = self.shares()
         return found

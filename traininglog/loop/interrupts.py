@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+from traininglog.errors import TrainingLogError
 from traininglog.loop import children
 from traininglog.taken_signals import taken
 
@@ -142,7 +143,7 @@ class Interrupts:
 
         It may have come to the worker that had the data before it comes to us.
         """
-        if not self._listening:
+        if not self._listening or isinstance(error, TrainingLogError):  # which we raised ourselves
             return False
         if not self.epoch and "multiprocessing" in sys.modules:
             self._await_signal()
@@ -257,7 +258,7 @@ class Interrupts:
 
     def _lose_patience(self, number: int = signal.SIGTERM) -> None:
         """Break the wait for data off, if it takes too long."""
-        if not self._listening:
+        if not self._listening or not hasattr(signal, "pthread_kill"):
             return
         wait = self._waits
 
