@@ -26,7 +26,8 @@ from traininglog.loop.errors import LoopMisuse, RankLost
 
 _LOOK = timedelta(seconds=1)  # how often who waits looks whether others have left
 _LONGEST = timedelta(days=7)  # an epoch's body may take long on one rank; a death is noticed
-_SAY_AFTER = 10.0  # seconds
+_SAY_AFTER = 10.0  # seconds, after which who waits for others to begin says so
+_ENTER_WITHIN = 1800.0  # seconds
 _PREFIX = "traininglog"
 
 #: The group in which loops of this process meet, and the world that it belongs to.
@@ -95,6 +96,7 @@ class Ranks:
         Args:
             say: Tells the user whom one waits for, if that takes long.
 
+        Raises `LoopMisuse` where others do not come, and `RankLost` where one of them has failed.
         """
         global _entered, _group  # noqa: PLW0603 - as there is one process group, there is one here
         if not self.many:
@@ -124,6 +126,13 @@ class Ranks:
                     f"Waiting for the loops of rank {', '.join(map(str, missing))}. A loop that "
                     "only one rank has takes distributed=False."
                 )
+            if monotonic() - began > _ENTER_WITHIN:
+                raise LoopMisuse(
+                    f"the loops of all {self.size} ranks begin together, and some have not begun "
+                    f"within {_ENTER_WITHIN / 60:.0f} minutes: a loop that only one rank has takes "
+                    "distributed=False"
+                )
+            self._look_for_lost()
             sleep(pause)
             pause = min(0.1, pause * 2)
 
@@ -240,7 +249,7 @@ class Ranks:
 
     def leave(self, error: BaseException) -> None:
         """Tell the others that this rank will meet them no more."""
-        if not self.meeting or not hasattr(self, "_in"):
+        if not self.meeting or not hasattr(self, "_store"):
             return
         self._lost = True
         try:
