@@ -2,21 +2,84 @@
 
 A position is the number of the pass over data in its epoch and the number of batches that were
 had. Data that can tell its own position, by `state_dict` and `load_state_dict`, is asked for it.
-All other data is gone through from the start again, up to the position, with the random generators
-as they were when the pass began, so that what is shuffled anew at each pass comes in the same
-order.
+All other data is gone through from the start again, up to the position: a **replay**. It begins
+with the random generators as they were before the data was asked for, those that the data has of
+its own included, so that what is shuffled anew at each pass comes in the same order. Whether it
+does is seen by fingerprints of the batches.
 """
 
 from __future__ import annotations
 
+import sys
+import warnings
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
+from traininglog.errors import TrainingLogWarning
 from traininglog.loop import randomness
-from traininglog.loop.errors import NoBatches
+from traininglog.loop.errors import DataDiffers, NoBatches
+from traininglog.loop.fingerprints import Indices, Prints, fingerprint, opened
+from traininglog.loop.sources import generators_in, set_states, state_print, states_of
 from traininglog.loop.trees import copied
 
 Data = Iterable[Any] | Callable[[], Iterable[Any]]
+Replay = Literal["check", "trust"]
+
+
+class Reading:
+    """One way through data, from its start: a pass, or an iterator over several of them."""
+
+    def __init__(self, data: Any, state: Mapping[str, Any] | None = None) -> None:
+        self.data = data  #: as the program gave it: the data, or a function
+        self.source: Any = None
+        self.had = 0  #: batches
+        self.began: dict[str, Any] | None = None  #: the generators, before it was asked for
+        self.found: dict[str, Any] = {}  #: those of its own, by where they are
+        self.warm = False  #: whether its workers had been running
+        self.prints = Prints()
+        self.indices: Indices | None = None
+        if state is not None:
+            self.had, self.began = state["had"], state["began"]
+            self.found, self.warm = dict(state["found"]), state["warm"]
+            self.prints = Prints(state["prints"])
+
+    def state(self) -> dict[str, Any]:
+        """Return what is needed to go through it again, as plain data."""
+        return {
+            "had": self.had, "began": self.began, "found": self.found, "warm": self.warm,
+            "prints": [list(entry) for entry in self.prints.kept],
+        }  # fmt: skip
+
+    def generators(self) -> dict[str, Any]:
+        """Return the generators that the data has now."""
+        data, source = _there(self.data), _there(self.source)
+        found = generators_in(data)
+        if source is not data:
+            found |= generators_in(source, "batches")
+        return found
+
+    def let_go(self) -> None:
+        """Keep nothing alive after a pass but what a later one may have to know of."""
+        if self.is_iterator:
+            self.data, self.source = _weakly(self.data), _weakly(self.source)
+        elif not self.generators() and not _has_workers(self.source):
+            self.data = self.source = None
+
+    @property
+    def is_iterator(self) -> bool:
+        """Whether a later pass would go on where this one ended."""
+        return hasattr(_there(self.source), "__next__")
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the program has the data still, and not we alone."""
+        source = self.source
+        if isinstance(source, weakref.ref):
+            return source() is not None
+        # What cannot be referred to weakly, such as a zip: held by us, twice perhaps, by the name
+        # here and by who counts.
+        return source is not None and sys.getrefcount(source) > 3 + (source is self.data)
 
 
 class Passes:
@@ -25,18 +88,28 @@ class Passes:
     Args:
         generators: The program's own random generators, by name.
         resumable: Whether positions are to be asked for. If not, nothing is kept for them.
+        replay: Whether data that is gone through again is to be the same.
 
     """
 
-    def __init__(self, generators: Mapping[str, Any], *, resumable: bool) -> None:
+    def __init__(
+        self, generators: Mapping[str, Any], *, resumable: bool, replay: Replay = "check"
+    ) -> None:
         self._generators = generators
         self._resumable = resumable
-        self._source: Any = None
-        self._began: dict[str, Any] | None = None  # the generators, when the pass began
+        self._checks = replay == "check"
+        self._reading: Reading | None = None
+        self._readings: dict[str, Reading] = {}  # by number of the pass, the last one
+        self._iterators: list[Reading] = []  # over data that is its own iterator
         self._stateful: dict[str, Any] = {}  # by number of the pass, data that tells its position
         self._used_up: list[Any] = []
         self._skip: dict[str, Any] | None = None
         self._states: dict[str, Any] = {}  # positions that data has yet to be told
+        self._own: dict[str, Any] = {}  # states that its generators have yet to be given
+        self._streams: dict[str, Any] = {}  # iterators that are in the middle
+        # Those that are where they were, by identity: the program's own are put there at first.
+        self._placed: dict[int, Any] = {id(one): one for one in generators.values()}
+        self._warm: list[str] = []  # passes over data whose workers have been running
         self._random: dict[str, Any] = {}
         self._told = False
         self.begin_epoch()
@@ -47,11 +120,25 @@ class Passes:
         self.done = 0  #: passes that have come to their end
         self.batches = 0  #: had in the pass that is open
         self.is_open = False
-        self._source = None
+        self._reading = None
+
+    def took(self, batch: Any) -> None:
+        """Take note of a batch that was had."""
+        self.batches += 1
+        reading = self._reading
+        if reading is not None:
+            reading.had += 1
+            if self._resumable and self._checks:
+                reading.prints.add(reading.had, batch, reading.indices)
+
+    # -- positions --------------------------------------------------------------------------
 
     def tell(self, position: dict[str, Any]) -> None:
-        """Let data that tells its position begin where `position` says."""
+        """Let data begin where `position` says, if it is not at its start."""
         self._states = dict(position["states"])
+        self._own = dict(position.get("own", {}))
+        self._streams = dict(position.get("streams", {}))
+        self._warm = list(position.get("warm", []))
 
     def go_to(self, position: dict[str, Any], random: dict[str, Any]) -> None:
         """Let the passes of this epoch begin where `position` says.
@@ -71,9 +158,24 @@ class Passes:
             "states": {
                 number: copied(source.state_dict()) for number, source in self._stateful.items()
             },
+            "own": {
+                number: states_of(reading.generators())
+                for number, reading in self._readings.items()
+            },
+            "streams": {
+                number: reading.state()
+                for number, reading in self._readings.items()
+                if reading in self._iterators and reading is not self._reading and reading.is_held
+            },
+            "warm": [
+                number
+                for number, reading in self._readings.items()
+                if _has_workers(_there(reading.source))
+            ],
         }
-        if self._source is not None:
-            where["began"] = self._began
+        if self._reading is not None:
+            where["began"] = self._reading.began
+            where["reading"] = self._reading.state()
         return where
 
     def skipped(self, data: Data | None) -> bool:
@@ -82,6 +184,7 @@ class Passes:
         if skip is None or self.done >= skip["done"]:
             return False
         self._tell(data)
+        self._place(generators_in(data), self._own.pop(str(self.done), {}))
         self.done += 1
         if self.done == skip["done"] and not skip["open"]:
             self._arrive()
@@ -102,8 +205,13 @@ class Passes:
         source.load_state_dict(self._states.pop(number))
         return True
 
+    # -- going through data -----------------------------------------------------------------
+
     def open(self, data: Data | None) -> Iterator[Any] | None:
-        """Return an iterator over data, at the position where the pass is to begin."""
+        """Return an iterator over data, at the position where the pass is to begin.
+
+        Raises `DataDiffers` where it is not the data that it was.
+        """
         skip, self.is_open = self._skip, True
         self.gone_through = bool(skip)
         self.batches = skip["batches"] if skip else 0
@@ -111,44 +219,145 @@ class Passes:
             if skip:
                 self._arrive()
             return None
-        source: Any = data() if callable(data) and not _iterable(data) else data
-        if not _iterable(source):
-            raise TypeError(
-                f"steps are taken over batches that can be iterated over, not a "
-                f"{type(source).__name__}"
-            )
-        self._source = source
-        told = self._told = self._tell(source)
-        if skip is None or "began" not in skip:
-            self._began = randomness.capture(self._generators) if self._resumable else None
-            fresh: Iterator[Any] = iter(source)
-            return fresh
-        self._began = skip["began"]
-        iterator: Iterator[Any] = iter(source) if told else self._gone_through(source)
-        self._arrive()
+        if not self._resumable:
+            self._reading = Reading(data)
+            self._reading.source = _asked_for(data)
+            unseen: Iterator[Any] = iter(self._reading.source)
+            return unseen
+        number = str(self.done)
+        before = None
+        if skip is not None and "began" in skip:
+            # Older versions had fewer batches in a position, and none of the rest.
+            before = Reading(data, skip.get("reading") or _older(skip))
+        elif number in self._streams:
+            before = Reading(data, self._streams.pop(number))
+        if before is None:
+            return self._begin(data, number)
+        return self._again(before, number)
+
+    def _begin(self, data: Data, number: str) -> Iterator[Any]:
+        """Ask for data that is at its start, or where an earlier pass has left it."""
+        own = self._own.pop(number, {})
+        if number in self._warm:
+            self._warm.remove(number)
+            _warm_up(data, self._generators)
+        reading = Reading(data)
+        self._place(generators_in(data), own)
+        reading.began = randomness.capture(self._generators)
+        reading.found = states_of(generators_in(data))
+        reading.warm = _has_workers(data)
+        source = reading.source = _asked_for(data)
+        self._iterators = [known for known in self._iterators if known.is_held]
+        for known in self._iterators:
+            if _there(known.source) is source:
+                known.data, known.source = data, source
+                self._keep(known, number)
+                rest: Iterator[Any] = iter(source)
+                return rest
+        self._told = self._tell(source)
+        if source is not data:
+            fresh = generators_in(source, "batches")
+            self._place(fresh, own)
+            reading.found |= states_of(fresh)
+        iterator, reading.indices = opened(source)
+        if iterator is source:
+            self._iterators.append(reading)
+        self._keep(reading, number)
         return iterator
 
-    def _gone_through(self, source: Iterable[Any]) -> Iterator[Any]:
-        randomness.restore(self._began or {}, self._generators)
-        iterator = iter(source)
-        for _ in range(self.batches):
-            if next(iterator, _END) is _END:
-                raise NoBatches(
-                    f"the data ends before batch {self.batches}, at which the checkpoint was made: "
-                    "it must be the same data as then"
-                )
+    def _keep(self, reading: Reading, number: str) -> None:
+        self._reading = self._readings[number] = reading
+
+    def _again(self, reading: Reading, number: str) -> Iterator[Any]:
+        """Ask for data that an earlier session was in the middle of, and go there."""
+        now = randomness.capture(self._generators)
+        own = self._own.pop(number, {})
+        if number in self._warm:
+            self._warm.remove(number)
+        if reading.warm:
+            _warm_up(reading.data, self._generators)
+        before = state_print(reading.data)
+        source, iterator = self._asked_again(reading)
+        if iterator is None:
+            iterator, reading.indices = opened(source)
+        else:
+            iterator = self._gone_through(reading, iterator, before)
+        if iterator is reading.source:
+            self._iterators.append(reading)
+        self._keep(reading, number)
+        if self._skip is not None:
+            self._arrive()
+        else:
+            randomness.restore(now, self._generators)
+        if not self._told:
+            generators = reading.generators()
+            set_states(generators, own)
+            self._placed |= {id(one): one for one in generators.values()}
         return iterator
+
+    def _place(self, generators: Mapping[str, Any], states: Mapping[str, Any]) -> None:
+        """Put generators where they were, unless that was done: several passes may share one."""
+        if states:
+            new = {path: one for path, one in generators.items() if id(one) not in self._placed}
+            set_states(new, states)
+            self._placed |= {id(one): one for one in new.values()}
+
+    def _asked_again(self, reading: Reading) -> tuple[Any, Iterator[Any] | None]:
+        """Ask for data with the generators as they were; return it, and an iterator over it.
+
+        None instead of the iterator where the data has been told where to begin.
+        """
+        set_states(generators_in(reading.data), reading.found)
+        randomness.restore(reading.began or {}, self._generators)
+        source = reading.source = _asked_for(reading.data)
+        self._told = self._tell(source)
+        if self._told:
+            return source, None
+        if source is not reading.data:
+            set_states(generators_in(source, "batches"), reading.found)
+        iterator, reading.indices = opened(source)
+        return source, iterator
+
+    def _gone_through(
+        self, reading: Reading, iterator: Iterator[Any], before: int
+    ) -> Iterator[Any]:
+        wanted = {at: value for at, value in reading.prints.kept}  # noqa: C416 - lists of two
+        first = _go(iterator, reading, wanted)
+        if not self._checks or first == wanted:
+            return iterator
+        after = state_print(reading.data)
+        number = min(at for at in wanted if first[at] != wanted[at])
+        if iterator is reading.data:  # of which there is no second
+            raise _differs(number, reading)
+        _close(iterator, reading.source)
+        _, second = self._asked_again(reading)
+        again = {} if second is None else _go(second, reading, wanted)
+        if second is not None and again == wanted:
+            return second  # something counts how often it was asked
+        # Data that changes when it is asked for was not asked twice from one state.
+        if second is None or again == first or before != after:
+            raise _differs(number, reading)
+        warnings.warn(
+            f"the data is random: batch {number} came otherwise twice, with all that draws it as "
+            "it was. The training goes on at the like position of other data; replay='trust' says "
+            "that this is meant",
+            TrainingLogWarning,
+            stacklevel=2,
+        )
+        return second
 
     def exhausted(self, iterator: Iterator[Any]) -> Iterator[Any] | None:
         """End a pass that has come to its end; return None, or what is to be gone on with.
 
         Raises `NoBatches` if it gave nothing at all.
         """
-        source, batches = self._source, self.batches
+        assert self._reading is not None  # noqa: S101 - it is open
+        source, batches = self._reading.source, self.batches
         if batches == 0 and self._told:  # it was told that it is at its end: now it begins
             self._told = False
-            again: Iterator[Any] = iter(source)
+            again, self._reading.indices = opened(source)
             return again
+        self._iterators = [known for known in self._iterators if _there(known.source) is not source]
         self.close()
         used_up = any(source is used for used in self._used_up)
         if batches == 0:
@@ -165,21 +374,106 @@ class Passes:
 
     def leave(self, iterator: Iterator[Any] | None) -> None:
         """End the pass, if it was not at its end, and close what was opened for it."""
-        source = self._source
+        source = None if self._reading is None else self._reading.source
         if self.is_open:
             self.close()
-        if isinstance(iterator, Generator) and iterator is not source:
-            iterator.close()
+        _close(iterator, source)
 
     def close(self) -> None:
         """End the pass."""
         self.done += 1
         self.batches = 0
         self.is_open = False
-        self._source = None
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.let_go()
 
 
 _END = object()
+
+
+def _asked_for(data: Data) -> Any:
+    source: Any = data() if callable(data) and not _iterable(data) else data
+    if not _iterable(source):
+        raise TypeError(
+            f"steps are taken over batches that can be iterated over, not a {type(source).__name__}"
+        )
+    return source
+
+
+def _go(iterator: Iterator[Any], reading: Reading, wanted: Mapping[int, int]) -> dict[int, int]:
+    """Go through as many batches as were had; return the fingerprints that are wanted."""
+    found = {}
+    for number in range(1, reading.had + 1):
+        batch = next(iterator, _END)
+        if batch is _END:
+            raise NoBatches(
+                f"the data ends before batch {reading.had}, at which the checkpoint was made: "
+                "it must be the same data as then"
+            )
+        index = None if reading.indices is None else reading.indices.take()
+        if number in wanted:
+            found[number] = fingerprint(batch) if index is None else index
+    return found
+
+
+def _differs(number: int, reading: Reading) -> DataDiffers:
+    saved = ", ".join(sorted(reading.found)) or "none"
+    return DataDiffers(
+        f"the data is not what it was: batch {number} of this pass is another than the one that "
+        "was trained on before the checkpoint was made, so that some examples would come twice and "
+        "some never. Something that its order comes from was not saved (random generators found "
+        f"in it, and saved: {saved}). Save it: as a generator in checkpoint_save_objects, or by "
+        "state_dict() and load_state_dict() of the data; or make the data by a function, "
+        "iter_steps(function), that draws from the generators when it is called. For data that is "
+        "meant to be random pass replay='trust'"
+    )
+
+
+def _older(position: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an older version's position tells of a reading."""
+    return {
+        "had": position["batches"], "began": position["began"], "found": {}, "warm": False,
+        "prints": [],
+    }  # fmt: skip
+
+
+def _has_workers(source: Any) -> bool:
+    """Tell whether a loader has workers that persist, and that have begun."""
+    return bool(getattr(source, "persistent_workers", False)) and (
+        getattr(source, "_iterator", None) is not None
+    )
+
+
+def _warm_up(data: Any, generators: Mapping[str, Any]) -> None:
+    """Begin workers that persist, as they had begun: to begin them draws a number."""
+    if getattr(data, "persistent_workers", False) and getattr(data, "_iterator", None) is None:
+        before = randomness.capture(generators)
+        own = generators_in(data)
+        states = states_of(own)
+        opened(data)
+        randomness.restore(before, generators)
+        set_states(own, states)
+
+
+def _there(thing: Any) -> Any:
+    """Return what may be referred to weakly; None if it is gone."""
+    return thing() if isinstance(thing, weakref.ref) else thing
+
+
+def _weakly(thing: Any) -> Any:
+    """Return a weak reference to an iterator, as far as there can be one; all else as it is."""
+    if not hasattr(thing, "__next__"):
+        return thing
+    try:
+        return weakref.ref(thing)
+    except TypeError:
+        return thing
+
+
+def _close(iterator: Iterator[Any] | None, source: Any) -> None:
+    if isinstance(iterator, Generator) and iterator is not source:
+        iterator.close()
 
 
 def _iterable(data: Any) -> bool:

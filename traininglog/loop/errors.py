@@ -17,6 +17,12 @@ class NoBatches(TrainingLogError, ValueError):
     code = "no-batches"
 
 
+class DataDiffers(TrainingLogError, ValueError):
+    """Data that is gone through again, to where a checkpoint was made, is not what it was."""
+
+    code = "data-differs"
+
+
 class CheckpointNotFound(TrainingLogError, FileNotFoundError):
     """There is no checkpoint at the place that was named."""
 

@@ -195,9 +195,12 @@ class Keeper:
             return {**moment, **share}, True
         random, loop = randomness.capture(self.generators), moment["loop"]
         position = loop["position"]
-        if "began" in position:
-            position = {**position, "began": random}
-        return {**moment, "random": random, "loop": {**loop, "position": position}}, False
+        # Of the data nothing else holds: each rank has its own.
+        position = {name: position[name] for name in ("done", "batches", "open", "states")}
+        if "began" in loop["position"]:
+            position["began"] = random
+        mine = {**loop, "position": position, "epoch_random": None}
+        return {**moment, "random": random, "loop": mine}, False
 
     def put_params(self, params: Any) -> None:
         """Put the parameters of a moment back, and nothing else."""

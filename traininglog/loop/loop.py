@@ -94,6 +94,9 @@ class TrainLoop:
         resume_from: ``"last"`` or ``"best"``: from which of the two moments in the checkpoint to go
             on, all of it. It also takes up again a training that was stopped, by early stopping or
             `request_stop`, which otherwise stays stopped.
+        replay: Whether to ``"check"``, where a training goes on amid an epoch, that the data which
+            is gone through again is the same, else `DataDiffers`; or to ``"trust"`` that it is, or
+            is meant to be random. Random generators that the data has are found, and saved.
         serializer: ``(dump, load)``, to bytes and back, for what is not plain data.
         summary_dir: A folder for TensorBoard's event files (the extra ``tensorboard``); of no
             account where there is a `summary_writer`.
@@ -149,6 +152,7 @@ class TrainLoop:
         checkpoint_save_objects: Mapping[str, Any] | None = None,
         restore_checkpoint: bool | str | Path = True,
         resume_from: Literal["last", "best"] | None = None,
+        replay: Literal["check", "trust"] = "check",
         serializer: tuple[Callable[[Any], bytes], Callable[[bytes], Any]] | None = None,
         summary_dir: str | os.PathLike[str] | None = None,
         summary_writer: Any = None,
@@ -177,6 +181,8 @@ class TrainLoop:
             raise ValueError("checkpoint_epoch_freq needs a checkpoint_dir")
         if resume_from not in (None, "last", "best"):
             raise ValueError(f"resume_from must be 'last' or 'best', not {resume_from!r}")
+        if replay not in ("check", "trust"):
+            raise ValueError(f"replay must be 'check' or 'trust', not {replay!r}")
         self._keeper = Keeper(
             params, checkpoint_save_objects, checkpoint_dir, checkpoint_max_to_keep, serializer
         )
@@ -221,7 +227,7 @@ class TrainLoop:
         self._schedule = Schedule(
             self._standing, self._recorder, self._reporter, self._progress, self._keeper,
             self._best, self._interrupts, self._events, self._mishaps, self._ranks, self,
-            freq=checkpoint_epoch_freq, restores_best=early_stopping,
+            freq=checkpoint_epoch_freq, restores_best=early_stopping, replay=replay,
         )  # fmt: skip
         self._session = Session(
             log, self._standing, self._recorder, self._reporter, self._keeper, self._best,

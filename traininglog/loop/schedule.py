@@ -17,7 +17,7 @@ from typing import Any
 from traininglog.loop import randomness
 from traininglog.loop.agreement import Agreement
 from traininglog.loop.best import Best
-from traininglog.loop.data import Passes
+from traininglog.loop.data import Passes, Replay
 from traininglog.loop.errors import LoopMisuse
 from traininglog.loop.events import EventKeys, EventSource
 from traininglog.loop.interrupts import DataGivenUp, Interrupts
@@ -62,6 +62,7 @@ class Schedule:
         *,
         freq: int | None,
         restores_best: bool,
+        replay: Replay,
     ) -> None:
         self._standing = standing
         self._recorder = recorder
@@ -79,13 +80,14 @@ class Schedule:
         self._told = told
         self._freq = freq
         self._restores_best = restores_best
-        self._passes = Passes(keeper.generators, resumable=keeper.folder is not None)
+        self._passes = Passes(keeper.generators, resumable=keeper.folder is not None, replay=replay)
         self.postponed: list[Exception] = []  #: raised where it would have been lost
         self._saved: tuple[int, int, bool] | None = None  # the place of the last checkpoint
         self._owed = False  # whether a checkpoint that was due could not be written
         self._first_step = 0  # the last one before the epoch began
         self._epoch_began = 0.0
         self._epoch_timed = False
+        self._epoch_random: dict[str, Any] | None = None  # the generators, when it began
         self._waited = 0.0  # for the data of the next step
         self._step_began: float | None = None  # None: its time was taken
         self._left_epoch: float | None = None  # seconds of an epoch or step that was left
@@ -128,7 +130,7 @@ class Schedule:
         self.refuse_nested_epochs()
         self.settle()
         if self._resuming is not None:
-            randomness.restore(self._resuming["random"], self._keeper.generators)
+            randomness.restore(_at_first(self._resuming), self._keeper.generators)
         while self._may_go_on():
             self._begin_epoch()
             try:
@@ -184,6 +186,9 @@ class Schedule:
         # The row of the last step is that of the epoch before, if there was one.
         now.row = now.step + (now.epoch > 1 and now.step == self._first_step)
         now.within_epoch, now.reported = True, False
+        self._epoch_random = None
+        if self._keeper.folder is not None:
+            self._epoch_random = randomness.capture(self._keeper.generators)
         self._cut = self._epoch_timed = False
         self._epoch_began = perf_counter() - elapsed
         self._fire(EventKeys.BEFORE_EPOCH)
@@ -264,7 +269,7 @@ class Schedule:
                             continue
                 if (many or now.data is _END or now.data is _CUT_OFF) and self._ends(data):
                     break
-                passes.batches += 1
+                passes.took(now.data)
                 now.begin_step()
                 interrupts.within_step = True
                 if iterator is not None:
@@ -444,6 +449,7 @@ class Schedule:
             "first_step": self._first_step,
             "elapsed": elapsed,
             "position": self._passes.position(),
+            "epoch_random": self._epoch_random if now.within_epoch else None,
             "metrics": self._recorder.metrics.get_state(),
             "steps_per_epoch": self._progress.steps_per_epoch,
         }
@@ -480,6 +486,18 @@ class Schedule:
         moment = cut if isinstance(cut, dict) else self.agreement.completed(self.moment)
         self._write(moment, ended)
         self._saved = self._place()
+
+
+def _at_first(moment: Moment) -> dict[str, Any]:
+    """Return the random states with which what is left of a training begins.
+
+    In an epoch those that it began with: its body may draw before it asks for data.
+    """
+    loop = moment["loop"]
+    position = loop["position"]
+    drawn: dict[str, Any] | None = loop.get("epoch_random")
+    random: dict[str, Any] = moment["random"]
+    return drawn if drawn is not None and (position["open"] or position["done"]) else random
 
 
 def _length(data: Any) -> int | None:
