@@ -259,7 +259,7 @@ class Schedule:
             interrupts.look_after_children()  # which data has started, perhaps
             while True:
                 if now.step >= now.last_step or self.stopped or self.agreement.ends_step:
-                    self._end_early(data)
+                    self._end_early(data, iterator)
                     break
                 if iterator is not None:
                     now.data = self._next(iterator)
@@ -352,10 +352,12 @@ class Schedule:
         self._waited += perf_counter() - asked
         return batch
 
-    def _end_early(self, data: Any) -> None:
+    def _end_early(self, data: Any, iterator: Iterator[Any] | None = None) -> None:
         """End an epoch, unless its data is at its end as well; keep where that is."""
         by_limit = not self.stopped and not self.agreement.ends_step
         if by_limit and (data is None or _length(data) == self._passes.batches):
+            if iterator is not None:  # what data draws at its end, as samplers do, it is to draw
+                next(iterator, None)
             return
         if self._cut is not False:  # in an earlier pass of this epoch: that is where to go on
             return
