@@ -274,6 +274,39 @@ def test_thousands_of_layers_with_every_lens(store, tmp_path):
     assert not inspector.passed_over
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_what_is_traced_or_exported_is_the_network_alone():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    log = TrainingLog()
+    inspector = TorchInspector(every_lens(optimizer), log, module=model)
+    traced = torch.jit.trace(model, torch.ones(2, 4))
+    assert not [node for node in traced.graph.nodes() if "norm" in node.kind()]
+    symbolic = torch.fx.symbolic_trace(model)
+    exported = torch.export.export(model, (torch.ones(2, 4),)).module()
+    for made in (traced, symbolic, exported):
+        assert torch.equal(made(torch.ones(2, 4)), model(torch.ones(2, 4)))
+    step(model, optimizer, inspector)
+    assert log[1]["weight gradient norm/0/mean"] > 0
+    assert not inspector.passed_over
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+def test_a_scripted_module_says_what_cannot_be_seen_of_it():
+    model = torch.jit.script(network())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    log = TrainingLog()
+    lenses = [ParameterNorm(), ParameterGradientGeometry(), UpdateRatio(optimizer), OutputNorm()]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        inspector = TorchInspector(lenses, log, module=model)
+        step(model, optimizer, inspector)
+    messages = [str(one.message) for one in told]
+    assert any("attach the module that it was made of" in text for text in messages)
+    for tag in ("weight norm", "weight gradient norm", "update ratio"):
+        assert f"{tag}/2/mean" in log[1]
+
+
 def test_an_attach_that_fails_leaves_no_hook_and_can_be_done_again():
     class Failing(OutputNorm):
         def register_foreign_preprocessor(self, preprocessor, state):

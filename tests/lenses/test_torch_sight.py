@@ -7,6 +7,7 @@ import pytest
 import torch
 from lenses.torch_networks import every_lens, hooks
 from torch import nn
+from torch.nn.utils import prune
 
 from traininglog import TrainingLog
 from traininglog.errors import TrainingLogWarning
@@ -316,6 +317,38 @@ def test_lazy_modules_are_seen_when_they_are_made():
     assert layers(log[2], "weight gradient norm") == ["0", "2"]
     assert layers(log[2], "weight norm") == ["0", "2"]
     assert layers(log[2], "output norm") == ["0", "2"]
+
+
+def test_parameters_that_are_borrowed_for_a_call_are_no_change():
+    """As `functional_call` does for fast weights: those of the module go on to be observed."""
+    model, log = network(), TrainingLog()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    inspector = TorchInspector(every_lens(optimizer), log, module=model)
+    for _ in range(3):
+        fast = {name: p.detach() * 2 for name, p in model.named_parameters()}
+        torch.func.functional_call(model, fast, (torch.ones(2, 4),))
+        step(model, optimizer, inspector)
+        inspector.tick()
+    assert sorted(layers(log[3], "weight gradient norm")) == ["0", "2"]
+    assert log[3]["weight gradient correlation/0/mean"]  # with the one before the tick
+    assert not inspector.passed_over
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated:FutureWarning")
+@pytest.mark.parametrize("how", ["pruned", "length and direction"])
+def test_what_stands_for_a_weight_goes_by_its_name(how):
+    model, log = network(), TrainingLog()
+    if how == "pruned":
+        prune.random_unstructured(model[0], "weight", 0.5)
+    else:
+        nn.utils.weight_norm(model[0])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    lenses = [ParameterGradientGeometry(), ParameterNorm(), UpdateRatio(optimizer)]
+    inspector = TorchInspector(lenses, log, module=model)
+    step(model, optimizer, inspector)
+    inspector.tick()
+    for tag in ("weight gradient norm", "weight norm", "update ratio"):
+        assert sorted(layers(log[1], tag)) == ["0", "2"]
 
 
 def test_parametrized_modules_go_by_their_own_name():

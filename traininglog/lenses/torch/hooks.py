@@ -53,7 +53,12 @@ class Hook:
         )
 
     def __call__(self, *arguments: Any) -> None:
-        """See; where Dynamo traces, which would compile the hook, too, outside of its graph."""
+        """See; where Dynamo traces, which would compile the hook, too, outside of its graph.
+
+        What `torch.jit.trace` records is to be the network, and no lens.
+        """
+        if torch.jit.is_tracing():  # type: ignore[attr-defined]
+            return
         if torch.compiler.is_compiling():
             from traininglog.lenses.torch import outside
 

@@ -18,7 +18,7 @@ from traininglog.lenses.lens import AbstractLens, AbstractVisualizer, Lens
 from traininglog.lenses.state import ExplicitCall
 from traininglog.lenses.tags import key_of
 from traininglog.lenses.torch.hooks import NetworkHook
-from traininglog.lenses.torch.modules import Found, fingerprint, found_in, unwrapped
+from traininglog.lenses.torch.modules import Found, fingerprint, found_in, is_borrowed, unwrapped
 from traininglog.lenses.torch.ranks import exchanged, own_rank, together
 from traininglog.lenses.torch.scaling import Scaling
 from traininglog.lenses.torch.sight import Sight, half_autocast
@@ -151,7 +151,10 @@ class TorchInspector(InspectorBase):
             self._sight.attached(module)
             self._register(found, aliases)
             self._tell_of_choices()
-            self.state.network = NetworkHook(self.state, root, _weakly(self._called))
+            # What cannot have it is looked at when ticks end, as is what is called in parts.
+            self.state.network = self.state.guarded_for(
+                "the network", None, NetworkHook, self.state, root, _weakly(self._called)
+            )
         except BaseException:
             self.detach()
             raise
@@ -211,7 +214,7 @@ class TorchInspector(InspectorBase):
         if self._root is None:
             return
         found, aliases = found_in(self._root, self.depth, self.separator)
-        if fingerprint(found, self.state.optimizers) == self._fingerprint:
+        if is_borrowed(found) or fingerprint(found, self.state.optimizers) == self._fingerprint:
             return
         try:
             found, aliases = self._look(self._root)

@@ -97,16 +97,39 @@ def role_of(module: Any) -> str:
 def parameters_of(found: Found) -> Iterator[tuple[str, Tensor]]:
     """Give the parameters that count as a module's, by the last part of their name.
 
-    What stands for a parameter that is parametrized goes by the name of that.
+    What stands for a parameter that is parametrized, pruned, or made of length and direction, goes
+    by the name of that.
     """
     module, _, leaf = found
     for name, parameter in module.named_parameters(recurse=leaf):
         _, parametrized, of = name.rpartition("parametrizations.")
-        yield (of.partition(".")[0] if parametrized else name.rpartition(".")[2]), parameter
-    inside = module._modules.get("parametrizations") if not leaf else None
+        if parametrized:
+            yield of.partition(".")[0], parameter
+        else:
+            last = name.rpartition(".")[2]
+            yield (_stands_for(module, last) if last == name else last), parameter
+    inside = None if leaf else getattr(module, "parametrizations", None)
     for part, child in [] if inside is None else inside._modules.items():
         if child is not None:
             yield from ((part, parameter) for parameter in child.parameters())
+
+
+def is_borrowed(found: Iterable[Found]) -> bool:
+    """Tell whether modules have other parameters for this one call, as of `functional_call`."""
+    return any(
+        not isinstance(parameter, nn.Parameter)
+        for one in found
+        for parameter in one.module._parameters.values()
+        if parameter is not None
+    )
+
+
+def _stands_for(module: nn.Module, name: str) -> str:
+    """Return the name of what `torch.nn.utils.prune` or `weight_norm` makes of a parameter."""
+    base, _, what = name.rpartition("_")
+    pruned = what == "orig" and hasattr(module, f"{base}_mask")
+    normed = what in ("g", "v") and hasattr(module, f"{base}_g") and hasattr(module, f"{base}_v")
+    return base if base and (pruned or normed) else name
 
 
 def fingerprint(found: Iterable[Found], optimizers: Sequence[Any]) -> list[Any]:

@@ -20,11 +20,13 @@ def _may_leave() -> bool:
     global kept_whole  # noqa: PLW0603 - there is no other way out of a trace
     try:
         from torch._dynamo.symbolic_convert import InstructionTranslator
-
-        tracer: Any = InstructionTranslator.current_tx()
-        whole = bool(tracer.one_graph or getattr(tracer, "error_on_graph_break", False))
-    except (ImportError, AttributeError):  # PyTorch keeps it elsewhere, or nowhere
+    except ImportError:  # PyTorch keeps it elsewhere
         return True
+    try:
+        tracer: Any = InstructionTranslator.current_tx()
+    except AttributeError:  # nothing is traced: the network is exported, and has no numbers
+        return False
+    whole = any(getattr(tracer, name, False) for name in ("one_graph", "error_on_graph_break"))
     kept_whole += whole
     return not whole
 
