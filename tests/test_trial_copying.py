@@ -6,10 +6,18 @@ import warnings
 import pytest
 from command_line import run
 
-from traininglog import NotATrainingLog, SQLiteLog, Store, StoreUnwritable, TrainingLogWarning
+from traininglog import (
+    NotATrainingLog,
+    SQLiteLog,
+    Store,
+    StoreFailed,
+    StoreUnwritable,
+    TrainingLogWarning,
+)
 from traininglog.jsonfile import document as documents
 from traininglog.jsonfile import pieces
 from traininglog.trials import (
+    Project,
     StatAggregator,
     Status,
     Trial,
@@ -224,6 +232,32 @@ def test_values_that_are_equal_and_not_the_same_are_told_apart(tmp_path):
                 found = other.store.records.open_log(log.h_uuid, readonly=True)[1]["x"]
             assert repr(found) == repr(value)
         log.close()
+
+
+def test_what_another_process_or_person_wrote_is_seen_and_what_was_not_written_is_not(
+    tmp_path, monkeypatch
+):
+    target = tmp_path / "r.json"
+    with TrialClient(f"file:{target}") as client, TrialClient(f"file:{target}") as other:
+        client.set_project(name="p", description="one")
+        other.set_project(name="q")
+        assert client.store.get_project("q") is not None
+        client.set_project(name="r", force=True)
+        text = target.read_text()
+        target.write_text(text.replace('"one"', '"by hand"'))
+        assert client.store.get_project("p").description == "by hand"
+        client.set_project(name="s", force=True)
+        assert '"by hand"' in target.read_text()
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(documents.os, "fsync", full)
+            with pytest.raises(StoreFailed, match="No space left"):
+                client.store.new_project(Project("lost"))
+        assert client.store.get_project("lost") is None
+        assert [one.name for one in client.fetch_projects()] == ["p", "q", "r", "s"]
 
 
 @pytest.mark.parametrize("limit", ["MANY", "LARGE"])

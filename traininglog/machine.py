@@ -32,6 +32,11 @@ def command() -> str:
     if _LEFT_OUT or not setting("record_command"):
         return ""
     words = getattr(sys, "orig_argv", sys.argv)
+    return _stored(tuple(words))
+
+
+@functools.lru_cache(maxsize=1)  # asked for whenever a run is begun
+def _stored(words: tuple[str, ...]) -> str:
     # An argument may hold bytes that are no text.
     return masked_command(words).encode("utf-8", "replace").decode()
 

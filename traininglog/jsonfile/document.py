@@ -29,7 +29,7 @@ from traininglog.file_names import refuse_long
 from traininglog.jsonfile.callers import level_of_caller
 from traininglog.jsonfile.checks import Damaged, check_document
 from traininglog.jsonfile.locking import DocumentLock
-from traininglog.jsonfile.pieces import Pieces, compact
+from traininglog.jsonfile.pieces import Known, Pieces, compact
 from traininglog.jsonfile.reading import Stamp, parsed, read_text, stamp_of
 from traininglog.trial_records import KINDS
 
@@ -81,6 +81,8 @@ class Document:
         # as whoever reads gets a copy of his own, which it is the quickest to make of.
         self._known: tuple[Stamp, str] | None = None
         self._pieces = Pieces()
+        # The state of the file that was written last, and the pieces that it is made of.
+        self._written: tuple[Stamp, Known] | None = None
         self._swept = False
         self.read()
 
@@ -98,6 +100,14 @@ class Document:
         contents = self._parsed(text)
         self._known = stamp, compact(contents)
         return contents
+
+    def get(self, kind: str, uid: str) -> Any:
+        """Return a record, or None, reading no more than that where this object wrote last."""
+        written = self._written
+        if written is not None and self.stamp() == written[0]:
+            piece = written[1].get((kind, uid))
+            return None if piece is None else json.loads(piece[0])
+        return self.read()[kind].get(uid)
 
     def _parsed(self, text: str) -> Contents:
         if not text:
@@ -184,7 +194,7 @@ class Document:
                     os.fsync(stream.fileno())
                     stamp = stamp_of(os.fstat(stream.fileno()))  # which it keeps under its name
                 part.replace(self.path)
-                self._known = stamp, short
+                self._known, self._written = (stamp, short), (stamp, self._pieces.known)
             parts.sync_folder(self.path.parent)
         except (StoreUnwritable, StoreFailed):
             raise

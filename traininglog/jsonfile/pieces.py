@@ -14,39 +14,42 @@ from traininglog.trial_records import KINDS
 
 _IN_PIECES = (*KINDS, "logs")
 
+Known = dict[tuple[str, str], tuple[str, str]]
+
 
 class Pieces:
     """Writes one document again and again, as ``json.dumps(contents, indent=1)`` would."""
 
     def __init__(self) -> None:
-        # By kind and UID: the piece as it was written last, for machines and for people.
-        self._known: dict[tuple[str, str], tuple[str, str]] = {}
+        #: By kind and UID: each piece of the text that was made last, in short and for people. It
+        #: stays as it is: the next text gets another dict.
+        self.known: Known = {}
 
     def texts(self, contents: Mapping[str, Any]) -> tuple[str, str]:
         """Return the document as text for people, and the shortest that says the same.
 
         Raises `ValueError` for a number that JSON does not have.
         """
-        known: dict[tuple[str, str], tuple[str, str]] = {}
+        known: Known = {}
         long, short = [], []
         for name, value in contents.items():
             key = json.dumps(name)
             if name in _IN_PIECES and value:
                 pieces = [self._piece(known, name, uid, piece) for uid, piece in value.items()]
                 long.append(f" {key}: {{\n" + ",\n".join(piece[1] for piece in pieces) + "\n }")
-                short.append(f"{key}:{{{','.join(piece[0] for piece in pieces)}}}")
+                named = zip(value, pieces, strict=True)
+                inner = ",".join(f"{json.dumps(uid)}:{piece[0]}" for uid, piece in named)
+                short.append(f"{key}:{{{inner}}}")
             else:
                 long.append(f" {key}: {_indented(value, 1)}")
                 short.append(f"{key}:{compact(value)}")
-        self._known = known  # without what is gone
+        self.known = known  # without what is gone
         return "{\n" + ",\n".join(long) + "\n}", f"{{{','.join(short)}}}"
 
-    def _piece(
-        self, known: dict[tuple[str, str], tuple[str, str]], kind: str, uid: str, piece: Any
-    ) -> tuple[str, str]:
+    def _piece(self, known: Known, kind: str, uid: str, piece: Any) -> tuple[str, str]:
         # Not told by ==, to which 1, 1.0 and True are the same.
-        short = f"{json.dumps(uid)}:{compact(piece)}"
-        found = self._known.get((kind, uid))
+        short = compact(piece)
+        found = self.known.get((kind, uid))
         if found is None or found[0] != short:
             found = short, f"  {json.dumps(uid)}: {_indented(piece, 2)}"
         known[kind, uid] = found

@@ -43,7 +43,7 @@ class FileTrials:
 
     def insert(self, kind: str, record: Record) -> bool:
         """Add a record; False if another one has its UID."""
-        known = self._document.read()[kind].get(record["uid"])
+        known = self._document.get(kind, record["uid"])
         if known is not None:
             return bool(known["token"] == record["token"])
         with self._document.changing() as contents:
@@ -64,7 +64,7 @@ class FileTrials:
 
     def get(self, kind: str, uid: str) -> Record | None:
         """Return the record with a UID, or None."""
-        record: Record | None = self._document.read()[kind].get(uid)
+        record: Record | None = self._document.get(kind, uid)
         return record
 
     def select(self, kind: str, where: Mapping[str, Sequence[Any]]) -> Iterator[Record]:
