@@ -29,6 +29,7 @@ from typing import Any
 
 from traininglog.errors import TrainingLogError
 from traininglog.loop import children
+from traininglog.loop.standing import Standing
 from traininglog.taken_signals import taken
 
 #: How long a wait for data may go on after a signal that ends the training after its step.
@@ -50,20 +51,24 @@ class Interrupts:
     was ignored stays ignored. Signals can be had in the main thread only: elsewhere nothing
     happens. A worker process that is started meanwhile is not ended by Ctrl-C, and by SIGTERM as it
     would be without us.
+
+    Args:
+        standing: Tells whether a step is open.
+
     """
 
-    def __init__(self) -> None:
+    def __init__(self, standing: Standing) -> None:
+        self._standing = standing
         self.epoch = False  #: end after this epoch
         self.step = False  #: end after this step
         self.name = ""  #: the last signal that came
         self.unsaid = ""  #: what to tell the user, who has not been told
         self.silent = False  #: whether another process tells the user
-        self.within_step = False  #: set by who listens: the step's body runs
+        #: When data began to be waited for, by a clock of whoever does; 0: it is not.
+        self.wait = 0.0
         self.lost: Exception | None = None  #: that workers were lost while it ran
         self.postponed: BaseException | None = None  #: what a handler before ours raised
-        self._waits = 0  # for data, counted
-        self._waiting = False
-        self._broken_off: int | None = None  # the wait that is to end now
+        self._broken_off = 0.0  # the wait that is to end now
         self._interrupts = 0
         self._listening = False
         self._pid = 0
@@ -121,22 +126,13 @@ class Interrupts:
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
         """Wait for data in this block, unless that is to be ended and takes long."""
-        self.begin_wait()
+        self.wait = time.perf_counter()
+        if self.step:
+            self.lose_patience()
         try:
             yield
         finally:
-            self.end_wait()
-
-    def begin_wait(self) -> None:
-        """Begin to wait for data: `waiting`, for who must be quick."""
-        self._waits += 1
-        self._waiting = True
-        if self.step:
-            self._lose_patience()
-
-    def end_wait(self) -> None:
-        """End it."""
-        self._waiting = False
+            self.wait = 0.0
 
     def explains(self, error: BaseException) -> bool:
         """Tell whether a signal is why data failed; then the training ends after this step.
@@ -169,9 +165,9 @@ class Interrupts:
             self._as_before(number, frame)
         elif number == getattr(signal, "SIGCHLD", None):
             self._sigchld(number, frame)
-        elif self._broken_off is not None and os.getpid() == self._pid:
-            wait, self._broken_off = self._broken_off, None
-            if self._waiting and self._waits == wait:
+        elif self._broken_off and os.getpid() == self._pid:
+            wait, self._broken_off = self._broken_off, 0.0
+            if self.wait == wait:
                 raise DataGivenUp
         elif number == signal.SIGINT:
             self._sigint(number, frame)
@@ -221,9 +217,9 @@ class Interrupts:
         try:
             self._previous[number](number, frame)
         except Exception as error:
-            if self._waiting:  # where it is caught, and looked into
+            if self.wait:  # where it is caught, and looked into
                 raise
-            if self.within_step:
+            if self._standing.within_step:
                 self.lost = error
                 return
             self._await_signal()
@@ -253,17 +249,17 @@ class Interrupts:
     def _ended(self, number: int) -> None:
         """See to it that no data is waited for, after a signal that ends the step."""
         self.look_after_children()
-        if self.step and self._waiting:
-            self._lose_patience(number)
+        if self.step and self.wait:
+            self.lose_patience(number)
 
-    def _lose_patience(self, number: int = signal.SIGTERM) -> None:
+    def lose_patience(self, number: int = signal.SIGTERM) -> None:
         """Break the wait for data off, if it takes too long."""
         if not self._listening or not hasattr(signal, "pthread_kill"):
             return
-        wait = self._waits
+        wait = self.wait
 
         def end() -> None:
-            if self._waiting and self._waits == wait and self._listening:
+            if wait and self.wait == wait and self._listening:
                 self._broken_off = wait
                 signal.pthread_kill(threading.main_thread().ident or 0, number)
 

@@ -214,10 +214,10 @@ class TrainLoop:
             )
         )
         self._events = EventSource(EventKeys)
-        self._interrupts = Interrupts()
+        self._standing = Standing(max_epoch, max_step)
+        self._interrupts = Interrupts(self._standing)
         self._interrupts.silent = not self._ranks.first
         self._mishaps = Mishaps()
-        self._standing = Standing(max_epoch, max_step)
         self._progress = Progress(self._standing)
         self._recorder = Recorder(self._standing, self._events, self, self._summaries)
         self._reporter = Reporter(

@@ -245,6 +245,7 @@ class Schedule:
         self._refuse_nested_steps()
         self.settle()
         now, passes, interrupts = self._standing, self._passes, self._interrupts
+        agreement = self.agreement
         awaited, before, many = self._events.awaited, EventKeys.BEFORE_STEP, self._ranks.many
         if passes.skipped(data):
             return
@@ -258,7 +259,8 @@ class Schedule:
             self._progress.expect(_length(data))
             interrupts.look_after_children()  # which data has started, perhaps
             while True:
-                if now.step >= now.last_step or self.stopped or self.agreement.ends_step:
+                ends = agreement.ends_step if many else interrupts.step
+                if ends or now.step >= now.last_step or agreement.stopped:
                     self._end_early(data, iterator)
                     break
                 if iterator is not None:
@@ -271,7 +273,6 @@ class Schedule:
                     break
                 passes.took(now.data)
                 now.begin_step()
-                interrupts.within_step = True
                 if iterator is not None:
                     waited, self._waited = self._waited, 0.0
                     self._recorder.collect_data_time(waited)
@@ -287,7 +288,6 @@ class Schedule:
                 self._finish_step()
         finally:
             now.leave_step()
-            interrupts.within_step = False
             now.data = None
             passes.leave(iterator)
 
@@ -299,13 +299,13 @@ class Schedule:
         if self._step_began is not None:
             self.time_step()
         self._standing.leave_step()
-        interrupts.within_step = False
         self._recorder.set_done("iterations_done", self._standing.step)
         if interrupts.lost is not None:
             lost = interrupts.take_lost()
             if lost is not None:
                 raise lost
-        self.say_unsaid()
+        if interrupts.unsaid:
+            self.say_unsaid()
         if self._reporter.display is not None:
             self._show()
 
@@ -341,11 +341,13 @@ class Schedule:
         """Return the next batch, `_END` where there is none, or `_CUT_OFF` after a signal."""
         interrupts, asked = self._interrupts, perf_counter()
         try:
-            interrupts.begin_wait()
+            interrupts.wait = asked
+            if interrupts.step:
+                interrupts.lose_patience()
             batch = next(iterator, _END)
-            interrupts.end_wait()
+            interrupts.wait = 0.0
         except (Exception, DataGivenUp) as error:
-            interrupts.end_wait()
+            interrupts.wait = 0.0
             if not interrupts.explains(error):
                 raise
             return _CUT_OFF
