@@ -538,7 +538,7 @@ class TrainLoop:
     def metric_collector(self, name: str) -> Iterator[StatisticsCollector]:
         """Give a collector whose weighted mean becomes a metric; not if the block raises."""
         self._require("metric_collector()")
-        collector = StatisticsCollector()
+        collector = StatisticsCollector(name=name)
         yield collector
         if collector.has_value:
             self.collect_metrics({name: collector.mean})

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from traininglog.flattening import advice
 from traininglog.loop.durations import format_duration
 from traininglog.loop.statistics import Statistics, StatisticsCollector, summed_up
+from traininglog.scalars import as_number
 from traininglog.values import called
 
 #: Metrics that are seconds: "epoch_time", "timer", but not "lifetime".
@@ -25,41 +25,23 @@ def is_time(name: str) -> bool:
 
 
 def number(name: str, value: Any) -> float:
-    """Return a metric as a float: of an array or tensor its mean.
+    """Return a metric as a float: of an array or tensor its mean, without what a mask hides.
 
     Raises `TypeError` for what is no number, naming the metric.
     """
-    if isinstance(value, (int, float)):
-        return float(value)
-    try:
-        if getattr(getattr(value, "dtype", None), "kind", "") in ("M", "m"):
-            raise TypeError("store the seconds of it")  # item() and mean() count some unit
-        if getattr(value, "shape", ()) not in ((), None):
-            return _mean(value)
-        if callable(getattr(value, "item", None)):
-            return float(value.item())
-        if hasattr(value, "__float__") or hasattr(value, "__index__"):
-            return float(value)
-        if isinstance(value, (list, tuple)):
-            import numpy
-
-            return float(numpy.asarray(value, dtype=float).mean())
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"the metric {name!r} is not made of numbers: {error}") from error
-    raise TypeError(
-        f"the metric {name!r} is a {called(value)}, and must be a number or an array of "
-        "numbers; what is not belongs into the log: loop.log[loop.step][key] = value"
-        + advice(name, value)
+    holds = isinstance(value, (int, float, list, tuple)) or any(
+        hasattr(value, name) for name in ("shape", "item", "__array__", "__float__", "__index__")
     )
-
-
-def _mean(value: Any) -> float:
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(value, torch.Tensor):
-        return float(value.detach().double().mean().item())
-    import numpy
-
-    return float(numpy.asarray(value, dtype=float).mean())
+    if not holds or isinstance(value, Mapping):
+        raise TypeError(
+            f"the metric {name!r} is a {called(value)}, and must be a number or an array of "
+            "numbers; what is not belongs into the log: loop.log[loop.step][key] = value"
+            + advice(name, value)
+        )
+    try:
+        return as_number(value)
+    except TypeError as error:
+        raise TypeError(f"the metric {name!r} is not made of numbers: {error}") from error
 
 
 class MetricFormatter:

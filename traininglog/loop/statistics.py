@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from traininglog.scalars import shaped_array
+
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
@@ -72,6 +74,7 @@ class StatisticsCollector:
 
     Args:
         shape: The shape of one value; by default a number.
+        name: What errors call it.
 
     >>> collector = StatisticsCollector()
     >>> collector.collect(1e9)
@@ -80,8 +83,9 @@ class StatisticsCollector:
     (1000000000.5, 0.5)
     """
 
-    def __init__(self, shape: Sequence[int] = ()) -> None:
+    def __init__(self, shape: Sequence[int] = (), name: str | None = None) -> None:
         self._shape = tuple(shape)
+        self._name = name
         self.reset()
 
     def reset(self) -> None:
@@ -163,20 +167,31 @@ class StatisticsCollector:
             weight: A number, or what can be broadcast to the batch; not negative. A value of weight
                 zero is counted, and no more.
 
-        Raises `ValueError` for another shape or a negative weight.
+        What a mask hides of numbers is not collected. Raises `ValueError` for another shape or a
+        negative weight, and `TypeError` for what is not made of real numbers.
         """
+        try:
+            self._collect(values, weight)
+        except (TypeError, ValueError) as error:
+            if self._name is None:
+                raise
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"the metric {self._name!r}: {error}") from error
+
+    def _collect(self, values: Any, weight: Any) -> None:
         if not self._shape and type(values) is float and type(weight) in (float, int):
             self._check_weight(weight)
             self._collect_number(values, weight)
             return
         import numpy
 
-        values = numpy.asarray(values, dtype=float)
+        hidden = numpy.ma.getmask(values)
+        values = shaped_array(values)
         places = len(self._shape)
         batch = values.shape[: values.ndim - places]
         if values.shape[len(batch) :] != self._shape:
             raise ValueError(f"values of shape {values.shape} do not end in {self._shape}")
-        weights = numpy.asarray(weight, dtype=float)
+        weights = shaped_array(weight)
         try:
             weights = numpy.broadcast_to(weights, batch)
         except ValueError:
@@ -185,6 +200,12 @@ class StatisticsCollector:
             ) from None
         if not values.size:
             return
+        if hidden is not numpy.ma.nomask and hidden.any():
+            if self._shape:
+                raise TypeError("of masked arrays collect value.filled(numpy.nan)")
+            values, weights = values[~hidden], weights[~hidden]
+            if not values.size:
+                return
         self._check_weight(weights.min())
         self._check_weight(weights.max())
         self._collect_array(numpy, values.reshape(-1, *self._shape), weights.reshape(-1))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from traininglog.errors import ConfigurationError
 from traininglog.flattening import SEPARATOR, clash
+from traininglog.scalars import as_number, hides, is_masked
 
 #: What a step's data is made of is no measure of it: batches that a trainer passes on.
 BLACKLIST = ("_inputs$", "_outputs$", "_targets$")
@@ -133,7 +133,7 @@ def scalar(value: Any) -> Any:
     """Return a tensor or an array, of any library, as a number; anything else as it is.
 
     One of a single element is that element, a larger one the mean of its elements (an empty one is
-    NaN). What holds no real numbers stays what it is.
+    NaN). What holds no real numbers, or has numbers that a mask hides, stays what it is.
     """
     kind = type(value)
     if kind is int or kind is bool or kind is str or value is None:
@@ -143,34 +143,18 @@ def scalar(value: Any) -> Any:
     shape = getattr(value, "shape", None)
     if shape is None or isinstance(value, (int, str)):
         return value
-    if getattr(getattr(value, "dtype", None), "kind", "") in ("M", "m"):
-        return value  # item() is a count of some unit, or a date
+    if getattr(getattr(value, "dtype", None), "kind", "") in ("M", "m", "U", "S"):
+        return value  # item() is a count of some unit, a date, or a text
+    if is_masked(value) and hides(value):
+        return value  # which the log refuses, with a remedy
     try:
-        if (not shape or math.prod(shape) == 1) and hasattr(kind, "item"):
+        if math.prod(shape) == 1 and hasattr(kind, "item") and not is_masked(value):
             number = value.item()
-        elif hasattr(kind, "detach"):
-            number = _mean_of_tensor(value)
-        else:
-            number = _mean_of_array(value)
+            if isinstance(number, int):  # it stays one
+                return number
+        return as_number(value)
     except Exception:  # noqa: BLE001 - whatever library it is of: the log says what it takes
         return value
-    return number if type(number) is float or isinstance(number, int) else value
-
-
-def _mean_of_tensor(tensor: Any) -> Any:
-    tensor = tensor.detach().cpu()  # off the graph, or the graph would live as long as the log
-    return tensor if tensor.is_complex() else tensor.double().mean().item()
-
-
-def _mean_of_array(value: Any) -> Any:
-    numpy = sys.modules.get("numpy")  # who passes an array has imported it
-    if numpy is None or isinstance(value, numpy.ma.MaskedArray):
-        return value
-    array = numpy.asarray(value)
-    if array.dtype.kind in "OSUcMm" or array.dtype.names:
-        return value
-    with numpy.errstate(all="ignore"):  # of infinities that cancel out: the result says it
-        return float(array.astype("float64").mean()) if array.size else math.nan
 
 
 def pick(data: Mapping[Any, Any], key: str) -> Any:
