@@ -122,6 +122,19 @@ def test_patience(train, options, values, best, epochs):
         assert done.loop.stop_reason == "early stopping"
 
 
+def test_that_patience_is_at_its_end_is_said_with_the_best_value():
+    lines = []
+    with TrainLoop(
+        log=TrainingLog(), max_epoch=9, patience=2, valid_metric_name="v", print_func=lines.append
+    ) as loop:
+        for epoch in loop.iter_epochs():
+            for _ in loop.iter_steps("ab"):
+                pass
+            loop.collect_metrics(v=abs(epoch - 2) + 0.5)
+    assert lines == ["Early stopping: v was no better for 2 validations (best 0.5 at step 4)."]
+    assert loop.stop_reason == "early stopping"
+
+
 def test_a_first_nan_is_never_the_best(train):
     assert train(values=[math.nan, 7.0, 8.0, 9.0, 9.0, 9.0]).loop.best_valid_metric == 7.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import warnings
@@ -510,6 +511,10 @@ class TrainLoop:
             if self._early_stopping:
                 best.moment = self._schedule.moment()
         elif best.out_of_patience and not self._schedule.stopped:
+            self._reporter.say(
+                f"Early stopping: {best.name} was no better for {best.waited} validations (best "
+                f"{best.value if best.value is not None else math.nan:.6g} at step {best.step})."
+            )
             self.request_stop("early stopping")
 
     def _tell_repeated(self, row: int) -> None:
