@@ -122,6 +122,32 @@ def test_patience(train, options, values, best, epochs):
         assert done.loop.stop_reason == "early stopping"
 
 
+def test_several_best_values_are_kept_over_restarts(tmp_path):
+    """Each by its own direction, with the rows that were the best so far."""
+    log, values = TrainingLog(), {"loss": [3.0, 2.0, math.nan, 2.5, 1.0], "acc": [5, 7, 6, 8, 8]}
+    for epochs in (3, 5):
+        with TrainLoop(
+            log=log, max_epoch=epochs, checkpoint_dir=tmp_path, track_best=("loss", "acc"),
+            print_func=str,
+        ) as loop:  # fmt: skip
+            for epoch in loop.iter_epochs():
+                for _ in loop.iter_steps("a"):
+                    pass
+                loop.collect_metrics({name: found[epoch - 1] for name, found in values.items()})
+    assert (log.status["best_loss"], log.status["best_acc"]) == (1.0, 8.0)
+    found = {name: [t for t in log if f"{name}_best_so_far" in log[t]] for name in values}
+    assert found == {"loss": [1, 2, 5], "acc": [1, 2, 4]}
+    with TrainLoop(
+        log=(other := TrainingLog()), max_epoch=2, progress=False, track_best={"loss": "max"}
+    ) as loop:
+        for epoch in loop.iter_epochs():
+            for _ in loop.iter_steps("a"):
+                loop.collect_metrics(loss=float(epoch))
+    assert other.status["best_loss"] == 2.0
+    with pytest.raises(TypeError, match=r"track_best=\['loss'\]"):
+        TrainLoop(track_best="loss")
+
+
 def test_that_patience_is_at_its_end_is_said_with_the_best_value():
     lines = []
     with TrainLoop(

@@ -109,6 +109,9 @@ class TrainLoop:
         valid_metric_name: The metric that tells how good the parameters are.
         valid_metric_smaller_is_better: Or say ``mode="min"`` or ``"max"``; by default told by the
             name: accuracy, auc, f1, precision, recall and reward (``valid_acc``) grow.
+        track_best: Metrics of which the best value is kept as ``best_<name>`` in the log's status;
+            the row of each one that is the best so far has ``<name>_best_so_far``. A mapping says
+            ``"min"`` or ``"max"`` for each.
         early_stopping: Whether to put the parameters of the best value back in the end, whatever
             ended the training. Only `params` are put back; all else stays as it is.
         patience: Stop after so many values in a row that were no better.
@@ -162,6 +165,7 @@ class TrainLoop:
         summary_commit_freqs: Mapping[str, int] | None = None,
         valid_metric_name: str = "valid_loss",
         valid_metric_smaller_is_better: bool | None = None,
+        track_best: Iterable[str] | Mapping[str, Literal["min", "max"]] = (),
         early_stopping: bool = False,
         patience: int | None = None,
         min_delta: float = 0.0,
@@ -195,6 +199,13 @@ class TrainLoop:
             min_delta=min_delta,
             patience=patience,
         )
+        if isinstance(track_best, str):
+            raise TypeError(f"track_best is a list of names: track_best=[{track_best!r}]")
+        modes = track_best if isinstance(track_best, Mapping) else dict.fromkeys(track_best)
+        self._tracked = {
+            name: Best(name, smaller=smaller_is_better(name, mode=mode))
+            for name, mode in modes.items()
+        }
         self._new_best = False
         self._validated: tuple[int, bool] | None = None  # where the metric was collected last
         self._told_repeated = False
@@ -491,10 +502,22 @@ class TrainLoop:
                 values = {name: number(name, value) for name, value in values.items()}
                 break
         self._recorder.collect(values)
+        if self._tracked:
+            for name in self._tracked.keys() & values.keys():
+                self._track(self._tracked[name], values[name])
         if self._best.name in values:
             self._validate(values[self._best.name])
         if _METRICS in self._events.awaited:
             self._events.fire(_METRICS, self, dict(values))
+
+    def _track(self, best: Best, value: float) -> None:
+        """Take a value of a metric whose best is kept."""
+        name, row = best.name, self._standing.row
+        if best.value is None:  # an earlier session's, of the same log
+            best.value = self.log.status.get(f"best_{name}")
+        if best.offer(value, row):
+            self.log.status[f"best_{name}"] = value
+            self.log[row][f"{name}_best_so_far"] = True
 
     def _validate(self, value: float) -> None:
         """Take a value of the validation metric."""
