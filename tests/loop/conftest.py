@@ -9,6 +9,9 @@ import pytest
 
 from traininglog import SQLiteLog, TrainingLog
 
+# Programs that tests start; they need PyTorch, and hold no doctests.
+collect_ignore = ["ranked_trainings.py", "signalled_training.py"]
+
 
 @pytest.fixture(params=["memory", "sqlite"])
 def open_log(request, tmp_path):
