@@ -1,4 +1,4 @@
-"""Python's standard output, where what it is connected to may be gone."""
+"""Python's standard output and errors, where what they are connected to may be gone."""
 
 from __future__ import annotations
 
@@ -18,8 +18,18 @@ def flush_output() -> None:
     What an output that is gone did not take is forgotten: else Python would try to write it when it
     exits, and end with an error of its own. Raises `OSError` for an output that failed.
     """
-    stream = sys.__stdout__
-    if stream is None or sys.stdout is not stream:
+    if sys.stdout is sys.__stdout__:
+        _flush(sys.__stdout__)
+
+
+def flush_errors() -> None:
+    """Flush `sys.stderr`, as `flush_output` does the other."""
+    if sys.stderr is sys.__stderr__:
+        _flush(sys.__stderr__)
+
+
+def _flush(stream: Any) -> None:
+    if stream is None:
         return
     try:
         stream.flush()

@@ -15,6 +15,7 @@ from typing import Any
 
 from traininglog.errors import TrainingLogWarning
 from traininglog.fitting import encodable
+from traininglog.standard_output import flush_errors
 
 
 class Mishaps:
@@ -44,6 +45,8 @@ class Mishaps:
         # What warnings are written to may be gone as well.
         with contextlib.suppress(OSError, ValueError):
             warnings.warn(text, TrainingLogWarning, stacklevel=2)
+        with contextlib.suppress(OSError):
+            flush_errors()
 
 
 def print_line(line: str) -> None:
