@@ -334,6 +334,10 @@ def test_a_store_that_is_closed_in_a_forked_child_ends_no_trial_of_its_parent(tm
     code, out, error = program(
         tmp_path,
         """
+        import warnings
+
+        # Its environment is looked up on a thread, and newer Pythons warn of a fork beside any.
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
         client, trial = started("file:r.json")
         child = os.fork()
         if not child:
