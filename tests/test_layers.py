@@ -13,7 +13,7 @@ PACKAGE = Path(traininglog.__file__).parent
 LAYERS = [
     ["errors"],
     ["traininglog"],  # the package itself, which imports only the errors when it is imported
-    ["refusals", "blocks"],
+    ["refusals", "blocks", "callers"],
     ["moments", "fitting", "taken_signals", "standard_output"],
     ["flattening"],
     ["values", "scalars", "floats", "file_locks", "plain_files", "file_names", "masking"],

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from traininglog import parts
+from traininglog.callers import level_of_caller
 from traininglog.errors import (
     CorruptLog,
     NotATrainingLog,
@@ -26,7 +27,6 @@ from traininglog.errors import (
     TrainingLogWarning,
 )
 from traininglog.file_names import refuse_long
-from traininglog.jsonfile.callers import level_of_caller
 from traininglog.jsonfile.checks import Damaged, check_document
 from traininglog.jsonfile.locking import DocumentLock
 from traininglog.jsonfile.pieces import Known, Pieces, compact

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from traininglog.base import TrainingLogBase
+from traininglog.callers import level_of_caller
 from traininglog.encoding import HIDDEN
 from traininglog.errors import (
     ForkedLog,
@@ -27,7 +28,6 @@ from traininglog.errors import (
     TrainingLogWarning,
 )
 from traininglog.imported import Ending, Imported
-from traininglog.jsonfile.callers import level_of_caller
 from traininglog.jsonfile.cells import from_json, hides, to_json
 from traininglog.jsonfile.changes import apply
 from traininglog.jsonfile.document import Contents, Document

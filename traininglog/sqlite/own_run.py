@@ -16,6 +16,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from traininglog.callers import level_of_caller
 from traininglog.errors import CorruptLog, RunBusy, RunNotFound, RunTakenOver, TrainingLogWarning
 from traininglog.imported import Imported
 from traininglog.sql import reading, sound, writing
@@ -25,7 +26,6 @@ from traininglog.sqlite.origin import ended
 from traininglog.sqlite.origin import writing as now_writing
 from traininglog.sqlite.owners import Owners, writer_byte
 from traininglog.sqlite.recovery import changing, displace, mark_displaced, recover_run
-from traininglog.sqlite.troubles import outside
 
 
 class Start(NamedTuple):
@@ -189,7 +189,7 @@ class OwnRun:
                 "lets go of it, processes that cannot see this one (in other containers) take the "
                 "run for lost",
                 TrainingLogWarning,
-                stacklevel=outside(),
+                stacklevel=level_of_caller(),
             )
 
     def renew(self) -> None:

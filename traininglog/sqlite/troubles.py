@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from time import monotonic
 from uuid import UUID
 
+from traininglog.callers import level_of_caller
 from traininglog.errors import (
     CorruptLog,
     ForkedLog,
@@ -104,7 +104,7 @@ class Troubles:
         self.raise_fatal(uuid)
         notice, self.notice = self.notice, None
         if notice is not None:
-            warnings.warn(notice, TrainingLogWarning, stacklevel=outside())
+            warnings.warn(notice, TrainingLogWarning, stacklevel=level_of_caller())
 
     def raise_fatal(self, uuid: UUID) -> None:
         """Raise `RunTakenOver`, or `StoreFailed` for whatever else is fatal for a run."""
@@ -118,12 +118,3 @@ class Troubles:
             f"run {uuid.hex} cannot be written any more: {described(error)}; what was assigned is "
             "in its journal and will be put back when the file is next opened"
         ) from error
-
-
-def outside() -> int:
-    """Return the `stacklevel` of the first caller outside of this package."""
-    level, frame = 1, sys._getframe(1)
-    package = __name__.partition(".")[0] + "."
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(package):
-        level, frame = level + 1, frame.f_back
-    return level
