@@ -83,9 +83,9 @@ class Agreement:
 
     def on_step(self, *, no_data: bool, cut_off: bool) -> Wish:
         """Meet the others before a step; return whether data has ended, or was cut off, for any."""
-        if not self.ranks.meeting:
-            return Wish.NO_DATA if no_data else Wish.CUT_OFF if cut_off else Wish.NOTHING
         mine = Wish.NO_DATA if no_data else Wish.CUT_OFF if cut_off else Wish.NOTHING
+        if not self.ranks.meeting:
+            return mine
         said = self._meet(Stage.STEP, mine)
         if said is None:  # others have left this pass, or the loop, by a break
             return Wish.NO_DATA
