@@ -125,6 +125,58 @@ def test_random_generators(generator):
     assert draw() == first
 
 
+KINDS = ["MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64"]
+
+
+def broken(state):
+    """Yield the state with each of its values in turn gone, of another type, or out of bounds."""
+    for name, value in state.items():
+        yield {key: other for key, other in state.items() if key != name}
+        yield state | {name: None}
+        if isinstance(value, dict):
+            for inner in broken(value):
+                yield state | {name: inner}
+        if name in ("pos", "buffer_pos", "has_uint32", "has_gauss"):
+            for wrong in (-1, 625, 2**40, True, float(value)):
+                yield state | {name: wrong}
+        if isinstance(value, np.ndarray):
+            yield state | {name: value[:-1]}
+            yield state | {name: value.astype(np.int16)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_states_that_numpy_would_believe_are_refused_and_leave_the_generator(kind):
+    generator = np.random.Generator(getattr(np.random, kind)(1))
+    saved = take(generator)
+    first = generator.random(3).tolist()
+    for state in broken(saved):
+        put(generator, saved, "rng")
+        with pytest.raises(CheckpointUnusable, match=r"^rng cannot be put back"):
+            put(generator, state, "rng")
+        assert generator.random(3).tolist() == first
+
+
+@pytest.mark.parametrize("position", [-1, 625, 2.0, None])
+def test_a_tuple_is_a_state_of_a_random_state_if_it_fits(position):
+    generator = np.random.RandomState(1)
+    name, key, *_ = state = take(generator)
+    first = generator.random()
+    for wrong in (
+        (name, key, position), (name, key[:-1], 5), (name, key), (*state, 1), ("PCG64", key, 5),
+        (name, key, 5, 2, 0.0),
+    ):  # fmt: skip
+        with pytest.raises(CheckpointUnusable, match=r"^rng cannot be put back"):
+            put(generator, wrong, "rng")
+    put(generator, state[:3], "rng")
+    assert generator.random() == first
+
+
+def test_a_generator_does_not_take_the_state_of_another_kind():
+    generator = np.random.Generator(np.random.PCG64(1))
+    with pytest.raises(CheckpointUnusable, match="of a 'SFC64' of NumPy's, the generator a PCG64"):
+        put(generator, take(np.random.Generator(np.random.SFC64(1))), "rng")
+
+
 def test_torch_s_random_generator(torch):
     generator = torch.Generator().manual_seed(3)
     assert is_random(generator)

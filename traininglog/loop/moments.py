@@ -12,6 +12,7 @@ from typing import Any
 
 from traininglog.loop.checkpoints import Checkpoint
 from traininglog.loop.metrics import Metrics
+from traininglog.loop.numpy_states import examine
 
 _COUNTS = ("epoch", "step", "first_step")
 _NUMBER = (float, int)
@@ -19,9 +20,6 @@ _COLLECTED = dict.fromkeys(("counter", "nans", "infs"), int) | dict.fromkeys(
     ("weight", "mean", "moment"), _NUMBER
 )
 _POSITION = {"done": int, "batches": int, "open": bool, "states": dict}
-
-# So many numbers make the state of a Mersenne twister.
-_TWISTER = 624
 
 
 def check(found: Checkpoint) -> None:
@@ -85,30 +83,12 @@ def _check_random(state: dict[str, Any]) -> None:
     if "numpy" in state:
         import numpy
 
-        _check_twister(state["numpy"])
-        numpy.random.RandomState().set_state(state["numpy"])
+        generator = numpy.random.RandomState()
+        examine(state["numpy"], generator)
+        generator.set_state(state["numpy"])
     torch = sys.modules.get("torch")
     if "torch" in state and torch is not None:
         torch.Generator().set_state(state["torch"])
-
-
-def _check_twister(state: Any) -> None:
-    """Raise `ValueError` for what is no state of NumPy's global generator.
-
-    NumPy believes what it is given: a position past the end is where it then reads, and before 2.0
-    some other types end the process.
-    """
-    if not isinstance(state, dict) or state.get("bit_generator") != "MT19937":
-        raise ValueError("there is no state of NumPy's generator")
-    _require(state, {"state": dict, "has_gauss": int, "gauss": float}, "state of NumPy's generator")
-    inner = state["state"]
-    key, position = inner.get("key"), inner.get("pos")
-    if getattr(key, "shape", None) != (_TWISTER,) or getattr(key, "dtype", None) != "uint32":
-        raise ValueError("the state of NumPy's generator has no key")
-    if type(position) is not int or not 0 <= position <= _TWISTER:
-        raise ValueError("the state of NumPy's generator has no position")
-    if state["has_gauss"] not in (0, 1):
-        raise ValueError("the state of NumPy's generator is none")
 
 
 def _of(name: str, tree: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from typing import Any
 
 from traininglog.loop.errors import CheckpointUnusable, NotPlain
+from traininglog.loop.numpy_states import examine, is_of_numpy
 from traininglog.loop.trees import NamedFields, copied
 
 _PROTOCOLS = (("get_state", "set_state"), ("state_dict", "load_state_dict"))
@@ -68,11 +69,10 @@ def checked(thing: Any, name: str) -> Any:
 
 def is_random(thing: Any) -> bool:
     """Tell whether an object is a generator of random numbers."""
-    if isinstance(thing, random.Random) or hasattr(thing, "bit_generator"):
+    if isinstance(thing, random.Random) or hasattr(thing, "bit_generator") or is_of_numpy(thing):
         return True
-    return type(thing).__name__ in ("Generator", "RandomState") and (
-        type(thing).__module__.split(".")[0] in ("torch", "numpy")
-    )
+    kind = type(thing)
+    return kind.__name__ == "Generator" and kind.__module__.partition(".")[0] == "torch"
 
 
 def take(thing: Any) -> Any:
@@ -101,6 +101,11 @@ def _put(thing: Any, state: Any, where: str) -> Any:
     """Put a state into an object, or return what is to stand in its place."""
     functions = _functions(thing)
     if functions is not None:
+        if is_of_numpy(thing):
+            try:
+                examine(state, thing)
+            except ValueError as error:
+                raise CheckpointUnusable(f"{where} cannot be put back: {error}") from error
         functions[1](state)
         return thing
     if isinstance(thing, Holder):
