@@ -239,8 +239,8 @@ def test_a_file_that_is_locked_for_two_seconds_is_waited_for(tmp_path):
 def test_what_cannot_be_written_waits_in_the_journal_and_is_told_once(tmp_path, monkeypatch):
     path = tmp_path / "runs.db"
     monkeypatch.setattr(failures, "PATIENCE", 0.05)
-    monkeypatch.setattr("traininglog.sqlite.troubles._LOCKED_SECONDS", 0.1)
-    monkeypatch.setattr("traininglog.sqlite.saving._RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("traininglog.writer.health._LOCKED_SECONDS", 0.1)
+    monkeypatch.setattr("traininglog.writer.writer._RETRY_SECONDS", 0.1)
     log = SQLiteLog(path)
     log[0]["x"] = 0
     log.flush()

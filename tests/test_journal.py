@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from traininglog import ForkedLog, SQLiteLog, Store, TrainingLogWarning
 from traininglog.encoding import HIDDEN, from_cell
-from traininglog.sqlite import numbers as many_numbers
-from traininglog.sqlite import regions
-from traininglog.sqlite.journal import Journal, JournalFull
-from traininglog.sqlite.left import journal_path, read_journal
-from traininglog.sqlite.numbers import MOST_KEYS
-from traininglog.sqlite.records import (
+from traininglog.journal import bulk as many_numbers
+from traininglog.journal import region as regions
+from traininglog.journal.bulk import MOST_KEYS
+from traininglog.journal.journal import Journal, JournalFull
+from traininglog.journal.reader import journal_path, read_journal
+from traininglog.journal.record import (
     COUNT_HEAD,
     FLOAT_HEAD,
     INT_HEAD,
@@ -35,10 +35,11 @@ from traininglog.sqlite.records import (
     pack_row,
     pack_status,
 )
+from traininglog.journal.region import HEADER, REGION
 from traininglog.sqlite.recovery import _read_tail
-from traininglog.sqlite.regions import HEADER, REGION
 from traininglog.testing.samples import EXACT_VALUES, same
 from traininglog.values import plain
+from traininglog.writer.read_back import _decode
 
 KILLED = """
 import os, signal, sys
@@ -145,7 +146,7 @@ def test_it_is_as_open_as_the_database_and_no_more(path):
 
 
 def test_many_more_assignments_than_it_holds(path, monkeypatch):
-    monkeypatch.setattr("traininglog.sqlite.flusher.INTERVAL", 1e9)
+    monkeypatch.setattr("traininglog.writer.writer.INTERVAL", 1e9)
     log = SQLiteLog(path)
     for time in range(60_000):
         log[time]["x"] = time
@@ -339,8 +340,22 @@ def put(journal, operation, model, status, known):
         tail.write(pack_int(head, 0, value, value, 0, head, next(tail.tags)))
         status[name] = value
     else:
-        journal.rest()
+        next_region(journal)
+
+
+def next_region(journal):
+    """Let what was written rest; one region is open then, and another one in advance."""
+    journal.rest()
+    while len(journal.open) < 2:
         journal.begin()
+
+
+def seen_in(journal):
+    """Return the values that are read back, by the process that writes them."""
+    seen = {}
+    for region in [*journal.waiting, *journal.open]:
+        seen |= plain_rows(_decode(region, None))
+    return seen
 
 
 def assert_same(found, wanted):
@@ -367,14 +382,10 @@ def read_back(journal, operations):
     assert_same(plain_rows(tail.batch), model)
     assert_same(tail.batch.status, status)
     assert tail.batch.names == known
-    seen = {}
-    for region in [*journal.waiting, journal.current]:
-        region.read(region.written)
-        seen |= plain_rows(region.batch)
-    assert_same(seen, model)
-    assert tail.end == journal.current.base + journal.current.written
-    journal.rest()
-    journal.recycle(len(journal.waiting))
+    assert_same(seen_in(journal), model)
+    journal.rest(whole=True)
+    assert tail.end == (journal.waiting[-1].end if journal.waiting else 1000)
+    journal.recycle(journal.waiting)
     assert read_journal(journal.path).regions == []
     journal.remove()
     assert not journal.path.exists()
@@ -392,7 +403,8 @@ def filled(tmp_path_factory, rounds):
             count += 3
         if number < rounds - 1:
             journal.rest()
-            journal.begin()
+            while len(journal.open) < min(2, rounds - 1 - number):  # none is left without records
+                journal.begin()
     content = bytearray(journal.path.read_bytes())
     journal.remove()
     return journal, content, count
@@ -462,7 +474,7 @@ def test_what_an_earlier_round_left_on_the_disk_is_not_taken_for_this_ones(tmp_p
             put(journal, ("number", time, 1, number + time / 7), {}, {}, {})
         contents.append(journal.path.read_bytes())
         journal.rest()
-        journal.recycle(1)
+        journal.recycle(journal.waiting)
         journal.begin()
     journal.remove()
     old, new = (contents[at][:8192] for at in (0, 2))  # the same region, two rounds later
@@ -537,8 +549,7 @@ def test_what_could_not_be_erased_is_never_taken_for_what_is_pending(tmp_path_fa
                 try:
                     put(journal, ("number", number, 1, float(number)), {}, {}, {})
                 except ValueError:  # no room
-                    journal.rest()
-                    journal.begin()
+                    next_region(journal)
                     put(journal, ("number", number, 1, float(number)), {}, {}, {})
         else:
             journal.rest()
@@ -546,17 +557,14 @@ def test_what_could_not_be_erased_is_never_taken_for_what_is_pending(tmp_path_fa
                 flushed, position = number, journal.waiting[-1].end
                 limit = contextlib.nullcontext() if detail is None else no_writing_past(detail)
                 with limit:
-                    journal.recycle(len(journal.waiting))
-            journal.begin()
+                    journal.recycle(journal.waiting)
+            while len(journal.open) < 2:
+                journal.begin()
         pending = {(time, 1): float(time) for time in range(flushed + 1, number + 1)}
         tail = _read_tail(read_journal(journal.path), position)
         assert tail.damage is None
         assert plain_rows(tail.batch) == pending
-        seen = {}
-        for region in [*journal.waiting, journal.current]:
-            region.read(region.written)
-            seen |= plain_rows(region.batch)
-        assert seen == pending
+        assert seen_in(journal) == pending
     journal.remove()
 
 
@@ -711,10 +719,10 @@ def test_a_status_of_a_class_that_only_the_dead_process_knew_is_put_back_as_it_w
 
 
 def test_a_count_is_not_put_where_there_is_no_room_for_its_name(path, monkeypatch):
-    monkeypatch.setattr("traininglog.sqlite.flusher.INTERVAL", 1e9)
+    monkeypatch.setattr("traininglog.writer.writer.INTERVAL", 1e9)
     log = SQLiteLog(path)
     log[0]["x"] = 0.0
-    region = log._pending._journal.current
+    (region, _) = log._buffer._journal.open
     time = 1
     while REGION - HEADER - region.written >= 88:
         log[time]["x"] = 0.5

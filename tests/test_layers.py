@@ -16,6 +16,7 @@ LAYERS = [
     ["refusals", "blocks", "callers"],
     ["moments", "fitting", "taken_signals", "standard_output"],
     ["flattening"],
+    ["waiting", "forks"],
     ["values", "scalars", "floats", "file_locks", "plain_files", "file_names", "masking"],
     ["locked_files"],
     ["side_files"],
@@ -29,6 +30,8 @@ LAYERS = [
     ["rows", "frames", "arrow", "lineage"],
     ["base"],
     ["wrapping"],
+    ["journal"],
+    ["writer"],  # which knows sinks by a protocol
     ["memory", "sql"],  # stores; they do not know each other
     ["sqlite", "jsonfile"],
     ["opening", "trial_stores"],  # the places that know every store
@@ -64,7 +67,7 @@ FOREIGN = {
         "columns (in functions)",
         "sql.sealing (in functions)",
         "sql.streaming (in functions)",
-        "sqlite.numbers (in functions)",
+        "journal.bulk (in functions)",
         "sqlite.sealing (in functions)",
         "demo",
         "lenses",

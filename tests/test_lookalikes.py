@@ -11,11 +11,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from traininglog import SQLiteLog, Store, StoreUnwritable, TrainingLogWarning
-from traininglog.sqlite import left
-from traininglog.sqlite.beside import SUFFIXES
-from traininglog.sqlite.left import displaced_path, journal_path, read_journal
-from traininglog.sqlite.order import STEP
-from traininglog.sqlite.records import (
+from traininglog.journal import reader as left
+from traininglog.journal.order import STEP
+from traininglog.journal.reader import displaced_path, journal_path, read_journal
+from traininglog.journal.record import (
     COUNT_HEAD,
     FLOAT_HEAD,
     pack_entries,
@@ -23,7 +22,8 @@ from traininglog.sqlite.records import (
     pack_key,
     pack_status,
 )
-from traininglog.sqlite.regions import HEADER, MAGIC, REGION, Head, pack_head
+from traininglog.journal.region import HEADER, MAGIC, REGION, Head, pack_head
+from traininglog.sqlite.beside import SUFFIXES
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs names of POSIX")
 
@@ -152,9 +152,9 @@ INCREDIBLE = {
 def test_records_that_no_log_writes_are_left_out(path, uuid, kind, monkeypatch):
     """Though every checksum is right: what is in the store could always have been assigned."""
     if kind == "a status that nobody can read":
-        from traininglog.sqlite import records
+        from traininglog.journal import record
 
-        monkeypatch.setattr(records, "crc32", lambda *_: 0)
+        monkeypatch.setattr(record, "crc32", lambda *_: 0)
     with closing(sqlite3.connect(path)) as connection:
         ((mark,),) = connection.execute("SELECT high_water FROM runs").fetchall()
     before = run_of(uuid, path)

@@ -12,12 +12,12 @@ from uuid import UUID
 import pytest
 
 from traininglog import SQLiteLog, Store, TrainingLogWarning
-from traininglog.sqlite import numbers
-from traininglog.sqlite.journal import Journal
-from traininglog.sqlite.left import damaged_beside, journal_path, read_journal
-from traininglog.sqlite.records import FLOAT_HEAD, RowForm, pack_entries, pack_float, pack_row
+from traininglog.journal import bulk as numbers
+from traininglog.journal.journal import Journal
+from traininglog.journal.reader import damaged_beside, journal_path, read_journal
+from traininglog.journal.record import FLOAT_HEAD, RowForm, pack_entries, pack_float, pack_row
+from traininglog.journal.region import HEADER, MAGIC, UNCOUNTED
 from traininglog.sqlite.recovery import _read_tail
-from traininglog.sqlite.regions import HEADER, MAGIC, UNCOUNTED
 
 FOLDER = Path(__file__).parent / "journals"
 
@@ -101,7 +101,7 @@ def test_it_is_said_when_the_store_is_opened(tmp_path, left):
     log = SQLiteLog(left, uuid)
     for at in range(1000, 1100):
         log[at]["loss"] = at / 7
-    log._writer._flusher.stop()
+    log._writer.owner.drop(log._writer)
     (journal,) = left.parent.glob("runs.db-tail-*")
     content = bytearray(journal.read_bytes())
     copy = tmp_path / "copy"

@@ -238,30 +238,29 @@ LEFT = {
     """,
     "to the collector, in a thread that the end cuts short": """
         # It is in the midst of closing the log when the program ends.
-        from traininglog.sqlite.saving import Saver
+        from traininglog.writer.writer import Writer
 
-        closing, save_all = threading.Event(), Saver.save_all
+        closing, save_all = threading.Event(), Writer._save_all
 
         def slow(*args, **options):
-            if threading.current_thread() is thread:
-                closing.set()
-                time.sleep(1.0)
+            closing.set()
+            time.sleep(1.0)
             return save_all(*args, **options)
 
         def work():
             make()
             gc.collect()
 
-        Saver.save_all = slow
+        Writer._save_all = slow
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
         closing.wait()
     """,
     "to the collector, in a thread that is busy and ends so": """
-        from traininglog.sqlite.forks import busy
+        from traininglog.forks import in_use
 
         def work():
-            with busy():
+            with in_use():
                 make()
                 gc.collect()
 

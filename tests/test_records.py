@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from traininglog.sqlite.order import STEP, Order
-from traininglog.sqlite.records import (
+from traininglog.journal.order import STEP, Order
+from traininglog.journal.record import (
     FLOAT_HEAD,
     Batch,
     DamagedRecord,

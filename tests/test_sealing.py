@@ -93,7 +93,7 @@ def test_one_that_is_opened_and_closed_again_and_again_has_few_segments(path):
 
 def test_large_ones_are_left_alone(path, monkeypatch):
     # A flush amid the first would part it in two that are not large.
-    monkeypatch.setattr("traininglog.sqlite.flusher.Flusher.wake", lambda *_, **__: None)
+    monkeypatch.setattr("traininglog.writer.owner.Owner.schedule", lambda *_, **__: None)
     with SQLiteLog(path) as log:
         write(log, 0, 6_000)
         log.seal()

@@ -281,8 +281,8 @@ def test_a_status_that_was_deleted_and_set_again_comes_last(path):
 
 DISPLACED = """
 import sys
-import traininglog.sqlite.flusher as flusher
-flusher.INTERVAL = 60.0  # so that it does not find out before it is asked
+import traininglog.writer.writer as writer
+writer.INTERVAL = 60.0  # so that it does not find out before it is asked
 from traininglog import RunTakenOver, SQLiteLog
 
 log = SQLiteLog(sys.argv[1])

@@ -8,7 +8,7 @@ holds for every store is tested for every store by `traininglog.testing`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -19,7 +19,7 @@ from traininglog.columns import Column, Point
 from traininglog.encoding import HIDDEN, from_plain_json, is_plain_json, to_plain_json
 from traininglog.errors import CorruptLog, InvalidState, RunNotFound
 from traininglog.imported import check_moment
-from traininglog.lineage import BEFORE_ALL, Ancestor, cut_status
+from traininglog.lineage import BEFORE_ALL, Ancestor, Descent, cut_status
 from traininglog.rows import Row, RowSlice, Status
 from traininglog.selection import advice_on, column_of, require_keys, select
 from traininglog.values import MAX_VALUE_BYTES, check_key, check_time, check_uuid, plain, thaw
@@ -353,14 +353,18 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
                 copied status (`iterations_done`, `epochs_done`, `_epoch_ends`) are cut to it too.
 
         """
-        status = self._read_status()
-        if at is None:
-            last = self._last_time()
-            point = BEFORE_ALL if last is None else last
-        else:
-            point = check_time(at)
-            status = cut_status(status, point)
-        self._fork(self.uuid, point, status | {"resumed_from": self.h_uuid})
+        asked = None if at is None else check_time(at)
+
+        def descent() -> Descent:
+            status = self._read_status()
+            if asked is None:
+                last = self._last_time()
+                point = BEFORE_ALL if last is None else last
+            else:
+                point, status = asked, cut_status(status, asked)
+            return Descent(self.uuid, point, status | {"resumed_from": self.h_uuid})
+
+        self._descend(descent)
 
     @abstractmethod
     def lineage(self) -> list[Ancestor]:
@@ -400,8 +404,9 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         Raises `InvalidState` for anything but such a dict, and `RunNotFound`.
         """
         uuid, point, status = self._checked_state(state)
+        child = Descent(uuid, point, status | {"resumed_from": uuid.hex})
         try:
-            self._fork(uuid, point, status | {"resumed_from": uuid.hex})
+            self._descend(lambda: child)
         except RunNotFound as error:
             raise RunNotFound(
                 f"{error}; the state was taken from a log in {state['store']}"
@@ -550,6 +555,13 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
 
         Raises `RunNotFound`, and then leaves the log as it was.
         """
+
+    def _descend(self, descent: Callable[[], Descent]) -> None:
+        """Become the child that a function works out.
+
+        A store to which several threads may log calls it once they have to wait.
+        """
+        self._fork(*descent())
 
     @abstractmethod
     def _location(self) -> str:

@@ -18,6 +18,8 @@ import struct
 import sys
 import time
 
+from traininglog.waiting import pause
+
 #: Whether locks belong to descriptors. The layout below is that of 64-bit Linux.
 OWN = sys.platform == "linux" and sys.maxsize > 2**32 and hasattr(fcntl, "F_OFD_SETLK")
 
@@ -46,7 +48,7 @@ def lock(
             return True
         if time.monotonic() >= deadline:
             return False
-        time.sleep(0.002)
+        pause(0.002)
 
 
 def unlock(descriptor: int, start: int, length: int = 1) -> None:

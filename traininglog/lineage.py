@@ -19,6 +19,14 @@ class Ancestor(NamedTuple):
     resumed_at: int | None
 
 
+class Descent(NamedTuple):
+    """What a child begins with: its parent, up to which time it sees it, and its status."""
+
+    parent: UUID
+    at: int
+    status: dict[str, Any]
+
+
 def new_status() -> dict[str, Any]:
     """Return the status with which a run starts."""
     return {"iterations_done": 0, "epochs_done": 0, "_epoch_ends": plain([]), "resumed_from": None}

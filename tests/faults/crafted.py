@@ -224,7 +224,7 @@ def more_kept_files(folder: Path, draw: random.Random) -> None:
 
 
 def _region(draw: random.Random, uuid: str, epoch: int, base: int, records: Any = b"") -> bytes:
-    from traininglog.sqlite.regions import HEADER, MAGIC, REGION, Head, pack_head
+    from traininglog.journal.region import HEADER, MAGIC, REGION, Head, pack_head
 
     odd = [0, 1, 127, 2**19 - 1, 2**20, 2**40, 2**63, 2**64 - 1]
     fields: dict[str, Any] = {
@@ -257,7 +257,7 @@ def journal_header(folder: Path, draw: random.Random) -> None:
 
 @kind(30)
 def journal_records(folder: Path, draw: random.Random) -> None:
-    from traininglog.sqlite import records as r
+    from traininglog.journal import record as r
 
     def framed(code: int, payload: bytes, tag: int) -> bytes:
         body = struct.pack("<II", code << 24, len(payload)) + payload

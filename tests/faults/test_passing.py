@@ -5,6 +5,7 @@ warned, nothing that was acknowledged is lost, and the log can be closed. Only t
 ours any more, or that the file is damaged, is for good.
 """
 
+import _thread
 import contextlib
 import errno
 import functools
@@ -34,12 +35,13 @@ from traininglog import (
     StoreLocked,
     StoreUnwritable,
 )
-from traininglog.sqlite import connections, saving
-from traininglog.sqlite.flusher import Flusher
-from traininglog.sqlite.regions import REGION
-from traininglog.sqlite.troubles import Troubles
+from traininglog.journal.region import REGION
+from traininglog.sqlite import connections, sink
+from traininglog.writer import writer
+from traininglog.writer.health import Health
+from traininglog.writer.owner import Owner, Request
 
-OURS = str(Path(saving.__file__).parents[1])
+OURS = str(Path(sink.__file__).parents[1])
 
 
 @pytest.fixture
@@ -50,9 +52,12 @@ def path(tmp_path):
 @pytest.fixture
 def by_hand(monkeypatch, path):
     """Return a log that flushes when the test says so, as its thread would, and in no thread."""
-    monkeypatch.setattr(Flusher, "wake", lambda self, *, now=False: True)
-    monkeypatch.setattr(saving, "_SOON", 0.0)
+    monkeypatch.setattr(Owner, "schedule", lambda *_: None)
+    monkeypatch.setattr(writer, "_SOON", 0.0)
+    keeper = Owner.of(identity_of_new(path), str(path))  # that of all who open it from now on
+    keeper.in_place = True
     log = SQLiteLog(path)
+    assert log._writer.owner is keeper
     model = Model(log)
     model.assign()
     model.flush()
@@ -60,6 +65,12 @@ def by_hand(monkeypatch, path):
     if not log.closed:
         with contextlib.suppress(RunTakenOver, RunNotFound, StoreFailed):
             log.close()
+
+
+def identity_of_new(path):
+    """Make an empty file, and return its device and inode."""
+    path.touch()
+    return path.stat().st_dev, path.stat().st_ino
 
 
 class Model:
@@ -84,11 +95,16 @@ class Model:
 
     def flush(self):
         """Flush as the thread does."""
-        self.log._writer._save_in_background()
+        owner = self.log._writer.owner
+        owner._server = threading.get_ident()
+        try:
+            self.log._writer.tick()
+        finally:
+            owner._server = None
 
     @property
-    def troubles(self) -> Troubles:
-        return self.log._writer._troubles
+    def troubles(self) -> Health:
+        return self.log._writer._health
 
     def check(self, path):
         """See to it that everything is in the file, and not only in the log."""
@@ -197,7 +213,7 @@ CODES = [errno.EMFILE, errno.ENOMEM, errno.EIO, errno.ENOSPC]
 def test_a_call_of_the_system_that_fails_is_survived(
     by_hand, path, holder, name, code, times, monkeypatch
 ):
-    monkeypatch.setattr(saving, "SYNC_SECONDS", 0.0)
+    monkeypatch.setattr(sink, "SYNC_SECONDS", 0.0)
     size = len(by_hand.rows)
     with failing(holder, name, system_error(code), times):
         for _ in range(3):
@@ -240,7 +256,7 @@ def test_so_is_one_that_fails_as_the_journal_is_made_again(
 @pytest.mark.parametrize("times", [1, 3, 10**9])
 def test_without_memory_for_its_regions_the_journal_counts_none(by_hand, path, times):
     """What could not be had takes no room, however often it was asked for."""
-    journal = by_hand.log._pending._journal
+    journal = by_hand.log._buffer._journal
     with (
         failing(mmap, "mmap", system_error(errno.ENOMEM), times),
         failing(os, "pwrite", system_error(errno.EIO), times),
@@ -267,17 +283,17 @@ def test_a_journal_that_has_to_be_kept_in_memory_is_warned_of(by_hand, path, cod
     tail.unlink()
     by_hand.assign()
     by_hand.flush()
-    assert by_hand.log._pending._journal is None
+    assert by_hand.log._buffer._journal is None
     with failing(os, "open", system_error(code), 10**9):
         by_hand.assign()
-        assert by_hand.log._pending.volatile
+        assert by_hand.log._buffer.volatile
         by_hand.flush()
         by_hand.assign()
         assert any("kept in memory, where a kill would lose it" in told for told in by_hand.warned)
         assert by_hand.troubles.current is None
     by_hand.flush()
     by_hand.assign()
-    assert not by_hand.log._pending.volatile
+    assert not by_hand.log._buffer.volatile
     assert len(list(path.parent.glob("*-tail-*"))) == 1
     by_hand.log.close()
     by_hand.check(path)
@@ -505,17 +521,17 @@ def seen(path, uuid):
 @pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()], ids=repr)
 def test_a_thread_that_could_not_be_started_is_asked_for_again(path, monkeypatch, error):
     """Until there is one, who assigns flushes: at most every quarter of a second."""
-    asked = []
-    real = threading.Thread.start
+    asked = 0
+    real = _thread.start_new_thread
 
-    def start(thread):
-        if thread.name.startswith("traininglog "):
-            asked.append(thread)
-            if refusing:
-                raise error
-        real(thread)
+    def start(*arguments):
+        nonlocal asked
+        asked += 1
+        if refusing:
+            raise error
+        return real(*arguments)
 
-    monkeypatch.setattr(threading.Thread, "start", start)
+    monkeypatch.setattr(_thread, "start_new_thread", start)
     refusing = True
     with SQLiteLog(path) as log:
         at = 0
@@ -526,20 +542,20 @@ def test_a_thread_that_could_not_be_started_is_asked_for_again(path, monkeypatch
             at += 1
             return at
 
-        wait_until(lambda: assign() > 100 and len(asked) > 2 and seen(path, log.uuid) > 1)
-        assert not any(thread.is_alive() for thread in asked)
+        owner = log._writer.owner
+        wait_until(lambda: assign() > 100 and asked > 2 and seen(path, log.uuid) > 1)
+        assert not owner._serving.locked()
         refusing = False
-        wait_until(lambda: assign() and asked[-1].is_alive())
+        wait_until(lambda: assign() and owner._serving.locked())
         wait_until(lambda: seen(path, log.uuid) == at)
     assert seen(path, log.uuid) == at
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate lock")], ids=repr)
-@pytest.mark.parametrize("where", ["_wait", "_flush"])
+@pytest.mark.parametrize("where", ["_next", "_tick"])
 def test_a_thread_that_fails_goes_on(monkeypatch, error, where):
-    flushed = threading.Event()
-    flusher = Flusher(flushed.set, "traininglog test")
-    real = getattr(flusher, where)
+    owner = Owner("test")
+    real = getattr(owner, where)
     left = 3
 
     def fail(*args):
@@ -551,63 +567,74 @@ def test_a_thread_that_fails_goes_on(monkeypatch, error, where):
 
     told = []
     monkeypatch.setattr(threading, "excepthook", told.append)
-    setattr(flusher, where, fail)
-    flusher.wake(now=True)
-    assert flushed.wait(GUARD)
+    setattr(owner, where, fail)
+    assert owner.run(lambda: 7) == 7
+    wait_until(lambda: left < 0)
     assert len(told) == (0 if isinstance(error, MemoryError) else 3)
-    flusher.stop()
+    owner.park()
 
 
 def test_a_thread_that_has_died_is_replaced():
-    flushed = threading.Event()
-    flusher = Flusher(flushed.set, "traininglog test")
+    owner = Owner("test")
 
     def die(_):
         raise SystemExit
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threading, "excepthook", lambda _: None)
-        patch.setattr(flusher, "_wait", die)
-        flusher.wake()
-        thread = flusher._thread
-        thread.join()
-    assert flusher.wake(now=True)
-    assert flushed.wait(GUARD)
-    flusher.stop()
+        patch.setattr(owner, "_next", die)
+        owner.put(Request(lambda: None))
+        wait_until(lambda: not owner._serving.locked())
+    assert owner.run(lambda: 7) == 7
+    owner.park()
 
 
-# -- what had to wait -----------------------------------------------------------------------------
+# -- who asks and does not wait -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "error", [MemoryError(), StoreFailed("no room"), StoreLocked("held")], ids=repr
-)
-def test_what_a_handler_assigned_is_not_lost_by_a_failure(by_hand, path, monkeypatch, error):
-    """It counts as made, though it has to wait until what it interrupts is done."""
-    log, writer = by_hand.log, by_hand.log._writer
-    by_hand.assign()
-    with writer._locks.state, writer._locks.changing:
-        by_hand.log._pending.sleep()
-        log[7]["late"] = 1.0
-    real = type(log._pending)._put
-    left = 2
+def test_what_was_asked_for_is_done_though_the_caller_was_interrupted(path, monkeypatch):
+    """That it failed is raised once, at the next call; that it went well is simply seen."""
+    log = SQLiteLog(path)
+    log[0]["x"] = 0.0
 
-    def fail(pending, rows):
-        nonlocal left
-        left -= 1
-        if left >= 0:
-            raise error
-        real(pending, rows)
+    def interrupted(*_):
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(type(log._pending), "_put", fail)
-    for _ in range(2):
-        by_hand.flush()
-        assert by_hand.troubles.fatal is None
-    by_hand.flush()
-    assert log[7]["late"] == 1.0
-    by_hand.flush()
+    with monkeypatch.context() as patch:
+        patch.setattr(Owner, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            log[1]["new"] = 1.0
+    wait_until(lambda: log.to_dict() == {0: {"x": 0.0}, 1: {"new": 1.0}})
+
+    def fail(*_, **__):
+        raise StoreFailed("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Owner, "wait", interrupted)
+        patch.setattr(type(log._writer), "_flush", fail)
+        with pytest.raises(KeyboardInterrupt):
+            log.flush()
+        wait_until(lambda: log._writer._left[0].finished)
+    with pytest.raises(StoreFailed, match="no room"):
+        log.flush()
+    log.flush()
     log.close()
-    assert SQLiteLog(path, log.uuid, readonly=True)[7]["late"] == 1.0
+    with SQLiteLog(path, log.uuid, readonly=True) as again:
+        assert again.to_dict() == {0: {"x": 0.0}, 1: {"new": 1.0}}
+
+
+def test_what_a_destructor_assigns_in_the_owner_thread_is_made_afterwards(path):
+    """The collector of garbage may come while it is in the midst of a flush."""
+    log = SQLiteLog(path)
+    log[0]["x"] = 0.0
+
+    def in_the_midst():
+        log[1]["new"] = 1.0  # would wait for itself
+        log.flush()
+
+    log._writer.owner.run(in_the_midst)
+    assert log[1]["new"] == 1.0
+    log.close()
+    assert SQLiteLog(path, log.uuid)[1]["new"] == 1.0
 
 
 # -- all of it, for real --------------------------------------------------------------------------
@@ -655,10 +682,10 @@ while made < goal:  # at once, and ever after
 time.sleep(0.6)
 log[made]["a"] = 1.0 * made
 made += 1
-names = [thread.name for thread in threading.enumerate()]
+threads = os.listdir("/proc/self/task")
 log.flush()
 log.close()
-assert any(name.startswith("traininglog ") for name in names), names
+assert len(threads) > 1  # there is one again that flushes
 print(made, len(told))
 """
 

@@ -102,7 +102,7 @@ else:
     Store(path).close()
     raise SystemExit
 if point == "half a record":
-    from traininglog.sqlite import regions
+    from traininglog.journal import region as regions
     regions._map = write_half(regions._map)
 elif act == "write":
     kill_at(point)
@@ -121,27 +121,27 @@ while t < 100_000:
 
 #: While a run is written: the point, at which call of it, before or after.
 WRITING = {
-    "before publish": ("sqlite.fast:pack_float", 5000, "before"),
+    "before publish": ("writer.hot_path:pack_float", 5000, "before"),
     "half a record": ("half a record", 5000, "-"),
-    "as a key gets its number": ("sqlite.pending:pack_key", 1, "after"),
-    "as a region begins": ("sqlite.regions:Region.begin", 2, "after"),
-    "as a region comes to rest": ("sqlite.regions:Region.rest", 2, "before"),
+    "as a key gets its number": ("writer.buffer:pack_key", 1, "after"),
+    "as a region begins": ("journal.region:Region.begin", 2, "after"),
+    "as a region comes to rest": ("journal.region:Region.rest", 2, "before"),
     "before a flush": ("sqlite.database:Database.write", 1, "before"),
     "mid-flush, as keys are in": ("sql.writing:save_keys", 2, "after"),
     "mid-flush, as entries are in": ("sql.writing:save_mark", 2, "after"),
     "mid-flush, before the commit": ("sql.writing:update_run", 2, "after"),
-    "after the commit, before recycling": ("sqlite.journal:Journal.recycle", 2, "before"),
-    "mid-recycling": ("sqlite.regions:Region.erase", 2, "before"),
+    "after the commit, before recycling": ("journal.journal:Journal.recycle", 2, "before"),
+    "mid-recycling": ("journal.region:Region.erase", 2, "before"),
     "mid-seal, before segments are in": ("sql.segments:save_points", 1, "before"),
     "mid-seal, as segments are in": ("sql.segments:save_points", 1, "after"),
     "mid-seal, as entries are gone": ("sql.segments:delete_numbers", 1, "after"),
     "after the commit of a seal": ("sqlite.sealing:Sealer.committed", 3, "before"),
-    "after recycling": ("sqlite.journal:Journal.recycle", 2, "after"),
+    "after recycling": ("journal.journal:Journal.recycle", 2, "after"),
     "mid-close, before the rest is sealed": ("sqlite.sealing:seal_run", 1, "before"),
     "mid-close, as the rest is sealed": ("sql.totals:forget_totals", 1, "after"),
     "mid-close, as totals are noted": ("sqlite.sealing:seal_run", 1, "after"),
-    "mid-close, before the journal goes": ("sqlite.journal:Journal.remove", 1, "before"),
-    "mid-close, after the journal went": ("sqlite.journal:Journal.remove", 1, "after"),
+    "mid-close, before the journal goes": ("journal.journal:Journal.remove", 1, "before"),
+    "mid-close, after the journal went": ("journal.journal:Journal.remove", 1, "after"),
     "mid-close, before the lock goes": ("sqlite.owners:Owners.release", 1, "before"),
 }
 
@@ -218,7 +218,7 @@ def test_a_process_that_is_killed_while_it_recovers_leaves_it_to_the_next(path, 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
-    "point", ["sql.writing:find_run", "sqlite.own_run:OwnRun._origin", "sqlite.owners:Owners.take"]
+    "point", ["sql.writing:find_run", "sqlite.sink:SQLiteSink._origin", "sqlite.owners:Owners.take"]
 )
 def test_a_process_that_is_killed_as_it_becomes_the_writer_changes_nothing(path, point, when):
     steps = killed(path, "sql.writing:save_mark", 3, "before")
@@ -278,7 +278,7 @@ def test_a_process_that_is_killed_as_it_takes_a_run_over_loses_nothing_of_the_ot
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         uuid = process.stdout.readline().strip()
-        killed(path, "sqlite.own_run:mark_displaced", 1, when, "take over", uuid)
+        killed(path, "sqlite.sink:mark_displaced", 1, when, "take over", uuid)
         process.stdin.write("\n")
         process.stdin.flush()
         process.stdout.readline()

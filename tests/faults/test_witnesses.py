@@ -12,7 +12,8 @@ import pytest
 from patience import GUARD
 
 from traininglog import RunBusy, SQLiteLog, Store, StoreUnwritable, TrainingLogWarning
-from traininglog.sqlite import left, owners
+from traininglog.journal import reader as left
+from traininglog.sqlite import owners
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts and /proc are of Linux")
 

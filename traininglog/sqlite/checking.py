@@ -13,6 +13,13 @@ from sqlalchemy import Connection, and_, func, or_, select
 
 from traininglog.encoding import Kind
 from traininglog.errors import CorruptLog
+from traininglog.journal.reader import (
+    FolderNotListed,
+    damaged_beside,
+    journals_beside,
+    lookalikes_beside,
+    read_journal,
+)
 from traininglog.sql import reading, sound, trial_checks
 from traininglog.sql.tables import REVISION, entries, keys, runs, segments, summaries, totals
 from traininglog.sql.totals import totals_of
@@ -20,13 +27,6 @@ from traininglog.sqlite import mounts, shape
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.failures import distrustful
 from traininglog.sqlite.file import wal_path
-from traininglog.sqlite.left import (
-    FolderNotListed,
-    damaged_beside,
-    journals_beside,
-    lookalikes_beside,
-    read_journal,
-)
 from traininglog.sqlite.names import second_name
 from traininglog.sqlite.owners import Owners
 from traininglog.sqlite.wal import Wal

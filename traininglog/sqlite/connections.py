@@ -12,9 +12,6 @@ from typing import Any
 
 from sqlalchemy import Connection, pool
 
-# So many wait for the next; others are closed.
-_KEPT = 5
-
 _NUMBERS = itertools.count()
 
 
@@ -104,11 +101,11 @@ class _Connection(sqlite3.Connection):
         _LIVE.discard(self)
 
 
-class Pool(pool.Pool):
-    """Keeps connections that nobody uses; there may be as many as are needed.
+class Pool(pool.NullPool):
+    """Opens connections that are needed, and keeps one of those that nobody uses.
 
-    Without a lock: those of SQLAlchemy's pools are conditions, which Ctrl-C at the wrong moment
-    leaves held for good, and the next thread waits forever.
+    Without a lock: a signal handler may read while the program does, and those of SQLAlchemy's
+    pools are conditions, which Ctrl-C at the wrong moment leaves held for good.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -119,23 +116,23 @@ class Pool(pool.Pool):
     def _do_get(self) -> pool.ConnectionPoolEntry:
         with suppress(IndexError):
             return self._idle.pop()
-        return self._create_connection()
+        return super()._do_get()
 
     def _do_return_conn(self, record: pool.ConnectionPoolEntry) -> None:
-        if len(self._idle) < _KEPT and not self._disposed:
-            self._idle.append(record)
-        else:
+        if self._idle or self._disposed:
             record.close()
+        else:
+            self._idle.append(record)
 
     def dispose(self) -> None:
-        """Close those that nobody uses, and those that are in use when they come back."""
+        """Close the one that nobody uses, and those that are in use when they come back."""
         self._disposed = True
         with suppress(IndexError):
             while True:
                 self._idle.pop().close()
 
     def idle(self) -> sqlite3.Connection | None:
-        """Return a connection that nobody uses, and leave it where it is."""
+        """Return the connection that nobody uses, and leave it where it is."""
         waiting = list(self._idle)
         connection = waiting[-1].dbapi_connection if waiting else None
         return connection if isinstance(connection, sqlite3.Connection) else None
@@ -143,7 +140,3 @@ class Pool(pool.Pool):
     def recreate(self) -> Pool:
         """Return one like this, with no connections."""
         return type(self)(self._creator, _dispatch=self.dispatch, dialect=self._dialect)
-
-    def status(self) -> str:
-        """Tell how many wait."""
-        return f"{len(self._idle)} idle"

@@ -12,8 +12,8 @@ from struct import error as StructError  # noqa: N812 - the module names it in l
 
 from traininglog.encoding import Kind, fits
 from traininglog.errors import CorruptLog, InvalidKey
-from traininglog.sqlite.numbers import MOST_KEYS
-from traininglog.sqlite.records import Batch
+from traininglog.journal.bulk import MOST_KEYS
+from traininglog.journal.record import Batch
 from traininglog.values import MAX_TIME, check_text
 
 #: What reading records raises where checksums are right and contents are not.

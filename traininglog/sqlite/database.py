@@ -36,6 +36,7 @@ from traininglog.errors import (
     StoreUnwritable,
     TrainingLogError,
 )
+from traininglog.forks import in_use
 from traininglog.side_files import fit_all, in_the_way, make_store
 from traininglog.sql import sound
 from traininglog.sql.tables import REVISION
@@ -43,7 +44,6 @@ from traininglog.sqlite import copying, failures, revisions, shape
 from traininglog.sqlite.connections import Pool, connect, is_connected, number_of, raw_of
 from traininglog.sqlite.failures import MEMORY, distrustful, patiently, translated
 from traininglog.sqlite.file import identity_of, inspect, stat_of, uri_of
-from traininglog.sqlite.forks import busy, catch_up
 from traininglog.sqlite.live_wal import LiveWal, WalLost
 from traininglog.sqlite.looking import Looker, can_write, steadily, uris_shared
 from traininglog.sqlite.mounts import refuse_network
@@ -110,6 +110,7 @@ class Database:
         self._pid = os.getpid()
         self._closed = False
         self._lock = threading.RLock()
+        self._users: dict[object, int] = {}  # whoever uses connections just now, with their threads
         self._watch: sqlite3.Connection | None = None
         self._identity: Identity | None = None
         # Held while it is used: to close a connection under another thread crashes the process.
@@ -133,14 +134,14 @@ class Database:
         if path is not None and (readonly or not (fresh or can_write(path))):
             self._looker = Looker(path, functools.partial(_engine, timeout=failures.PATIENCE))
         try:
-            with busy(), translated(self.name):
+            with in_use(), translated(self.name):
                 self._prepare(fresh=fresh)
         except BaseException:
             self._dispose()
             raise
         _OPEN[id(self)] = self
         try:
-            with busy(), translated(self.name):
+            with in_use(), translated(self.name):
                 self._attach()
         except BaseException:
             self.close()
@@ -156,6 +157,11 @@ class Database:
         """Whether it was closed, in this process."""
         return self._closed
 
+    @property
+    def is_used_here(self) -> bool:
+        """Whether this thread is in the midst of a transaction."""
+        return threading.get_ident() in list(self._users.values())
+
     # -- transactions -----------------------------------------------------------------------
 
     @contextmanager
@@ -170,16 +176,15 @@ class Database:
         looker = self._looker
         if looker is not None:
             looking = looker.reading(self._renewed, lasting=lasting)
-            with busy(), translated(self.name), looking as connection:
+            with self._using(), translated(self.name), looking as connection:
                 try:
                     yield connection
                 except _SURPRISES as error:
                     self._blame(connection, error)
                     raise
-            catch_up()
             return
         self._follow()
-        with busy(), self._alone(), translated(self.name):
+        with self._using(), self._alone(), translated(self.name):
             self._check_wal()
             connection = patiently(self._engine.connect)
             with connection:
@@ -192,9 +197,6 @@ class Database:
                     raise
                 finally:
                     transaction.rollback()
-            if self._closed:  # meanwhile, by another thread: nothing may be left open
-                self._engine.dispose()
-        catch_up()
 
     @contextmanager
     def write(
@@ -210,7 +212,7 @@ class Database:
         self._check_process()
         self._require_writer()
         self._follow()
-        with busy():
+        with self._using():
             self._check_file()
             with self._alone(), translated(self.name):
                 self._check_wal()
@@ -238,7 +240,6 @@ class Database:
                     "written: nothing else than this program may touch it. It is written again"
                 )
             self._checkpoint_if_due()
-        catch_up()
 
     def sync(self) -> None:
         """Wait until the disk has all that was committed, by anyone.
@@ -247,10 +248,10 @@ class Database:
         A commit that changes nothing would wait for nothing.
         """
         self._check_process()
-        with busy(), translated(self.name):
+        with self._using(), translated(self.name):
             self._check_wal()
-        if self._wal is not None:
-            self._wal.sync()
+            if self._wal is not None:
+                self._wal.sync()
 
     def _set_synchronous(self, connection: Connection, level: str) -> None:
         if connection.info.get("synchronous") != level:
@@ -276,10 +277,10 @@ class Database:
             return object()
         looker = self._looker
         if looker is not None:
-            with busy(), translated(self.name):
+            with in_use(), translated(self.name):
                 found = looker.version()
             return self.steadily(self._version_seen) if found is None else found
-        with busy(), translated(self.name), self._watching:
+        with in_use(), translated(self.name), self._watching:
             self._check_process()  # another thread may have closed it
             watch = self._watch = self._watch or connect(self._uri, failures.PATIENCE)
             return number_of(watch), watch.execute("PRAGMA data_version").fetchall()[0][0]
@@ -296,11 +297,29 @@ class Database:
         return self._identity if self._looker is None else self._looker.identity
 
     def close(self) -> None:
-        """Close every connection. Whoever closes a file last also empties its WAL."""
+        """Close every connection. Whoever closes a file last also empties its WAL.
+
+        Those that are in use are closed by who uses them, at the end of it.
+        """
         if os.getpid() == self._pid:
             self._closed = True
             _OPEN.pop(id(self), None)
-            self._detach()
+            if not self._users:
+                self._detach()
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        """Use connections. Who does so last, after it was closed meanwhile, lets go of the file."""
+        token = object()
+        self._users[token] = threading.get_ident()
+        try:
+            self._check_process()
+            with in_use():
+                yield
+        finally:
+            self._users.pop(token, None)
+            if self._closed and not self._users:
+                self._detach()
 
     def _attach(self) -> None:
         """Be one of those who have the file open for writing, after it was found to be in order."""
@@ -318,7 +337,7 @@ class Database:
             wal.leave()
 
     def _dispose(self) -> None:
-        with busy():
+        with in_use():
             with self._watching:
                 if self._watch is not None:
                     self._watch.close()
@@ -341,7 +360,7 @@ class Database:
             return
         if identity_of(self.path) == self._identity:
             return
-        with busy(), self._lock, translated(self.name):
+        with in_use(), self._lock, translated(self.name):
             if identity_of(self.path) == self._identity:
                 return  # another thread was faster
             inspect(self.path, readonly=False, create=False)
@@ -469,7 +488,7 @@ class Database:
     @contextmanager
     def _raw_connection(self, timeout: float | None = None) -> Iterator[sqlite3.Connection]:
         seconds = failures.PATIENCE if timeout is None else timeout
-        with busy(), closing(connect(self._uri, seconds)) as connection:
+        with in_use(), closing(connect(self._uri, seconds)) as connection:
             yield connection
 
     def _prepare(self, *, fresh: bool) -> None:
@@ -622,7 +641,7 @@ class Database:
             looker, self._looker = self._looker, None
             if looker is not None:
                 looker.close()
-                with busy(), translated(self.name):
+                with in_use(), translated(self.name):
                     self._prepare(fresh=False)
                     self._attach()
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
+from traininglog import waiting
 from traininglog.errors import (
     CorruptLog,
     NotATrainingLog,
@@ -46,7 +47,7 @@ def patiently(act: Callable[[], _T], *, longest: float = 0.1, patience: float | 
             if not is_busy(error) or time.monotonic() > deadline:
                 raise
             # With some chance in it, so that those who wait do not all come back together.
-            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
+            waiting.pause(pause * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
             pause = min(longest, pause * 2)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +21,9 @@ from traininglog.config import setting, settings
 from traininglog.encoding import HIDDEN
 from traininglog.errors import InvalidKey, LogClosed, RunNotFound
 from traininglog.imported import Ending, Imported
-from traininglog.lineage import Ancestor, new_status, new_uuid
+from traininglog.journal.reader import journal_path
+from traininglog.journal.tail import ASLEEP
+from traininglog.lineage import Ancestor, Descent, new_status, new_uuid
 from traininglog.rows import RowSlice, Status
 from traininglog.selection import bounds
 from traininglog.sql import reading
@@ -28,15 +31,16 @@ from traininglog.sql.chain import Chain
 from traininglog.sql.segments import Cache
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.failures import MEMORY
-from traininglog.sqlite.fast import FastRow, FastStatus
 from traininglog.sqlite.file import locate, stamp_of
-from traininglog.sqlite.forks import when_idle
 from traininglog.sqlite.looking import steady
-from traininglog.sqlite.processes import let_go
 from traininglog.sqlite.recovery import recover
-from traininglog.sqlite.tail import ASLEEP
-from traininglog.sqlite.writer import Writer
+from traininglog.sqlite.sink import SQLiteSink
 from traininglog.values import MAX_TIME, check_key, check_time, check_uuid
+from traininglog.writer.buffer import Place
+from traininglog.writer.hot_path import HotRow, HotStatus
+from traininglog.writer.owner import Owner
+from traininglog.writer.sink import Birth
+from traininglog.writer.writer import Writer
 
 Rows = dict[int, dict[str, Any]]
 
@@ -141,32 +145,49 @@ class SQLiteLog(TrainingLogBase):
         )
         try:
             recover(opened)
-            self._start(opened, wanted or new_uuid(), options, takeover=takeover, imported=imported)
+            self._start(opened, wanted or new_uuid(), options, takeover=takeover)
             if wanted is None:
-                self._writer.create(new_status())
+                self._writer.create(Birth(self.uuid, new_status(), imported=imported))
             else:
-                self._writer.open(self._find(wanted))
+                self._find(wanted)
+                self._writer.open()
             if resume or at is not None:
+                self._imported = imported
                 self.resume(point)
         except BaseException:
             opened.close()
             raise
 
     def _start(
-        self, database: Database, uuid: UUID, options: dict[str, Any], *, takeover: bool = False,
-        imported: Imported | None = None,
-    ) -> None:  # fmt: skip
+        self, database: Database, uuid: UUID, options: dict[str, Any], *, takeover: bool = False
+    ) -> None:
         self._database = database
         self._options = options
+        self._imported: Imported | None = None  # what is said of the run that is made next
         why_readonly = None
         if database.readonly:
             why_readonly = f"run {uuid.hex} was opened with readonly=True: open it without to write"
-        self._writer = Writer(
-            database, uuid, why_readonly=why_readonly, takeover=takeover, imported=imported,
-            **options,
+        path, durability = database.path, options["durability"]
+        place = None
+        if path is not None and durability != "buffered":
+            place = Place(path, functools.partial(journal_path, path))
+        self._sink = sink = SQLiteSink(
+            database, durable=durability == "power", seals=options["seal"]
+        )
+        owner = Owner(database.name) if sink.owners is None else sink.owners.owner
+        writer = self._writer = Writer(
+            owner, sink, uuid, name=database.name, place=place, why_readonly=why_readonly,
+            takeover=takeover, max_pending_bytes=options["max_pending_bytes"],
+            on_full=options["on_full"],
+            may_wait=None if path is not None else lambda: not database.is_used_here,
+            ended=functools.partial(_ended, database, sink),
         )  # fmt: skip
-        self._pending = self._writer.pending
+        sink.warn = writer.warn
+        self._buffer = writer.buffer
+        self._read_back = writer.read_back
         self._tail = ASLEEP
+        self._run_id: int | None = None  # the number of the run in the file, once it was asked for
+        self._run_uuid: UUID | None = None  # which run that is
         self._chain: Chain | None = None
         self._chain_token: object = None
         # The row that was read last, of what version of the file, and what the file has there:
@@ -176,7 +197,7 @@ class SQLiteLog(TrainingLogBase):
         self._segments = Cache()
         self._identity = database.identity
         # Not __del__: this also runs at the interpreter's end, while what it needs is still there.
-        self._finalizer: weakref.finalize[..., Any] = weakref.finalize(self, let_go, self._writer)
+        self._finalizer: weakref.finalize[..., Any] = weakref.finalize(self, writer.let_go)
 
     @steady
     def _find(self, uuid: UUID) -> int:
@@ -193,7 +214,7 @@ class SQLiteLog(TrainingLogBase):
     @property
     def uuid(self) -> UUID:
         """The UUID of the run that this log writes."""
-        return self._writer.run.uuid
+        return self._writer.uuid
 
     @property
     def readonly(self) -> bool:
@@ -214,15 +235,26 @@ class SQLiteLog(TrainingLogBase):
         with self._reading() as (_, chain):
             links = chain.links
         found = [Ancestor(reading.stored_uuid(link.uuid), link.resumed_at) for link in links]
-        if self._writer.run.parent is not None:
-            found.insert(0, Ancestor(self.uuid, self._writer.run.parent[1]))
+        unborn = self._writer.unborn
+        if unborn is not None:
+            found.insert(0, Ancestor(self.uuid, unborn.at))
         missing = links[-1].resumed_from
         if missing is not None:
             found.append(Ancestor(reading.stored_uuid(missing), None))
         return found
 
     def _fork(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
-        self._writer.fork(parent, at, new_uuid(), status)
+        self._descend(lambda: Descent(parent, at, status))
+
+    def _descend(self, descent: Callable[[], Descent]) -> None:
+        imported, self._imported = self._imported, None
+        uuid = new_uuid()
+
+        def birth() -> Birth:
+            parent, at, status = descent()
+            return Birth(uuid, status, parent, at, imported, replaces=not self._writer.kept)
+
+        self._writer.fork(birth)
         self._chain = self._last_row = None
 
     # -- lifecycle --------------------------------------------------------------------------
@@ -237,7 +269,7 @@ class SQLiteLog(TrainingLogBase):
 
     def seal(self) -> None:
         """Flush, and move the numbers of the run to segments; see `Store.seal`."""
-        self._writer.seal()
+        self._writer.flush_and(self._sink.seal)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where this log stands, as a small plain dict to put into a model checkpoint."""
@@ -252,8 +284,7 @@ class SQLiteLog(TrainingLogBase):
             if self._writer.closed:
                 self._finalizer.detach()
                 if self._database.path is None:
-                    close = self._database.close
-                    self._finalizer = weakref.finalize(self, when_idle, close)
+                    self._finalizer = weakref.finalize(self, self._database.close)
 
     # -- writing ----------------------------------------------------------------------------
 
@@ -266,8 +297,8 @@ class SQLiteLog(TrainingLogBase):
             return row
         if isinstance(time, slice):
             return RowSlice(self, time)
-        tail = self._pending.tail
-        row = FastRow(self, check_time(time), tail)
+        tail = self._buffer.tail
+        row = HotRow(self, check_time(time), tail)
         if tail is not ASLEEP:  # whose row nobody would drop
             self._tail = tail
             tail.row = row
@@ -276,19 +307,19 @@ class SQLiteLog(TrainingLogBase):
     @property
     def status(self) -> Status:
         """What is known of the run as a whole: a mutable mapping, not bound to a time."""
-        return FastStatus(self)
+        return HotStatus(self)
 
     def _write(self, rows: Rows) -> None:
-        self._pending.write(rows)
+        self._buffer.write(rows)
 
     def _assign(self, time: int, key: str, value: Any) -> None:
-        self._pending.assign(time, key, value)
+        self._buffer.assign(time, key, value)
 
     def _write_mark(self, time: int, wall: float) -> None:
-        self._pending.write_mark(time, wall)
+        self._buffer.write_mark(time, wall)
 
     def _write_status(self, values: dict[str, Any]) -> None:
-        self._pending.write_status(values)
+        self._buffer.write_status(values)
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -325,11 +356,13 @@ class SQLiteLog(TrainingLogBase):
 
     def _number(self, connection: Connection) -> int:
         """Return the number of the run, which is in the file."""
-        run, identity = self._writer.run, self._database.identity
+        identity, uuid = self._database.identity, self.uuid
         if identity != self._identity:  # somebody has put another file there since
             self._chain, self._segments, self._identity = None, Cache(), identity
-            run.run_id = reading.find_id(connection, self.h_uuid)
-        return -1 if run.run_id is None else run.run_id
+            self._run_uuid = None
+        if uuid != self._run_uuid or self._run_id is None:
+            self._run_id, self._run_uuid = reading.find_id(connection, uuid.hex), uuid
+        return -1 if self._run_id is None else self._run_id
 
     def _version(self) -> object:
         """Return something that differs from before if anyone has written to the file since."""
@@ -346,12 +379,12 @@ class SQLiteLog(TrainingLogBase):
         with self._connected() as (connection, token):
             chain = self._chain
             if chain is None or token is None or token != self._chain_token:
-                if writer.run.parent is None:
+                unborn = writer.unborn
+                if unborn is None or unborn.parent is None or unborn.at is None:
                     chain = Chain(connection, self._number(connection), cache=self._segments)
                 else:
-                    parent, at = writer.run.parent
-                    number = reading.find_id(connection, parent.hex)
-                    chain = Chain(connection, number or -1, at, self._segments)
+                    number = reading.find_id(connection, unborn.parent.hex)
+                    chain = Chain(connection, number or -1, unborn.at, self._segments)
                 if not chain.links:
                     raise RunNotFound(f"run {self.h_uuid} was deleted from {self._database.name}")
                 self._chain, self._chain_token = chain, token
@@ -361,7 +394,7 @@ class SQLiteLog(TrainingLogBase):
     def _read_status(self) -> dict[str, Any]:
         writer = self._writer
         writer.check_readable()
-        status = writer.read_back.status()
+        status = self._read_back.status()
         if status is not None:
             return status
         closed = self._database.closed  # then each look opens the file, and there are several
@@ -381,7 +414,7 @@ class SQLiteLog(TrainingLogBase):
             name = check_key(key)
         except InvalidKey:  # as below
             raise KeyError(key) from None
-        found = writer.read_back.status_value(name)
+        found = self._read_back.status_value(name)
         if found is not None:
             (value,) = found
         elif self._database.closed:
@@ -399,7 +432,7 @@ class SQLiteLog(TrainingLogBase):
             name = check_key(key)
         except InvalidKey:  # so it cannot be there; the database might not even take the question
             raise KeyError(key) from None
-        found = self._writer.read_back.value(time, name)
+        found = self._read_back.value(time, name)
         if found is not None:
             (value,) = found
         else:
@@ -419,7 +452,7 @@ class SQLiteLog(TrainingLogBase):
 
     @steady
     def _read_row(self, time: int) -> dict[str, Any]:
-        pending = self._writer.read_back.row(time)
+        pending = self._read_back.row(time)
         self._writer.check_readable()
         version = self._version()  # before: what is written meanwhile makes it another
         with self._reading() as (connection, chain):
@@ -433,7 +466,7 @@ class SQLiteLog(TrainingLogBase):
         self, connection: Connection, chain: Chain, keys: Collection[str] | None = None
     ) -> list[str]:
         """Return some keys (None: all) as first seen; what is not flushed may hold new ones."""
-        places, new = chain.places(connection), self._pending.numbers
+        places, new = chain.places(connection), self._buffer.numbers
         if keys is None:
             return list(dict.fromkeys([*places, *new]))
         count = len(places)
@@ -442,7 +475,7 @@ class SQLiteLog(TrainingLogBase):
     @steady
     def _read_times(self, start: int | None, stop: int | None) -> list[int]:
         low, high = bounds(start, stop)
-        pending = self._writer.read_back.rows(low, high)
+        pending = self._read_back.rows(low, high)
         with self._reading() as (connection, chain):
             found, doubtful = reading.read_times(connection, chain, low, high)
         doubtful.update(pending)
@@ -457,7 +490,7 @@ class SQLiteLog(TrainingLogBase):
         self, keys: list[str] | None, start: int | None, stop: int | None, *, lineage: bool
     ) -> list[Column]:
         low, high = bounds(start, stop)
-        pending = self._writer.read_back.rows(low, high)
+        pending = self._read_back.rows(low, high)
         if keys is not None:
             wanted = frozenset(keys)
             pending = {
@@ -466,7 +499,7 @@ class SQLiteLog(TrainingLogBase):
             }
         top = layer_of_rows(pending.items())
         with self._reading() as (connection, chain):
-            own_only = not lineage and self._writer.run.parent is None
+            own_only = not lineage and self._writer.unborn is None
             if not lineage and not own_only:
                 low, high = 1, 0  # a run that is not in the file yet has nothing there
             order = self._in_order(connection, chain)
@@ -476,10 +509,10 @@ class SQLiteLog(TrainingLogBase):
 
     @steady
     def _read_clock(self, *, lineage: bool) -> Clock:
-        read_back = self._writer.read_back
+        read_back = self._read_back
         pending, marks = read_back.rows(0, MAX_TIME), read_back.marks()
         with self._reading() as (connection, chain):
-            unborn = self._writer.run.parent is not None
+            unborn = self._writer.unborn is not None
             if unborn and not lineage:
                 return Clock(None, [])  # a run that is not in the file yet has nothing there
             clock = reading.read_clock(connection, chain, lineage=lineage)
@@ -494,7 +527,7 @@ class SQLiteLog(TrainingLogBase):
 
     @steady
     def _read_keys(self) -> list[str]:
-        pending = layer_of_rows(self._writer.read_back.rows(0, MAX_TIME).items())
+        pending = layer_of_rows(self._read_back.rows(0, MAX_TIME).items())
         with self._reading() as (connection, chain):
             found, doubtful = reading.read_keys(connection, chain)
             order = self._in_order(connection, chain)
@@ -508,7 +541,7 @@ class SQLiteLog(TrainingLogBase):
     @steady
     def last(self, key: str) -> Point:
         """Return the last value of a key and its time. Raises `KeyError` where there is none."""
-        pending = self._writer.read_back.rows(0, MAX_TIME)
+        pending = self._read_back.rows(0, MAX_TIME)
         if not any(key in row for row in pending.values()):
             with self._reading() as (connection, chain):
                 found = reading.read_last_point(connection, chain, key)
@@ -521,8 +554,7 @@ class SQLiteLog(TrainingLogBase):
 
         Else a run that is resumed again and again would go through all of its lineage each time.
         """
-        run = self._writer.run
-        if run.run_id is None or run.parent is not None:
+        if self._writer.unborn is not None:
             return None
         with self._connected() as (connection, _):
             links = Chain(connection, self._number(connection), alone=True).links
@@ -535,7 +567,7 @@ class SQLiteLog(TrainingLogBase):
 
     @steady
     def _last_time(self) -> int | None:
-        pending = self._writer.read_back.rows(0, MAX_TIME)
+        pending = self._read_back.rows(0, MAX_TIME)
         last = self._own_last_time(pending)
         if last is not None:
             return last
@@ -587,5 +619,14 @@ def _restore(
     except BaseException:
         database.close()
         raise
-    log._writer.descend_later(uuid, at, status | {"resumed_from": uuid.hex})
+    log._writer.descend_later(Birth(log.uuid, status | {"resumed_from": uuid.hex}, uuid, at))
     return log
+
+
+def _ended(database: Database, sink: SQLiteSink, *, taken_over: bool, gone: bool) -> None:
+    """Let go of the file of a log that was closed, in the owner thread."""
+    sink.owners = None  # whose file is closed with the last who needs it
+    if taken_over:
+        recover(database)  # what was assigned since then becomes a run of its own
+    if gone or database.path is not None:  # in memory it is all there is: the log holds it on
+        database.close()

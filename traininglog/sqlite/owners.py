@@ -25,6 +25,7 @@ from traininglog.side_files import open_beside
 from traininglog.sql.sound import is_epoch, is_run
 from traininglog.sqlite.file import identity_of, stat_of
 from traininglog.sqlite.witness import Identity, lives
+from traininglog.writer.owner import Owner
 
 # How long a writer waits for its own byte, in seconds. Those who look do not hold it.
 _PATIENCE = 0.2
@@ -45,6 +46,8 @@ class Owners:
 
     def __init__(self, database: Path, identity: Identity) -> None:
         self.identity = identity  #: device and inode of the database
+        #: The owner thread of the file in this process.
+        self.owner = Owner.of(identity, str(database))
         self._database = database
         self._path = database.with_name(database.name + "-owners")
         # Re-entrant: the garbage collector may close another log at any point in here.
@@ -197,12 +200,6 @@ class Owners:
         self._close()
 
 
-class Handover:
-    """The lock under which it changes, or is looked at, who in this process writes a run."""
-
-    lock = threading.RLock()
-
-
 _REGISTRY: weakref.WeakValueDictionary[Identity, Owners] = weakref.WeakValueDictionary()
 _REGISTRY_LOCK = threading.RLock()  # a signal handler may open a log while the program does
 
@@ -210,7 +207,6 @@ _REGISTRY_LOCK = threading.RLock()  # a signal handler may open a log while the 
 def _after_fork() -> None:
     global _REGISTRY_LOCK  # noqa: PLW0603 - another thread of the parent may have held it
     _REGISTRY_LOCK = threading.RLock()
-    Handover.lock = threading.RLock()
     for owners in list(_REGISTRY.values()):
         owners._forget()
 

@@ -31,18 +31,10 @@ from traininglog.errors import (
     TrainingLogError,
     TrainingLogWarning,
 )
-from traininglog.lineage import BEFORE_ALL
-from traininglog.side_files import in_the_way
-from traininglog.sql import reading, writing
-from traininglog.sql.chain import read_key_names
-from traininglog.sql.sound import is_run
-from traininglog.sql.tables import REVISION, runs
-from traininglog.sqlite import failures
-from traininglog.sqlite.credible import NOT_AS_WRITTEN, is_credible
-from traininglog.sqlite.database import Database
-from traininglog.sqlite.file import free_name, stat_of
-from traininglog.sqlite.gaps import DROPPED, Gap, described
-from traininglog.sqlite.left import (
+from traininglog.journal.bulk import MOST_KEYS
+from traininglog.journal.gaps import DROPPED, Gap, described
+from traininglog.journal.order import Order
+from traininglog.journal.reader import (
     BoundlessRegion,
     Contents,
     FolderNotListed,
@@ -55,12 +47,21 @@ from traininglog.sqlite.left import (
     lookalikes_beside,
     read_journal,
 )
+from traininglog.journal.record import Batch, DamagedRecord
+from traininglog.lineage import BEFORE_ALL
+from traininglog.side_files import in_the_way
+from traininglog.sql import reading, writing
+from traininglog.sql.chain import read_key_names
+from traininglog.sql.sound import is_run
+from traininglog.sql.tables import REVISION, runs
+from traininglog.sqlite import failures
+from traininglog.sqlite.credible import NOT_AS_WRITTEN, is_credible
+from traininglog.sqlite.database import Database
+from traininglog.sqlite.file import free_name, stat_of
 from traininglog.sqlite.looking import can_write
-from traininglog.sqlite.numbers import MOST_KEYS
-from traininglog.sqlite.order import Order
 from traininglog.sqlite.origin import origin
-from traininglog.sqlite.owners import Handover, Owners, changing_byte, writer_byte
-from traininglog.sqlite.records import Batch, DamagedRecord
+from traininglog.sqlite.owners import Owners, changing_byte, writer_byte
+from traininglog.writer.health import outside
 
 _INCREDIBLE = "holds what no log writes"
 
@@ -73,16 +74,13 @@ def recover(database: Database) -> None:
     if database.path is None or database.revision != REVISION:
         return
     owners = Owners.of(database.path)
+    owners.owner.settle()
     path = database.path
     try:
         _warn_of_lookalikes(path)
         dead = database.steadily(lambda: _dead(database, owners, path))
     except FolderNotListed as error:
-        warnings.warn(
-            f"{error}; what a killed process had assigned last may be there, and is not seen",
-            TrainingLogWarning,
-            stacklevel=4,
-        )
+        _warn(f"{error}; what a killed process had assigned last may be there, and is not seen")
         return
     if not dead:
         return
@@ -93,36 +91,42 @@ def recover(database: Database) -> None:
             # Who only reads wants to see what was assigned, too; and may not be able to do this.
             writable = Database(database.path, readonly=False, allow_network=database.allow_network)
             try:
-                _recover_all(writable, owners, dead)
+                notices = _recover_all(writable, owners, dead)
             finally:
                 writable.close()
         else:
-            _recover_all(database, owners, dead)
+            notices = _recover_all(database, owners, dead)
+        for notice in notices:
+            _warn(notice)
     except (
         StoreUnwritable, StoreLocked, StoreFailed, NetworkFileSystem, PermissionError,
     ) as error:  # fmt: skip
         some = next(filter(_holds_something, dead.values()), None)
         if some is None:  # it was only not to be deleted
             return
-        warnings.warn(
+        _warn(
             f"{error}; what a killed process had assigned last is in {some} and will be put "
-            "back when the file can be written",
-            TrainingLogWarning,
-            stacklevel=4,
+            "back when the file can be written"
         )
+
+
+def _warn(notice: str) -> None:
+    warnings.warn(notice, TrainingLogWarning, stacklevel=outside())
 
 
 @contextmanager
 def changing(owners: Owners, run_id: int) -> Iterator[None]:
-    """Be the only one, of all processes, who changes whose a run is. Raises `StoreLocked`."""
+    """Be the only one, of all processes, who changes whose a run is. Raises `StoreLocked`.
+
+    In this process that is for the owner thread alone, so that it is the only one here, too.
+    """
     byte = changing_byte(run_id)
-    with Handover.lock:
-        if not owners.take(byte, failures.PATIENCE):
-            raise StoreLocked("what a process left behind is being recovered by another one")
-        try:
-            yield
-        finally:
-            owners.release(byte)
+    if not owners.take(byte, failures.PATIENCE):
+        raise StoreLocked("what a process left behind is being recovered by another one")
+    try:
+        yield
+    finally:
+        owners.release(byte)
 
 
 def _dead(database: Database, owners: Owners, path: Path) -> dict[int, Path]:
@@ -155,32 +159,45 @@ def _holds_something(journal: Path) -> bool:
     return bool(contents.regions or contents.damage)
 
 
-def _recover_all(database: Database, owners: Owners, dead: dict[int, Path]) -> None:
-    for run_id in dead:
-        with changing(owners, run_id):
-            recover_run(database, owners, run_id)
+def _recover_all(database: Database, owners: Owners, dead: dict[int, Path]) -> list[str]:
+    """Replay what dead writers left of some runs, in the owner thread; return what to warn of."""
+
+    def act() -> list[str]:
+        notices = []
+        for run_id in dead:
+            with changing(owners, run_id):
+                notices += recover_run(database, owners, run_id)
+        return notices
+
+    return owners.owner.run(act)
 
 
-def recover_run(database: Database, owners: Owners, run_id: int) -> None:
-    """Replay what dead writers left of a run. To be called while `changing` it."""
+def recover_run(database: Database, owners: Owners, run_id: int) -> list[str]:
+    """Replay what dead writers left of a run. To be called while `changing` it.
+
+    Returns what to warn of.
+    """
     assert database.path is not None  # noqa: S101 - beside which there is a journal
     with database.read() as connection:
         row = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
     if row is None:
-        return
-    for left in sorted(journals_beside(database.path), key=lambda left: left.epoch):
-        if left.uuid.hex == row.uuid and not _is_written(owners, row, left):
-            _recover_journal(database, run_id, left)
+        return []
+    return [
+        notice
+        for left in sorted(journals_beside(database.path), key=lambda left: left.epoch)
+        if left.uuid.hex == row.uuid and not _is_written(owners, row, left)
+        if (notice := _recover_journal(database, run_id, left)) is not None
+    ]
 
 
-def _recover_journal(database: Database, run_id: int, left: Left) -> None:
+def _recover_journal(database: Database, run_id: int, left: Left) -> str | None:
+    """Replay a journal; return what to warn of."""
     try:
         contents = read_journal(left)
     except FileNotFoundError:
-        return
+        return None
     except OSError as error:
-        _warn_unreadable(left.path, error)
-        return
+        return _unreadable(left.path, error)
     notice = None
     damage = contents.damage
     if contents.regions or damage:
@@ -189,7 +206,7 @@ def _recover_journal(database: Database, run_id: int, left: Left) -> None:
             with database.write(durable=True) as connection:
                 row = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
                 if row is None:
-                    return
+                    return None
                 mark = left.displaced_at if left.epoch < row.epoch else row.high_water
                 tail = _read_tail(contents, mark)
                 names = read_key_names(connection, run_id) | tail.batch.names
@@ -203,28 +220,21 @@ def _recover_journal(database: Database, run_id: int, left: Left) -> None:
         except OSError as error:
             if isinstance(error, TrainingLogError):  # it is the database that cannot be used
                 raise
-            _warn_unreadable(left.path, error)
-            return
+            return _unreadable(left.path, error)
     if damage is None:
         _discard(left.path)
-    else:
-        kept = damaged_path(left.path)
-        if kept.exists():
-            kept = free_name(kept, "again")
-        left.path.rename(kept)
-        notice = (
-            f"{damage}: the rest of what was assigned last is lost; the journal is kept as {kept}"
-        )
-    if notice:
-        warnings.warn(notice, TrainingLogWarning, stacklevel=6)
+        return notice
+    kept = damaged_path(left.path)
+    if kept.exists():
+        kept = free_name(kept, "again")
+    left.path.rename(kept)
+    return f"{damage}: the rest of what was assigned last is lost; the journal is kept as {kept}"
 
 
-def _warn_unreadable(journal: Path, error: OSError) -> None:
-    warnings.warn(
+def _unreadable(journal: Path, error: OSError) -> str:
+    return (
         f"{journal} cannot be read ({error.strerror}): what a killed process had assigned last may "
-        "be in it, and is put back when it can be read and the store is opened",
-        TrainingLogWarning,
-        stacklevel=7,
+        "be in it, and is put back when it can be read and the store is opened"
     )
 
 
@@ -233,11 +243,9 @@ def _warn_of_lookalikes(database: Path) -> None:
     if found:
         more = f", and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
         told = ", ".join(f"{one.path} {one.why}" for one in found[:_TOLD])
-        warnings.warn(
+        _warn(
             f"beside {database} lies what is named like a journal and is none: {told}{more}; it "
-            "was not opened: move it away",
-            TrainingLogWarning,
-            stacklevel=5,
+            "was not opened: move it away"
         )
 
 

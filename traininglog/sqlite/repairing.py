@@ -34,6 +34,7 @@ from traininglog.errors import (
     StoreUnwritable,
     TrainingLogError,
 )
+from traininglog.journal.reader import journals_beside
 from traininglog.kept import folder_of
 from traininglog.side_files import fit
 from traininglog.sql import writing
@@ -46,7 +47,6 @@ from traininglog.sqlite.database import Database, is_open_here
 from traininglog.sqlite.failures import translated
 from traininglog.sqlite.file import locate, peek, stat_of, wal_path
 from traininglog.sqlite.found import Found
-from traininglog.sqlite.left import journals_beside
 from traininglog.sqlite.owners import Owners
 from traininglog.sqlite.pages import Pages
 from traininglog.sqlite.rebuilding import Build

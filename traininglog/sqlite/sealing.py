@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from traininglog.journal.bulk import MOST_KEYS, Arrays, Numbers
 from traininglog.sql import sealing, segments, writing
 from traininglog.sql.segments import Owner
 from traininglog.sql.totals import total_up
-from traininglog.sqlite.numbers import MOST_KEYS, Arrays, Numbers
 
 if TYPE_CHECKING:
+    from traininglog.journal.record import Batch
     from traininglog.packing import Points
-    from traininglog.sqlite.records import Batch
 
 #: A writer seals once it has so many numbers for each key of the run, ...
 ENOUGH = 1024

@@ -20,6 +20,7 @@ def owned(database: Database, owners: Owners) -> set[int]:
     To be asked before the rows are read that tell how the others ended: a run that is closed in
     between has its outcome by then, where the other way round it would seem lost.
     """
+    owners.owner.settle()
     with database.read() as connection:
         unended = connection.execute(
             select(runs.c.id, runs.c.epoch, runs.c.pid, runs.c.boot_id).where(

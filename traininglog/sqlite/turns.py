@@ -33,7 +33,7 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
-from traininglog import file_locks
+from traininglog import file_locks, waiting
 from traininglog.sqlite import failures
 from traininglog.sqlite.failures import is_busy, patiently
 
@@ -226,7 +226,7 @@ def _wait(number: _Number, begin: Callable[[], _T], deadline: float) -> _T:
         seconds = pause * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
         asked = max(0.0, min(seconds, deadline - now))
         start = time.monotonic()
-        time.sleep(asked)
+        waiting.pause(asked)
         late = max(0.9 * late, time.monotonic() - start - asked)
 
 

@@ -14,17 +14,20 @@ from uuid import UUID
 
 from traininglog import file_locks
 from traininglog.errors import StoreUnwritable
-from traininglog.plain_files import PlainFile, kind_of
-from traininglog.sqlite.gaps import Gap
-from traininglog.sqlite.regions import (
+from traininglog.journal.gaps import Gap
+from traininglog.journal.region import (
     HEADER,
+    IN_TURN,
     MAGIC,
     REGION,
     UNCOUNTED,
+    UNKNOWN,
     is_blank,
+    read_base,
     read_gap,
     read_head,
 )
+from traininglog.plain_files import PlainFile, kind_of
 
 # The byte that is locked; far beyond the end, where nothing is ever written.
 _HOLDING = 2**62
@@ -39,6 +42,9 @@ _MOST_BYTES = 2**63
 
 # A region of more bytes is on the disk, at least in part, or nobody has written it.
 _LARGE, _LEAST_SHARE = 2**26, 16
+
+# So much is looked at together where the end of the records is looked for.
+_LOOK = 2**16
 
 
 class FolderNotListed(StoreUnwritable):
@@ -184,6 +190,12 @@ def hold(descriptor: int) -> None:
         file_locks.lock(descriptor, _HOLDING)
 
 
+def release(descriptor: int) -> None:
+    """Hold a journal no longer: nothing more is written to it here."""
+    if file_locks.OWN:
+        file_locks.unlock(descriptor, _HOLDING)
+
+
 def is_held(path: Path) -> bool:
     """Tell whether a process that lives has a journal open to write it."""
     try:
@@ -221,7 +233,7 @@ def read_journal(left: Left | Path) -> Contents:
                 at += REGION
                 continue
             head, tag = header
-            if head.magic not in (MAGIC, UNCOUNTED):
+            if head.magic not in (MAGIC, IN_TURN, UNCOUNTED):
                 return Contents([], f"{path} is of a version of traininglog that this one is not")
             if isinstance(left, Left) and (head.run, head.epoch) != (left.uuid.bytes, left.epoch):
                 return Contents([], f"{path} is damaged: its name is that of another journal")
@@ -232,11 +244,49 @@ def read_journal(left: Left | Path) -> Contents:
             wanted_size = max(wanted_size, head.file_size)
             end = min(at + head.size, file.size)
             gap = read_gap(start, 0, tag)
-            counted = head.magic == MAGIC
-            left_of_it = LeftRegion(head.base, tag, gap, path, at + HEADER, end, counted)
+            counted = head.magic != UNCOUNTED
+            base = read_base(start, 0, head, tag)
+            left_of_it = LeftRegion(
+                UNKNOWN if base is None else base, tag, gap, path, at + HEADER, end, counted
+            )
             found.append((head.round, left_of_it))
             at += head.size
         if file.size < wanted_size or (file.size % REGION and file.has_content):
             damage = f"{path} is damaged: it was cut short"
-    found.sort(key=lambda pair: pair[0])
-    return Contents([region for _, region in found], damage)
+    regions, more = _in_order(found)
+    if more and damage is None:
+        damage = f"{path} is damaged: what comes before a region of it is not there"
+    return Contents(regions, damage)
+
+
+def _in_order(found: list[tuple[int, LeftRegion]]) -> tuple[list[LeftRegion], bool]:
+    """Return regions in the order in which they were used, and whether more have records.
+
+    One that was opened in advance has its place from the region before it, where that is there.
+    """
+    regions: list[LeftRegion] = []
+    last, more = -1, False
+    for number, region in sorted(found, key=lambda pair: pair[0]):
+        placed = region
+        if region.base == UNKNOWN:
+            if last != number - 1 or not regions:
+                more = more or bool(_length(region))
+                continue
+            before = regions[-1]
+            placed = region._replace(base=before.base + _length(before))
+        regions.append(placed)
+        last = number
+    return regions, more
+
+
+def _length(region: LeftRegion) -> int:
+    """Return how many bytes of records a region holds. The last byte of a record is never 0."""
+    with closing(PlainFile(region.path)) as file:
+        stop = file.end_of_content(region.at, region.end)
+        while stop > region.at:
+            start = max(region.at, stop - _LOOK)
+            found = file.read(start, stop).rstrip(b"\0")
+            if found:
+                return start + len(found) - region.at
+            stop = start
+    return 0

@@ -4,10 +4,13 @@ A region is::
 
     magic (8), run (16), epoch (8), round (8), size (8), base (8), file size (8), crc32 (4)
     at 72: how many assignments had to be left out, from and to which time (8 each), crc32 (4)
+    at 104: base (8), crc32 (4)
     at 128: records, and zeros to the end
 
-`round` counts the regions as they are used; `base` counts the bytes of records of the run before
-this region's.
+`round` counts the regions as they are used. `base` counts the bytes of records of the run before
+this region's: its position in the journal as a whole. A region is opened before the one in front
+of it is full. Then its base is not known yet, and is written at 104 later. Until then the region
+before it, which is still there, tells.
 """
 
 from __future__ import annotations
@@ -17,14 +20,13 @@ import mmap
 import os
 import threading
 from contextlib import suppress
+from functools import partial
 from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
 
-from traininglog.sqlite.gaps import Gap
-from traininglog.sqlite.order import Order
-from traininglog.sqlite.records import Batch
-from traininglog.sqlite.tail import Tail
+from traininglog.journal.gaps import Gap
+from traininglog.journal.tail import ASLEEP, NO_ROW, Tail
 
 #: The size of a region, mostly; a larger one is for a record that needs it.
 REGION = 2**19
@@ -36,15 +38,21 @@ HEADER = 128
 _LOOK = 2**12
 
 #: What it begins with.
-MAGIC = b"TLTAIL4\0"
+MAGIC = b"TLTAIL5\0"
 
-#: What it began with before records were counted, see `order`.
-UNCOUNTED = b"TLTAIL3\0"
+#: What it began with before a region could be opened in advance, and before that, when records were
+#: not counted either (see `order`).
+IN_TURN, UNCOUNTED = b"TLTAIL4\0", b"TLTAIL3\0"
+
+#: The base of a region that is open in advance.
+UNKNOWN = 2**64 - 1
 
 _HEAD = Struct("<8s16sQQQQQ")
 _CHECK = Struct("<I")
 _GAP_AT = 72
 _GAP = Struct("<QQQ")
+_BASE_AT = 104
+_BASE = Struct("<Q")
 
 
 class Head(NamedTuple):
@@ -104,6 +112,17 @@ def read_gap(content: bytes, at: int, tag: int) -> Gap | None:
     return _GAP.unpack(data)
 
 
+def read_base(content: bytes, at: int, head: Head, tag: int) -> int | None:
+    """Return the base of a region, by its header; None: the region before it tells."""
+    data = content[at + _BASE_AT : at + _BASE_AT + _BASE.size]
+    check = content[at + _BASE_AT + _BASE.size : at + _BASE_AT + _BASE.size + 4]
+    if head.base != UNKNOWN:
+        return head.base
+    if check != _CHECK.pack(crc32(data, tag)):
+        return None
+    return int(_BASE.unpack(data)[0])
+
+
 def write_all(descriptor: int, data: bytes, offset: int) -> None:
     """Write all of it, which one call may not do where a limit is near. Raises `OSError`."""
     left = memoryview(data)
@@ -115,42 +134,78 @@ def write_all(descriptor: int, data: bytes, offset: int) -> None:
         offset += written
 
 
+class JournalFile:
+    """The open file of a journal; closed once nobody holds it any more.
+
+    Another thread may be reading a region as the journal is let go of. By then the number of a
+    closed descriptor could be that of any other file.
+    """
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __del__(self) -> None:
+        with suppress(OSError):
+            os.close(self.descriptor)
+
+
 class Region:
-    """A part of a journal's file, for one round of it."""
+    """A part of a journal's file, for one round of it.
+
+    The owner of the journal begins it, brings it to rest and erases it. Any thread may read it
+    meanwhile: what it got counts if the region is not `gone` afterwards. Else all of it is in the
+    store by now.
+    """
 
     lasting = True  #: whether it outlives the process
 
-    def __init__(self, descriptor: int, offset: int, size: int) -> None:
+    def __init__(self, file: JournalFile | None, offset: int, size: int) -> None:
         self.offset = offset
         self.size = size
-        self.base = 0
+        self.round = 0
+        self.base = UNKNOWN  #: bytes of records of the run before its own, once that is known
+        self.noted = False  #: whether that is written down
         self.tag = 0
         self.length = 0  #: bytes of records, once it rests
-        self.batch = Batch()  #: what was read of it
-        self._descriptor = descriptor
+        self.gone = False  #: whether the store has it, and it may be erased
+        self.tail = ASLEEP
+        self._file = file
         self._open: mmap.mmap | _Appended | None = None
-        self._resting = False  # or about to
 
     def begin(self, head: Head, numbers: dict[str, int]) -> Tail:
         """Open for records, in an erased region."""
         header, self.tag = pack_head(head)
-        self.base = head.base
-        self.batch = Batch()
+        self.round, self.base, self.noted = head.round, head.base, head.base != UNKNOWN
         opened = self._map(header)
         opened.seek(HEADER)
-        self._open, self._resting = opened, False
-        return Tail(opened.write, self.tag, numbers)
+        self._open = opened
+        self.tail = Tail(opened.write, partial(_stop, opened, self.size), self.tag, numbers)
+        return self.tail
+
+    def note_base(self) -> None:
+        """Write down what its base is, while it is open.
+
+        Before the region in front of it is erased: from then on nothing else says so. Raises
+        `OSError`, where the file is not mapped.
+        """
+        if self._open is not None and not self.noted:
+            data = _BASE.pack(self.base)
+            data += _CHECK.pack(crc32(data, self.tag))
+            self._open[_BASE_AT : _BASE_AT + len(data)] = data
+            self.noted = True
 
     def rest(self) -> None:
-        """Close to writing. What is in it stays, and can be read."""
+        """Close to writing. What is in it stays, and can be read. Again, it does nothing."""
         opened = self._open
         if opened is None:
             return
-        self._resting = True
-        if not opened.closed:
-            self.length = self._stop(opened) - HEADER
-            self._shut(opened)
-        self._open = None  # last: what could not be measured must not count as nothing
+        self.tail.row = NO_ROW  # which may be all that holds its log
+        self.tail.rests = True
+        self.length = self._end(opened) - HEADER
+        self._open = None  # after the length: who finds it so takes that
+        self._shut(opened)
 
     @property
     def end(self) -> int:
@@ -158,75 +213,88 @@ class Region:
         return self.base + self.length
 
     @property
+    def is_open(self) -> bool:
+        """Whether it can be written to."""
+        return self._open is not None
+
+    @property
+    def has_records(self) -> bool:
+        """Whether something was written to it, or somebody was about to and found no room."""
+        opened = self._open
+        return bool(self.length) if opened is None else opened.tell() > HEADER
+
+    @property
     def written(self) -> int:
         """How many bytes of records are in it by now."""
         opened = self._open
         if opened is None:
             return self.length
-        # In a signal handler that interrupts `rest`, it may be shut already.
-        if self._resting:
-            return self.length if opened.closed else self._stop(opened) - HEADER
-        return opened.tell() - HEADER
+        try:
+            at = opened.tell()
+            return (at if at < self.size else self._last(opened)) - HEADER
+        except ValueError:  # it came to rest meanwhile
+            return self.length
 
-    def _stop(self, opened: mmap.mmap | _Appended) -> int:
-        """See to it that nothing more fits, and return where the records end.
-
-        Again, it returns the same. It reads no file and takes hardly any memory, so that it can be
-        done whatever there is no more of.
-        """
+    def _end(self, opened: mmap.mmap | _Appended) -> int:
+        """See to it that nothing more fits, and return where the records end."""
         if isinstance(opened, _Appended):
             return opened.stop()
-        least = opened.tell() if opened.tell() < self.size else HEADER
-        opened.seek(self.size)
-        # Another thread may have written in between. The last byte of a record is never 0.
-        for stop in range(self.size, least, -_LOOK):
-            found = opened[max(least, stop - _LOOK) : stop].rstrip(b"\0")
+        try:
+            # One call, so that no other thread can write between the look and the end of writing.
+            left = len(opened.read())
+        except MemoryError:
+            left = 0
+            opened.seek(self.size)
+        return self.size - left if left else self._last(opened)
+
+    def _last(self, opened: mmap.mmap | _Appended) -> int:
+        """Return where the records end of a region that was stopped: their last byte is never 0."""
+        if isinstance(opened, _Appended):
+            return opened.stop()
+        for stop in range(self.size, HEADER, -_LOOK):
+            found = opened[max(HEADER, stop - _LOOK) : stop].rstrip(b"\0")
             if found:
-                return max(least, stop - _LOOK) + len(found)
-        return least
+                return max(HEADER, stop - _LOOK) + len(found)
+        return HEADER
 
-    def read(self, stop: int, into: Batch | None = None) -> Batch:
-        """Add to `batch`, or another, what it has not of what was written up to a byte.
+    def content(self, start: int, stop: int) -> bytes:
+        """Return the bytes of its records from one place to another."""
+        assert self._file is not None  # noqa: S101 - a region of memory has its own way
+        return os.pread(self._file.descriptor, stop - start, self.offset + HEADER + start)
 
-        Returns the batch.
+    def erase(self) -> Region:
+        """Make room for another round, as its records are in the store; return that.
+
+        Raises `OSError`; then it may be erased again.
         """
-        batch = self.batch if into is None else into
-        if batch.size < stop:
-            order = batch.order = batch.order or Order(self.tag)
-            batch.add(self._content(batch.size, stop), order)
-        return batch
-
-    def erase(self) -> None:
-        """Make it ready for another round: its records are in the database.
-
-        Raises `OSError`; then it is not ready, and may be erased again.
-        """
-        # The header last: what has one and is only half erased is known to be in the database.
-        write_all(self._descriptor, bytes(self.length), self.offset + HEADER)
-        write_all(self._descriptor, bytes(HEADER), self.offset)
-        self.length = 0
-        self.batch = Batch()
+        # The header last: what has one and is only half erased is known to be in the store.
+        self._put(bytes(self.length), HEADER)
+        self._put(bytes(HEADER), 0)
+        return Region(self._file, self.offset, self.size)
 
     def note_gap(self, gap: Gap) -> None:
         """Write down, where there is always room, that assignments had to be left out after it."""
         with suppress(OSError):  # the process knows it, too, and will say so in the status
-            write_all(self._descriptor, pack_gap(gap, self.tag), self.offset + _GAP_AT)
+            self._put(pack_gap(gap, self.tag), _GAP_AT)
 
     def forget(self) -> None:
         """Drop the mapping, in a forked child whose parent goes on with it."""
-        if self._open is not None:
-            self._open.close()
+        opened, self._open = self._open, None
+        if opened is not None:
+            opened.close()
+
+    def _put(self, data: bytes, at: int) -> None:
+        assert self._file is not None  # noqa: S101 - as above
+        write_all(self._file.descriptor, data, self.offset + at)
 
     def _map(self, header: bytes) -> mmap.mmap | _Appended:
-        opened = _map(self._descriptor, self.offset, self.size)
+        assert self._file is not None  # noqa: S101 - as above
+        opened = _map(self._file.descriptor, self.offset, self.size)
         opened[: len(header)] = header
         return opened
 
     def _shut(self, opened: mmap.mmap | _Appended) -> None:
         opened.close()  # for good: the next round has a mapping of its own
-
-    def _content(self, start: int, stop: int) -> bytes:
-        return os.pread(self._descriptor, stop - start, self.offset + HEADER + start)
 
 
 class MemoryRegion(Region):
@@ -235,7 +303,7 @@ class MemoryRegion(Region):
     lasting = False
 
     def __init__(self, size: int) -> None:
-        super().__init__(-1, 0, size)
+        super().__init__(None, 0, size)
         self._memory: mmap.mmap | None = None
 
     def _map(self, header: bytes) -> mmap.mmap:
@@ -245,18 +313,22 @@ class MemoryRegion(Region):
     def _shut(self, opened: mmap.mmap | _Appended) -> None:
         """Leave it open: closed, it could not be read."""
 
-    def _content(self, start: int, stop: int) -> bytes:
+    def _put(self, data: bytes, at: int) -> None:
+        """Do nothing: nobody else could read it."""
+
+    def content(self, start: int, stop: int) -> bytes:
+        """Return the bytes of its records from one place to another."""
         assert self._memory is not None  # noqa: S101 - it was begun
         return self._memory[HEADER + start : HEADER + stop]
 
-    def erase(self) -> None:
-        """Make it ready for another round, with memory of its own."""
-        self._memory = None
-        self.length = 0
-        self.batch = Batch()
+    def erase(self) -> Region:
+        """Make room for another round, with memory of its own."""
+        return MemoryRegion(self.size)
 
-    def note_gap(self, gap: Gap) -> None:
-        """Do nothing: this would be gone with the process."""
+
+def _stop(opened: mmap.mmap | _Appended, size: int) -> None:
+    with suppress(ValueError):  # it is closed
+        opened.seek(size)
 
 
 class _Appended:
@@ -286,10 +358,14 @@ class _Appended:
             return written
 
     def __setitem__(self, place: slice, data: bytes) -> None:
-        write_all(self._descriptor, data, self._offset)
+        write_all(self._descriptor, data, self._offset + (place.start or 0))
 
     def seek(self, at: int) -> None:
-        self._at = at
+        """Go where records begin, or, at the end, take no more of them."""
+        if at < self._size:
+            self._at = at
+        else:
+            self._size = 0
 
     def tell(self) -> int:
         return self._at

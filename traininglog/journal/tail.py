@@ -1,7 +1,8 @@
 """The tail: where an assignment goes, while a region of the journal is open.
 
-What stands here is read once per assignment, by `fast` mostly. It is bound to one round of one
-region; the next round has a tail of its own.
+Any thread, and any signal handler, appends to a tail by one call into C, which nothing can cut in
+two. A tail is bound to one round of one region. Once that is full, whoever finds it so stops it and
+goes on with the `next` one, which the owner of the journal has opened before.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from itertools import count
 from time import monotonic
 from typing import Any
 
-from traininglog.sqlite.order import STEP
-from traininglog.sqlite.records import FLOAT_HEAD, INT_HEAD, RowForm, pack_row
+from traininglog.journal.order import STEP
+from traininglog.journal.record import FLOAT_HEAD, INT_HEAD, RowForm, pack_row
 
 _TO_INT = INT_HEAD - FLOAT_HEAD
 _NUMBERS = frozenset((float, int))
 _MOST_FORMS = 1000
+
+# More than there is room for in any region.
+_MOST_TAGS = 2**60
 
 
 class _NoRow:
@@ -34,18 +38,32 @@ NO_ROW = _NoRow()
 class Tail:
     """Where an assignment goes: what the hottest path of all needs to know, and nothing else.
 
-    `write` raises `ValueError` once the region is full or at rest; whoever meets that asks the
-    writer, who knows why and what to do.
+    Args:
+        write: Appends a record. It raises `ValueError` once the region is full or at rest.
+        stop: Sees to it that nothing more is appended; again, it does nothing.
+        tag: Of the region's first record.
+        numbers: The keys of the run, with the heads of the records of floats under them.
+
     """
 
-    __slots__ = ("_forms", "counters", "numbers", "row", "tags", "write")
+    __slots__ = ("_forms", "counters", "new_counters", "next", "numbers", "rests", "row", "stop",
+                 "tags", "write")  # fmt: skip
 
-    def __init__(self, write: Callable[[bytes], int], tag: int, numbers: dict[str, int]) -> None:
+    def __init__(
+        self, write: Callable[[bytes], int], stop: Callable[[], object], tag: int,
+        numbers: dict[str, int],
+    ) -> None:  # fmt: skip
         self.write = write
-        self.tags = count(tag, STEP)  #: `next` gives the tag of a record, which tells them apart
+        self.stop = stop
+        #: `next` gives the tag of a record, which tells them apart. Not of `count`, which takes four
+        #: times as long where it counts in steps.
+        self.tags = iter(range(tag, tag + _MOST_TAGS, STEP))
         self.numbers = numbers  #: key -> head of a float's record
         self.counters: dict[str, int] = {}  #: key of the status -> head of a count's record
-        self.row: Any = NO_ROW  #: the last one asked for; see `SQLiteLog.__getitem__`
+        self.new_counters = count(1)  #: `next` gives the number of a key of the status
+        self.next: Tail | None = None  #: where to go on once this one is full
+        self.rests = False  #: whether the owner has stopped it, for a flush
+        self.row: Any = NO_ROW  #: the last one asked for; see `HotRow`
         self._forms: dict[tuple[Any, ...], RowForm] = {}  # by types (None: floats), and keys
 
     def close_at(self, moment: float) -> None:
@@ -92,5 +110,9 @@ def _refuse(_: bytes) -> int:
     raise ValueError("no region is open")
 
 
+def _do_nothing() -> None:
+    pass
+
+
 #: Stands where no region is open.
-ASLEEP = Tail(_refuse, 0, {})
+ASLEEP = Tail(_refuse, _do_nothing, 0, {})

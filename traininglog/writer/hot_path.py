@@ -10,16 +10,16 @@ from __future__ import annotations
 from struct import error as OutOfRange  # noqa: N812 - of an integer, here
 from typing import TYPE_CHECKING, Any
 
+from traininglog.journal.record import pack_float, pack_int
+from traininglog.journal.tail import Tail
 from traininglog.rows import Row, Status
-from traininglog.sqlite.records import pack_float, pack_int
-from traininglog.sqlite.tail import Tail
 from traininglog.values import check_key, plain
 
 if TYPE_CHECKING:
     from traininglog.sqlite.log import SQLiteLog
 
 
-class FastRow(Row):
+class HotRow(Row):
     """A row of a `SQLiteLog`."""
 
     __slots__ = ("_tail",)
@@ -45,9 +45,9 @@ class FastRow(Row):
 
     def _assign(self, key: object, value: object) -> None:
         log = self._log
-        pending = log._pending
-        pending.assign(self._time, check_key(key), plain(value, log._max_value_bytes))
-        self._tail = pending.tail
+        buffer = log._buffer
+        buffer.assign(self._time, check_key(key), plain(value, log._max_value_bytes))
+        self._tail = buffer.tail
 
     def update(self, values: Any = (), /, **kwargs: Any) -> None:
         """Set several keys: all of them, or, if one is refused, none."""
@@ -58,11 +58,11 @@ class FastRow(Row):
         except (KeyError, ValueError, TypeError, OutOfRange):
             pass  # as above
         log = self._log
-        log._pending.write_row(self._time, log._checked(values))
-        self._tail = log._pending.tail
+        log._buffer.write_row(self._time, log._checked(values))
+        self._tail = log._buffer.tail
 
 
-class FastStatus(Status):
+class HotStatus(Status):
     """The status of a `SQLiteLog`."""
 
     __slots__ = ()
@@ -79,7 +79,7 @@ class FastStatus(Status):
                 return
             except (KeyError, ValueError, TypeError, OutOfRange):
                 pass  # as above
-            log._pending.write_count(check_key(key), plain(value))
-            log._tail = log._pending.tail
+            log._buffer.write_count(check_key(key), plain(value))
+            log._tail = log._buffer.tail
         else:
             super().__setitem__(key, value)

@@ -1,4 +1,4 @@
-"""The logs that this process writes: what must happen to them as it forks, and as it ends."""
+"""The logs that this process writes: what happens to them as nobody holds them, and as it ends."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import os
 import sys
 import threading
 import weakref
-from functools import partial
 from typing import Protocol
-
-from traininglog.sqlite.forks import when_idle
 
 
 class Alive(Protocol):
@@ -20,49 +17,35 @@ class Alive(Protocol):
     def abandon(self) -> None:
         """Close for a log that is no longer there to do it."""
 
-    def before_fork(self) -> None:
-        """The process is about to fork."""
-
-    def after_fork_in_parent(self) -> None:
-        """It has; this is the parent."""
-
-    def after_fork_in_child(self) -> None:
-        """It has; this is the child."""
+    def forget(self) -> None:
+        """Be of no use, in a forked child: the run is the parent's."""
 
 
 _ALIVE: weakref.WeakValueDictionary[int, Alive] = weakref.WeakValueDictionary()
 
-_CLOSING_WITH_WORKER: dict[int, bool] = {}
-
-
-# Writers of logs that nobody holds any more, until they are closed. Held here: the thread that was
-# to do it, once it is idle, may end before.
+# Writers of logs that nobody holds any more, until they are closed.
 _LEFT: dict[int, Alive] = {}
+
+_CLOSING_WITH_WORKER: dict[int, bool] = {}
 
 _ENDED = threading.Event()  # set when the logs of an ending interpreter have been closed
 
 
 def remember(writer: Alive) -> None:
-    """Tell this one, too, for as long as it is there."""
+    """Close this one as the interpreter ends, if it is still there."""
     if _ENDED.is_set() and threading.current_thread() is not threading.main_thread():
         writer.closed = True  # a daemon thread is about to be stopped, and would leave it open
     _ALIVE[id(writer)] = writer
 
 
-def let_go(writer: Alive) -> None:
-    """Close for a log that nobody holds any more: now, or as soon as this thread is not busy.
-
-    The garbage collector calls this, in any thread.
-    """
+def hold(writer: Alive) -> None:
+    """Hold a writer whose log is gone, until it is closed."""
     _LEFT[id(writer)] = writer
-    when_idle(partial(_abandon, writer))
 
 
-def _abandon(writer: Alive) -> None:
-    try:
-        writer.abandon()
-    finally:
-        _LEFT.pop(id(writer), None)
+def release(writer: Alive) -> None:
+    """Hold it no longer."""
+    _LEFT.pop(id(writer), None)
 
 
 def close_with_worker() -> None:
@@ -88,11 +71,7 @@ def _abandon_all() -> None:
 
 
 def _end() -> None:
-    """Close what is still open as the interpreter ends.
-
-    What was held has been closed. But a daemon thread that was just closing a log, for itself or
-    for the garbage collector, would be stopped in the midst of it; here it is waited for.
-    """
+    """Close what is still open as the interpreter ends."""
     _ENDED.set()
     _abandon_all()
 
@@ -107,24 +86,10 @@ _INTERPRETER = _Interpreter()
 weakref.finalize(_INTERPRETER, _end)
 
 
-def _before_fork() -> None:
-    for writer in list(_ALIVE.values()):
-        writer.before_fork()
-
-
-def _after_fork_in_parent() -> None:
-    for writer in list(_ALIVE.values()):
-        writer.after_fork_in_parent()
-
-
 def _after_fork_in_child() -> None:
     _LEFT.clear()  # the parent closes them
     for writer in list(_ALIVE.values()):
-        writer.after_fork_in_child()
+        writer.forget()
 
 
-os.register_at_fork(
-    before=_before_fork,
-    after_in_parent=_after_fork_in_parent,
-    after_in_child=_after_fork_in_child,
-)
+os.register_at_fork(after_in_child=_after_fork_in_child)

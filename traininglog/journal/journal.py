@@ -1,17 +1,18 @@
-"""The tail journal: what was assigned and is not in the database yet, where a kill cannot reach it.
+"""The write-ahead journal: what was assigned and no store has yet, where a kill cannot reach it.
 
-Each run that is being written has a file ``runs.db-tail-<uuid>-<epoch>`` beside the database,
+Each run that is being written has a file ``runs.db-tail-<uuid>-<epoch>`` beside its store,
 preallocated and mapped into memory. An assignment is copied there before it counts as made: from
 then on its bytes belong to the kernel, and outlive the process. The copying is one call that no
 other thread and no signal handler can come between, so that it needs no lock.
 
-The file is made of regions. Assignments go to one of them until it is full or a flush begins; then
-the region rests, closed to writing, until the flush has committed, and is erased and used again.
-While the database cannot be written, more regions are added.
+The file is made of regions. Assignments go to one of them until it is full or a flush begins. Then
+the region rests, closed to writing, and the next one takes the assignments, which was opened in
+advance so that nobody has to wait. What rests is flushed. Once that was committed, the region is
+erased and used again. While the store cannot be written, more regions are added.
 
-Each region says how many bytes of records of the run came before its own. The database has, in the
-same transaction as what was flushed, the like count of what is in it (`high_water`): so whoever
-finds a journal left behind (`left`) knows which records are in already.
+The position (log sequence number) of a record is how many bytes of records of the run came before
+it. The store has, in the same transaction as what was flushed, the position up to which everything
+is in it. So whoever finds a journal left behind (`reader`) knows which records are in already.
 """
 
 from __future__ import annotations
@@ -23,19 +24,21 @@ from pathlib import Path
 from uuid import UUID
 
 from traininglog.errors import StoreFailed
-from traininglog.plain_files import PlainFile, kind_of
-from traininglog.side_files import make_beside
-from traininglog.sqlite.left import hold
-from traininglog.sqlite.regions import (
+from traininglog.journal.reader import hold, release
+from traininglog.journal.region import (
     HEADER,
     MAGIC,
     REGION,
+    UNKNOWN,
     Head,
+    JournalFile,
     MemoryRegion,
     Region,
     write_all,
 )
-from traininglog.sqlite.tail import ASLEEP, NO_ROW, Tail
+from traininglog.journal.tail import ASLEEP, Tail
+from traininglog.plain_files import PlainFile, kind_of
+from traininglog.side_files import make_beside
 
 # A fresh file has room for one region to be written while another is flushed.
 _FIRST_REGIONS = 2
@@ -45,27 +48,33 @@ _PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT
 
 
 class JournalFull(StoreFailed):
-    """The journal holds as much as it may and the database cannot take it."""
+    """The journal holds as much as it may and the store cannot take it."""
 
     code = "journal-full"
 
 
 class Journal:
-    """The journal of one run, held by its writer; all but `tail.write` under the writer's lock.
+    """The journal of one run, held by its writer. Only the owner thread of the run is in here.
 
-    An exception may come out of a signal handler at any call, as Ctrl-C does. So what belongs
-    together is changed by one statement without any, and what was cut short can be done again.
+    Args:
+        path: The file; None: in memory, for a log that does not mind.
+        beside: The file of the store, whose mode and owner it gets.
+        uuid: Of the run.
+        epoch: Of its writer.
+        base: The position that the store has.
+        numbers: The keys of the run, with the heads of the records of floats under them.
+        most_bytes: How large it may become.
+
     """
 
     def __init__(
-        self, path: Path | None, database: Path | None, uuid: UUID, epoch: int, base: int,
+        self, path: Path | None, beside: Path | None, uuid: UUID, epoch: int, base: int,
         numbers: dict[str, int], most_bytes: int,
     ) -> None:  # fmt: skip
-        self.path = path  #: None: in memory, for a log that does not mind
-        self._database = database or path  #: beside which it is
-        self.tail = ASLEEP
-        self.current: Region | None = None
+        self.path = path
+        self.open: list[Region] = []  #: the one that is written to, and those that come after it
         self.waiting: list[Region] = []  #: at rest, the oldest first; still to be flushed
+        self._beside = beside or path
         self._uuid = uuid
         self._epoch = epoch
         self._round = 0
@@ -73,17 +82,17 @@ class Journal:
         self._numbers = numbers
         self._most_bytes = most_bytes
         self._free: list[Region] = []
-        self._used: list[Region] = []  # in the database, and to be erased
+        self._used: list[Region] = []  # in the store, and to be erased
         self._file_size = 0
-        self._descriptor: int | None = None
+        self._file: JournalFile | None = None
         self._make_file()
 
     def _make_file(self) -> None:
         """Make the file, if there is to be one and is none yet, and it can be made just now."""
-        if self.path is None or self._database is None or self._descriptor is not None:
+        if self.path is None or self._beside is None or self._file is not None:
             return
         try:
-            self._descriptor = _make(self.path, self._database)
+            self._file = JournalFile(_make(self.path, self._beside))
         except OSError as error:
             why = error.__cause__ if isinstance(error, StoreFailed) else error
             if getattr(why, "errno", None) not in _PASSING:
@@ -96,14 +105,18 @@ class Journal:
 
     # -- writing ----------------------------------------------------------------------------
 
-    def begin(self, need: int = 0) -> None:
-        """Open a region with room for a record of `need` bytes. None may be open.
+    @property
+    def tail(self) -> Tail:
+        """Where to append; from there on, whoever finds it full goes on by itself."""
+        return self.open[0].tail if self.open else ASLEEP
+
+    def begin(self, need: int = 0) -> Tail:
+        """Open one more region, with room for a record of `need` bytes, behind those that are open.
 
         Raises `JournalFull`, and `StoreFailed` where there is neither a file nor memory for it.
         """
         self._make_file()
-        if self._used:
-            self._erase()
+        self._erase()
         size = -(-(need + HEADER) // REGION) * REGION
         fitting = [region for region in self._free if region.size >= size]
         if fitting:
@@ -113,8 +126,8 @@ class Journal:
             region = self._add(size)
         self._round += 1
         head = Head(
-            MAGIC, self._uuid.bytes, self._epoch, self._round, region.size, self._end,
-            self._file_size,
+            MAGIC, self._uuid.bytes, self._epoch, self._round, region.size,
+            UNKNOWN if self.open else self._end, self._file_size,
         )  # fmt: skip
         try:
             tail = region.begin(head, self._numbers)
@@ -124,7 +137,11 @@ class Journal:
             if not isinstance(error, OSError):
                 raise
             region, tail = self._begin_in_memory(head, error)
-        self.tail, self.current = tail, region
+        before = self.open[-1].tail if self.open else None
+        self.open.append(region)
+        if before is not None:
+            before.next = tail  # last: from now on others may be there
+        return tail
 
     def _begin_in_memory(self, head: Head, why: OSError) -> tuple[Region, Tail]:
         """Open a region of memory, where the file could not be written."""
@@ -139,84 +156,97 @@ class Journal:
                 "is safe; try again once there is more memory"
             ) from why
 
-    def rest(self) -> None:
-        """Let the open region, if there is one, rest, so that it can be flushed."""
-        region, tail = self.current, self.tail
-        self.tail = ASLEEP
-        if region is None:
-            return
-        region.rest()
-        end, waiting, used = region.end, self.waiting, self._used
-        if region.length:
-            waiting = [*waiting, region]
-        else:
-            used = [*used, region]
-        self._end, self.waiting, self._used, self.current = end, waiting, used, None
-        if not region.length:
-            self._erase()
-        tail.row = NO_ROW  # which may be all that holds its log
+    def rest(self, *, whole: bool = False) -> None:
+        """Let what was written come to rest, so that it can be flushed.
 
-    def recycle(self, count: int) -> None:
-        """Make the first `count` regions that wait free: they are in the database."""
-        left, used = self.waiting[count:], self._used + self.waiting[:count]
-        self.waiting, self._used = left, used
+        Args:
+            whole: Leave no region open, so that nothing more can be appended.
+
+        """
+        # A want of memory may come at any call: what belongs together is changed by one statement
+        # without any, and what was cut short is done again.
+        while self.open and (whole or self.open[0].has_records or not self.open[0].is_open):
+            region, *others = self.open
+            region.rest()
+            end, waiting, used = region.end, self.waiting, self._used
+            if others:
+                others[0].base = end
+                with suppress(OSError):  # it is written once more before it is needed
+                    others[0].note_base()
+            if region.length:
+                waiting = [*waiting, region]
+            else:
+                used = [*used, region]
+            self._end, self.waiting, self._used, self.open = end, waiting, used, others
         self._erase()
+
+    def recycle(self, saved: list[Region]) -> None:
+        """Make regions free, the first of those that wait: they are in the store."""
+        for region in saved:
+            region.gone = True
+        self.waiting = [region for region in self.waiting if not region.gone]
+        self._used += saved
+        self._erase()
+
+    def trim(self) -> None:
+        """Give back what was taken while the store could not be reached, if nothing is in here."""
+        usual = _FIRST_REGIONS * REGION
+        if self._file_size <= usual and not self._memory_size:
+            return
+        self.rest(whole=True)
         if not self.idle or self._used:
             return
-        # Nothing is in here: give back what was taken while the database could not be written.
-        usual = _FIRST_REGIONS * REGION
-        if self._descriptor is None:
+        if self._file is None:
             self._free = self._free[:_FIRST_REGIONS]
-        elif self._file_size > usual or self._memory_size:
-            size = min(self._file_size, usual)
-            free = [Region(self._descriptor, at, REGION) for at in range(0, size, REGION)]
-            self._file_size, self._free = size, free
-            with suppress(OSError):  # it is no loss
-                os.ftruncate(self._descriptor, size)
+            return
+        size = min(self._file_size, usual)
+        self._free = [Region(self._file, at, REGION) for at in range(0, size, REGION)]
+        self._file_size = size
+        with suppress(OSError):  # it is no loss
+            os.ftruncate(self._file.descriptor, size)
 
     def _erase(self) -> None:
         """Make free what was used.
 
-        Where that fails, it is done another time: the database has these records by now, and its
-        high-water mark says so to whoever finds them.
+        Where that fails, it is done another time: the store has these records by now, and its
+        position says so to whoever finds them.
         """
-        for region in self._used:
+        for region in self._used[:]:
             with suppress(OSError, MemoryError):
-                region.erase()
-                used, free = (
-                    [each for each in self._used if each is not region],
-                    [*self._free, region],
-                )
-                self._used, self._free = used, free
+                for other in (*self.waiting, *self.open[:1]):
+                    other.note_base()
+                free = region.erase()
+                self._used.remove(region)
+                self._free.append(free)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is in it."""
-        return not self.waiting and self.current is None
+        return not self.waiting and not any(region.has_records for region in self.open)
 
     @property
     def vanished(self) -> bool:
         """Whether somebody has deleted its file."""
         try:
-            return self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 0
+            return self._file is not None and os.fstat(self._file.descriptor).st_nlink == 0
         except OSError:
             return False  # who knows; it is asked again with the next flush
 
     @property
     def volatile(self) -> bool:
         """Whether some of it would not outlive the process."""
-        return self.in_memory or self.vanished
+        return self.path is None or self.in_memory or self.vanished
 
     @property
     def in_memory(self) -> bool:
         """Whether some of it is where no file is, or no room in it."""
-        return any(not region.lasting for region in (self.current, *self.waiting) if region)
+        return any(not region.lasting for region in (*self.open, *self.waiting))
 
     @property
     def _memory_size(self) -> int:
         """How many bytes were taken where the file could have no more."""
-        regions = (self.current, *self.waiting, *self._used, *self._free)
-        return sum(region.size for region in regions if region and not region.lasting)
+        regions = (*self.open, *self.waiting, *self._used, *self._free)
+        return sum(region.size for region in regions if not region.lasting)
 
     def _add(self, size: int) -> Region:
         """Add room, in memory where the file can have no more."""
@@ -228,15 +258,16 @@ class Journal:
 
         Not sparse: touching a page without room on the disk would kill the process.
         """
-        if self._descriptor is None:
+        if self._file is None:
             return None
+        descriptor = self._file.descriptor
         try:
-            _allocate(self._descriptor, self._file_size, size)
+            _allocate(descriptor, self._file_size, size)
         except OSError:
             with suppress(OSError):  # what it got so far
-                os.ftruncate(self._descriptor, self._file_size)
+                os.ftruncate(descriptor, self._file_size)
             return None
-        region = Region(self._descriptor, self._file_size, size)
+        region = Region(self._file, self._file_size, size)
         self._file_size += size
         return region
 
@@ -244,41 +275,34 @@ class Journal:
         if self._file_size + self._memory_size + size > max(self._most_bytes, 2 * REGION, size):
             raise JournalFull(
                 f"{self.path or 'memory'} holds {self._most_bytes >> 20} MiB (max_pending_bytes) "
-                "that the database could not take: nothing more can be assigned until it can be "
+                "that the store could not take: nothing more can be assigned until it can be "
                 "written again"
             )
 
     # -- the end ----------------------------------------------------------------------------
 
     def remove(self) -> None:
-        """Delete the journal: everything in it is in the database.
+        """Delete the journal: everything in it is in the store.
 
-        Where that is not allowed, whoever opens the database next does it.
+        Where that is not allowed, whoever opens the store next does it.
         """
-        if self.path is not None and self._descriptor is not None:
+        if self.path is not None and self._file is not None:
             with suppress(OSError):
                 self.path.unlink()
         self.leave()
 
     def leave(self) -> None:
         """Let go of the journal, and leave the file to whoever recovers it."""
-        self.tail = ASLEEP
-        if self.current is not None:
-            self.current.rest()
-            self.current = None
-        self._close()
+        self.rest(whole=True)
+        file, self._file = self._file, None
+        if file is not None:
+            release(file.descriptor)  # at once, though somebody may still be reading it here
 
     def forget(self) -> None:
         """Let go of what a forked child inherited: it is its parent's."""
-        self.tail = ASLEEP
-        if self.current is not None:
-            self.current.forget()
-        self._close()
-
-    def _close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        for region in self.open:
+            region.forget()
+        self.open, self.waiting, self._free, self._used, self._file = [], [], [], [], None
 
 
 def _allocate(descriptor: int, offset: int, size: int) -> None:

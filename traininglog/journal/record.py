@@ -27,9 +27,9 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from traininglog.encoding import HIDDEN, Cell, Encoded, Kind, Stored, decode, encode
-from traininglog.sqlite import numbers as many
-from traininglog.sqlite.numbers import CELL, MOST_KEYS, Arrays, Numbers
-from traininglog.sqlite.order import Order
+from traininglog.journal import bulk as many
+from traininglog.journal.bulk import CELL, MOST_KEYS, Arrays, Numbers
+from traininglog.journal.order import Order
 
 #: Types of records; the first two are also the kinds of their values.
 INT, FLOAT = Kind.INT.value, Kind.FLOAT.value

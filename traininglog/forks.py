@@ -1,10 +1,9 @@
 """Forks, and what must not be cut in two by one.
 
 A child that inherits a connection in the midst of a transaction inherits SQLite's belief that this
-process has the lock, and can never have it. So whoever is in one is `busy`, and a fork waits.
+process has the lock, and can never have it. So whoever uses one holds `in_use`, and a fork waits.
 
-Each thread has a lock of its own for that, which nobody else takes but who forks: a plain `with`
-statement, which lets go of it whatever a signal handler raises at whatever moment.
+Each thread has a lock of its own for that, which nobody else takes but who forks.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -34,7 +32,7 @@ class _Gate:
             self._locks.add(lock)
 
     def close(self) -> None:
-        """Wait until no other thread is busy, and see to it that none becomes so."""
+        """Wait until no other thread holds its lock, and see to it that none takes it."""
         deadline = monotonic() + _FORK_PATIENCE
         self._take(self._joining, deadline)
         for lock in list(self._locks):
@@ -57,11 +55,10 @@ class _Gate:
 
 
 class _Thread(threading.local):
-    """The lock of this thread, and what it is to do when it holds it no longer."""
+    """The lock of this thread."""
 
     def __init__(self) -> None:
         self.lock: Any = threading.RLock()
-        self.later: list[Callable[[], None]] = []
         _GATE.join(self.lock)
 
 
@@ -69,45 +66,9 @@ _GATE = _Gate()
 _THREAD = _Thread()
 
 
-def busy() -> Any:
-    """Put off what `when_idle` is to do in this thread, and forks: it holds what they wait for.
-
-    Give `catch_up` a chance afterwards.
-    """
+def in_use() -> Any:
+    """Put off forks, as long as the context that this returns is entered."""
     return _THREAD.lock
-
-
-def when_idle(act: Callable[[], None]) -> None:
-    """Do something now, or once this thread is no longer `busy`.
-
-    For what the garbage collector sets off, at any point: a log that it closes may need the very
-    lock that this thread holds, and would wait for it in vain.
-    """
-    if is_mine(_THREAD.lock):
-        _THREAD.later.append(act)
-    else:
-        act()
-
-
-def catch_up() -> None:
-    """Do what `when_idle` put off, if this thread is no longer `busy`."""
-    do_later(_THREAD.later, lambda: not is_mine(_THREAD.lock))
-
-
-def do_later(later: list[Callable[[], None]], allowed: Callable[[], bool]) -> None:
-    """Do what was put off, the first first, as long as it is allowed."""
-    while later and allowed():
-        try:
-            act = later.pop(0)
-        except IndexError:  # a signal handler that came in between has done it
-            return
-        act()
-
-
-def is_mine(lock: Any) -> bool:
-    """Tell whether this thread holds an `RLock`; by the method that `threading.Condition` needs."""
-    mine: bool = lock._is_owned()
-    return mine
 
 
 os.register_at_fork(before=_GATE.close, after_in_parent=_GATE.open, after_in_child=_GATE.forget)

@@ -1,4 +1,4 @@
-"""What goes wrong in the background, where nobody sees it: kept for those who assign."""
+"""The health of a writer: what goes wrong where nobody sees it, kept for those who assign."""
 
 from __future__ import annotations
 
@@ -8,14 +8,7 @@ from uuid import UUID
 
 from traininglog.callers import level_of_caller
 from traininglog.errors import (
-    CorruptLog,
-    ForkedLog,
-    LogClosed,
-    NotATrainingLog,
-    RunNotFound,
     RunTakenOver,
-    SchemaTooNew,
-    SchemaTooOld,
     StoreFailed,
     StoreLocked,
     TrainingLogError,
@@ -26,18 +19,6 @@ from traininglog.errors import (
 _LOCKED_SECONDS = 2.0
 
 _WARN_SECONDS = 60.0
-
-# After these a run cannot be written any more. All else may pass: a moment without descriptors or
-# without memory raises whatever was just being done, an import for one.
-_FATAL = (
-    RunTakenOver, RunNotFound, CorruptLog, NotATrainingLog, SchemaTooNew, SchemaTooOld, ForkedLog,
-    LogClosed,
-)  # fmt: skip
-
-
-def is_fatal(error: Exception) -> bool:
-    """Tell whether it would be no use to try again."""
-    return isinstance(error, _FATAL)
 
 
 def _without_frames(error: Exception) -> Exception:
@@ -60,7 +41,7 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-class Troubles:
+class Health:
     """The troubles of one log: such as pass, told once a minute, and such as are fatal."""
 
     def __init__(self) -> None:
@@ -102,6 +83,10 @@ class Troubles:
     def tell(self, uuid: UUID) -> None:
         """Raise what is fatal for a run, or warn of what is to be warned of."""
         self.raise_fatal(uuid)
+        self.say()
+
+    def say(self) -> None:
+        """Warn of what is to be warned of."""
         notice, self.notice = self.notice, None
         if notice is not None:
             warnings.warn(notice, TrainingLogWarning, stacklevel=level_of_caller())
@@ -116,5 +101,5 @@ class Troubles:
             raise RunTakenOver(str(error)) from None
         raise StoreFailed(
             f"run {uuid.hex} cannot be written any more: {described(error)}; what was assigned is "
-            "in its journal and will be put back when the file is next opened"
+            "in its journal and will be put back when the store is next opened"
         ) from error

@@ -1,0 +1,595 @@
+"""The writer of one log: who writes its run, from the first assignment to the last flush.
+
+A run is opened without being written: only an assignment claims it, so that looking at a run leaves
+no trace in it. From then on it is `held`, until another log of this process wants it, it is resumed
+as another run, or the log is closed.
+
+What changes any of that is done by the owner thread of the store, one request after the other. The
+methods of the first half ask for it, and may be called from any thread. Those of the second half
+are what the owner thread does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from time import monotonic
+from typing import TypeVar
+from uuid import UUID
+
+from traininglog.errors import (
+    ForkedLog,
+    LogClosed,
+    ReadOnlyLog,
+    RunTakenOver,
+    TrainingLogWarning,
+)
+from traininglog.journal.gaps import DROPPED
+from traininglog.journal.journal import JournalFull
+from traininglog.journal.record import changed_status
+from traininglog.journal.region import Region
+from traininglog.writer import lifetimes
+from traininglog.writer.buffer import Buffer, Place, Snapshot, Span, Undelivered
+from traininglog.writer.health import Health, described
+from traininglog.writer.owner import INTERVAL, NotNow, Owner, Parked, Request
+from traininglog.writer.read_back import ReadBack
+from traininglog.writer.sink import Birth, Outcome, Saving, Sink, Start, verdict
+
+# How long a flush in the background waits for others who write, and when it is tried again.
+_SOON = 0.5
+_RETRY_SECONDS = 0.5
+
+# How long who assigns waits for a flush to make room.
+_BACK_PRESSURE = 0.1
+
+# How often nothing may have come in a row before assigning has to ask again.
+_QUIET = 4
+
+# How long a log that is closed by the end of the interpreter waits for others who write.
+_LAST_PATIENCE = 5.0
+
+_T = TypeVar("_T")
+
+
+class Writer:
+    """A run, as one log writes it.
+
+    Args:
+        owner: The owner thread of the store.
+        sink: Where what is assigned goes.
+        uuid: The run.
+        name: Of the store, for people.
+        place: Where the journal is; None: in memory, so that it dies with the process.
+        why_readonly: Why the run cannot be written; None: it can.
+        takeover: Take the run even from a writer that lives.
+        max_pending_bytes: How much may wait while the store cannot be written.
+        on_full: What to do with an assignment beyond that, ``"raise"`` or ``"drop"`` it.
+        waits: Whether a new run waits for the sink. Else it is written at once, into the journal,
+            and the sink is told of it when it can be reached.
+        may_wait: Tells whether this thread may wait for the owner thread: it must not hold what
+            that needs.
+        ended: Called by the owner thread once the log is closed; told by ``taken_over`` whether
+            somebody else has taken the run, and by ``gone`` whether nobody holds the log any more.
+
+    """
+
+    def __init__(
+        self, owner: Owner, sink: Sink, uuid: UUID, *, name: str, place: Place | None,
+        why_readonly: str | None = None, takeover: bool = False, max_pending_bytes: int,
+        on_full: str = "raise", waits: bool = True, may_wait: Callable[[], bool] | None = None,
+        ended: Callable[..., None] | None = None,
+    ) -> None:  # fmt: skip
+        self.uuid = uuid
+        self.closed = False
+        self.left = False  #: whether some of it is in a journal that was left to others
+        self.held = False  #: whether it is this log that writes the run
+        #: A run that is made, as a child, only if something is ever written to it.
+        self.unborn: Birth | None = None
+        self.kept = False  #: whether something names the run: then it must not vanish again
+        self.owner = owner
+        self._sink = sink
+        self._name = name
+        self._takeover = takeover
+        self._lasting = place is not None
+        self._on_full = on_full
+        self._waits = waits
+        self._why_readonly = why_readonly
+        self._may_wait = may_wait
+        self._ended = ended
+        self._pid = os.getpid()
+        self._health = Health()
+        self._left: deque[Request] = deque()  # whose callers were interrupted as they waited
+        self._shut = False  # whether who assigns waits until the run is another, or closed
+        self._quiet = 0
+        self._late: Birth | None = None  # the run, if the sink has not heard of it yet
+        self._earlier: deque[Undelivered] = deque()  # runs before it, which the sink has not whole
+        self.buffer = Buffer(
+            name, self._health, ask=self._ask_to_assign, nudge=partial(owner.nudge, self),
+            place=place, most_bytes=max_pending_bytes,
+        )  # fmt: skip
+        self.read_back = ReadBack(self.buffer)
+        lifetimes.remember(self)
+
+    # -- asking: any thread -----------------------------------------------------------------
+
+    def ask(self, act: Callable[[], _T], is_light: Callable[[], bool] | None = None) -> _T:
+        """Have the owner thread do something, and return what that returns.
+
+        Raises what it raises; and first, once, what something raised whose caller was interrupted
+        as it waited.
+        """
+        for left in list(self._left):
+            if left.finished:
+                self._left.remove(left)
+                left.answer()
+        request = Request(act, is_light)
+        if self._may_wait is not None and not self._may_wait():
+            # A signal handler, amid a read of what only one thread at a time may use.
+            self._left.append(request)
+            self.owner.put(request)
+            return None  # type: ignore[return-value]
+        try:
+            self.owner.put(request)
+            self.owner.wait(request)
+        except BaseException:
+            self._left.append(request)
+            raise
+        if not request.finished:  # it is done later
+            self._left.append(request)
+        answer: _T = request.answer()
+        return answer
+
+    def create(self, birth: Birth) -> None:
+        """Put a new root run into the store."""
+        self.ask(lambda: self._become(birth, self._begin(birth)))
+
+    def open(self) -> None:
+        """Be a log of a run that is in the store. Nothing is written before an assignment."""
+        if self._takeover:
+            self.claim()
+
+    def descend_later(self, birth: Birth) -> None:
+        """Be a new child of a run, which is made only if something is ever written to it.
+
+        Looking at an unpickled log must not leave a run behind.
+        """
+        self.unborn = birth
+        self.buffer.snapshot = Snapshot((), birth.status)
+
+    def claim(self) -> None:
+        """Become the writer of the run, if we are not yet: from now on its state is `running`.
+
+        Raises `RunBusy` if another process is. Another log of this process hands the run over, and
+        takes it back when it is next assigned to, so that in a notebook an old log that something
+        still holds is in nobody's way.
+        """
+        self.ask(self._claim)
+
+    def keep(self) -> None:
+        """See to it that the run is in the store and stays: a checkpoint is about to name it."""
+        if self.unborn is not None:
+            self.claim()
+        if not self.closed:
+            self.check_open()
+            self.kept = True
+
+    def fork(self, birth: Callable[[], Birth]) -> None:
+        """Become a new run; `birth` works out which, once whoever assigns has to wait."""
+        self.check_writable()
+        self.ask(lambda: self._fork(birth))
+
+    def flush(self, *, durable: bool = False) -> None:
+        """Write what is pending; with `durable`, wait until it survives a power cut."""
+        self.check_open()
+        if self.unborn is not None or self._why_readonly:
+            return  # nothing of ours can be in the store
+        self._health.raise_fatal(self.uuid)
+        self.ask(lambda: self._flush(durable=durable))
+
+    def flush_and(self, act: Callable[[], object]) -> None:
+        """Write what is pending, and have the owner thread do something more with the run."""
+        self.check_writable()
+        if self.unborn is None:
+            self.ask(lambda: self._flush_and(act))
+
+    def close(self, outcome: Outcome, *, patience: float | None = None) -> None:
+        """Flush, say how the run ended, and let go of the store. Again, it does nothing."""
+        if self.closed:
+            return
+        if os.getpid() != self._pid:
+            self.closed = True
+            return
+        self.ask(lambda: self._close(outcome, patience))
+        self._health.say()  # nobody assigns any more
+
+    def let_go(self) -> None:
+        """Close for a log that nobody holds any more. The collector calls this, in any thread."""
+        if self.closed or os.getpid() != self._pid:
+            return
+        lifetimes.hold(self)
+        self.owner.let_go(Request(self._abandon))
+
+    def abandon(self) -> None:
+        """Close for a log that is no longer there to do it: the interpreter ends."""
+        if os.getpid() == self._pid:  # a forked child has no say in its parent's run
+            request = Request(self._abandon)
+            self.owner.put(request)
+            self.owner.wait(request)
+
+    def check_open(self) -> None:
+        """Raise unless the log can be used here."""
+        if self.closed:
+            raise LogClosed("the log is closed; open the run again by its UUID to go on")
+        self.check_readable()
+
+    def check_readable(self) -> None:
+        """Raise unless the log can be read here: a closed one can, and opens its store for it."""
+        if os.getpid() != self._pid and not (self.closed and self._lasting_store):
+            raise ForkedLog(
+                "this log was opened before the process was forked; open the run anew in the "
+                f"child, or a run of its own: SQLiteLog({self._name!r})"
+            )
+        if self.closed and not self._lasting_store:
+            return
+
+    @property
+    def _lasting_store(self) -> bool:
+        return self._name != ":memory:"
+
+    def check_writable(self) -> None:
+        """Raise unless the log can be written."""
+        self.check_open()
+        if self._why_readonly:
+            raise ReadOnlyLog(self._why_readonly)
+        self._health.raise_fatal(self.uuid)
+
+    def _ask_to_assign(self, act: Callable[[], None], span: Span) -> None:
+        """Assign something for which there is no short way."""
+        self.check_open()
+        self._health.tell(self.uuid)
+        self.ask(lambda: self._assign(act, span), self._may_assign_now)
+        if self._health.notice is not None:  # of what came up as it was made
+            self._health.tell(self.uuid)
+
+    # -- what is asked for: the owner thread ------------------------------------------------
+
+    def _may_assign_now(self) -> bool:
+        """Tell whether assigning needs nothing but the journal."""
+        return self.held and not self._shut and self._health.fatal is None
+
+    def _assign(self, act: Callable[[], None], span: Span) -> None:
+        for last in (False, True):  # the flushes may only have fallen behind
+            if not self.held:
+                self.check_open()
+                self._claim()
+            try:
+                act()
+                break
+            except JournalFull:
+                drops = self._on_full == "drop"
+                if drops and (last or self._health.current is not None):
+                    self.buffer.leave_out(*span())
+                    break
+                if self.owner.is_waiting:
+                    raise NotNow from None
+                if last:
+                    raise
+                self._relieve()
+        if self.owner.missing:
+            # So that who assigns soon comes by here again, flushes and asks for a thread.
+            self.buffer.close_at(monotonic() + INTERVAL)
+        self._quiet = 0
+        self.owner.schedule(self, 0.0 if self.buffer.is_urgent else INTERVAL)
+
+    def _relieve(self) -> None:
+        """Make room in the journal by a flush."""
+        try:
+            self._save_all(patience=_BACK_PRESSURE)
+        except Parked:
+            raise
+        except Exception as error:
+            if verdict(error) != "later":
+                raise  # else there is no room still, which who assigns is told
+
+    def _begin(self, birth: Birth) -> Start:
+        """Begin a run in the store; or, if it is new and that cannot be reached, in the journal."""
+        self.check_open()
+        if not self._earlier:  # else the sink has to hear of those first
+            try:
+                return self._sink.begin(birth, takeover=self._takeover, patience=None)
+            except Exception as error:
+                if birth.status is None or not self._may_be_late(error):
+                    raise
+                self._note_trouble(error)
+        assert birth.status is not None  # noqa: S101 - it is a child
+        self._late = birth
+        return Start(1, 0, {}, birth.status)
+
+    def _may_be_late(self, error: Exception) -> bool:
+        """Tell whether to go on without the sink, which is told later."""
+        return not (self._waits or isinstance(error, Parked)) and verdict(error) == "later"
+
+    def _become(self, birth: Birth, start: Start) -> None:
+        """Write, from now on, a run whose lease we have."""
+        self.held = True  # first: whatever fails, it is let go of as the log is closed
+        self.uuid, self.unborn, self.kept = birth.uuid, None, False
+        self.read_back.forget()
+        self.buffer.begin(birth.uuid, start, None)
+        self.owner.holders[birth.uuid] = self
+
+    def _claim(self) -> None:
+        if self.held:
+            return
+        self.check_writable()
+        other = self.owner.holders.get(self.uuid)
+        if other is not None:
+            other._hand_over()
+        birth = self.unborn or Birth(self.uuid)
+        self._become(birth, self._begin(birth))
+
+    def _hand_over(self) -> None:
+        """Flush, and let another log of this process write the run."""
+        self._shut = True
+        try:
+            self._let_go_of_all(None, None)
+        finally:
+            self._shut = False
+
+    def _let_go_of_all(self, outcome: Outcome, patience: float | None) -> None:
+        """Save what is left, and write the run no longer. Raises what saving raises."""
+        self.buffer.shut()
+        self._save_all(patience=patience, final=outcome is not None, outcome=outcome)
+        self.buffer.end()
+        self._sink.end(outcome, patience=patience)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self.held = False
+        self.owner.drop(self)
+        if self.owner.holders.get(self.uuid) is self:
+            del self.owner.holders[self.uuid]
+        self.read_back.forget()
+
+    def _fork(self, make: Callable[[], Birth]) -> None:
+        self.check_writable()
+        self._shut = True
+        try:
+            # First: what other threads assign from now on waits for the new run.
+            self.buffer.shut()
+            birth = make()
+            if self.unborn is not None and birth.parent == self.uuid:
+                self._claim()
+            if self.held:
+                self._save_or_detach()
+            start = self._begin(birth)
+            if self.held:
+                self.buffer.end()
+                self._let_go()
+            self._become(birth, start)
+            self.kept = True  # a resumed run is kept, written to or not
+        finally:
+            self._shut = False
+
+    def _save_or_detach(self) -> None:
+        """Save what is left of a run that is over; or, without its sink, put it aside for later."""
+        try:
+            self._save_all(patience=None, final=True)
+        except Exception as error:
+            if not self._may_be_late(error):
+                raise
+            self._note_trouble(error)
+            self._earlier.append(self.buffer.detach(self._late))
+            self._late = None
+
+    def _flush(self, *, durable: bool = False) -> None:
+        self.check_open()
+        self._health.raise_fatal(self.uuid)
+        if self.held:
+            self._save_all(patience=None)
+        if durable:
+            self._sink.renew(durable=True)
+
+    def _flush_and(self, act: Callable[[], object]) -> None:
+        self._claim()
+        self._save_all(patience=None, final=True)
+        act()
+
+    # -- saving: the owner thread -----------------------------------------------------------
+
+    def tick(self) -> float | None:
+        """Flush what is pending. What goes wrong is for those who assign; see `Health.tell`."""
+        if not self.held or self._shut:
+            return None
+        self.buffer.forget_rows()
+        try:
+            return self._flush_in_background()
+        except Parked:
+            raise
+        except Exception as error:  # noqa: BLE001 - nobody sees it here
+            if verdict(error) == "later":
+                self._note_trouble(error)
+                return _RETRY_SECONDS
+            self._health.end(error)
+            self.buffer.shut()  # so that the next assignment tells
+            return None
+
+    def _flush_in_background(self) -> float | None:
+        if self.buffer.has_records or self.buffer.gaps.current is not None:
+            self._quiet = 0
+        else:
+            self._quiet += 1
+            self.buffer.be_slow()
+        self._save_all(patience=_SOON)
+        again = self._sink.renew(durable=False)
+        if self.buffer.waiting:
+            return 0.0
+        if self._quiet < _QUIET:
+            return INTERVAL if again is None else min(INTERVAL, again)
+        if not self.buffer.has_records:
+            self.buffer.shut()  # the next assignment asks, and so begins this again
+        return again
+
+    def _save_all(
+        self, *, patience: float | None, final: bool = False, outcome: Outcome = None
+    ) -> None:
+        """Save what is pending, and forget it.
+
+        Args:
+            patience: How many seconds to wait for others at the most.
+            final: Whether nothing else is flushed soon.
+            outcome: How the run ends with it.
+
+        """
+        while self._earlier:
+            self._deliver(self._earlier[0], patience)
+            journal = self._earlier.popleft().journal
+            if journal is not None:
+                journal.remove()
+        if self._late is not None:
+            self._sink.begin(self._late, takeover=False, patience=patience)
+            self._late = None
+        if self._health.current is not None:
+            # First what waits already: else each vain try would use up a region.
+            self._save_regions(self.buffer.waiting, patience)
+        self._save_regions(self.buffer.take(), patience, final=final, outcome=outcome)
+
+    def _deliver(self, left: Undelivered, patience: float | None) -> None:
+        """Save all of a run that is over. What the sink has of it already, it takes no more."""
+        if left.birth is not None:
+            self._sink.begin(left.birth, takeover=False, patience=patience)
+        regions = [] if left.journal is None else left.journal.waiting
+        for group in _grouped(regions, self._sink.most_bytes):
+            saving = Saving(
+                left.uuid, left.epoch, group[-1].end, self.read_back.batch(group), left.names,
+                left.gaps, final=group[-1] is regions[-1],
+            )  # fmt: skip
+            self._sink.save(saving, patience=patience)
+
+    def _save_regions(
+        self, regions: list[Region], patience: float | None, *, final: bool = False,
+        outcome: Outcome = None,
+    ) -> None:  # fmt: skip
+        groups = _grouped(regions, self._sink.most_bytes)
+        gap = self.buffer.gaps.current
+        if not groups and (final or outcome is not None or gap is not None):
+            groups = [[]]
+        for group in groups:
+            last = group is groups[-1]
+            self._save(
+                group, patience, final=final and last, outcome=outcome if last else None
+            )  # fmt: skip
+
+    def _save(
+        self, regions: list[Region], patience: float | None, *, final: bool, outcome: Outcome
+    ) -> None:
+        """Save some regions, in one step, and forget them."""
+        buffer, gap = self.buffer, self.buffer.gaps.current
+        batch = self.read_back.batch(regions)
+        told = None if gap is None else buffer.gaps.described(gap)
+        saving = Saving(
+            self.uuid, buffer.epoch, regions[-1].end if regions else None, batch, buffer.names,
+            told, final, outcome,
+        )  # fmt: skip
+        try:
+            self._sink.save(saving, patience=patience)
+        except RunTakenOver as error:
+            self._health.fatal = self._health.fatal or error
+            buffer.shut()
+            raise
+        self._health.are_over()
+        status = buffer.snapshot.status
+        if status is not None:
+            status = changed_status(status, [batch])
+            if buffer.gaps.saved(gap):
+                status[DROPPED] = buffer.gaps.described()
+        buffer.saved(regions, status)
+
+    def warn(self, what: str, notice: str) -> None:
+        """Warn whoever assigns next, and not of the same again for a while. The sink calls this."""
+        if self._health.may_warn_of(what):
+            self._health.warn_of(what, notice)
+            self.buffer.shut()  # so that it asks
+
+    def _note_trouble(self, error: Exception) -> None:
+        if not self._health.note(error):
+            return
+        where = "in the journal"
+        if self.buffer.volatile or not self._lasting:
+            where = "in memory, where a kill would lose it,"
+        said = described(error)
+        named = said if self._name in said else f"{self._name} cannot be written ({said})"
+        self._health.warn_of("flush", (
+            f"{named}; what is assigned waits {where} and will be written when it can be"
+        ))  # fmt: skip
+        self.buffer.shut()  # so that the next assignment tells
+
+    # -- the end: the owner thread ----------------------------------------------------------
+
+    def _close(self, outcome: Outcome, patience: float | None, *, gone: bool = False) -> None:
+        if self.closed:
+            return
+        health = self._health
+        told = health.told
+        self._shut = True
+        try:
+            if self.held and health.fatal is None:
+                try:
+                    self._let_go_of_all(outcome, patience)
+                except RunTakenOver:
+                    health.told = told  # it is raised once the rest is done
+            if self.held and health.fatal is not None:
+                self.left = True
+                self.buffer.leave()
+                with suppress(Exception):  # the run is somebody else's, or cannot be written
+                    self._sink.end(None, patience=0.0)
+                self._let_go()
+            self.closed = True
+        finally:
+            self._shut = False
+            lifetimes.release(self)
+        if self._ended is not None:
+            self._ended(taken_over=isinstance(health.fatal, RunTakenOver), gone=gone)
+        if not health.told:
+            health.raise_fatal(self.uuid)
+
+    def _abandon(self) -> None:
+        # An exception that nobody caught has been printed by now, and noted by the printing.
+        died = getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
+        try:
+            self._close("failed" if died else "finished", _LAST_PATIENCE, gone=True)
+        except Parked:
+            raise
+        except Exception as error:  # noqa: BLE001 - nobody else would be told
+            kept = self._lasting and not self.buffer.volatile
+            lost = "in the journal, for the next" if kept else "lost"
+            lifetimes.release(self)
+            warnings.warn(
+                f"{described(error)}; what run {self.uuid.hex} had assigned last is {lost}",
+                TrainingLogWarning,
+                stacklevel=2,
+            )
+
+    def forget(self) -> None:
+        """Be of no use, in a forked child: the run is the parent's."""
+        self.buffer.forget()
+        self.read_back.forget()
+        self._left.clear()
+        self.held = False  # so that the next assignment looks, and finds where it is
+
+
+def _grouped(regions: list[Region], most_bytes: int) -> list[list[Region]]:
+    """Return regions in groups, each with so many bytes of records at the most, or of one."""
+    groups: list[list[Region]] = []
+    size = 0
+    for region in regions:
+        if not groups or size + region.length > most_bytes:
+            groups.append([])
+            size = 0
+        groups[-1].append(region)
+        size += region.length
+    return groups
