@@ -49,14 +49,11 @@ class Gaps:
         """Return what the status says of those that ended, and of one more."""
         return [described(each) for each in (*self._ended, *([] if gap is None else [gap]))]
 
-    def saved(self, gap: Gap | None) -> bool:
-        """Take the current gap, as it was then, for told; return whether that is news.
+    def saved(self, gap: Gap | None) -> None:
+        """Note that the store has been told of the current gap, as it was then.
 
-        It is not if it ended meanwhile: then the journal tells of it.
+        If it has become longer meanwhile, it goes on, and the store is told of all of it later.
         """
-        if gap is None or self.current is None:
-            return False
-        self._ended.append(gap)
-        more = self.current[0] - gap[0]
-        self.current = (more, gap[2], self.current[2]) if more else None
-        return True
+        if gap is not None and gap == self.current:
+            self._ended.append(gap)
+            self.current = None

@@ -505,8 +505,9 @@ class Writer:
         status = buffer.snapshot.status
         if status is not None:
             status = changed_status(status, [batch])
-            if buffer.gaps.saved(gap):
-                status[DROPPED] = buffer.gaps.described()
+            if told is not None:
+                status[DROPPED] = told
+        buffer.gaps.saved(gap)
         buffer.saved(regions, status)
 
     def warn(self, what: str, notice: str) -> None:
