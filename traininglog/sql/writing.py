@@ -19,6 +19,7 @@ from traininglog.sql.ordering import newest_before
 from traininglog.sql.sound import is_run
 from traininglog.sql.tables import entries, keys, marks, metadata, runs, status
 from traininglog.values import MAX_TIME
+from traininglog.waiting import pause
 
 _T = TypeVar("_T")
 
@@ -297,6 +298,7 @@ def _insert_flat(
         part = tuple(values[start : start + size])
         text = _statement(head, group, tail, len(part) // width)
         connection.exec_driver_sql(text, part)
+        pause(0.0)  # there may be many, and who assigns may need the thread that writes
 
 
 @functools.lru_cache(maxsize=16)

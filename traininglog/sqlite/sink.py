@@ -257,7 +257,7 @@ class SQLiteSink:
         self._hold_lease()
         if saving.position is not None and saving.position <= self._position:
             # It was committed, and what the writer did then has failed, as for want of memory.
-            saving = saving._replace(position=None, batch=Batch())
+            saving = saving.without_batch()
         doubtful, self._doubtful = self._doubtful, True
         for again in (True, False):
             try:

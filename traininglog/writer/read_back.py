@@ -18,6 +18,7 @@ from traininglog.journal.bulk import MOST_KEYS
 from traininglog.journal.order import Order
 from traininglog.journal.record import Batch, DamagedRecord, changed_status
 from traininglog.journal.region import Region
+from traininglog.waiting import pause
 from traininglog.writer.buffer import Buffer, Rows, Snapshot
 
 _T = TypeVar("_T")
@@ -93,7 +94,10 @@ class ReadBack:
         """Return what is in regions that rest, for the owner thread to save."""
         decoded = self._take()
         try:
-            batches = [_decode(region, decoded.pop(region, None)) for region in regions]
+            batches = []
+            for region in regions:
+                batches.append(_decode(region, decoded.pop(region, None)))
+                pause(0.0)  # there may be many, and who assigns may need a region
         except DamagedRecord as error:
             raise self._damaged(error) from error
         self._decoded.append(decoded)

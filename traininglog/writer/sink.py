@@ -17,7 +17,8 @@ some 50 ms sleeps by `traininglog.waiting.pause`, so that those who assign do no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
@@ -76,17 +77,49 @@ class Start(NamedTuple):
     status: Mapping[str, Any]
 
 
-class Saving(NamedTuple):
-    """A batch, and what goes with it in one atomic step."""
+class Saving:
+    """A batch, and what goes with it in one atomic step.
 
-    run: UUID
-    epoch: int  #: of the writer; a store that knows of a later one raises `RunTakenOver`
-    position: int | None  #: up to where the store has everything after it; None: as before
-    batch: Batch  #: keys, columns of numbers, other entries, changes of the status, marks
-    names: Mapping[int, str]  #: the keys of the run, by their numbers
-    gap: list[dict[str, int]] | None = None  #: what to say in the status of values left out
-    final: bool = False  #: whether no other batch follows soon
-    outcome: Outcome = None  #: how the run ends with it
+    Args:
+        run: The run.
+        epoch: Of its writer; a store that knows of a later one raises `RunTakenOver`.
+        position: Up to where the store has everything after it; None: as before.
+        read: Reads the batch out of the journal.
+        names: The keys of the run, by their numbers.
+        gap: What to say in the status of values that had to be left out; None: nothing.
+        final: Whether no other batch follows soon.
+        outcome: How the run ends with it.
+
+    """
+
+    def __init__(
+        self, run: UUID, epoch: int, position: int | None, read: Callable[[], Batch],
+        names: Mapping[int, str], gap: list[dict[str, int]] | None = None, *,
+        final: bool = False, outcome: Outcome = None,
+    ) -> None:  # fmt: skip
+        self.run = run
+        self.epoch = epoch
+        self.position = position
+        self.names = names
+        self.gap = gap
+        self.final = final
+        self.outcome = outcome
+        self._read = read
+
+    @cached_property
+    def batch(self) -> Batch:
+        """Keys, columns of numbers, other entries, changes of the status, marks.
+
+        It is read when it is asked for: a sink that has to wait for its store does so first.
+        """
+        return self._read()
+
+    def without_batch(self) -> Saving:
+        """Return the rest of it, for a store that has the batch already."""
+        return Saving(
+            self.run, self.epoch, None, Batch, self.names, self.gap, final=self.final,
+            outcome=self.outcome,
+        )  # fmt: skip
 
 
 class Sink(Protocol):

@@ -465,8 +465,8 @@ class Writer:
         regions = [] if left.journal is None else left.journal.waiting
         for group in _grouped(regions, self._sink.most_bytes):
             saving = Saving(
-                left.uuid, left.epoch, group[-1].end, self.read_back.batch(group), left.names,
-                left.gaps, final=group[-1] is regions[-1],
+                left.uuid, left.epoch, group[-1].end, partial(self.read_back.batch, group),
+                left.names, left.gaps, final=group[-1] is regions[-1],
             )  # fmt: skip
             self._sink.save(saving, patience=patience)
 
@@ -489,11 +489,11 @@ class Writer:
     ) -> None:
         """Save some regions, in one step, and forget them."""
         buffer, gap = self.buffer, self.buffer.gaps.current
-        batch = self.read_back.batch(regions)
         told = None if gap is None else buffer.gaps.described(gap)
         saving = Saving(
-            self.uuid, buffer.epoch, regions[-1].end if regions else None, batch, buffer.names,
-            told, final, outcome,
+            self.uuid, buffer.epoch, regions[-1].end if regions else None,
+            partial(self.read_back.batch, regions), buffer.names, told, final=final,
+            outcome=outcome,
         )  # fmt: skip
         try:
             self._sink.save(saving, patience=patience)
@@ -504,7 +504,7 @@ class Writer:
         self._health.are_over()
         status = buffer.snapshot.status
         if status is not None:
-            status = changed_status(status, [batch])
+            status = changed_status(status, [saving.batch])
             if told is not None:
                 status[DROPPED] = told
         buffer.gaps.saved(gap)
