@@ -86,7 +86,7 @@ def write(number):
             here[key] = value
         log.status["iterations_done"] = t
         if number % 2 and t % 25 == 0:  # half of them at full speed, half of them for a while
-            time.sleep(0.1)
+            time.sleep(0.25)
     log.close()
 
 ORDER = {"running": 0, "finished": 1}

@@ -55,8 +55,8 @@ class Tail:
     ) -> None:  # fmt: skip
         self.write = write
         self.stop = stop
-        #: `next` gives the tag of a record, which tells them apart. Not of `count`, which takes four
-        #: times as long where it counts in steps.
+        #: `next` gives the tag of a record, which tells them apart. Not of `count`, which is slow
+        #: where it counts in steps.
         self.tags = iter(range(tag, tag + _MOST_TAGS, STEP))
         self.numbers = numbers  #: key -> head of a float's record
         self.counters: dict[str, int] = {}  #: key of the status -> head of a count's record

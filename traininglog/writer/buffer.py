@@ -357,8 +357,10 @@ class Buffer:
         """Leave assignments out, and see to it that this can be seen."""
         begins = self.gaps.current is None
         gap = self.gaps.add(count, first, last)
-        if self._journal is not None and self._journal.waiting:
-            self._journal.waiting[-1].note_gap(gap)
+        journal = self._journal
+        regions = [] if journal is None else [*journal.waiting, *journal.open]
+        if regions:
+            regions[-1].note_gap(gap)
         if begins:
             self._health.warn_of("gap", (
                 f"{self._name} cannot be written and the journal is full: values are left out from "
@@ -425,11 +427,12 @@ class Buffer:
         journal.recycle(regions)
         if journal.vanished and not journal.waiting:
             self._replace(journal)
-        elif journal.idle:
+            return
+        if journal.idle:
             journal.trim()
-            if not journal.open:
-                self.tail = ASLEEP
-            self._publish(status)
+        if not journal.open:
+            self.tail = ASLEEP
+        self.open_ahead()
 
     def _replace(self, journal: Journal) -> None:
         """Make another journal, as somebody has deleted the file of this one."""

@@ -125,7 +125,8 @@ class Writer:
         """
         for left in list(self._left):
             if left.finished:
-                self._left.remove(left)
+                with suppress(ValueError):  # a signal handler, or another thread, was faster
+                    self._left.remove(left)
                 left.answer()
         request = Request(act, is_light)
         if self._may_wait is not None and not self._may_wait():
