@@ -15,7 +15,8 @@ from patience import until
 
 from traininglog import SQLiteLog, file_locks
 from traininglog.errors import StoreLocked
-from traininglog.sqlite import forks, turns
+from traininglog import forks
+from traininglog.sqlite import turns
 from traininglog.sqlite.database import Database
 
 pytestmark = pytest.mark.skipif(not file_locks.OWN, reason="needs locks of open files (Linux)")

@@ -94,6 +94,9 @@ class SQLiteLog(TrainingLogBase):
 
     """
 
+    _writer: Writer
+    _imported: Imported | None = None  # what is said of the run that is made next
+
     def __init__(
         self,
         database: str | Path | None = None,
@@ -163,7 +166,6 @@ class SQLiteLog(TrainingLogBase):
     ) -> None:
         self._database = database
         self._options = options
-        self._imported: Imported | None = None  # what is said of the run that is made next
         why_readonly = None
         if database.readonly:
             why_readonly = f"run {uuid.hex} was opened with readonly=True: open it without to write"

@@ -22,6 +22,7 @@ from uuid import UUID, uuid5
 
 from sqlalchemy import Connection, select
 
+from traininglog.callers import level_of_caller
 from traininglog.encoding import HIDDEN, Kind
 from traininglog.errors import (
     NetworkFileSystem,
@@ -61,7 +62,6 @@ from traininglog.sqlite.file import free_name, stat_of
 from traininglog.sqlite.looking import can_write
 from traininglog.sqlite.origin import origin
 from traininglog.sqlite.owners import Owners, changing_byte, writer_byte
-from traininglog.writer.health import outside
 
 _INCREDIBLE = "holds what no log writes"
 
@@ -111,7 +111,7 @@ def recover(database: Database) -> None:
 
 
 def _warn(notice: str) -> None:
-    warnings.warn(notice, TrainingLogWarning, stacklevel=outside())
+    warnings.warn(notice, TrainingLogWarning, stacklevel=level_of_caller())
 
 
 @contextmanager

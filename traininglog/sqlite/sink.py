@@ -19,6 +19,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from traininglog.callers import level_of_caller
 from traininglog.errors import (
     CorruptLog,
     RunBusy,
@@ -51,7 +52,7 @@ from traininglog.sqlite.recovery import (
     save_others,
 )
 from traininglog.sqlite.sealing import Sealer, attempt, seal_in_the_end, seal_run
-from traininglog.writer.health import described, outside
+from traininglog.writer.health import described
 from traininglog.writer.sink import Birth, Outcome, Saving, Start
 
 #: A power cut costs what was assigned in the last so many seconds, at the most.
@@ -235,7 +236,7 @@ class SQLiteSink:
                 "it lets go of it, processes that cannot see this one (in other containers) take "
                 "the run for lost",
                 TrainingLogWarning,
-                stacklevel=outside(),
+                stacklevel=level_of_caller(),
             )
 
     def _origin(self, said: Imported | None) -> dict[str, Any]:
