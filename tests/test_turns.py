@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 from patience import until
 
-from traininglog import SQLiteLog, file_locks
+from traininglog import SQLiteLog, file_locks, forks
 from traininglog.errors import StoreLocked
-from traininglog import forks
 from traininglog.sqlite import turns
 from traininglog.sqlite.database import Database
 
