@@ -18,16 +18,15 @@ from patience import GUARD
 from traininglog import RunTakenOver, StoreFailed, TrainingLog, TrainingLogWarning
 from traininglog.clock import Clock, Marks
 from traininglog.columns import Column
-from traininglog.encoding import HIDDEN, from_cell
+from traininglog.encoding import HIDDEN
 from traininglog.errors import RunNotFound
-from traininglog.journal.bulk import MOST_KEYS
 from traininglog.journal.reader import journal_path, read_journal
 from traininglog.lineage import Descent, new_status
 from traininglog.waiting import pause
 from traininglog.writer import writer as module
 from traininglog.writer.buffer import Place
 from traininglog.writer.owner import Owner
-from traininglog.writer.sink import Birth, Reader, Start
+from traininglog.writer.sink import Birth, Reader, Start, StoredRun
 from traininglog.writer.writer import Writer
 
 pytestmark = pytest.mark.filterwarnings(
@@ -55,13 +54,12 @@ class Shelf:
 
 
 class Sink:
-    """Where one log writes; and a `Reader` of what is there."""
+    """Where logs write; and a `Reader` of what is there."""
 
     most_bytes = 2**20
 
     def __init__(self, shelf):
         self.shelf = shelf
-        self.current = None
 
     def begin(self, birth, *, takeover, patience):
         runs = self.shelf.runs
@@ -71,9 +69,8 @@ class Sink:
             runs[birth.uuid] = Run(birth)
         elif birth.status is None:
             runs[birth.uuid].epoch += 1
-        if self.current not in (None, birth.uuid):
-            runs[self.current].outcome = "finished"
-        self.current = birth.uuid
+        if birth.ends is not None:
+            runs[birth.ends.run].outcome = "finished"
         run = runs[birth.uuid]
         return Start(run.epoch, run.position, dict(run.keys), dict(run.status))
 
@@ -85,20 +82,16 @@ class Sink:
             run.batches.append((run.position, saving.position))
             run.position = saving.position
             run.keys |= {name: number for number, name in saving.batch.names.items()}
-            names = {number: name for name, number in run.keys.items()}
-            for time, row in saving.batch.rows.items():
-                for number, cell in row.items():
-                    value = from_cell(cell)
-                    run.rows.setdefault(time, {})[names[number & MOST_KEYS]] = value
-            run.status |= saving.batch.status
+            for time, row in saving.rows().items():
+                run.rows.setdefault(time, {}).update(row)
+            run.status = saving.changed(run.status)
         run.outcome = saving.outcome or run.outcome
 
-    def renew(self, *, durable):
+    def renew(self, lease, *, durable):
         return None
 
-    def end(self, outcome, *, patience):
-        self.shelf.runs[self.current].outcome = outcome
-        self.current = None
+    def end(self, lease, outcome, *, patience):
+        self.shelf.runs[lease.run].outcome = outcome
 
     # -- the reader ---------------------------------------------------------------------------
 
@@ -112,8 +105,11 @@ class Sink:
                 columns.append(Column(key, *map(list, zip(*points, strict=True))))
         return columns
 
-    def runs(self):
-        return list(self.shelf.runs)
+    def runs(self, run=None):
+        for name, found in self.shelf.runs.items():
+            if run in (None, name):
+                birth = found.birth
+                yield StoredRun(name, birth.parent, birth.at, found.epoch, found.position)
 
     def status(self, run):
         return self.shelf.runs[run].status
@@ -218,7 +214,7 @@ def test_what_is_assigned_is_in_the_store(shelf, opened):
     assert_whole(shelf, run, rows, {"iterations_done": 999})
     assert shelf.runs[run].outcome == "finished"
     reader: Reader = Sink(shelf)
-    assert reader.runs() == [run]
+    assert [one.uuid for one in reader.runs()] == [run]
     assert [column.key for column in reader.columns(run)] == ["loss", "text", "none"]
     assert reader.columns(run, ["loss"])[0].values[:2] == [0.0, 1 / 7]
     assert reader.status(run)["iterations_done"] == 999

@@ -36,7 +36,7 @@ from traininglog.journal.record import (
     pack_status,
 )
 from traininglog.journal.region import HEADER, REGION
-from traininglog.sqlite.recovery import _read_tail
+from traininglog.journal.rest import read_rest
 from traininglog.testing.samples import EXACT_VALUES, same
 from traininglog.values import plain
 from traininglog.writer.read_back import _decode
@@ -274,7 +274,7 @@ def open_journal(tmp_path_factory, most_bytes=2**28):
 
 def all_of(journal):
     """Return what recovery would find, as batch and damage."""
-    return _read_tail(read_journal(journal.path), 1000)
+    return read_rest(read_journal(journal.path), 1000)
 
 
 def plain_rows(batch):
@@ -561,7 +561,7 @@ def test_what_could_not_be_erased_is_never_taken_for_what_is_pending(tmp_path_fa
             while len(journal.open) < 2:
                 journal.begin()
         pending = {(time, 1): float(time) for time in range(flushed + 1, number + 1)}
-        tail = _read_tail(read_journal(journal.path), position)
+        tail = read_rest(read_journal(journal.path), position)
         assert tail.damage is None
         assert plain_rows(tail.batch) == pending
         assert seen_in(journal) == pending

@@ -33,6 +33,7 @@ LAYERS = [
     ["journal"],
     ["writer"],  # which knows sinks by a protocol
     ["memory", "sql"],  # stores; they do not know each other
+    ["journaled"],  # any store of eight methods
     ["sqlite", "jsonfile"],
     ["opening", "trial_stores"],  # the places that know every store
     [
@@ -46,7 +47,7 @@ LAYERS = [
     ["__main__"],
 ]
 
-STORES = {"memory", "sql", "sqlite", "jsonfile"}
+STORES = {"memory", "sql", "journaled", "sqlite", "jsonfile"}
 INSTRUMENTS = {"monitors", "loop", "trials", "lenses"}
 
 #: Imports that go up all the same, each with its reason.

@@ -17,7 +17,7 @@ from traininglog.journal.journal import Journal
 from traininglog.journal.reader import damaged_beside, journal_path, read_journal
 from traininglog.journal.record import FLOAT_HEAD, RowForm, pack_entries, pack_float, pack_row
 from traininglog.journal.region import HEADER, MAGIC, UNCOUNTED
-from traininglog.sqlite.recovery import _read_tail
+from traininglog.journal.rest import read_rest
 
 FOLDER = Path(__file__).parent / "journals"
 
@@ -87,7 +87,7 @@ def test_a_record_that_was_copied_over_its_neighbour_is_damage(
     one, two = (HEADER + at * size for at in (source, target))
     content[two : two + size] = content[one : one + size]
     path.write_bytes(content)
-    found = _read_tail(read_journal(path), 1000)
+    found = read_rest(read_journal(path), 1000)
     assert found.damage == "is damaged"
     assert sorted(found.batch.rows) == list(range(target))
     assert found.end == 1000 + target * size

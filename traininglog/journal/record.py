@@ -20,7 +20,7 @@ is 0 ends where its records end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from struct import Struct
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ from traininglog.journal.order import Order
 
 #: Types of records; the first two are also the kinds of their values.
 INT, FLOAT = Kind.INT.value, Kind.FLOAT.value
-COUNT, ROW, ENTRIES, STATUS, KEY, COUNTER, MARK = range(16, 23)
+COUNT, ROW, ENTRIES, STATUS, KEY, COUNTER, MARK, BIRTH = range(16, 24)
 
 #: What is added to a key's number to make the head of a record.
 FLOAT_HEAD, INT_HEAD, COUNT_HEAD = FLOAT << 24, INT << 24, COUNT << 24
@@ -96,12 +96,21 @@ def pack_entries(entries: Iterable[tuple[int, int, Any]], tag: int) -> bytes:
 
 def pack_status(values: Mapping[str, Any], tag: int) -> bytes:
     """Pack values of the status: one record."""
+    return _framed(STATUS, _packed_values(values), tag)
+
+
+def pack_birth(facts: Mapping[str, Any], tag: int) -> bytes:
+    """Pack what is known of a run of which its store has not heard yet: one record."""
+    return _framed(BIRTH, _packed_values(facts), tag)
+
+
+def _packed_values(values: Mapping[str, Any]) -> bytes:
     parts = []
     for key, value in values.items():
         name = key.encode()
         kind, form, data = _encoded(value)
         parts += [_STATUS_PART.pack(kind, form, len(name), len(data)), name, data]
-    return _framed(STATUS, b"".join(parts), tag)
+    return b"".join(parts)
 
 
 def pack_key(number: int, name: str, tag: int) -> bytes:
@@ -150,6 +159,7 @@ class Batch:
         self.status: dict[str, Any] = {}  #: `HIDDEN` where it was deleted
         self.renewed: set[str] = set()  #: keys of the status that were deleted and set again
         self.marks: dict[int, float] = {}  #: when the run had got to a time, as was said
+        self.birth: dict[str, Any] | None = None  #: of a run of which its store had not heard
         self.size = 0  #: how many bytes of records have been added
         self.order: Order | None = None  #: of the region that is read as it grows, if it is one
         self._rows: dict[int, dict[int, Cell]] = {}
@@ -199,6 +209,7 @@ class Batch:
         self._fresh += later.others
         self.names |= later.names
         self.marks |= later.marks
+        self.birth = self.birth or later.birth
         note_status(self.status, self.renewed, later.status)
         self.renewed |= later.renewed
 
@@ -308,12 +319,10 @@ class Batch:
                 else:
                     self._add_numbers([number + (code << 24), time, cell])
         elif kind == STATUS:
-            while start < end:
-                code, form, name_size, length = _STATUS_PART.unpack_from(data, start)
-                start += _STATUS_PART.size + name_size
-                key = data[start - name_size : start].decode()
-                start += length
-                self._note(key, decode(code, _from_bytes(form, data[start - length : start])))
+            for key, value in _values(data, start, end):
+                self._note(key, value)
+        elif kind == BIRTH:
+            self.birth = dict(_values(data, start, end))
         elif kind in (KEY, COUNTER):
             (number,) = _KEY.unpack_from(data, start)
             names = self.names if kind == KEY else self.counters
@@ -341,6 +350,15 @@ class Batch:
 
     def _note(self, key: str, value: Any) -> None:
         note_status(self.status, self.renewed, {key: value})
+
+
+def _values(data: bytes, start: int, end: int) -> Iterator[tuple[str, Any]]:
+    while start < end:
+        code, form, name_size, length = _STATUS_PART.unpack_from(data, start)
+        start += _STATUS_PART.size + name_size
+        key = data[start - name_size : start].decode()
+        start += length
+        yield key, decode(code, _from_bytes(form, data[start - length : start]))
 
 
 def _is_torn(rest: bytes, tags: range) -> bool:

@@ -14,17 +14,14 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from traininglog.base import TrainingLogBase
 from traininglog.clock import Clock, Marks
 from traininglog.columns import Column, Point, layer_of_rows
 from traininglog.config import setting, settings
 from traininglog.encoding import HIDDEN
-from traininglog.errors import InvalidKey, LogClosed, RunNotFound
+from traininglog.errors import LogClosed, RunNotFound
 from traininglog.imported import Ending, Imported
 from traininglog.journal.reader import journal_path
-from traininglog.journal.tail import ASLEEP
 from traininglog.lineage import Ancestor, Descent, new_status, new_uuid
-from traininglog.rows import RowSlice, Status
 from traininglog.selection import bounds
 from traininglog.sql import reading
 from traininglog.sql.chain import Chain
@@ -35,9 +32,9 @@ from traininglog.sqlite.file import locate, stamp_of
 from traininglog.sqlite.looking import steady
 from traininglog.sqlite.recovery import recover
 from traininglog.sqlite.sink import SQLiteSink
-from traininglog.values import MAX_TIME, check_key, check_time, check_uuid
+from traininglog.values import MAX_TIME, check_time, check_uuid
 from traininglog.writer.buffer import Place
-from traininglog.writer.hot_path import HotRow, HotStatus
+from traininglog.writer.log import WriterLog
 from traininglog.writer.owner import Owner
 from traininglog.writer.sink import Birth
 from traininglog.writer.writer import Writer
@@ -45,7 +42,7 @@ from traininglog.writer.writer import Writer
 Rows = dict[int, dict[str, Any]]
 
 
-class SQLiteLog(TrainingLogBase):
+class SQLiteLog(WriterLog):
     """A training log in one SQLite file, beside any number of other runs.
 
     What is assigned can be read from this object at once, and from any other process after a
@@ -93,9 +90,6 @@ class SQLiteLog(TrainingLogBase):
             was left as it is.
 
     """
-
-    _writer: Writer
-    _imported: Imported | None = None  # what is said of the run that is made next
 
     def __init__(
         self,
@@ -177,7 +171,7 @@ class SQLiteLog(TrainingLogBase):
             database, durable=durability == "power", seals=options["seal"]
         )
         owner = Owner(database.name) if sink.owners is None else sink.owners.owner
-        writer = self._writer = Writer(
+        writer = Writer(
             owner, sink, uuid, name=database.name, place=place, why_readonly=why_readonly,
             takeover=takeover, max_pending_bytes=options["max_pending_bytes"],
             on_full=options["on_full"],
@@ -185,9 +179,7 @@ class SQLiteLog(TrainingLogBase):
             ended=functools.partial(_ended, database, sink),
         )  # fmt: skip
         sink.warn = writer.warn
-        self._buffer = writer.buffer
-        self._read_back = writer.read_back
-        self._tail = ASLEEP
+        self._write_through(writer)
         self._run_id: int | None = None  # the number of the run in the file, once it was asked for
         self._run_uuid: UUID | None = None  # which run that is
         self._chain: Chain | None = None
@@ -198,8 +190,6 @@ class SQLiteLog(TrainingLogBase):
         self._last_status: tuple[object, dict[str, Any]] | None = None
         self._segments = Cache()
         self._identity = database.identity
-        # Not __del__: this also runs at the interpreter's end, while what it needs is still there.
-        self._finalizer: weakref.finalize[..., Any] = weakref.finalize(self, writer.let_go)
 
     @steady
     def _find(self, uuid: UUID) -> int:
@@ -212,21 +202,6 @@ class SQLiteLog(TrainingLogBase):
         return number
 
     # -- identity and lineage ---------------------------------------------------------------
-
-    @property
-    def uuid(self) -> UUID:
-        """The UUID of the run that this log writes."""
-        return self._writer.uuid
-
-    @property
-    def readonly(self) -> bool:
-        """Whether the log was opened for reading only."""
-        return self._database.readonly
-
-    @property
-    def closed(self) -> bool:
-        """Whether the log was closed."""
-        return self._writer.closed
 
     @steady
     def lineage(self) -> list[Ancestor]:
@@ -245,83 +220,22 @@ class SQLiteLog(TrainingLogBase):
             found.append(Ancestor(reading.stored_uuid(missing), None))
         return found
 
-    def _fork(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
-        self._descend(lambda: Descent(parent, at, status))
-
     def _descend(self, descent: Callable[[], Descent]) -> None:
-        imported, self._imported = self._imported, None
-        uuid = new_uuid()
-
-        def birth() -> Birth:
-            parent, at, status = descent()
-            return Birth(uuid, status, parent, at, imported, replaces=not self._writer.kept)
-
-        self._writer.fork(birth)
+        super()._descend(descent)
         self._chain = self._last_row = None
 
     # -- lifecycle --------------------------------------------------------------------------
-
-    def flush(self) -> None:
-        """Make what was assigned visible to every other process."""
-        self._writer.flush()
-
-    def commit(self) -> None:
-        """Make what was assigned survive a power cut: wait until the disk has it."""
-        self._writer.flush(durable=True)
 
     def seal(self) -> None:
         """Flush, and move the numbers of the run to segments; see `Store.seal`."""
         self._writer.flush_and(self._sink.seal)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return where this log stands, as a small plain dict to put into a model checkpoint."""
-        if not self.readonly:
-            self._writer.keep()
-        return super().state_dict()
-
     def _close(self, outcome: Literal["finished", "failed"]) -> None:
         try:
-            self._writer.close(outcome)
+            super()._close(outcome)
         finally:
-            if self._writer.closed:
-                self._finalizer.detach()
-                if self._database.path is None:
-                    self._finalizer = weakref.finalize(self, self._database.close)
-
-    # -- writing ----------------------------------------------------------------------------
-
-    def __getitem__(self, time: Any) -> Any:
-        """Return the row at a time, or with a slice a view of the rows from ``a`` up to ``b``."""
-        # A loop asks for the same row once a key. That it is the very same int also means that it
-        # was checked.
-        row = self._tail.row
-        if row._time is time:
-            return row
-        if isinstance(time, slice):
-            return RowSlice(self, time)
-        tail = self._buffer.tail
-        row = HotRow(self, check_time(time), tail)
-        if tail is not ASLEEP:  # whose row nobody would drop
-            self._tail = tail
-            tail.row = row
-        return row
-
-    @property
-    def status(self) -> Status:
-        """What is known of the run as a whole: a mutable mapping, not bound to a time."""
-        return HotStatus(self)
-
-    def _write(self, rows: Rows) -> None:
-        self._buffer.write(rows)
-
-    def _assign(self, time: int, key: str, value: Any) -> None:
-        self._buffer.assign(time, key, value)
-
-    def _write_mark(self, time: int, wall: float) -> None:
-        self._buffer.write_mark(time, wall)
-
-    def _write_status(self, values: dict[str, Any]) -> None:
-        self._buffer.write_status(values)
+            if self._writer.closed and self._database.path is None:
+                self._finalizer = weakref.finalize(self, self._database.close)
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -409,43 +323,14 @@ class SQLiteLog(TrainingLogBase):
         self._last_status = (version, found) if closed else None
         return found
 
-    def _read_status_value(self, key: str) -> Any:
-        writer = self._writer
-        writer.check_readable()
-        try:
-            name = check_key(key)
-        except InvalidKey:  # as below
-            raise KeyError(key) from None
-        found = self._read_back.status_value(name)
-        if found is not None:
-            (value,) = found
-        elif self._database.closed:
-            value = self._read_status().get(name, HIDDEN)
-        else:
-            with self._connected() as (connection, _):
-                value = reading.read_status_value(connection, self._number(connection), name)
-        if value is HIDDEN:
-            raise KeyError(key)
-        return value
-
-    def _read_value(self, time: int, key: str) -> Any:
-        self._writer.check_readable()
-        try:
-            name = check_key(key)
-        except InvalidKey:  # so it cannot be there; the database might not even take the question
-            raise KeyError(key) from None
-        found = self._read_back.value(time, name)
-        if found is not None:
-            (value,) = found
-        else:
-            value = self._read_stored(time, name)
-        if value is HIDDEN:
-            raise KeyError(key)
-        return value
+    def _stored_status_value(self, key: str) -> Any:
+        if self._database.closed:
+            return self._read_status().get(key, HIDDEN)
+        with self._connected() as (connection, _):
+            return reading.read_status_value(connection, self._number(connection), key)
 
     @steady
-    def _read_stored(self, time: int, key: str) -> Any:
-        """Return a value that the file has, or `HIDDEN`."""
+    def _stored_value(self, time: int, key: str) -> Any:
         last = self._last_row
         if last is not None and last[0] == time and last[1] == self._version():
             return last[2].get(key, HIDDEN)

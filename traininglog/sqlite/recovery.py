@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID, uuid5
 
 from sqlalchemy import Connection, select
@@ -33,14 +33,11 @@ from traininglog.errors import (
     TrainingLogWarning,
 )
 from traininglog.journal.bulk import MOST_KEYS
-from traininglog.journal.gaps import DROPPED, Gap, described
-from traininglog.journal.order import Order
+from traininglog.journal.credible import is_credible
+from traininglog.journal.gaps import DROPPED, described
 from traininglog.journal.reader import (
-    BoundlessRegion,
-    Contents,
     FolderNotListed,
     Left,
-    LeftRegion,
     damaged_path,
     displaced_path,
     is_held,
@@ -48,7 +45,8 @@ from traininglog.journal.reader import (
     lookalikes_beside,
     read_journal,
 )
-from traininglog.journal.record import Batch, DamagedRecord
+from traininglog.journal.record import Batch
+from traininglog.journal.rest import INCREDIBLE, Rest, read_rest
 from traininglog.lineage import BEFORE_ALL
 from traininglog.side_files import in_the_way
 from traininglog.sql import reading, writing
@@ -56,14 +54,11 @@ from traininglog.sql.chain import read_key_names
 from traininglog.sql.sound import is_run
 from traininglog.sql.tables import REVISION, runs
 from traininglog.sqlite import failures
-from traininglog.sqlite.credible import NOT_AS_WRITTEN, is_credible
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.file import free_name, stat_of
 from traininglog.sqlite.looking import can_write
 from traininglog.sqlite.origin import origin
 from traininglog.sqlite.owners import Owners, changing_byte, writer_byte
-
-_INCREDIBLE = "holds what no log writes"
 
 # So many of the things that are no journals are named, one by one.
 _TOLD = 3
@@ -208,10 +203,10 @@ def _recover_journal(database: Database, run_id: int, left: Left) -> str | None:
                 if row is None:
                     return None
                 mark = left.displaced_at if left.epoch < row.epoch else row.high_water
-                tail = _read_tail(contents, mark)
+                tail = read_rest(contents, mark)
                 names = read_key_names(connection, run_id) | tail.batch.names
                 if not is_credible(tail.batch, names):
-                    tail = _Tail(Batch(), mark or 0, None, _INCREDIBLE)
+                    tail = Rest(Batch(), mark or 0, None, INCREDIBLE)
                 if left.epoch < row.epoch:
                     notice = _put_aside(connection, row, left, tail)
                 else:
@@ -258,68 +253,7 @@ def _discard(journal: Path) -> None:
         os.truncate(journal, 0)
 
 
-class _Tail(NamedTuple):
-    """What a journal holds past a position."""
-
-    batch: Batch
-    end: int
-    gap: Gap | None
-    damage: str | None  #: why there may be more; for people
-
-
-def _read_tail(
-    contents: Contents, start: int | None, cut: tuple[LeftRegion, int] | None = None
-) -> _Tail:
-    """Read the records of a journal past a position (None: all).
-
-    Args:
-        contents: Of the journal.
-        start: The position.
-        cut: A region that is damaged, and from which of its bytes on it is.
-
-    """
-    regions = contents.regions
-    batch = Batch()
-    if not regions:
-        return _Tail(batch, start or 0, None, None)
-    if start is None:
-        start = regions[0].base
-    # What comes before the region in which `start` is was flushed, and may be half erased.
-    first = max((at for at, region in enumerate(regions) if region.base <= start), default=0)
-    position = start
-    gap = None
-    for region in regions[first:]:
-        if region.base > position:
-            # After a power cut, the database may be at an earlier point than the journal begins
-            # at; or a region in between is damaged. What is put back must stay a prefix.
-            return _Tail(batch, position, gap, "does not follow on what is in the database")
-        before = batch.size
-        skip = position - region.base
-        try:
-            data = region.read()
-            if cut is not None and cut[0] is region:
-                data = data[: cut[1]]
-            order = Order(region.tag, counted=region.counted, skip=skip)
-            batch.add(data, order, skip)
-        except DamagedRecord as error:
-            if error.cut is not None and cut is None:
-                return _read_tail(contents, start, (region, error.cut))
-            position += batch.size - before
-            torn = error.torn
-            said = None if torn else "is damaged"
-            return _Tail(batch, position, gap, said)
-        except BoundlessRegion:
-            return _Tail(batch, position, gap, "claims far more than it takes on the disk")
-        except NOT_AS_WRITTEN:
-            return _Tail(Batch(), start, None, _INCREDIBLE)
-        position += batch.size - before
-        if cut is not None and cut[0] is region:
-            return _Tail(batch, position, gap, "is damaged")
-        gap = region.gap
-    return _Tail(batch, position, gap, None)
-
-
-def _replay(connection: Connection, run_id: int, tail: _Tail, journal: Path) -> None:
+def _replay(connection: Connection, run_id: int, tail: Rest, journal: Path) -> None:
     batch = tail.batch
     times = batch.times()
     known = reading.read_run_keys(connection, run_id)
@@ -381,7 +315,7 @@ def displace(
     except FileNotFoundError:
         return None
     # Its writer goes on meanwhile: that the end may seem damaged says nothing.
-    tail = _read_tail(contents, mark)
+    tail = read_rest(contents, mark)
     _replay(connection, run_id, tail, journal)
     return journal, tail.end
 
@@ -392,7 +326,7 @@ def mark_displaced(journal: Path, position: int) -> None:
         journal.rename(displaced_path(journal, position))
 
 
-def _put_aside(connection: Connection, row: Any, left: Left, tail: _Tail) -> str | None:
+def _put_aside(connection: Connection, row: Any, left: Left, tail: Rest) -> str | None:
     """Make a run of what a writer assigned after its run was taken from it."""
     batch = tail.batch
     uuid = uuid5(UUID(row.uuid), f"displaced {left.epoch}")  # the same, if this is done twice

@@ -53,7 +53,7 @@ from traininglog.sqlite.recovery import (
 )
 from traininglog.sqlite.sealing import Sealer, attempt, seal_in_the_end, seal_run
 from traininglog.writer.health import described
-from traininglog.writer.sink import Birth, Outcome, Saving, Start
+from traininglog.writer.sink import Birth, Lease, Outcome, Saving, Start
 
 #: A power cut costs what was assigned in the last so many seconds, at the most.
 SYNC_SECONDS = 2.0
@@ -348,7 +348,7 @@ class SQLiteSink:
 
     # -- the lease, and the disk ------------------------------------------------------------
 
-    def renew(self, *, durable: bool) -> float | None:
+    def renew(self, lease: Lease | None, *, durable: bool) -> float | None:
         """Hold the lease, and see to it that the disk has what was saved; see `Sink.renew`."""
         self._hold_lease()
         if not durable:
@@ -410,7 +410,7 @@ class SQLiteSink:
 
     # -- the end ----------------------------------------------------------------------------
 
-    def end(self, outcome: Outcome, *, patience: float | None) -> None:
+    def end(self, lease: Lease, outcome: Outcome, *, patience: float | None) -> None:
         """End writing the run; see `Sink.end`."""
         run_id = self.run_id
         if run_id is None:

@@ -24,6 +24,7 @@ from traininglog.journal.record import (
     COUNT_HEAD,
     FLOAT_HEAD,
     INT_HEAD,
+    pack_birth,
     pack_counter,
     pack_entries,
     pack_float,
@@ -229,6 +230,12 @@ class Buffer:
         self.uuid, self.epoch = uuid, start.epoch
         self._last_number = max(names, default=0)
         self._publish(dict(start.status) if status is None else status)
+
+    def note_birth(self, birth: Birth) -> None:
+        """Put a run into its journal, until the store has heard of it."""
+        if self._place is not None:
+            self._force(partial(pack_birth, birth.facts()))
+            self._force(partial(pack_status, birth.status or {}))
 
     def _put(self, rows: Rows) -> None:
         entries = [

@@ -1,4 +1,4 @@
-"""The row and the status of a `SQLiteLog`: the same mappings, with a short way to the journal.
+"""The row and the status of a log that is written: mappings with a short way to the journal.
 
 Here a training loop spends its time. What nearly always comes, a float under a key that the run has
 seen, goes straight to the open region of the journal; everything else, and whatever the region
@@ -16,17 +16,17 @@ from traininglog.rows import Row, Status
 from traininglog.values import check_key, plain
 
 if TYPE_CHECKING:
-    from traininglog.sqlite.log import SQLiteLog
+    from traininglog.writer.log import WriterLog
 
 
 class HotRow(Row):
-    """A row of a `SQLiteLog`."""
+    """A row of a `WriterLog`."""
 
     __slots__ = ("_tail",)
 
-    _log: SQLiteLog
+    _log: WriterLog
 
-    def __init__(self, log: SQLiteLog, time: int, tail: Tail) -> None:
+    def __init__(self, log: WriterLog, time: int, tail: Tail) -> None:
         self._log = log
         self._time = time
         self._tail = tail
@@ -63,11 +63,11 @@ class HotRow(Row):
 
 
 class HotStatus(Status):
-    """The status of a `SQLiteLog`."""
+    """The status of a `WriterLog`."""
 
     __slots__ = ()
 
-    _log: SQLiteLog
+    _log: WriterLog
 
     def __setitem__(self, key: str, value: object) -> None:
         log = self._log

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from traininglog.errors import (
     RunTakenOver,
     TrainingLogWarning,
 )
+from traininglog.imported import Imported
 from traininglog.journal.gaps import DROPPED
 from traininglog.journal.journal import JournalFull
 from traininglog.journal.record import changed_status
@@ -38,7 +40,7 @@ from traininglog.writer.buffer import Buffer, Place, Snapshot, Span, Undelivered
 from traininglog.writer.health import Health, described
 from traininglog.writer.owner import INTERVAL, NotNow, Owner, Parked, Request
 from traininglog.writer.read_back import ReadBack
-from traininglog.writer.sink import Birth, Outcome, Saving, Sink, Start, verdict
+from traininglog.writer.sink import Birth, Lease, Outcome, Saving, Sink, Start, verdict
 
 # How long a flush in the background waits for others who write, and when it is tried again.
 _SOON = 0.5
@@ -107,6 +109,7 @@ class Writer:
         self._shut = False  # whether who assigns waits until the run is another, or closed
         self._quiet = 0
         self._late: Birth | None = None  # the run, if the sink has not heard of it yet
+        self._imported: Imported | None = None  # what is said of the run, if it happened elsewhere
         self._earlier: deque[Undelivered] = deque()  # runs before it, which the sink has not whole
         self.buffer = Buffer(
             name, self._health, ask=self._ask_to_assign, nudge=partial(owner.nudge, self),
@@ -114,6 +117,26 @@ class Writer:
         )  # fmt: skip
         self.read_back = ReadBack(self.buffer)
         lifetimes.remember(self)
+
+    @property
+    def late(self) -> Birth | None:
+        """The run that is being written, if its store has not heard of it."""
+        return self._late
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether the run happened elsewhere, at a time that only its marks tell."""
+        return self._imported is not None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the store lacks something of runs that were written before."""
+        return bool(self._earlier)
+
+    @property
+    def readonly(self) -> bool:
+        """Whether the run cannot be written here."""
+        return self._why_readonly is not None
 
     # -- asking: any thread -----------------------------------------------------------------
 
@@ -308,20 +331,27 @@ class Writer:
                     raise
                 self._note_trouble(error)
         assert birth.status is not None  # noqa: S101 - it is a child
-        self._late = birth
+        self._late = birth._replace(began=time.time())
         return Start(1, 0, {}, birth.status)
 
     def _may_be_late(self, error: Exception) -> bool:
         """Tell whether to go on without the sink, which is told later."""
         return not (self._waits or isinstance(error, Parked)) and verdict(error) == "later"
 
+    @property
+    def _lease(self) -> Lease:
+        return Lease(self.uuid, self.buffer.epoch)
+
     def _become(self, birth: Birth, start: Start) -> None:
         """Write, from now on, a run whose lease we have."""
         self.held = True  # first: whatever fails, it is let go of as the log is closed
         self.uuid, self.unborn, self.kept = birth.uuid, None, False
+        self._imported = birth.imported
         self.read_back.forget()
         self.buffer.begin(birth.uuid, start, None)
         self.owner.holders[birth.uuid] = self
+        if self._late is not None:
+            self.buffer.note_birth(self._late)
 
     def _claim(self) -> None:
         if self.held:
@@ -330,7 +360,7 @@ class Writer:
         other = self.owner.holders.get(self.uuid)
         if other is not None:
             other._hand_over()
-        birth = self.unborn or Birth(self.uuid)
+        birth = self.unborn or Birth(self.uuid, imported=self._imported)
         self._become(birth, self._begin(birth))
 
     def _hand_over(self) -> None:
@@ -346,7 +376,7 @@ class Writer:
         self.buffer.shut()
         self._save_all(patience=patience, final=outcome is not None, outcome=outcome)
         self.buffer.end()
-        self._sink.end(outcome, patience=patience)
+        self._sink.end(self._lease, outcome, patience=patience)
         self._let_go()
 
     def _let_go(self) -> None:
@@ -367,7 +397,7 @@ class Writer:
                 self._claim()
             if self.held:
                 self._save_or_detach()
-            start = self._begin(birth)
+            start = self._begin(birth._replace(ends=self._lease) if self.held else birth)
             if self.held:
                 self.buffer.end()
                 self._let_go()
@@ -393,7 +423,7 @@ class Writer:
         if self.held:
             self._save_all(patience=None)
         if durable:
-            self._sink.renew(durable=True)
+            self._sink.renew(self._lease if self.held else None, durable=True)
 
     def _flush_and(self, act: Callable[[], object]) -> None:
         self._claim()
@@ -426,7 +456,7 @@ class Writer:
             self._quiet += 1
             self.buffer.be_slow()
         self._save_all(patience=_SOON)
-        again = self._sink.renew(durable=False)
+        again = self._sink.renew(self._lease, durable=False)
         if self.buffer.waiting:
             return 0.0
         if self._quiet < _QUIET:
@@ -494,7 +524,7 @@ class Writer:
         saving = Saving(
             self.uuid, buffer.epoch, regions[-1].end if regions else None,
             partial(self.read_back.batch, regions), buffer.names, told, final=final,
-            outcome=outcome,
+            outcome=outcome, imported=self._imported is not None,
         )  # fmt: skip
         try:
             self._sink.save(saving, patience=patience)
@@ -548,7 +578,7 @@ class Writer:
                 self.left = True
                 self.buffer.leave()
                 with suppress(Exception):  # the run is somebody else's, or cannot be written
-                    self._sink.end(None, patience=0.0)
+                    self._sink.end(self._lease, None, patience=0.0)
                 self._let_go()
             self.closed = True
         finally:

@@ -1,0 +1,78 @@
+"""The rest of a journal: what it holds past the position that its store has.
+
+For whoever puts back what a dead writer left, or looks at what a live one has assigned so far.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from traininglog.journal.credible import NOT_AS_WRITTEN
+from traininglog.journal.gaps import Gap
+from traininglog.journal.order import Order
+from traininglog.journal.reader import BoundlessRegion, Contents, LeftRegion
+from traininglog.journal.record import Batch, DamagedRecord
+
+#: What is wrong with records whose checksums are right.
+INCREDIBLE = "holds what no log writes"
+
+
+class Rest(NamedTuple):
+    """What a journal holds past a position."""
+
+    batch: Batch
+    end: int
+    gap: Gap | None
+    damage: str | None  #: why there may be more; for people
+
+
+def read_rest(
+    contents: Contents, start: int | None, cut: tuple[LeftRegion, int] | None = None
+) -> Rest:
+    """Read the records of a journal past a position (None: all).
+
+    Args:
+        contents: Of the journal.
+        start: The position.
+        cut: A region that is damaged, and from which of its bytes on it is.
+
+    """
+    regions = contents.regions
+    batch = Batch()
+    if not regions:
+        return Rest(batch, start or 0, None, None)
+    if start is None:
+        start = regions[0].base
+    # What comes before the region in which `start` is was flushed, and may be half erased.
+    first = max((at for at, region in enumerate(regions) if region.base <= start), default=0)
+    position = start
+    gap = None
+    for region in regions[first:]:
+        if region.base > position:
+            # After a power cut, the database may be at an earlier point than the journal begins
+            # at; or a region in between is damaged. What is put back must stay a prefix.
+            return Rest(batch, position, gap, "does not follow on what is in the database")
+        before = batch.size
+        skip = position - region.base
+        try:
+            data = region.read()
+            if cut is not None and cut[0] is region:
+                data = data[: cut[1]]
+            order = Order(region.tag, counted=region.counted, skip=skip)
+            batch.add(data, order, skip)
+        except DamagedRecord as error:
+            if error.cut is not None and cut is None:
+                return read_rest(contents, start, (region, error.cut))
+            position += batch.size - before
+            torn = error.torn
+            said = None if torn else "is damaged"
+            return Rest(batch, position, gap, said)
+        except BoundlessRegion:
+            return Rest(batch, position, gap, "claims far more than it takes on the disk")
+        except NOT_AS_WRITTEN:
+            return Rest(Batch(), start, None, INCREDIBLE)
+        position += batch.size - before
+        if cut is not None and cut[0] is region:
+            return Rest(batch, position, gap, "is damaged")
+        gap = region.gap
+    return Rest(batch, position, gap, None)

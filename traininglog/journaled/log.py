@@ -1,0 +1,279 @@
+"""`JournaledLog`: a log in any store that has the eight methods of a `Sink` and a `Reader`.
+
+The store says where batches go and what is there. The journal, the flushes, what a kill must not
+cost, the lineage and all of reading are this log's. A store that is in a hurry derives from it and
+reads some of that faster.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from datetime import datetime
+from time import time as wall_now
+from typing import Any, Literal, Self
+from uuid import UUID
+
+from traininglog.clock import Clock, Marks
+from traininglog.columns import Column, layer_of_rows, overlay
+from traininglog.config import settings
+from traininglog.encoding import HIDDEN
+from traininglog.errors import RunNotFound
+from traininglog.imported import Ending, Imported
+from traininglog.journal.reader import journal_path
+from traininglog.journaled.recovery import recover
+from traininglog.journaled.view import View, ancestry, view_of
+from traininglog.lineage import Ancestor, Descent, new_status, new_uuid
+from traininglog.selection import bounds
+from traininglog.values import MAX_TIME, check_time, check_uuid
+from traininglog.writer.buffer import Place
+from traininglog.writer.log import WriterLog
+from traininglog.writer.owner import Owner
+from traininglog.writer.sink import Birth, LogStore
+from traininglog.writer.writer import Writer
+
+
+class JournaledLog(WriterLog):
+    """A training log in a store of one's own.
+
+    What is assigned can be read from this object at once. Everybody else sees it after a flush,
+    which a thread does every quarter of a second. Until then a journal keeps it, also where the
+    process is killed: whoever opens the store next on this machine, with a log that may write, puts
+    it into the store. While that cannot be reached, one goes on assigning and resuming.
+
+    What the store has of a run and its ancestors is read into memory when it is asked for.
+
+    Args:
+        store: The store.
+        uuid: The run to open; by default a new one.
+        resume: Resume the run on opening, at its last time or at `at`.
+        at: The resume point; implies `resume`.
+        durability: ``"process"``: whatever was assigned is there, also after ``kill -9``.
+            ``"buffered"``: without the journal that sees to it.
+        readonly: Never write.
+        takeover: Take the run from a process that is writing it.
+        max_value_bytes: The size that one text, bytes, array or container may have.
+        max_pending_bytes: How much may wait while the store cannot be written.
+        on_full: What to do with an assignment beyond that: ``"raise"``, or ``"drop"`` it and tell
+            how many from which to which time in ``status["_dropped"]``.
+        created: When the new run began, if it happened elsewhere; see `SQLiteLog`.
+        host: Where it ran.
+        outcome: How it ended.
+
+    Raises:
+        RunNotFound: The store does not hold the run.
+        RunBusy: At the first assignment: another process is writing the run.
+
+    """
+
+    #: Whether a new run waits until the store has it. Else it is written at once, into the journal.
+    _waits = False
+
+    def __init__(
+        self,
+        store: LogStore,
+        uuid: UUID | str | None = None,
+        *,
+        resume: bool = False,
+        at: int | None = None,
+        durability: Literal["buffered", "process"] | None = None,
+        readonly: bool = False,
+        takeover: bool = False,
+        max_value_bytes: int | None = None,
+        max_pending_bytes: int | None = None,
+        on_full: Literal["raise", "drop"] | None = None,
+        created: float | datetime | None = None,
+        host: str | None = None,
+        outcome: Ending | None = None,
+    ) -> None:
+        imported = Imported.of(created, host, outcome)
+        wanted = None if uuid is None else check_uuid(uuid)
+        point = None if at is None else check_time(at)
+        new = wanted is None or resume or at is not None
+        if wanted is None and (readonly or resume or takeover or at is not None):
+            raise ValueError("name the run to open: uuid=...")
+        if readonly and (resume or at is not None):
+            raise ValueError("resuming writes a new run: leave out readonly=True")
+        if takeover and (resume or at is not None):
+            raise ValueError("takeover=True goes on writing the run itself: leave out the others")
+        if imported is not None and not new:
+            raise ValueError(
+                "created, host and outcome are said of a new run: leave out the UUID, or resume it"
+            )
+        options = settings(
+            durability=durability, max_pending_bytes=max_pending_bytes, on_full=on_full,
+            max_value_bytes=max_value_bytes,
+        )  # fmt: skip
+        self._start(store, wanted or new_uuid(), options, readonly=readonly, takeover=takeover)
+        if wanted is None:
+            self._writer.create(Birth(self.uuid, new_status(), imported=imported))
+        else:
+            self._require(wanted)
+            self._writer.open()
+        if resume or at is not None:
+            self._imported = imported
+            self.resume(point)
+
+    def _start(
+        self, store: LogStore, uuid: UUID, options: dict[str, Any], *, readonly: bool = False,
+        takeover: bool = False,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._options = options
+        self._max_value_bytes = options["max_value_bytes"]
+        place, spool = None, store.spool
+        if spool is not None and not readonly:
+            recover(store, spool)
+            if options["durability"] != "buffered":
+                place = Place(spool, functools.partial(journal_path, spool))
+        why_readonly = None
+        if readonly:
+            why_readonly = f"run {uuid.hex} was opened with readonly=True: open it without to write"
+        self._write_through(Writer(
+            Owner.of(store.location, store.location), store, uuid, name=store.location,
+            place=place, why_readonly=why_readonly, takeover=takeover,
+            max_pending_bytes=options["max_pending_bytes"], on_full=options["on_full"],
+            waits=self._waits,
+        ))  # fmt: skip
+        self._seen: tuple[object, View] | None = None
+
+    def _require(self, uuid: UUID) -> None:
+        if next(iter(self._store.runs(uuid)), None) is None:
+            raise RunNotFound(f"{self._store.location} holds no run {uuid.hex}")
+
+    # -- lineage ----------------------------------------------------------------------------
+
+    def lineage(self) -> list[Ancestor]:
+        """Return the runs from this one to the root, each with its resume point in its parent.
+
+        A parent that is not in the store stands at the end.
+        """
+        born = self._unstored()
+        found = [] if born is None else [Ancestor(self.uuid, born.at)]
+        following = self.uuid if born is None else born.parent
+        if following is not None:
+            for run in ancestry(self._store, following):
+                found.append(Ancestor(run.uuid, run.at))
+                following = run.parent
+        if following is not None:
+            found.append(Ancestor(following, None))
+        return found
+
+    def _unstored(self) -> Birth | None:
+        """Return the birth of the run if the store does not have it."""
+        writer = self._writer
+        writer.check_readable()
+        if writer.is_behind:  # what this one inherits is not there yet
+            writer.flush()
+        return writer.unborn or writer.late
+
+    def _descend(self, descent: Callable[[], Descent]) -> None:
+        super()._descend(descent)
+        self._seen = None
+
+    # -- reading: what the store shows, and over it what it has not got yet -----------------
+    # The latter is read first: what is saved in between is then there twice, and not missing.
+
+    def _view(self) -> View:
+        """Return what the store has of the run and its ancestors."""
+        birth, uuid = self._unstored(), self.uuid
+        ask = getattr(self._store, "version", None)
+        stored = uuid if birth is None else birth.parent
+        version = (uuid, birth, None if ask is None or stored is None else ask(stored))
+        if self._seen is None or ask is None or self._seen[0] != version:
+            self._seen = version, view_of(self._store, uuid, birth)
+        return self._seen[1]
+
+    def _order(self, view: View) -> dict[str, int]:
+        """Return the places of all keys, as first seen."""
+        keys = dict.fromkeys([*view.log._run.places(), *self._buffer.numbers])
+        return {key: place for place, key in enumerate(keys)}
+
+    def _read_status(self) -> dict[str, Any]:
+        self._writer.check_readable()
+        status = self._read_back.status()
+        return self._store.status(self.uuid) if status is None else status
+
+    def _stored_status_value(self, key: str) -> Any:
+        return self._store.status(self.uuid).get(key, HIDDEN)
+
+    def _stored_value(self, time: int, key: str) -> Any:
+        try:
+            return self._view().log._read_value(time, key)
+        except KeyError:
+            return HIDDEN
+
+    def _read_row(self, time: int) -> dict[str, Any]:
+        pending = self._read_back.row(time)
+        view = self._view()
+        seen = view.log._read_row(time) | pending
+        order = self._order(view)
+        return {key: seen[key] for key in sorted(seen, key=order.__getitem__)
+                if seen[key] is not HIDDEN}  # fmt: skip
+
+    def _read_times(self, start: int | None, stop: int | None) -> list[int]:
+        columns = self._read_columns(None, start, stop, lineage=True)
+        return sorted({time for column in columns for time in column.times})
+
+    def _read_columns(
+        self, keys: list[str] | None, start: int | None, stop: int | None, *, lineage: bool
+    ) -> list[Column]:
+        pending = layer_of_rows(self._read_back.rows(*bounds(start, stop)).items())
+        if keys is not None:
+            pending = {key: strip for key, strip in pending.items() if key in frozenset(keys)}
+        view = self._view()
+        if not lineage and self._writer.unborn is not None:
+            return []  # a run that nobody has made yet has nothing
+        stored = view.log._read_columns(keys, start, stop, lineage=lineage)
+        if not pending:
+            return stored
+        below = {column.key: (column.raw_times, column.raw_values) for column in stored}
+        return overlay([below, pending], self._order(view))
+
+    def _read_clock(self, *, lineage: bool) -> Clock:
+        read_back = self._read_back
+        pending, marks = read_back.rows(0, MAX_TIME), read_back.marks()
+        unborn = self._writer.unborn is not None
+        if unborn and not lineage:
+            return Clock(None, [])
+        clock = self._view().clock
+        own = clock.runs[-1]
+        created = clock.created if lineage or len(clock.runs) == 1 else self._own_created()
+        clock = Clock(created, clock.runs[:] if lineage else [own])
+        known = dict(zip(own.times, own.walls, strict=True)) | marks
+        last = -1 if self._writer.is_imported else max(pending, default=-1)
+        if last > max((time for time in known if time < MAX_TIME), default=-1):
+            known[last] = wall_now()
+        times = sorted(known)
+        if not unborn:
+            clock.runs[-1] = Marks(own.cut, times, [known[time] for time in times])
+        return clock
+
+    def _own_created(self) -> float | None:
+        birth = self._writer.late
+        return self._store.clock(self.uuid).created if birth is None else birth.created
+
+    def _read_keys(self) -> list[str]:
+        return [column.key for column in self._read_columns(None, None, None, lineage=True)]
+
+    def _last_time(self) -> int | None:
+        return max(self._read_times(None, None), default=None)
+
+    # -- elsewhere --------------------------------------------------------------------------
+
+    def _location(self) -> str:
+        return self._store.location
+
+    def __reduce__(self) -> Any:
+        return type(self)._restored, (self._store, self.state_dict(), self._options)
+
+    @classmethod
+    def _restored(cls, store: LogStore, state: dict[str, Any], options: dict[str, Any]) -> Self:
+        """Unpickle: stand where the state says, as a child that is made when first written."""
+        log = cls.__new__(cls)
+        log._max_value_bytes = options["max_value_bytes"]
+        uuid, at, status = log._checked_state(state)
+        log._start(store, new_uuid(), options)
+        log._require(uuid)
+        log._writer.descend_later(Birth(log.uuid, status | {"resumed_from": uuid.hex}, uuid, at))
+        return log

@@ -1,0 +1,165 @@
+"""The writing half of a log: what is assigned goes to a `Writer`, whatever the store is."""
+
+from __future__ import annotations
+
+import weakref
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, Literal
+from uuid import UUID
+
+from traininglog.base import TrainingLogBase
+from traininglog.encoding import HIDDEN
+from traininglog.errors import InvalidKey
+from traininglog.imported import Imported
+from traininglog.journal.tail import ASLEEP, Tail
+from traininglog.lineage import Descent, new_uuid
+from traininglog.rows import RowSlice
+from traininglog.values import check_key, check_time
+from traininglog.writer.buffer import Buffer, Rows
+from traininglog.writer.hot_path import HotRow, HotStatus
+from traininglog.writer.read_back import ReadBack
+from traininglog.writer.sink import Birth
+from traininglog.writer.writer import Writer
+
+
+class WriterLog(TrainingLogBase):
+    """A log that writes through a `Writer`. A store derives from it, and says how it is read."""
+
+    _writer: Writer
+    _buffer: Buffer
+    _read_back: ReadBack
+    _tail: Tail
+    _imported: Imported | None  # what is said of the run that is made next
+
+    def _write_through(self, writer: Writer) -> None:
+        """Begin to write through a writer, which is closed once nobody holds this log."""
+        self._writer = writer
+        self._buffer = writer.buffer
+        self._read_back = writer.read_back
+        self._tail = ASLEEP
+        self._imported = None
+        # Not __del__: this also runs at the interpreter's end, while what it needs is still there.
+        self._finalizer: weakref.finalize[..., Any] = weakref.finalize(self, writer.let_go)
+
+    # -- identity ---------------------------------------------------------------------------
+
+    @property
+    def uuid(self) -> UUID:
+        """The UUID of the run that this log writes."""
+        return self._writer.uuid
+
+    @property
+    def readonly(self) -> bool:
+        """Whether the log was opened for reading only."""
+        return self._writer.readonly
+
+    @property
+    def closed(self) -> bool:
+        """Whether the log was closed."""
+        return self._writer.closed
+
+    def _fork(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
+        self._descend(lambda: Descent(parent, at, status))
+
+    def _descend(self, descent: Callable[[], Descent]) -> None:
+        imported, self._imported = self._imported, None
+        uuid = new_uuid()
+
+        def birth() -> Birth:
+            parent, at, status = descent()
+            return Birth(uuid, status, parent, at, imported, replaces=not self._writer.kept)
+
+        self._writer.fork(birth)
+
+    # -- lifecycle --------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Make what was assigned visible to every other process."""
+        self._writer.flush()
+
+    def commit(self) -> None:
+        """Make what was assigned survive a power cut: wait until the store has it for good."""
+        self._writer.flush(durable=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where this log stands, as a small plain dict to put into a model checkpoint."""
+        if not self.readonly:
+            self._writer.keep()
+        return super().state_dict()
+
+    def _close(self, outcome: Literal["finished", "failed"]) -> None:
+        try:
+            self._writer.close(outcome)
+        finally:
+            if self._writer.closed:
+                self._finalizer.detach()
+
+    # -- writing ----------------------------------------------------------------------------
+
+    def __getitem__(self, time: Any) -> Any:
+        """Return the row at a time, or with a slice a view of the rows from ``a`` up to ``b``."""
+        # A loop asks for the same row once a key. That it is the very same int also means that it
+        # was checked.
+        row = self._tail.row
+        if row._time is time:
+            return row
+        if isinstance(time, slice):
+            return RowSlice(self, time)
+        tail = self._buffer.tail
+        row = HotRow(self, check_time(time), tail)
+        if tail is not ASLEEP:  # whose row nobody would drop
+            self._tail = tail
+            tail.row = row
+        return row
+
+    @property
+    def status(self) -> HotStatus:
+        """What is known of the run as a whole: a mutable mapping, not bound to a time."""
+        return HotStatus(self)
+
+    def _write(self, rows: Rows) -> None:
+        self._buffer.write(rows)
+
+    def _assign(self, time: int, key: str, value: Any) -> None:
+        self._buffer.assign(time, key, value)
+
+    def _write_mark(self, time: int, wall: float) -> None:
+        self._buffer.write_mark(time, wall)
+
+    def _write_status(self, values: dict[str, Any]) -> None:
+        self._buffer.write_status(values)
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def _read_value(self, time: int, key: str) -> Any:
+        self._writer.check_readable()
+        try:
+            name = check_key(key)
+        except InvalidKey:  # so it cannot be there; a store might not even take the question
+            raise KeyError(key) from None
+        found = self._read_back.value(time, name)  # first: what is saved meanwhile is in the store
+        value = self._stored_value(time, name) if found is None else found[0]
+        if value is HIDDEN:
+            raise KeyError(key)
+        return value
+
+    def _read_status_value(self, key: str) -> Any:
+        self._writer.check_readable()
+        try:
+            name = check_key(key)
+        except InvalidKey:  # as above
+            raise KeyError(key) from None
+        found = self._read_back.status_value(name)
+        value = self._stored_status_value(name) if found is None else found[0]
+        if value is HIDDEN:
+            raise KeyError(key)
+        return value
+
+    @abstractmethod
+    def _stored_value(self, time: int, key: str) -> Any:
+        """Return the value that the store shows at (time, key), or `HIDDEN`."""
+
+    @abstractmethod
+    def _stored_status_value(self, key: str) -> Any:
+        """Return one value of the status that the store has, or `HIDDEN`."""
