@@ -5,6 +5,7 @@ For whoever finds them: the writer of a run may be dead, or alive and at work on
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import closing
@@ -186,14 +187,18 @@ def _escaped(name: str) -> str:
 
 def hold(descriptor: int) -> None:
     """Hold a journal of ours by its open file, whatever becomes of its name and of the owners."""
-    if file_locks.OWN:  # else whoever read it in this process would let go of it
+    if file_locks.OWN:
         file_locks.lock(descriptor, _HOLDING)
+    else:  # a record lock would be let go of by whoever reads the file in this process
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def release(descriptor: int) -> None:
     """Hold a journal no longer: nothing more is written to it here."""
     if file_locks.OWN:
         file_locks.unlock(descriptor, _HOLDING)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def is_held(path: Path) -> bool:
@@ -203,9 +208,20 @@ def is_held(path: Path) -> bool:
     except OSError:
         return False
     try:
-        return file_locks.OWN and file_locks.is_locked(descriptor, _HOLDING)
+        if file_locks.OWN:
+            return file_locks.is_locked(descriptor, _HOLDING)
+        return _is_flocked(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_flocked(descriptor: int) -> bool:
+    """Tell the like of a file that is opened by itself for this, where systems have no better."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
 
 
 def read_journal(left: Left | Path) -> Contents:

@@ -130,16 +130,26 @@ class JournaledLog(WriterLog):
         if readonly:
             why_readonly = f"run {uuid.hex} was opened with readonly=True: open it without to write"
         self._write_through(Writer(
-            Owner.of(store.location, store.location), store, uuid, name=store.location,
+            Owner.of(store.location, store.location), store, uuid, name=self._name_of(store),
             place=place, why_readonly=why_readonly, takeover=takeover,
             max_pending_bytes=options["max_pending_bytes"], on_full=options["on_full"],
-            waits=self._waits,
+            waits=self._waits, may_wait=self._may_wait(store),
         ))  # fmt: skip
         self._seen: tuple[object, View] | None = None
 
     def _require(self, uuid: UUID) -> None:
         if next(iter(self._store.runs(uuid)), None) is None:
             raise RunNotFound(f"{self._store.location} holds no run {uuid.hex}")
+
+    @staticmethod
+    def _name_of(store: Any) -> str:
+        """Return what to call the store, to people."""
+        return str(store.location)
+
+    @staticmethod
+    def _may_wait(store: Any) -> Callable[[], bool] | None:
+        """Return what tells whether a thread holds nothing that writing needs; None: none does."""
+        return None
 
     # -- lineage ----------------------------------------------------------------------------
 

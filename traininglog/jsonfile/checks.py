@@ -16,6 +16,9 @@ from traininglog.lineage import BEFORE_ALL
 from traininglog.trial_records import KINDS, flaw_of, is_hex, is_moment
 from traininglog.values import MAX_TIME, check_key
 
+# The names of journals have no greater epoch.
+_MOST_EPOCHS = 2**29 - 1
+
 
 class Damaged(ValueError):
     """What is wrong, and where, for people."""
@@ -59,8 +62,17 @@ def _check_run(run: Any) -> None:
         if not isinstance(part, dict):
             raise Damaged(f"its {name} is no object")
     _check_cells(run["status"], "status")
-    if "imported" in run and not isinstance(run["imported"], dict):
+    for name in ("epoch", "position"):
+        if not (type(run.get(name, 0)) is int and 0 <= run.get(name, 0) <= MAX_TIME):
+            raise Damaged(f"its {name} cannot be {run[name]!r:.80}")
+    if run.get("epoch", 0) > _MOST_EPOCHS:
+        raise Damaged("it cannot have been opened so often")
+    said = run.get("imported", {})
+    if not isinstance(said, dict):
         raise Damaged("what is said of its import is no object")
+    until = said.get("until", 0)
+    if not (type(until) is int and 0 <= until <= MAX_TIME):
+        raise Damaged(f"it cannot have been imported up to {until!r:.80}")
     for time, wall in (*walls.items(), *marks.items()):
         _check_time(time)
         if not is_moment(wall):

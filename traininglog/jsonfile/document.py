@@ -36,8 +36,8 @@ from traininglog.trial_records import KINDS
 FORMAT = "traininglog trials"
 VERSION = 1
 
-# How many bytes the longest name beside a document adds to its own: that of a run's tail.
-_ADDED = len("-tail-") + 32
+# How many bytes the longest name beside a document adds to its own: that of a run's journal.
+_ADDED = len("-tail-") + 32 + len("-") + 9
 
 Contents = dict[str, Any]
 
@@ -169,9 +169,9 @@ class Document:
             self._write(contents)
 
     @property
-    def is_changing(self) -> bool:
-        """Whether whoever has the lock is about to write: to be asked by who has it."""
-        return self._lock.contents is not None
+    def is_held_here(self) -> bool:
+        """Whether this thread has the lock, so that no other one can have it."""
+        return self._lock.is_held_here
 
     def stamp(self) -> Stamp | None:
         """Return what changes whenever the document is written; None: it is not there."""

@@ -37,8 +37,14 @@ class DocumentLock:
         """Begin anew, in a forked child: another thread of the parent may have held it."""
         self._threads = threading.RLock()
         self._depth = 0  # of blocks in which it is held
+        self._thread: int | None = None  # in which it is held
         #: What is being changed, by who holds it, and not written yet.
         self.contents: dict[str, Any] | None = None
+
+    @property
+    def is_held_here(self) -> bool:
+        """Whether this thread has the lock."""
+        return self._thread == threading.get_ident()
 
     @staticmethod
     def of(path: Path) -> DocumentLock:
@@ -68,9 +74,11 @@ class DocumentLock:
                 if lock is not None:
                     self._wait(lock, readonly=readonly)
                 self._depth += 1
+                self._thread = threading.get_ident()
                 yield False
             finally:
                 self._depth = 0
+                self._thread = None
                 if lock is not None:
                     lock.release()
 

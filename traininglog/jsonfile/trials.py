@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from traininglog.base import TrainingLogBase
+from traininglog.journaled.view import view_of
 from traininglog.jsonfile.document import Document
-from traininglog.jsonfile.log import FileLog, layers_of, run_of
+from traininglog.jsonfile.log import FileLog, run_of
+from traininglog.jsonfile.store import DocumentStore
 from traininglog.kept import folder_of
 from traininglog.lineage import new_uuid
-from traininglog.memory.layers import log_of
 from traininglog.selection import Mode
 from traininglog.trial_records import in_order, made_of
 
@@ -107,10 +109,10 @@ class FileTrials:
         from traininglog.memory.trials import ends_of
 
         found = {}
+        store = DocumentStore(self._document)
         with self._document.locked():
-            contents = self._document.read()
             for uuid in uuids:
-                if uuid in contents["logs"]:
-                    log = log_of(layers_of(self._document, contents, uuid))
-                    found[uuid] = ends_of(log, best)
+                run = UUID(uuid)
+                if any(store.runs(run)):
+                    found[uuid] = ends_of(view_of(store, run).log, best)
         return found

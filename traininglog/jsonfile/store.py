@@ -1,0 +1,334 @@
+"""The JSON document as a store of logs: where their batches go, and what is read of their runs.
+
+A batch goes into the document as a whole, by which its journal ends up in it, too: the position of
+a run stands in the document beside its values. What is in a journal and not in the document yet is
+read from there, whoever writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from traininglog.clock import Clock, Marks
+from traininglog.columns import Column
+from traininglog.encoding import HIDDEN, from_cell
+from traininglog.errors import RunNotFound, RunTakenOver, StoreFailed
+from traininglog.imported import UNKNOWN, Imported
+from traininglog.journal.bulk import MOST_KEYS
+from traininglog.journal.credible import is_credible
+from traininglog.journal.reader import journal_path, journals_beside, read_journal
+from traininglog.journal.record import Batch, changed_status
+from traininglog.journal.region import REGION
+from traininglog.journal.rest import read_rest
+from traininglog.jsonfile.cells import from_json, hides, to_json
+from traininglog.jsonfile.changes import apply
+from traininglog.jsonfile.document import Contents, Document
+from traininglog.jsonfile.lease import RunLease, read_old_tail
+from traininglog.values import MAX_TIME
+from traininglog.writer.sink import Birth, Lease, Saving, Start, StoredRun
+
+Run = dict[str, Any]
+
+
+class DocumentStore:
+    """The runs of a document, for one log; see `traininglog.writer.sink.LogStore`.
+
+    Args:
+        document: The document.
+
+    """
+
+    most_bytes = 64 * REGION
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.location = f"file:{document.path}"
+        self.spool: Path | None = document.path
+        #: What is to be said to the user, once.
+        self.said: list[str] = []
+        self._told: set[str] = set()  # of what cannot be read
+        self._lease: RunLease | None = None  # of the run that this log writes
+        self._held: Contents | None = None  # what was read last, and is looked at only
+        self._held_stamp: object = None
+        self._lineages: dict[UUID, frozenset[str]] = {}  # of what was read last
+
+    def __reduce__(self) -> Any:
+        return _made, (self.document.path, self.document.readonly)
+
+    # -- the sink -----------------------------------------------------------------------------
+
+    def begin(self, birth: Birth, *, takeover: bool, patience: float | None) -> Start:
+        """Begin an epoch of a run; see `Sink.begin`. Nobody takes one from a process that lives."""
+        uuid = birth.uuid.hex
+        lease = RunLease(self.document.path, uuid)
+        lease.take()
+        try:
+            with self.document.changing() as contents:
+                run = self._made(contents, birth)
+                old = lease.old_changes()
+                if run is None:
+                    run = self._required(contents, birth.uuid)
+                    apply(run, old.changes)
+                    _begin_epoch(run, birth)
+                start = Start(run["epoch"], run["position"], _keys(run), _status(run))
+            self.said += lease.clear(old)
+        except BaseException:
+            lease.let_go()
+            raise
+        if self._lease is not None:
+            self._lease.let_go()
+        self._lease = lease
+        return start
+
+    def _made(self, contents: Contents, birth: Birth) -> Run | None:
+        """Return the run if it is to be made, or was made before by a call like this."""
+        if birth.status is None:
+            return None
+        parent = None if birth.parent is None else birth.parent.hex
+        if parent is not None and parent not in contents["logs"]:
+            raise RunNotFound(f"{self.location} holds no run {parent}")
+        made = new_run(parent, birth.at, birth.status, birth.created, birth.imported)
+        found: Run = contents["logs"].setdefault(birth.uuid.hex, made)
+        return found
+
+    def _required(self, contents: Contents, run: UUID) -> Run:
+        found: Run | None = contents["logs"].get(run.hex)
+        if found is None:
+            raise RunNotFound(f"{self.location} holds no run {run.hex}")
+        return found
+
+    def save(self, saving: Saving, *, patience: float | None) -> None:
+        """Save a batch; see `Sink.save`."""
+        self.renew(None, durable=False)
+        with self.document.changing() as contents:
+            run = contents["logs"].get(saving.run.hex)
+            if run is None:
+                raise StoreFailed(
+                    f"{self.document.path} does not hold run {saving.run.hex} any more: it was "
+                    "replaced while the run is being written. What was assigned last is in its "
+                    "journal; put the document back, and flush again"
+                )
+            if run.get("epoch", 0) != saving.epoch:
+                raise RunTakenOver(f"run {saving.run.hex} is written by another process")
+            if saving.position is None or saving.position > run["position"]:
+                _put(run, saving)
+
+    def renew(self, lease: Lease | None, *, durable: bool) -> float | None:
+        """Hold the lease of a run; what was saved is on the disk."""
+        if self._lease is not None:
+            self._lease.renew()
+        return None
+
+    def end(self, lease: Lease, outcome: str | None, *, patience: float | None) -> None:
+        """Let go of the lease of a run."""
+        held, self._lease = self._lease, None
+        if held is not None:
+            held.let_go()
+        else:  # a dead writer may have left the file of its lease
+            RunLease(self.document.path, lease.run.hex).sweep()
+
+    def put_back(self, run: UUID) -> None:
+        """Put into the document what an older version left in the tail of a run."""
+        lease = RunLease(self.document.path, run.hex)
+        if not lease.is_free_to_take():
+            return
+        try:
+            old = lease.old_changes()
+            if old.changes or old.flaw is not None:
+                with self.document.changing() as contents:
+                    apply(self._required(contents, run), old.changes)
+            self.said += lease.clear(old)
+        finally:
+            lease.let_go()
+
+    # -- the reader ---------------------------------------------------------------------------
+
+    def runs(self, run: UUID | None = None) -> Iterator[StoredRun]:
+        """Give the runs, or one of them; see `Reader.runs`."""
+        logs = self._contents()["logs"]
+        for uuid in logs if run is None else [run.hex]:
+            found = logs.get(uuid)
+            if found is not None:
+                parent = found["resumed_from"]
+                yield StoredRun(
+                    UUID(uuid), None if parent is None else UUID(parent),
+                    None if parent is None else found["resumed_at"],
+                    found.get("epoch", 0), found.get("position", 0), _keys(found),
+                )  # fmt: skip
+
+    def columns(self, run: UUID, keys: Iterable[str] | None = None) -> list[Column]:
+        """Return what a run itself wrote; see `Reader.columns`."""
+        found = self._seen(run)["columns"]
+        columns = []
+        for key in found if keys is None else keys:
+            cells = sorted((int(time), cell) for time, cell in found.get(key, {}).items())
+            if cells:
+                values = [HIDDEN if hides(cell) else from_json(cell) for _, cell in cells]
+                columns.append(Column(key, [time for time, _ in cells], values))
+        return columns
+
+    def status(self, run: UUID) -> dict[str, Any]:
+        """Return the status of a run; see `Reader.status`."""
+        return _status(self._seen(run))
+
+    def clock(self, run: UUID) -> Clock:
+        """Return when a run had got to which time; see `Reader.clock`."""
+        found = self._seen(run)
+        said = found.get("imported")
+        marks = {int(time): wall for time, wall in found.get("marks", {}).items()}
+        if said is None:
+            # Older versions have one of each row.
+            marks = {int(time): wall for time, wall in found.get("walls", {}).items()} | marks
+        else:
+            until = said.get("until", MAX_TIME)
+            marks.setdefault(until, UNKNOWN)
+        times = sorted(marks)
+        return Clock(found["created"], [Marks(MAX_TIME, times, [marks[time] for time in times])])
+
+    def version(self, run: UUID) -> object:
+        """Return what differs from before if anyone has written to a run or what it inherits."""
+        others = {left.uuid.hex for left in journals_beside(self.document.path)}
+        others |= set(RunLease.old_tails(self.document.path))
+        if self._lease is not None:
+            others.discard(self._lease.uuid)
+        if others and not others.isdisjoint(self._lineage(run)):
+            return object()  # somebody may just be writing there
+        return self.document.stamp() or object()
+
+    def _lineage(self, run: UUID) -> frozenset[str]:
+        logs = self._contents()["logs"]
+        found = self._lineages.get(run)
+        if found is None:
+            names: set[str] = set()
+            following: str | None = run.hex
+            while following is not None and following in logs and following not in names:
+                names.add(following)
+                following = logs[following]["resumed_from"]
+            found = self._lineages[run] = frozenset(names)
+        return found
+
+    def _contents(self) -> Contents:
+        """Return what is in the document, to be looked at."""
+        stamp = self.document.stamp()
+        if self._held is None or stamp is None or stamp != self._held_stamp:
+            self._held, self._held_stamp = self.document.read(), stamp
+            self._lineages.clear()
+        return self._held
+
+    def _seen(self, run: UUID) -> Run:
+        """Return a run as the document has it, with what its journal has beyond that."""
+        if self._lease is not None and self._lease.uuid == run.hex:
+            return self._required(self._contents(), run)
+        with self.document.locked():
+            found = self._required(self._contents(), run)
+            old = read_old_tail(self.document.path, run.hex)
+            batch, names = self._journaled(run, found)
+            self._say_once(old.flaw)
+            if not old.changes and not batch.size:
+                return found
+            mine: Run = _copied(found)
+        apply(mine, old.changes)
+        _add_rows(mine, _rows_of(batch, names))
+        status = changed_status(_status(mine), [batch])
+        mine["status"] = {key: to_json(value) for key, value in status.items()}
+        mine.setdefault("marks", {}).update({str(time): wall for time, wall in batch.marks.items()})
+        return mine
+
+    def _say_once(self, flaw: str | None) -> None:
+        if flaw is not None and flaw not in self._told:
+            self._told.add(flaw)
+            self.said.append(flaw)
+
+    def _journaled(self, run: UUID, found: Run) -> tuple[Batch, Mapping[int, str]]:
+        """Return what the journal of a run has and the document has not, and the names of keys."""
+        path = journal_path(self.document.path, run, found.get("epoch", 0))
+        try:
+            contents = read_journal(path)
+        except OSError:
+            return Batch(), {}
+        batch = read_rest(contents, found.get("position", 0)).batch
+        names = {number: key for key, number in _keys(found).items()} | batch.names
+        return (batch, names) if is_credible(batch, names) else (Batch(), {})
+
+
+def new_run(
+    parent: str | None, at: int | None, status: Mapping[str, Any], created: float,
+    imported: Imported | None = None,
+) -> Run:  # fmt: skip
+    """Return what a document says of a new run."""
+    more = {}
+    if imported is not None:
+        more = {"imported": {"host": imported.host, "outcome": imported.outcome}}
+    return more | {
+        "resumed_from": parent,
+        "resumed_at": at,
+        "status": {key: to_json(value) for key, value in status.items()},
+        "created": created,
+        "columns": {},
+        "marks": {},
+        "epoch": 1,
+        "position": 0,
+    }
+
+
+def _made(path: Path, readonly: bool) -> DocumentStore:
+    return DocumentStore(Document(path, readonly=readonly))
+
+
+def _begin_epoch(run: Run, birth: Birth) -> None:
+    run["epoch"] = run.get("epoch", 0) + 1
+    run.setdefault("position", 0)
+    said = run.get("imported")
+    if said is not None and birth.imported is None:
+        said.setdefault("until", _last_time(run))
+
+
+def _put(run: Run, saving: Saving) -> None:
+    """Put a batch into what the document says of a run."""
+    for _, key in sorted(saving.batch.names.items()):
+        run["columns"].setdefault(key, {})
+    _add_rows(run, saving.rows())
+    status = saving.changed(_status(run))
+    run["status"] = {key: to_json(value) for key, value in status.items()}
+    run.setdefault("marks", {}).update({str(time): wall for time, wall in saving.marks().items()})
+    if saving.position is not None:
+        run["position"] = saving.position
+
+
+def _add_rows(run: Run, rows: Mapping[int, Mapping[str, Any]]) -> None:
+    columns, root = run["columns"], run["resumed_from"] is None
+    for time, row in rows.items():
+        for key, value in row.items():
+            if root and value is HIDDEN:  # there is nothing below to be hidden
+                columns.get(key, {}).pop(str(time), None)
+            else:
+                columns.setdefault(key, {})[str(time)] = to_json(value)
+
+
+def _rows_of(batch: Batch, names: Mapping[int, str]) -> dict[int, dict[str, Any]]:
+    return {
+        time: {names[number & MOST_KEYS]: from_cell(cell) for number, cell in row.items()}
+        for time, row in batch.rows.items()
+    }
+
+
+def _copied(run: Run) -> Run:
+    """Return a copy of what a document says of a run, to be changed."""
+    columns = {key: dict(column) for key, column in run["columns"].items()}
+    parts = {name: dict(run[name]) for name in ("status", "walls", "marks") if name in run}
+    return run | parts | {"columns": columns}
+
+
+def _keys(run: Run) -> dict[str, int]:
+    return {key: number for number, key in enumerate(run["columns"], 1)}
+
+
+def _status(run: Run) -> dict[str, Any]:
+    return {key: from_json(cell) for key, cell in run["status"].items()}
+
+
+def _last_time(run: Run) -> int:
+    return max((int(time) for column in run["columns"].values() for time in column), default=0)
