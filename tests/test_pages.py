@@ -15,6 +15,8 @@ from patience import GUARD
 import traininglog
 from traininglog import config, errors
 from traininglog.cli.app import app
+from traininglog.loop import errors as loop_errors
+from traininglog.trials import errors as trial_errors
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -172,7 +174,8 @@ def test_every_error_has_a_remedy():
     }
     leaves = {
         name
-        for name, each in vars(errors).items()
+        for module in (errors, loop_errors, trial_errors)
+        for name, each in vars(module).items()
         if isinstance(each, type) and issubclass(each, errors.TrainingLogError)
     }
     assert named == leaves - {"TrainingLogError"}
