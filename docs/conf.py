@@ -1,8 +1,11 @@
 """How Sphinx builds these pages; run by ``make docs``."""
 
+import importlib
 import sys
 import tomllib
 from pathlib import Path
+
+from sphinx.util.logging import getLogger
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -43,6 +46,30 @@ python_maximum_signature_line_length = 88
 toc_object_entries_show_parents = "hide"
 
 
+#: The modules of which each name in `__all__` is public.
+PUBLIC = [
+    "traininglog",
+    *(f"traininglog.{name}" for name in ("monitors", "loop", "trials", "lenses", "testing")),
+]
+
+
+def _without_fillers(app, what, name, thing, options, lines):
+    """Leave out what Python says of each field of a named tuple: nothing."""
+    if lines and lines[0].startswith("Alias for field number "):
+        lines.clear()
+
+
+def _with_every_public_name(app, env):
+    """Warn of names that are public (see public.md) and are not in the reference."""
+    described = set(env.domaindata["py"]["objects"])
+    for module in PUBLIC:
+        names = {each.rpartition(".")[2] for each in described if each.startswith(f"{module}.")}
+        for name in sorted({*importlib.import_module(module).__all__} - names - {"__version__"}):
+            getLogger(__name__).warning("%s.%s is public, and not in the reference", module, name)
+
+
 def setup(app):
     """Add what these pages need beside Sphinx's own."""
+    app.connect("env-check-consistency", _with_every_public_name)
+    app.connect("autodoc-process-docstring", _without_fillers)
     commands.setup(app)
