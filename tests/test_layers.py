@@ -165,6 +165,40 @@ def test_rooms_import_each_other_one_way_and_stand_on_few_floors():
     assert len(HOUSE.floors()) <= MOST_FLOORS, HOUSE.floors()
 
 
+def house_of(folder, files):
+    """Return the house of a package that is made up: its modules, and what each imports."""
+    package = folder / "made"
+    for path, text in {"__init__": "", **files}.items():
+        file = package / f"{path}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    return House(Package(package))
+
+
+def test_rooms_that_import_each_other_are_found_with_the_imports_that_do_it(tmp_path):
+    house = house_of(
+        tmp_path,
+        {"a/one": "from made.b import two", "b/two": "def later():\n    import made.a.one"},
+    )
+    assert sorted(house.cycle()) == ["a.one -> b.two", "b.two -> a.one"]
+
+
+def test_a_room_stands_above_all_that_it_imports_and_arrows_that_follow_are_left_out(tmp_path):
+    house = house_of(
+        tmp_path,
+        {
+            "errors": "",
+            "a/one": "import made.errors",
+            "b/two": "from made.a.one import thing\nfrom made.errors import Wrong",
+            "c/three": "if TYPE_CHECKING:\n    import made.b.two\n",
+        },
+    )
+    assert house.cycle() == []
+    assert house.floors() == [["c", "vocabulary"], ["a"], ["b"]]
+    assert house.direct() == [("a", "vocabulary"), ("b", "a")]
+    assert picture(house).count("<rect") == 4
+
+
 def test_the_picture_of_the_rooms_is_of_today():
     assert PICTURE.read_text(encoding="utf-8") == picture(HOUSE), "run: make graph"
     assert f"({PICTURE.relative_to(ROOT / 'docs')})" in ARCHITECTURE
