@@ -4,13 +4,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Elsewhere than on a terminal pip is quiet; there it shows what it loads.
+PIP := quiet=--quiet; if test -t 1; then quiet=; fi; \
+	$(BIN)/python -m pip install $$quiet --disable-pip-version-check
 
 # Tests are spread over the processors. Those of a group stay together, for what they share. At the
 # end it says which were skipped, and why.
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup -rs
 
-.PHONY: help demo test quick newest oldest torch faults lint bench wheel clean
+.PHONY: help demo test quick newest oldest torch faults lint docs graph bench wheel clean
 
 help:
 	@echo "make demo    train, be killed, resume, look: the whole story in half a minute"
@@ -21,6 +23,8 @@ help:
 	@echo "make torch   install PyTorch here, for the tests that need it"
 	@echo "make faults  kill processes, cut the power, flip bits, thousands of times"
 	@echo "make lint    style and types"
+	@echo "make docs    build the documentation as a site, in build/docs"
+	@echo "make graph   draw the rooms of the package, for the documentation"
 	@echo "make bench   measure, with ten others beside us, and write benchmarks/RESULTS.md"
 	@echo "make wheel   build the wheel and try it, away from the checkout"
 	@echo "make clean   remove what the others made"
@@ -28,13 +32,15 @@ help:
 # A stamp for each set of extras, so that pyproject.toml is installed again when it changes.
 $(VENV)/installed-%: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) $(INSTALL_OPTIONS) --editable '.[$*]'
+	@echo "Installing traininglog[$*] into $(VENV): a minute or two, this once."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) $(INSTALL_OPTIONS) --editable '.[$*]'
 	@touch $@
 
 # No extra: for most, PyTorch is a download of gigabytes, and all but a few tests do without.
 $(VENV)/installed-torch: $(VENV)/installed-test
-	$(PIP) torch==2.13.0
+	@echo "Installing PyTorch into $(VENV): a download of up to gigabytes, this once."
+	@$(PIP) torch==2.13.0
 	@touch $@
 
 demo: $(VENV)/installed-demo
@@ -70,6 +76,14 @@ lint: $(VENV)/installed-test $(VENV)/installed-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --strict tests/typing/api.py
+
+# A warning is an error: a link that leads nowhere, a name that is not there.
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
+	@echo "The pages: build/docs/index.html"
+
+graph: $(VENV)/installed-test
+	$(BIN)/python tests/rooms.py
 
 bench: $(VENV)/installed-test
 	$(BIN)/python benchmarks/run.py

@@ -35,7 +35,7 @@ SLOW = (
     "test_merge.py::test_any_order_of_merges_of_any_copies_gives_the_last_one",
     "test_merge.py::test_copies_that_diverged_at_different_places_unite_in_any_order",
     "test_processes.py",
-    "test_readme.py::test_the_code_runs",
+    "test_pages.py::test_the_code_of_a_page_runs",
     "test_schema.py::test_many_processes_that_open_an_old_file_upgrade_it_once",
     "test_sealing.py",
     "test_trial_endings.py",

@@ -15,8 +15,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 
 #: What is not installed for the tests that run with the oldest: PyTorch is a download of gigabytes,
-#: and the tools of `lint` are not used by them.
-LEFT_OUT = {"lenses", "lint"}
+#: and the tools of `lint` and `docs` are not used by them.
+LEFT_OUT = {"lenses", "lint", "docs"}
 
 
 def requirements(project: dict[str, Any]) -> Iterator[str]:

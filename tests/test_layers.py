@@ -1,13 +1,15 @@
 """Imports point one way: held here over the syntax tree, so that no import need be run."""
 
 import ast
-from pathlib import Path
+import re
 
 import pytest
+from rooms import GROUPS, PICTURE, ROOT, House, Package, imports, picture
 
-import traininglog
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
-PACKAGE = Path(traininglog.__file__).parent
+#: A higher house nobody can draw from memory.
+MOST_FLOORS = 9
 
 #: From the ground up. A module may import what stands on a line above its own, and its own folder.
 LAYERS = [
@@ -121,46 +123,9 @@ FOREIGN = {
 }
 
 
-def modules():
-    for file in sorted(PACKAGE.rglob("*.py")):
-        parts = file.relative_to(PACKAGE).with_suffix("").parts
-        if parts[0] == "schema":  # in an installed package: Alembic's, not imported
-            continue
-        name = ".".join(parts).removesuffix("__init__").rstrip(".") or "traininglog"
-        yield name, ast.parse(file.read_text(encoding="utf-8"), str(file))
-
-
-MODULES = dict(modules())
-
-
-def imports(tree, *, inside=False):
-    """Give (imported module, name or None, whether in a function) for imports that run."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            for other in node.orelse:
-                yield from imports(other, inside=inside)
-        elif isinstance(node, ast.Import):
-            yield from ((alias.name, None, inside) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            yield from ((node.module, alias.name, inside) for alias in node.names)
-        else:
-            in_function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-            yield from imports(node, inside=inside or in_function)
-
-
-def own(module, name):
-    """Return which module of ours an import means, by its short name; None if another's."""
-    if module.split(".")[0] != "traininglog":
-        return None
-    if module == "traininglog":
-        if name is None or name.startswith("__"):
-            return "traininglog"
-        if name in MODULES:
-            return name
-        module = traininglog._LAZY.get(name, "traininglog.errors")
-    module = module.removeprefix("traininglog.")
-    return f"{module}.{name}" if f"{module}.{name}" in MODULES else module
+package = Package()
+MODULES, own = package.trees, package.own
+HOUSE = House(package)
 
 
 def layer(module):
@@ -185,6 +150,74 @@ def test_a_module_imports_only_what_is_below_it(name):
 def test_an_instrument_knows_the_base_and_no_store(name):
     reached = {own(module, what) for module, what, _ in imports(MODULES[name])} - {None}
     assert not {target.split(".")[0] for target in reached} & STORES, name
+
+
+def test_every_module_beside_the_folders_is_in_one_room():
+    """A module that has no room yet is given one in GROUPS, in tests/rooms.py."""
+    named = [name for modules in GROUPS.values() for name in modules]
+    beside = {name for name in MODULES if "." not in name} - {
+        name.split(".")[0] for name in MODULES if "." in name
+    }
+    assert sorted(named) == sorted(beside - {"traininglog"} | {"__init__"})
+
+
+def test_rooms_import_each_other_one_way_and_stand_on_few_floors():
+    assert not HOUSE.cycle()
+    assert len(HOUSE.floors()) <= MOST_FLOORS, HOUSE.floors()
+
+
+def house_of(folder, files):
+    """Return the house of a package that is made up: its modules, and what each imports."""
+    package = folder / "made"
+    for path, text in {"__init__": "", **files}.items():
+        file = package / f"{path}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    return House(Package(package))
+
+
+def test_rooms_that_import_each_other_are_found_with_the_imports_that_do_it(tmp_path):
+    house = house_of(
+        tmp_path,
+        {"a/one": "from made.b import two", "b/two": "def later():\n    import made.a.one"},
+    )
+    assert sorted(house.cycle()) == ["a.one -> b.two", "b.two -> a.one"]
+
+
+def test_a_room_stands_above_all_that_it_imports_and_arrows_that_follow_are_left_out(tmp_path):
+    house = house_of(
+        tmp_path,
+        {
+            "errors": "",
+            "a/one": "import made.errors",
+            "b/two": "from made.a.one import thing\nfrom made.errors import Wrong",
+            "c/three": "if TYPE_CHECKING:\n    import made.b.two\n",
+        },
+    )
+    assert house.cycle() == []
+    assert house.floors() == [["c", "vocabulary"], ["a"], ["b"]]
+    assert house.direct() == [("a", "vocabulary"), ("b", "a")]
+    assert picture(house).count("<rect") == 4
+
+
+def test_the_picture_of_the_rooms_is_of_today():
+    assert PICTURE.read_text(encoding="utf-8") == picture(HOUSE), "run: make graph"
+    assert f"({PICTURE.relative_to(ROOT / 'docs')})" in ARCHITECTURE
+
+
+def test_the_page_of_the_architecture_names_every_room_and_no_other():
+    """Each folder and each module beside the folders; a module of a folder is one that is there."""
+    (table,) = re.findall(r"^\| room \| holds \|\n(?:\|.*\n)+", ARCHITECTURE, flags=re.MULTILINE)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    rooms = [name for room, _ in rows for name in re.findall(r"`([\w/.]+)`", room)]
+    tops = {name.split(".")[0] for name in MODULES} - {"traininglog"}
+    folders = {name.split(".")[0] for name in MODULES if "." in name}
+    expected = {f"{name}/" if name in folders else f"{name}.py" for name in tops}
+    assert sorted(rooms) == sorted({*expected, "schema/"})
+    for room, holds in rows:
+        (folder, *_) = re.findall(r"`([\w/.]+)`", room)
+        for file in re.findall(r"`([\w/]+)\.py`", holds):
+            assert f"{folder}{file}".replace("/", ".") in MODULES, f"{folder}: {file}.py"
 
 
 def test_no_two_modules_of_a_folder_import_each_other():

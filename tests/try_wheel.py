@@ -4,6 +4,7 @@ Run by ``make wheel``. The environment also holds PyPI's unrelated package `sche
 be mistaken for our migrations, and no development package.
 """
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -52,16 +53,33 @@ def run(*command: object, **options: object) -> None:
     subprocess.run([str(part) for part in command], check=True, **options)
 
 
+def check_metadata(metadata: str) -> None:
+    """A package index shows this: a relative link would lead nowhere there."""
+    header, _, readme = metadata.partition("\n\n")
+    assert "License-Expression: MIT" in header, header
+    assert "License-File: LICENSE" in header, header
+    assert "Description-Content-Type: text/markdown" in header, header
+    assert readme.startswith("# traininglog\n"), readme[:80]
+    for target in re.findall(r"\]\(([^()\s]+)\)", readme):
+        assert "://" in target, f"the README of the wheel links to {target}"
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        run(sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT,
+        # The wheel is built from the source distribution, so that one is tried, too.
+        run(sys.executable, "-m", "build", "--outdir", folder, ROOT,
             stdout=subprocess.DEVNULL)  # fmt: skip
         (wheel,) = folder.glob("*.whl")
-        contents = zipfile.ZipFile(wheel).namelist()
+        with zipfile.ZipFile(wheel) as archive:
+            contents = archive.namelist()
+            (named,) = (path for path in contents if path.endswith(".dist-info/METADATA"))
+            metadata = archive.read(named).decode()
+        check_metadata(metadata)
         for wanted in ("traininglog/py.typed", "traininglog/schema/env.py",
                        "traininglog/schema/versions/0001_first.py",
-                       "traininglog/schema/versions/0002_segments.py"):  # fmt: skip
+                       "traininglog/schema/versions/0002_segments.py",
+                       named.replace("METADATA", "licenses/LICENSE")):  # fmt: skip
             assert wanted in contents, f"the wheel lacks {wanted}"
         assert not any(path.startswith(("tests", "schema", "benchmarks")) for path in contents)
         venv.create(folder / "env", with_pip=True)

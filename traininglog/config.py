@@ -36,7 +36,7 @@ from traininglog.values import MAX_VALUE_BYTES
 PREFIX = "TRAININGLOG_"
 FILE_VARIABLE = "TRAININGLOG_CONFIG"
 
-#: What a log may lose; see the README's table.
+#: What a log may lose; docs/guarantees.md has the table.
 DURABILITIES = ("buffered", "process", "power")
 
 

@@ -1,4 +1,4 @@
-"""The README's programs, killed and started again: they end as if nobody had disturbed them."""
+"""The guide's programs, killed and started again: they end as if nobody had disturbed them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ import pytest
 
 from traininglog import Store
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guide" / "loop.md"
 PROGRAMS = {
     text.partition("\n")[0].strip("# ").partition(":")[0]: text
-    for text in re.findall(
-        r"^```py\n(.*?)^```$", README.read_text("utf-8"), re.MULTILINE | re.DOTALL
-    )
+    for text in re.findall(r"^```py\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 }
 EPOCHS, STEPS = 60, 960
 F_SETPIPE_SZ = 1031

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch.linalg import vector_norm
 from traininglog.lenses.arrays import EPSILON, Activity, Arrays, golub_kahan, leaves
 
 #: A device, of which the CPU is None, and a precision.
-Place = tuple[torch.device | None, torch.dtype]
+Place: TypeAlias = "tuple[torch.device | None, torch.dtype]"  # a text: read without PyTorch, too
 
 _SMALL = (torch.float16, torch.bfloat16)
 
