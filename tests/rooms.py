@@ -46,6 +46,7 @@ GROUPS = {
         "values",
     ],
     "files and threads": [
+        "event_files",
         "file_locks",
         "forks",
         "kept",
@@ -55,16 +56,24 @@ GROUPS = {
         "side_files",
         "waiting",
     ],
-    "columns": ["arrays", "clock", "columns", "packing", "selection", "streams"],
+    "columns": [
+        "arrays",
+        "arrow",
+        "clock",
+        "columns",
+        "frames",
+        "packing",
+        "selection",
+        "streams",
+    ],
     "contract": ["base", "lineage", "rows", "trial_records", "wrapping"],
-    "frames": ["arrow", "event_files", "frames"],
     "which store": ["opening", "trial_stores"],
     "cli": ["__main__"],  # a part of that folder's room
 }
 
 #: What a room is, for its colour; what is not named here is a folder like any other.
 KINDS = {
-    "ground": ["vocabulary", "files and threads", "columns", "frames", "contract"],
+    "ground": ["vocabulary", "files and threads", "columns", "contract"],
     "writing": ["journal", "writer"],
     "stores": ["memory", "sql", "sqlite", "jsonfile", "repair", "which store"],
     "instruments": ["monitors", "loop", "trials", "lenses"],
@@ -150,7 +159,6 @@ class House:
 
     def __init__(self, package: Package) -> None:
         self._rooms = {module: room for room, modules in GROUPS.items() for module in modules}
-        self._folders = {name.split(".")[0] for name in package.trees if "." in name}
         self.name = package.name
         self.edges: dict[str, set[str]] = {}
         #: For each pair of rooms, imports that make the edge.
@@ -165,9 +173,9 @@ class House:
                     self.reasons.setdefault((room, other), []).append(f"{name} -> {target}")
 
     def room(self, module: str) -> str:
-        """Return the room of a module: its folder, its group, else a room of its own."""
+        """Return the room of a module: its group, its folder, else a room of its own."""
         top = "__init__" if module == self.name else module.split(".", maxsplit=1)[0]
-        return top if top in self._folders else self._rooms.get(top, top)
+        return self._rooms.get(top, top)
 
     def cycle(self) -> list[str]:
         """Return rooms that import each other in a ring, with the imports between; or nothing."""
