@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select
 
 from traininglog.columns import Column, union
 from traininglog.encoding import encode
@@ -22,6 +22,14 @@ from traininglog.values import MAX_TIME
 _AT_ONCE = 1_000_000
 
 _COLUMNS = [column.name for column in summaries.columns]
+
+_THIS: BindParameter[int] = bindparam("this")
+_TOTAL_UP = insert(totals).values(
+    run_id=_THIS,
+    high_water=select(runs.c.high_water).where(runs.c.id == _THIS).scalar_subquery(),
+    **{name: bindparam(name) for name in ("rows", "count", "first", "last")},
+)
+_FORGET = [delete(table).where(table.c.run_id == _THIS) for table in (totals, summaries)]
 
 
 class Totals(NamedTuple):
@@ -85,8 +93,7 @@ def total_up(connection: Connection, run_id: int) -> None:
     """Note how much a run has logged itself."""
     forget_totals(connection, run_id)
     whole, by_key = totals_of(connection, run_id)
-    high_water = select(runs.c.high_water).where(runs.c.id == run_id).scalar_subquery()
-    connection.execute(insert(totals).values(run_id=run_id, high_water=high_water, **whole))
+    connection.execute(_TOTAL_UP, {"this": run_id, **whole})
     insert_rows(
         connection,
         f"INSERT INTO {summaries.name} ({', '.join(_COLUMNS)}) VALUES",
@@ -107,5 +114,5 @@ def _summary(number: int, column: Column) -> tuple[Any, ...]:
 
 def forget_totals(connection: Connection, run_id: int) -> None:
     """Drop what was noted: the run has been changed by another than its writer."""
-    for table in (totals, summaries):
-        connection.execute(delete(table).where(table.c.run_id == run_id))
+    for statement in _FORGET:
+        connection.execute(statement, {"this": run_id})

@@ -9,7 +9,18 @@ from time import time as time_now
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Column, Connection, case, delete, insert, select, update
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    Connection,
+    Update,
+    bindparam,
+    case,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from traininglog.encoding import Kind, encode
 from traininglog.errors import CorruptLog
@@ -34,6 +45,27 @@ _REPLACE = """\
 ON CONFLICT (run_id, time, key_id) DO UPDATE SET kind = excluded.kind, value = excluded.value"""
 
 
+# SQLAlchemy takes longer to build a statement than SQLite to run it: those of each log are built
+# once.
+_INSERT_RUN = insert(runs)
+_FIND_RUN = select(runs).where(runs.c.uuid == bindparam("wanted"))
+_FIRST: BindParameter[int] = bindparam("first")
+_LAST: BindParameter[int] = bindparam("last")
+_WIDEN_RUN = (
+    update(runs)
+    .where(runs.c.id == bindparam("this"))
+    .values(
+        first_time=case((runs.c.first_time < _FIRST, runs.c.first_time), else_=_FIRST),
+        last_time=case((runs.c.last_time > _LAST, runs.c.last_time), else_=_LAST),
+        deletions=runs.c.deletions + bindparam("more"),
+    )
+)
+_DROP_STATUS = delete(status).where(
+    status.c.run_id == bindparam("this"), status.c.key == bindparam("name")
+)
+_DROP_HIDDEN = _DROP_STATUS.where(status.c.kind == Kind.HIDDEN.value)
+
+
 def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
     """Give things in their order, so many at a time."""
     left = iter(items)
@@ -43,7 +75,7 @@ def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
 
 def insert_run(connection: Connection, values: Mapping[str, Any]) -> int:
     """Add a run and return its id. Raises `CorruptLog` where the file has no more of these."""
-    result = connection.execute(insert(runs).values(**values))
+    result = connection.execute(_INSERT_RUN, dict(values))
     found = result.inserted_primary_key
     assert found is not None  # noqa: S101 - an insert without one would have raised
     number = int(found[0])
@@ -79,10 +111,18 @@ def update_run(
     connection: Connection, run_id: int, values: Mapping[str, Any], *, epoch: int | None = None
 ) -> bool:
     """Change a run, with `epoch` only if that is still its epoch; return whether that was done."""
-    change = update(runs).where(runs.c.id == run_id).values(**values)
-    if epoch is not None:
-        change = change.where(runs.c.epoch == epoch)
-    return connection.execute(change).rowcount == 1
+    given = {f"new_{name}": value for name, value in values.items()}
+    change = _change_of(frozenset(values), fenced=epoch is not None)
+    known = {"this": run_id} if epoch is None else {"this": run_id, "held": epoch}
+    return connection.execute(change, given | known).rowcount == 1
+
+
+@functools.cache
+def _change_of(names: frozenset[str], *, fenced: bool) -> Update:
+    change = update(runs).where(runs.c.id == bindparam("this"))
+    if fenced:
+        change = change.where(runs.c.epoch == bindparam("held"))
+    return change.values({name: bindparam(f"new_{name}") for name in sorted(names)})
 
 
 def widen_run(connection: Connection, run_id: int, first: int, last: int, deletions: int) -> None:
@@ -90,20 +130,13 @@ def widen_run(connection: Connection, run_id: int, first: int, last: int, deleti
 
     The bounds never narrow again.
     """
-    connection.execute(
-        update(runs)
-        .where(runs.c.id == run_id)
-        .values(
-            first_time=case((runs.c.first_time < first, runs.c.first_time), else_=first),
-            last_time=case((runs.c.last_time > last, runs.c.last_time), else_=last),
-            deletions=runs.c.deletions + deletions,
-        )
-    )
+    given = {"this": run_id, "first": first, "last": last, "more": deletions}
+    connection.execute(_WIDEN_RUN, given)
 
 
 def find_run(connection: Connection, uuid: str) -> Any:
     """Return the row of the run with this UUID in hex, or None."""
-    return connection.execute(select(runs).where(runs.c.uuid == uuid)).one_or_none()
+    return connection.execute(_FIND_RUN, {"wanted": uuid}).one_or_none()
 
 
 def find_runs(connection: Connection, uuids: Iterable[str]) -> list[Any]:
@@ -219,9 +252,8 @@ def save_status(
     """
     # What is deleted leaves a mark, so that a merge does not bring it back.
     for key in values:
-        is_key = (status.c.run_id == run_id) & (status.c.key == key)
-        hidden = status.c.kind == Kind.HIDDEN.value
-        connection.execute(delete(status).where(is_key if key in renewed else is_key & hidden))
+        drop = _DROP_STATUS if key in renewed else _DROP_HIDDEN
+        connection.execute(drop, {"this": run_id, "name": key})
     insert_rows(
         connection,
         f"INSERT INTO {status.name} (run_id, key, kind, value) VALUES",

@@ -103,7 +103,9 @@ class Database:
         self.path = path
         self.readonly = readonly
         self.allow_network: bool = setting("allow_network", allow_network)
-        if path is not None and not readonly and not self.allow_network:
+        twin = None if readonly else _twin_of(path)
+        allowed = self.allow_network or (twin is not None and not twin.allow_network)
+        if path is not None and not readonly and not allowed:
             refuse_network(path)
         self.revision = revisions.current()
         self.upgraded: tuple[str, Path] | None = None  # the revision before, and the backup
@@ -120,8 +122,10 @@ class Database:
         self.notice: str | None = None
         self._linked = False  # and told of
         self._sound_schema: int | None = None  # the version of the schema that was looked at
-        fresh = path is None or inspect(path, readonly=readonly, create=create and not readonly)
-        if path is not None and not readonly:
+        fresh = path is None or (
+            twin is None and inspect(path, readonly=readonly, create=create and not readonly)
+        )
+        if path is not None and not readonly and twin is None:
             refuse_second_name(path)
             parts.sweep(path)
         self._turns = Turns(path)
@@ -129,13 +133,17 @@ class Database:
         self._follows = follows
         self._make_engines()
         self._looker: Looker | None = None  # of who only looks
-        if path is not None and not (readonly or fresh or can_write(path) or is_open_here(path)):
+        writes = twin is not None or fresh or (path is not None and can_write(path))
+        if path is not None and not (readonly or writes or is_open_here(path)):
             take_over(path)
-        if path is not None and (readonly or not (fresh or can_write(path))):
+        if path is not None and (readonly or not writes):
             self._looker = Looker(path, functools.partial(_engine, timeout=failures.PATIENCE))
         try:
             with in_use(), translated(self.name):
-                self._prepare(fresh=fresh)
+                if twin is None:
+                    self._prepare(fresh=fresh)
+                else:  # each transaction looks whether that has changed
+                    self.revision, self._sound_schema = twin.revision, twin._sound_schema
         except BaseException:
             self._dispose()
             raise
@@ -678,6 +686,25 @@ def is_open_here(path: Path) -> bool:
         and database.path.exists()
         and database.path.samefile(path)
         for database in list(_OPEN.values())
+    )
+
+
+def _twin_of(path: Path | None) -> Database | None:
+    """Return a database of this process that writes this very file: it was found to be in order."""
+    if path is None:
+        return None
+    identity = identity_of(path)
+    return next(
+        (
+            other
+            for other in list(_OPEN.values())
+            if other.path == path
+            and other._identity == identity is not None
+            and other._looker is None
+            and not other.closed
+            and other._pid == os.getpid()
+        ),
+        None,
     )
 
 

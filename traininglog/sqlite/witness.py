@@ -9,6 +9,7 @@ the boot alone.
 
 from __future__ import annotations
 
+import functools
 import os
 
 from traininglog.machine import boot_id, namespace, started
@@ -20,10 +21,15 @@ Identity = tuple[int, int]
 def testimony(file: Identity) -> str | None:
     """Return what this process writes down as it begins to write a run of a file."""
     spaces = namespace("pid"), namespace("time")
-    start = started(os.getpid()) if _sees_itself() else None
+    start = _own_start(os.getpid()) if _sees_itself() else None
     if boot_id() is None or start is None or None in spaces:
         return boot_id()
     return " ".join([boot_id() or "", str(start), *map(str, spaces), "{}:{}".format(*file)])
+
+
+@functools.lru_cache(maxsize=1)  # asked for whenever a run is begun; a forked child has another
+def _own_start(pid: int) -> int | None:
+    return started(pid)
 
 
 def boot_of(text: str | None) -> str | None:
