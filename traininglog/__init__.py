@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from traininglog.lineage import Ancestor
     from traininglog.memory import TrainingLog
     from traininglog.opening import open_log, open_store, register
+    from traininglog.run_info import RunInfo
     from traininglog.sqlite.log import SQLiteLog
     from traininglog.sqlite.store import Store
 
@@ -102,6 +103,7 @@ __all__ = [
     "ReadOnlyValue",
     "RunBusy",
     "RunHasChildren",
+    "RunInfo",
     "RunNotFound",
     "RunTakenOver",
     "SQLiteLog",
@@ -131,6 +133,7 @@ __all__ = [
 _LAZY = {
     "Ancestor": "traininglog.lineage",
     "Point": "traininglog.columns",
+    "RunInfo": "traininglog.run_info",
     "SQLiteLog": "traininglog.sqlite.log",
     "Store": "traininglog.sqlite.store",
     "TrainingLog": "traininglog.memory",

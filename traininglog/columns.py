@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from traininglog.encoding import HIDDEN
+from traininglog.texts import kind
+from traininglog.values import StoredValue
 
 
 class Column:
@@ -89,7 +91,12 @@ class Point(NamedTuple):
     """One value and the time at which it was logged."""
 
     time: int
-    value: Any
+    value: StoredValue
+
+    @property
+    def kind(self) -> str:
+        """The name of the value's type, as in the long layout of `to_arrow`: "float", "none"."""
+        return kind(self.value)
 
 
 #: Ascending times, and the values at them, of one key; lists or arrays, as in a `Column`. A value

@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import Enum
 from numbers import Integral
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple, Never, SupportsIndex
+from typing import Any, NamedTuple, Never, SupportsIndex, TypeAlias
 from uuid import UUID
 
 from traininglog.errors import (
@@ -27,6 +27,11 @@ from traininglog.errors import (
 )
 from traininglog.moments import plain_datetime, plain_datetime64
 from traininglog.refusals import refuse
+
+#: What a log gives back: None, a bool, int, float, text, bytes, list, dict, array, datetime, UUID,
+#: path or `Enum` member. Which of them a key has, who reads it knows: a type checker takes it for
+#: any of them, where a union would make every reader ask.
+StoredValue: TypeAlias = Any
 
 MAX_TIME = 2**63 - 1
 MAX_KEY_BYTES = 512

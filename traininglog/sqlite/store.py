@@ -12,9 +12,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection, select
 
+from traininglog.columns import Column
 from traininglog.config import setting
 from traininglog.errors import AmbiguousRun, InvalidUUID, RunNotFound
 from traininglog.kept import copy_all, folder_of
+from traininglog.run_info import RunInfo, State
 from traininglog.selection import Mode, bounds, check_layout, names
 from traininglog.sql import listing, reading, writing
 from traininglog.sql.choosing import Choice, choose
@@ -32,9 +34,9 @@ from traininglog.sqlite.merging import Merged, Progress, bringing, merge
 from traininglog.sqlite.owners import Owners
 from traininglog.sqlite.recovery import recover
 from traininglog.sqlite.repairing import repair
-from traininglog.sqlite.run_table import run_table
+from traininglog.sqlite.run_list import RunList
 from traininglog.sqlite.sealing import seal_run
-from traininglog.sqlite.states import State, owned, state_of
+from traininglog.sqlite.states import owned, state_of
 from traininglog.sqlite.streaming import streaming
 from traininglog.sqlite.witness import boot_of
 from traininglog.values import MAX_TIME
@@ -201,6 +203,37 @@ class Store:
             row = writing.find_run(connection, wanted)
         return {name: getattr(row, name) for name in ORIGIN} | {"boot_id": boot_of(row.boot_id)}
 
+    def iter_runs(
+        self,
+        keys: str | Iterable[str] | None = None,
+        *,
+        state: State | None = None,
+        name: str | None = None,
+        limit: int | None = None,
+        best: Mapping[str, Mode] | Iterable[str] | str | None = None,
+    ) -> Iterator[RunInfo]:
+        """Give each run, in the order in which they were made, without pandas.
+
+        A thousand runs are read at a time, and nothing is held open in between. Each thousand is as
+        it was at one moment; a run that is deleted before its turn is left out, one that is made
+        after the first was given does not come.
+
+        Args:
+            keys: Names or globs of keys whose last values to tell.
+            state: Only runs in this state.
+            name: Only runs whose name fits this glob.
+            limit: Only so many, the latest.
+            best: Keys whose smallest number to tell; as a dict, to ``"min"`` or ``"max"``.
+
+        Raises:
+            KeyError: A name in `keys` or `best` that no run has. It is raised as the first run is
+                asked for.
+
+        """
+        return RunList(
+            self._database, self._owners, keys, state=state, name=name, limit=limit, best=best
+        ).each()
+
     @steady
     def runs(
         self,
@@ -211,7 +244,7 @@ class Store:
         limit: int | None = None,
         best: Mapping[str, Mode] | Iterable[str] | str | None = None,
     ) -> pd.DataFrame:
-        """Return a DataFrame with a line per run, in the order in which they were made.
+        """Return what `iter_runs` gives as a DataFrame, with a line per run.
 
         Columns: ``uuid`` (32 hex digits), ``name`` (the status value of that key, if it is a text),
         ``state``, ``created`` and ``updated`` (UTC), ``host``, ``resumed_from``, ``resumed_at``,
@@ -222,7 +255,7 @@ class Store:
 
         The state is worked out now, not stored: ``running`` (a live process is writing it),
         ``finished`` (it was closed), ``failed`` (an exception left it), ``lost`` (its process is
-        gone without a word).
+        gone without a word). All lines are as they were at one moment.
 
         Args:
             keys: Names or globs of keys whose last values to show.
@@ -235,9 +268,48 @@ class Store:
             KeyError: A name in `keys` or `best` that no run has.
 
         """
-        return run_table(
+        from traininglog import frames
+
+        asked = RunList(
             self._database, self._owners, keys, state=state, name=name, limit=limit, best=best
         )
+        return frames.table_of_runs(asked.read(), asked.keys, list(asked.modes))
+
+    @steady
+    def keys_seen(self, keys: str | Iterable[str] | None = None) -> list[str]:
+        """Return the keys of all runs, in the order in which they were first seen.
+
+        Args:
+            keys: Names or globs of the keys to return; by default all.
+
+        Raises:
+            KeyError: A name in `keys` that no run has.
+
+        """
+        asked = names(keys)
+        with self._database.read() as connection:
+            return listing.match(connection, ["*"] if asked is None else asked)
+
+    @steady
+    def columns(
+        self,
+        runs: Iterable[UUID | str] | None = None,
+        keys: str | Iterable[str] | None = None,
+        *,
+        start: int | None = None,
+        stop: int | None = None,
+        lineage: bool = True,
+    ) -> dict[str, list[Column]]:
+        """Return many runs by column: what `to_dataframe` makes a frame of, by their UUIDs in hex.
+
+        The arguments are those of `to_dataframe`.
+
+        Raises:
+            KeyError: A name in `keys` that no run has.
+
+        """
+        with self._choosing(runs, keys, start, stop) as (connection, choice):
+            return dict(columns_of_runs(connection, choice, lineage=lineage))
 
     @steady
     def to_dataframe(

@@ -59,7 +59,7 @@ def frame(found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             more.append((heading, [line[kind].get(name) for line in found]))
     columns = {name: _moment_or(kind, name, found) for name, kind in _COLUMNS.items()}
     values = [[column[place] for _, column in more] for place in range(len(found))]
-    return frames.table_of_runs(found, columns, [heading for heading, _ in more], values)
+    return frames.table(found, columns, [heading for heading, _ in more], values)
 
 
 def _moment_or(kind: str, name: str, found: Sequence[Mapping[str, Any]]) -> str:
