@@ -72,6 +72,11 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         return self.uuid.hex
 
     @property
+    def location(self) -> str:
+        """The URL of the store, without credentials."""
+        return self._location()
+
+    @property
     def status(self) -> Status:
         """What is known of the run as a whole: a mutable mapping, not bound to a time.
 
@@ -287,6 +292,25 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
             return arrow.long(asked.columns, asked.clock)
         return arrow.wide(asked)
 
+    def columns(
+        self,
+        keys: str | Iterable[str] | None = None,
+        *,
+        start: int | None = None,
+        stop: int | None = None,
+        lineage: bool = True,
+    ) -> list[Column]:
+        """Return the log by column, in the log's order of keys: what a frame is made of.
+
+        The arguments are those of `to_dataframe`. A key without a value between `start` and `stop`
+        has no column. Numbers come as NumPy arrays where the store has them so.
+
+        Raises:
+            KeyError: A name in `keys` that this log does not have.
+
+        """
+        return select(self, keys, start, stop, "long", lineage, None, False).columns
+
     def last(self, key: str) -> Point:
         """Return the last value of a key and its time. Raises `KeyError` where there is none."""
         return column_of(self, key).last
@@ -329,6 +353,10 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
 
         """
         self._write_mark(check_time(time), check_moment(wall, "wall"))
+
+    def clock(self, *, lineage: bool = True) -> Clock:
+        """Return when this run had got to which time, and with `lineage` its ancestors, too."""
+        return self._read_clock(lineage=lineage)
 
     def _series(self, key: str, start: int | None, stop: int | None) -> pd.Series[Any]:
         from traininglog import frames
@@ -451,9 +479,16 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
     def closed(self) -> bool:
         """Whether the log was closed."""
 
-    def close(self) -> None:
-        """Flush, and end the run as finished. Closing a closed log does nothing."""
-        self._close("finished")
+    def close(self, outcome: Literal["finished", "failed"] = "finished") -> None:
+        """Flush, and end the run. Closing a closed log does nothing.
+
+        Args:
+            outcome: The state in which the run is from then on.
+
+        """
+        if outcome not in ("finished", "failed"):
+            raise ValueError(f"outcome must be 'finished' or 'failed', not {outcome!r}")
+        self._close(outcome)
 
     def __enter__(self) -> Self:
         return self

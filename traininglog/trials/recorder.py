@@ -172,7 +172,7 @@ def read_logged(log: TrainingLogBase, *, short: bool = False) -> dict[str, Any]:
     status = log.status.copy()
     series = set(_series_in(status))
     metrics: dict[str, Any] = {}
-    for column in log._read_columns(None, None, None, lineage=True):
+    for column in log.columns():
         values = column.values
         if column.key in series:
             metrics[column.key] = list(values)

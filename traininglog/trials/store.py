@@ -621,7 +621,7 @@ class TrialStore:
         done = self._changed(uid, change)
         if recorder is not None:
             failed = status_of(status or done.status) in (Status.Exception, Status.Broken)
-            recorder.log._close("failed" if failed else "finished")
+            recorder.log.close("failed" if failed else "finished")
         return done
 
     def ends(
