@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from traininglog.cli.stores import columns
 from traininglog.cli.text import brief, shortened
 from traininglog.columns import Column, Point
 
@@ -40,7 +39,7 @@ class Summary(NamedTuple):
 
 def summaries(log: SQLiteLog) -> list[Summary]:
     """Return a summary of every key that a log sees, in the log's order."""
-    return [_summary(column) for column in columns(log.to_dataframe(layout="long"))]
+    return [_summary(column) for column in log.columns()]
 
 
 def difference(one: Any, other: Any) -> float | int | None:
