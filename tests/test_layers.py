@@ -23,6 +23,7 @@ LAYERS = [
     ["parts"],
     ["encoding", "config", "event_files", "kept", "schemes", "notebook", "palette"],
     ["imported", "machine"],
+    ["log_options"],
     ["texts", "trial_records"],
     ["arrays", "streams"],
     ["columns", "packing", "clock"],

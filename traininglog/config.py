@@ -26,9 +26,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from traininglog.errors import ConfigurationError
 from traininglog.values import MAX_VALUE_BYTES
@@ -37,11 +37,12 @@ PREFIX = "TRAININGLOG_"
 FILE_VARIABLE = "TRAININGLOG_CONFIG"
 
 #: What a log may lose; see the README's table.
-DURABILITIES = ("buffered", "process", "power")
-
+Durability = Literal["buffered", "process", "power"]
+DURABILITIES: tuple[Durability, ...] = get_args(Durability)
 
 #: What to do with an assignment when nothing more can be held.
-ON_FULL = ("raise", "drop")
+OnFull = Literal["raise", "drop"]
+ON_FULL: tuple[OnFull, ...] = get_args(OnFull)
 
 MAX_PENDING_BYTES = 2**28
 
@@ -58,7 +59,7 @@ def _text(value: object) -> str:
     return value
 
 
-def _one_of(names: tuple[str, ...]) -> Callable[[object], str]:
+def _one_of(names: Sequence[str]) -> Callable[[object], str]:
     def check(value: object) -> str:
         if value not in names:
             raise ValueError(f"one of {', '.join(map(repr, names))}")

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from numbers import Integral
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple, Never, SupportsIndex, TypeAlias
+from typing import Any, NamedTuple, Never, Protocol, SupportsIndex, TypeAlias
 from uuid import UUID
 
 from traininglog.errors import (
@@ -28,10 +29,27 @@ from traininglog.errors import (
 from traininglog.moments import plain_datetime, plain_datetime64
 from traininglog.refusals import refuse
 
+
+class Scalar(Protocol):
+    """A number of another library: a NumPy scalar, an array or a tensor of one number."""
+
+    def item(self) -> StoredValue:
+        """Return it as a plain Python value."""
+
+
+#: What can be assigned. It is checked again as it is assigned, to the inside of it: see `plain`.
+Value: TypeAlias = (
+    bool | int | float | str | bytes | datetime | UUID | PurePath | Enum | Scalar
+    | Sequence[object] | Mapping[Any, object] | None
+)  # fmt: skip
+
 #: What a log gives back: None, a bool, int, float, text, bytes, list, dict, array, datetime, UUID,
 #: path or `Enum` member. Which of them a key has, who reads it knows: a type checker takes it for
 #: any of them, where a union would make every reader ask.
 StoredValue: TypeAlias = Any
+
+#: A row, or a status: values by key.
+StoredRow: TypeAlias = dict[str, StoredValue]
 
 MAX_TIME = 2**63 - 1
 MAX_KEY_BYTES = 512

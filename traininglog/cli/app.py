@@ -43,7 +43,7 @@ COMMANDS = {
     "import": Entry(
         "trial_importing",
         "import_",
-        "Bring projects, groups and trials, with all that they logged, into this store.",
+        "Bring projects, groups, trials and their logs into this store.",
     ),
     "trial": Entry("trial_groups", "trial", "Look at one trial.", group=True),
     "project": Entry("trial_groups", "project", "Look at projects.", group=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
@@ -20,7 +20,7 @@ from traininglog.cli.terminal import note, on_terminal, progress
 from traininglog.cli.text import visible
 from traininglog.columns import Column, all_times
 from traininglog.selection import advice_on, is_glob
-from traininglog.values import called
+from traininglog.values import StoredValue, called
 
 if TYPE_CHECKING:
     from traininglog.sqlite.log import SQLiteLog
@@ -213,13 +213,13 @@ def _places(column: Column) -> dict[int, float]:
     return places
 
 
-def _height(value: Any) -> float:
+def _height(value: StoredValue) -> float:
     return float(value) if value is not None and math.isfinite(value) else GAP
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: StoredValue) -> bool:
     return isinstance(value, (int, float))
 
 
-def _can_be_shown(value: Any) -> bool:
+def _can_be_shown(value: StoredValue) -> bool:
     return value is None or _is_number(value)

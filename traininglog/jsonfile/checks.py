@@ -14,14 +14,14 @@ from traininglog.errors import InvalidKey, TrainingLogError
 from traininglog.jsonfile.cells import from_json
 from traininglog.lineage import BEFORE_ALL
 from traininglog.trial_records import KINDS, flaw_of, is_hex, is_moment
-from traininglog.values import MAX_TIME, check_key
+from traininglog.values import MAX_TIME, StoredValue, check_key
 
 
 class Damaged(ValueError):
     """What is wrong, and where, for people."""
 
 
-def check_document(contents: Mapping[str, Any]) -> None:
+def check_document(contents: Mapping[str, StoredValue]) -> None:
     """Raise `Damaged` unless all parts of a document can have been written by this package."""
     for kind in (*KINDS, "logs"):
         if not isinstance(contents.get(kind), dict):
@@ -78,7 +78,7 @@ def _check_run(run: Any) -> None:
         _check_key(key)
 
 
-def _check_lineages(logs: Mapping[str, Any]) -> None:
+def _check_lineages(logs: Mapping[str, StoredValue]) -> None:
     """Raise `Damaged` for a run that is its own ancestor."""
     sound: set[str] = set()
     for uuid in logs:
@@ -115,7 +115,7 @@ def check_line(line: Any) -> None:
     _check_cells(status, "status")
 
 
-def _check_cells(cells: Mapping[str, Any], where: str) -> None:
+def _check_cells(cells: Mapping[str, StoredValue], where: str) -> None:
     for key, cell in cells.items():
         _check_cell(cell, f"{where}: {key[:80]!r}")
 

@@ -14,8 +14,9 @@ from traininglog.lineage import new_uuid
 from traininglog.memory.layers import log_of
 from traininglog.selection import Mode
 from traininglog.trial_records import in_order, made_of
+from traininglog.values import StoredRow
 
-Record = dict[str, Any]
+Record = StoredRow
 
 
 class FileTrials:

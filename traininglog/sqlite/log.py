@@ -9,22 +9,22 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from time import time as wall_now
-from typing import Any, Literal
+from typing import Any, SupportsIndex, overload
 from uuid import UUID
 
 from sqlalchemy import Connection
 
-from traininglog.base import TrainingLogBase
+from traininglog.base import Reduced, TrainingLogBase
 from traininglog.clock import Clock, Marks
 from traininglog.columns import Column, Point, layer_of_rows
-from traininglog.config import setting, settings
+from traininglog.config import Durability, OnFull, setting, settings
 from traininglog.encoding import HIDDEN
 from traininglog.errors import InvalidKey, LogClosed, RunNotFound
-from traininglog.imported import Ending, Imported
+from traininglog.imported import Ending, Imported, Outcome
 from traininglog.journal.reader import journal_path
 from traininglog.journal.tail import ASLEEP
 from traininglog.lineage import Ancestor, Descent, new_status, new_uuid
-from traininglog.rows import RowSlice, Status
+from traininglog.rows import RowMethods, RowSlice, Status
 from traininglog.selection import bounds
 from traininglog.sql import reading
 from traininglog.sql.chain import Chain
@@ -35,7 +35,7 @@ from traininglog.sqlite.file import locate, stamp_of
 from traininglog.sqlite.looking import steady
 from traininglog.sqlite.recovery import recover
 from traininglog.sqlite.sink import SQLiteSink
-from traininglog.values import MAX_TIME, check_key, check_time, check_uuid
+from traininglog.values import MAX_TIME, StoredRow, check_key, check_time, check_uuid
 from traininglog.writer.buffer import Place
 from traininglog.writer.hot_path import HotRow, HotStatus
 from traininglog.writer.owner import Owner
@@ -56,7 +56,7 @@ class SQLiteLog(TrainingLogBase):
     wait for each other for the milliseconds that a flush takes.
 
     Args:
-        database: The path of the file, ``"sqlite:///path"`` or ``":memory:"``; by default the
+        store: The path of the file, ``"sqlite:///path"`` or ``":memory:"``; by default the
             configured store (``TRAININGLOG_STORE``, a TOML file, else ``traininglog.db`` here). A
             file is made where there is none, for a new run.
         uuid: The run to open; by default a new one.
@@ -99,18 +99,18 @@ class SQLiteLog(TrainingLogBase):
 
     def __init__(
         self,
-        database: str | Path | None = None,
+        store: str | Path | None = None,
         uuid: UUID | str | None = None,
         *,
         resume: bool = False,
         at: int | None = None,
-        durability: str | None = None,
+        durability: Durability | None = None,
         seal: bool | None = None,
         readonly: bool = False,
         takeover: bool = False,
         max_value_bytes: int | None = None,
         max_pending_bytes: int | None = None,
-        on_full: str | None = None,
+        on_full: OnFull | None = None,
         allow_network: bool | None = None,
         created: float | datetime | None = None,
         host: str | None = None,
@@ -125,11 +125,7 @@ class SQLiteLog(TrainingLogBase):
             max_value_bytes=max_value_bytes,
         )
         self._max_value_bytes = options.pop("max_value_bytes")
-        path = (
-            database.absolute()
-            if isinstance(database, Path)
-            else locate(setting("store", database))
-        )
+        path = store.absolute() if isinstance(store, Path) else locate(setting("store", store))
         wanted = None if uuid is None else check_uuid(uuid)
         point = None if at is None else check_time(at)
         if wanted is None and (readonly or resume or takeover or at is not None):
@@ -273,13 +269,13 @@ class SQLiteLog(TrainingLogBase):
         """Flush, and move the numbers of the run to segments; see `Store.seal`."""
         self._writer.flush_and(self._sink.seal)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StoredRow:
         """Return where this log stands, as a small plain dict to put into a model checkpoint."""
         if not self.readonly:
             self._writer.keep()
         return super().state_dict()
 
-    def _close(self, outcome: Literal["finished", "failed"]) -> None:
+    def _close(self, outcome: Outcome) -> None:
         try:
             self._writer.close(outcome)
         finally:
@@ -290,11 +286,15 @@ class SQLiteLog(TrainingLogBase):
 
     # -- writing ----------------------------------------------------------------------------
 
-    def __getitem__(self, time: Any) -> Any:
+    @overload
+    def __getitem__(self, time: SupportsIndex) -> RowMethods: ...
+    @overload
+    def __getitem__(self, time: slice) -> RowSlice: ...
+    def __getitem__(self, time: SupportsIndex | slice) -> RowMethods | RowSlice:
         """Return the row at a time, or with a slice a view of the rows from ``a`` up to ``b``."""
         # A loop asks for the same row once a key. That it is the very same int also means that it
         # was checked.
-        row = self._tail.row
+        row: RowMethods = self._tail.row
         if row._time is time:
             return row
         if isinstance(time, slice):
@@ -590,7 +590,7 @@ class SQLiteLog(TrainingLogBase):
         path = self._database.path
         return f"sqlite:///{MEMORY}" if path is None else f"sqlite:///{path}"
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> Reduced:
         path = self._database.path
         if path is None:
             raise TypeError(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self, TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy import Connection, select
@@ -16,8 +16,9 @@ from traininglog.columns import Column
 from traininglog.config import setting
 from traininglog.errors import AmbiguousRun, InvalidUUID, RunNotFound
 from traininglog.kept import copy_all, folder_of
+from traininglog.log_options import LogOptions
 from traininglog.run_info import RunInfo, State
-from traininglog.selection import Mode, bounds, check_layout, names
+from traininglog.selection import Layout, Mode, bounds, check_layout, names
 from traininglog.sql import listing, reading, writing
 from traininglog.sql.choosing import Choice, choose
 from traininglog.sql.many import columns_of_runs
@@ -45,8 +46,15 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-#: What a run tells of the process that wrote it last.
-ORIGIN = ("host", "pid", "boot_id", "command", "versions")
+
+class Origin(TypedDict):
+    """What a run tells of the process that wrote it last."""
+
+    host: str | None
+    pid: int | None
+    boot_id: str | None
+    command: str | None
+    versions: str | None
 
 
 class Sealed(NamedTuple):
@@ -65,7 +73,7 @@ class Store:
     A store only looks, until it is told to delete or merge. It sees what the logs have flushed.
 
     Args:
-        database: The path of the file, or ``sqlite:///path``; by default the configured store.
+        store: The path of the file, or ``sqlite:///path``; by default the configured store.
         readonly: Never write, not even to upgrade an older file.
         create: Make the file where there is none.
         allow_network: Write even on a network file system, which is unsafe.
@@ -76,13 +84,13 @@ class Store:
 
     def __init__(
         self,
-        database: str | Path | None = None,
+        store: str | Path | None = None,
         *,
         readonly: bool = False,
         create: bool = False,
         allow_network: bool | None = None,
     ) -> None:
-        path = database if isinstance(database, Path) else locate(setting("store", database))
+        path = store if isinstance(store, Path) else locate(setting("store", store))
         if path is None:
             raise ValueError("a database in memory belongs to one log: there are no others to list")
         self.path = path.absolute()
@@ -164,7 +172,7 @@ class Store:
             raise AmbiguousRun(f"{wanted} may be any of {shown}: give more digits")
         return str(found[0])
 
-    def log(self, uuid: UUID | str, **options: Any) -> SQLiteLog:
+    def log(self, uuid: UUID | str, **options: Unpack[LogOptions]) -> SQLiteLog:
         """Open the log of a run, by its UUID or a prefix, with the options of `SQLiteLog`."""
         options.setdefault("allow_network", self._database.allow_network)
         return SQLiteLog(self.path, self.find(uuid), **options)
@@ -196,12 +204,17 @@ class Store:
         return state_of(row, live, self._owners)
 
     @steady
-    def origin(self, uuid: UUID | str) -> dict[str, Any]:
+    def origin(self, uuid: UUID | str) -> Origin:
         """Return which process wrote a run last: host, pid, boot_id, command, versions."""
         wanted = self.find(uuid).hex
         with self._database.read() as connection:
             row = writing.find_run(connection, wanted)
-        return {name: getattr(row, name) for name in ORIGIN} | {"boot_id": boot_of(row.boot_id)}
+        if row is None:
+            raise RunNotFound(f"run {wanted} was deleted from {self.path} meanwhile")
+        return {
+            "host": row.host, "pid": row.pid, "boot_id": boot_of(row.boot_id),
+            "command": row.command, "versions": row.versions,
+        }  # fmt: skip
 
     def iter_runs(
         self,
@@ -316,9 +329,10 @@ class Store:
         self,
         runs: Iterable[UUID | str] | None = None,
         keys: str | Iterable[str] | None = None,
+        *,
         start: int | None = None,
         stop: int | None = None,
-        layout: Literal["long", "wide"] = "long",
+        layout: Layout = "long",
         lineage: bool = True,
     ) -> pd.DataFrame:
         """Return many runs as one DataFrame.
@@ -350,9 +364,10 @@ class Store:
         self,
         runs: Iterable[UUID | str] | None = None,
         keys: str | Iterable[str] | None = None,
+        *,
         start: int | None = None,
         stop: int | None = None,
-        layout: Literal["long", "wide"] = "long",
+        layout: Layout = "long",
         lineage: bool = True,
     ) -> pa.Table:
         """Return many runs as one Arrow table, without pandas. Needs the extra ``parquet``.

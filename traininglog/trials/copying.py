@@ -84,7 +84,7 @@ def export(source: Records, file: Path) -> None:
     try:
         with parts.making_folder(target) as folder:
             part = folder / target.name
-            records = open_records(f"file:{part}")
+            records: Any = open_records(f"file:{part}")  # which can be filled
             try:
                 with ExitStack() as opened:
                     records.fill(_filling(source, opened))

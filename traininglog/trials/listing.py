@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from traininglog.selection import Mode
 from traininglog.trials.entities import Trial
 from traininglog.trials.store import TrialStore
+from traininglog.values import StoredRow, StoredValue
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,7 @@ _KINDS = (("parameters", "parameters."), ("tags", "tags."), ("metrics", ""), ("b
 
 def lines(
     store: TrialStore, trials: Sequence[Trial], best: Mapping[str, Mode] | None = None
-) -> list[dict[str, Any]]:
+) -> list[StoredRow]:
     """Return of trials what a list says of each: plain data, ``metrics`` being the last values."""
     groups = {group.uid: group.name for group in store.fetch_groups()}
     inherited = {project.uid: project.tags for project in store.fetch_projects()}
@@ -44,7 +45,7 @@ def lines(
     return found
 
 
-def frame(found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def frame(found: Sequence[Mapping[str, StoredValue]]) -> pd.DataFrame:
     """Return lines as a DataFrame: parameters as ``parameters.<name>``, metrics by their names.
 
     Tags, those of the project among them, are ``tags.<name>``.
@@ -62,5 +63,5 @@ def frame(found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return frames.table(found, columns, [heading for heading, _ in more], values)
 
 
-def _moment_or(kind: str, name: str, found: Sequence[Mapping[str, Any]]) -> str:
+def _moment_or(kind: str, name: str, found: Sequence[Mapping[str, StoredValue]]) -> str:
     return "moment" if name in ("created", "started", "finished") else kind

@@ -18,8 +18,9 @@ from typing import Any, Protocol
 
 from traininglog.base import TrainingLogBase
 from traininglog.selection import Mode
+from traininglog.values import StoredRow
 
-Record = dict[str, Any]
+Record = StoredRow
 
 
 @contextmanager
