@@ -218,7 +218,7 @@ def ends_of_runs(
         for line in others:
             for key in chosen:
                 last = ends.last(line, key)
-                if last is not None and last.value is not None:
+                if last is not None:
                     mode = best.get(key)
                     extreme = None if mode is None else ends.best(line, key, mode)
                     found[line.uuid][key] = (last.value, extreme)
