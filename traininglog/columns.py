@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from traininglog.encoding import HIDDEN
 from traininglog.texts import kind
-from traininglog.values import StoredValue
+from traininglog.values import StoredRow, StoredValue
 
 
 class Column:
@@ -130,7 +130,7 @@ def union(parts: Sequence[Any]) -> Any:
     return sorted(set(first).union(*rest))
 
 
-def layer_of_rows(rows: Iterable[tuple[int, dict[str, Any]]]) -> Layer:
+def layer_of_rows(rows: Iterable[tuple[int, StoredRow]]) -> Layer:
     """Turn rows, in any order of time, into a layer."""
     layer: Layer = {}
     for time, row in sorted(rows, key=lambda item: item[0]):

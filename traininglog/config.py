@@ -108,7 +108,7 @@ _SETTINGS: dict[str, tuple[Any, Callable[[object], Any]]] = {
 }
 
 
-def setting(name: str, argument: Any = None) -> Any:
+def setting(name: str, argument: object = None) -> Any:
     """Return the value of a setting, from the first place that has it.
 
     Raises `ConfigurationError` for a value that the setting cannot take, and for a setting in the
@@ -117,7 +117,7 @@ def setting(name: str, argument: Any = None) -> Any:
     return settings(**{name: argument})[name]
 
 
-def settings(**arguments: Any) -> dict[str, Any]:
+def settings(**arguments: object) -> dict[str, Any]:
     """Return the values of some settings, each as `setting` does; looks only once for them all."""
     environment = _from_environment()
     file, contents = _from_file()
@@ -274,7 +274,7 @@ def _contents_of(place: Path) -> dict[str, Any]:
     return contents
 
 
-def _refuse_unknown(found: Mapping[str, Any], describe: Callable[[str], str]) -> None:
+def _refuse_unknown(found: Mapping[str, object], describe: Callable[[str], str]) -> None:
     for name in found:
         if name not in _SETTINGS:
             raise ConfigurationError(

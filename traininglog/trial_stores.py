@@ -63,7 +63,7 @@ def register(scheme: str, factory: Factory) -> None:
     _FACTORIES[check_registration(scheme, factory, "scheme://place")] = factory
 
 
-def _open_memory(where: str, **options: Any) -> Records:
+def _open_memory(where: str, **options: object) -> Records:
     from traininglog.memory.trials import MemoryTrials
 
     if where.lower() not in ("memory:", "memory://"):

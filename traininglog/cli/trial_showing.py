@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -131,7 +131,7 @@ def _print_identity(trial: Trial, group: str | None) -> None:
     facts([(name, value) for name, value in known if value])
 
 
-def _told(error: Any) -> str:
+def _told(error: object) -> str:
     if isinstance(error, dict) and "type" in error:
         return f"{error['type']}: {error.get('message')}"
     return brief(error)

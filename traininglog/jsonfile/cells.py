@@ -53,7 +53,7 @@ def hides(cell: Any) -> bool:
     return isinstance(cell, dict) and cell.get("kind") == Kind.HIDDEN
 
 
-def _decoded(cell: StoredRow) -> Any:
+def _decoded(cell: StoredRow) -> object:
     number = cell["kind"]
     if "base64" in cell:
         try:

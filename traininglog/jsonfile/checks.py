@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from traininglog.errors import InvalidKey, TrainingLogError
 from traininglog.jsonfile.cells import from_json
@@ -41,7 +40,7 @@ def check_document(contents: Mapping[str, StoredValue]) -> None:
     _check_lineages(contents["logs"])
 
 
-def _check_run(run: Any) -> None:
+def _check_run(run: object) -> None:
     if not isinstance(run, dict):
         raise Damaged("it is no object")
     missing = {"resumed_from", "resumed_at", "status", "created", "columns"} - run.keys()
@@ -92,7 +91,7 @@ def _check_lineages(logs: Mapping[str, StoredValue]) -> None:
         sound.update(path)
 
 
-def check_line(line: Any) -> None:
+def check_line(line: object) -> None:
     """Raise `Damaged` unless a line of a tail can have been written by this package."""
     if not isinstance(line, dict):
         raise Damaged("it is no object")
@@ -120,7 +119,7 @@ def _check_cells(cells: Mapping[str, StoredValue], where: str) -> None:
         _check_cell(cell, f"{where}: {key[:80]!r}")
 
 
-def _check_cell(cell: Any, where: str) -> None:
+def _check_cell(cell: object, where: str) -> None:
     if cell is None or (type(cell) is float and math.isfinite(cell)):  # as nearly all are
         return
     try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from traininglog.trial_records import KINDS
 from traininglog.values import StoredValue
@@ -47,7 +46,7 @@ class Pieces:
         self.known = known  # without what is gone
         return "{\n" + ",\n".join(long) + "\n}", f"{{{','.join(short)}}}"
 
-    def _piece(self, known: Known, kind: str, uid: str, piece: Any) -> tuple[str, str]:
+    def _piece(self, known: Known, kind: str, uid: str, piece: object) -> tuple[str, str]:
         # Not told by ==, to which 1, 1.0 and True are the same.
         short = compact(piece)
         found = self.known.get((kind, uid))

@@ -98,7 +98,7 @@ def parsed(text: str) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
-def _object(pairs: list[tuple[str, Any]]) -> StoredRow:
+def _object(pairs: list[tuple[str, object]]) -> StoredRow:
     made = dict(pairs)
     if len(made) != len(pairs):
         names = [name for name, _ in pairs]

@@ -127,7 +127,7 @@ def are_sound(rows: Sequence[Sequence[Any]], form: Sequence[Test]) -> bool:
     )
 
 
-def _distinct(column: Sequence[Any]) -> Iterable[Any]:
+def _distinct(column: Sequence[Any]) -> Iterable[object]:
     if len(set(map(type, column))) == 1:
         return set(column)
     # An integer and a float that equal each other are two values: only one of them may be right.

@@ -230,7 +230,7 @@ class Trial(_Entity):
         *,
         groups: Iterable[str | TrialGroup] = (),
         status: AnyStatus | str | Mapping[str, StoredValue] = Status.CreatedGroup,
-        errors: Iterable[Any] = (),
+        errors: Iterable[object] = (),
         metrics: Mapping[str, StoredValue] | None = None,
         chronos: Mapping[str, StoredValue] | None = None,
         log: str | None = None,

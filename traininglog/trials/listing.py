@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from traininglog.selection import Mode
 from traininglog.trials.entities import Trial
@@ -52,7 +52,7 @@ def frame(found: Sequence[Mapping[str, StoredValue]]) -> pd.DataFrame:
     """
     from traininglog import frames
 
-    more: list[tuple[str, list[Any]]] = []
+    more: list[tuple[str, list[object]]] = []
     for kind, prefix in _KINDS:
         names = dict.fromkeys(name for line in found for name in line[kind])
         for name in names:

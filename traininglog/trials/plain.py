@@ -117,7 +117,7 @@ def unescaped(value: StoredValue) -> Any:
         ) from error
 
 
-def _unescaped(value: StoredValue) -> Any:
+def _unescaped(value: StoredValue) -> object:
     if isinstance(value, list):
         return [_unescaped(item) for item in value]
     if isinstance(value, dict):
@@ -130,7 +130,7 @@ def _unescaped(value: StoredValue) -> Any:
     return value
 
 
-def identity(*parts: Any) -> str:
+def identity(*parts: object) -> str:
     """Return the hash of plain data in a canonical form, as 64 hex digits.
 
     The order of keys does not matter; everything else does: types (True is not 1, 1 is not 1.0),

@@ -86,7 +86,10 @@ class Recorder:
         return checked
 
     def _log_stepless(
-        self, step: Any, aggregator: Factory | Aggregator | None, metrics: Mapping[str, StoredValue]
+        self,
+        step: object,
+        aggregator: Factory | Aggregator | None,
+        metrics: Mapping[str, StoredValue],
     ) -> None:
         if step is not None:
             raise InvalidMetric("an aggregator keeps no steps: leave out one of the two")
@@ -203,7 +206,7 @@ def write_logged(
         log.status[_CHRONO + name] = _summed_up(kept).state()
 
 
-def _summed_up(kept: Any) -> Aggregator:
+def _summed_up(kept: object) -> Aggregator:
     if isinstance(kept, Mapping):
         return StatAggregator.from_json(dict(kept))
     return ValueAggregator.from_json(kept)
@@ -248,7 +251,7 @@ def _number(name: str, value: StoredValue) -> int | float:
     return number
 
 
-def _plain(name: str, value: StoredValue) -> Any:
+def _plain(name: str, value: StoredValue) -> object:
     try:
         return plain(value)
     except TypeError as error:

@@ -61,7 +61,7 @@ class Records(Protocol):
     def get(self, kind: str, uid: str) -> Record | None:
         """Return the record with a UID, or None."""
 
-    def select(self, kind: str, where: Mapping[str, Sequence[Any]]) -> Iterable[Record]:
+    def select(self, kind: str, where: Mapping[str, Sequence[object]]) -> Iterable[Record]:
         """Give records in the order in which they were inserted.
 
         All those whose fields have one of the values that `where` names for them; others may be

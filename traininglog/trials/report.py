@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
 
 from traininglog.trials.entities import Trial
 from traininglog.values import StoredRow, StoredValue
@@ -47,7 +46,7 @@ def as_json(value: StoredValue) -> str:
     return json.dumps(_shown(value), indent=2, allow_nan=False)
 
 
-def _shown(value: StoredValue) -> Any:
+def _shown(value: StoredValue) -> object:
     if isinstance(value, dict):
         return {str(key): _shown(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -75,7 +75,7 @@ def as_seen(kind: str, records: Iterable[Record]) -> Iterator[Record]:
     if kind != "trial":
         yield from records
         return
-    gone: dict[tuple[Any, ...], bool] = {}
+    gone: dict[tuple[object, ...], bool] = {}
     for record in records:
         if record["status"]["value"] == Status.Running.value:
             owner = record["owner"] or {}
