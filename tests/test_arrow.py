@@ -253,7 +253,7 @@ def test_many_runs_as_one_table(store):
         "float": 152, "int": 180, "text": 30, "none": 1,
     }  # fmt: skip
     first = store.runs()["uuid"][0]
-    assert store.to_arrow([first[:8]], "n", 5, 7).to_pylist() == [
+    assert store.to_arrow([first[:8]], "n", start=5, stop=7).to_pylist() == [
         {"run": first, "time": time, "key": "n", "value": time, "text": None, "type": "int"}
         for time in (5, 6)
     ]
@@ -453,3 +453,16 @@ def test_stretches_of_times_past_what_a_float_holds(start):
     found = stretches(apart, 0, 2**63 - 1, 100)
     assert [first for first, _ in found[1:]] == [last + 1 for _, last in found[:-1]]
     assert (found[0][0], found[-1][1]) == (0, 2**63 - 1)
+
+
+def test_a_slice_of_rows_is_a_table_of_its_own(tmp_path):
+    with SQLiteLog(tmp_path / "runs.db") as log:
+        for time in range(6):
+            log[time].update(loss=time / 2, other=1)
+        log.flush()
+        assert log[2:4].to_arrow("loss").to_pylist() == [
+            {"time": 2, "loss": 1.0}, {"time": 3, "loss": 1.5}
+        ]  # fmt: skip
+        for options in ({"wall": True}, {"layout": "long", "wall": True}, {"index": "elapsed"}):
+            part, whole = log[2:4].to_arrow(**options), log.to_arrow(start=2, stop=4, **options)
+            assert part == whole

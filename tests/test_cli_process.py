@@ -218,7 +218,7 @@ def test_an_interrupted_export_leaves_no_file(path, tmp_path):
     script = (
         "import os, signal, sys\n"
         "from traininglog.cli import exporting, main\n"
-        "exporting.columns = lambda *a: os.kill(os.getpid(), signal.SIGINT)\n"
+        "exporting.Part = lambda *a: os.kill(os.getpid(), signal.SIGINT)\n"
         f"sys.argv = ['traininglog', 'export', '-o', {str(target)!r}]\n"
         "main()\n"
     )

@@ -74,12 +74,18 @@ from traininglog.errors import (
 if TYPE_CHECKING:
     from traininglog.base import TrainingLogBase
     from traininglog.columns import Point
+    from traininglog.config import Durability, OnFull
     from traininglog.flattening import flatten
+    from traininglog.imported import Ending, Outcome
     from traininglog.lineage import Ancestor
+    from traininglog.log_options import LogOptions
     from traininglog.memory import TrainingLog
     from traininglog.opening import open_log, open_store, register
+    from traininglog.run_info import RunInfo, State
+    from traininglog.selection import Layout, Mode
     from traininglog.sqlite.log import SQLiteLog
     from traininglog.sqlite.store import Store
+    from traininglog.values import StoredValue, Value
 
 __version__ = "0.1.0"
 
@@ -88,35 +94,46 @@ __all__ = [
     "Ancestor",
     "ConfigurationError",
     "CorruptLog",
+    "Durability",
+    "Ending",
     "ForkedLog",
     "InvalidKey",
     "InvalidState",
     "InvalidTime",
     "InvalidUUID",
+    "Layout",
     "LogClosed",
+    "LogOptions",
     "MissingExtra",
+    "Mode",
     "NetworkFileSystem",
     "NotATrainingLog",
+    "OnFull",
+    "Outcome",
     "Point",
     "ReadOnlyLog",
     "ReadOnlyValue",
     "RunBusy",
     "RunHasChildren",
+    "RunInfo",
     "RunNotFound",
     "RunTakenOver",
     "SQLiteLog",
     "SchemaTooNew",
     "SchemaTooOld",
+    "State",
     "Store",
     "StoreFailed",
     "StoreLocked",
     "StoreNotFound",
     "StoreUnwritable",
+    "StoredValue",
     "TrainingLog",
     "TrainingLogBase",
     "TrainingLogError",
     "TrainingLogWarning",
     "UnknownScheme",
+    "Value",
     "ValueRangeError",
     "ValueTooLarge",
     "ValueTypeError",
@@ -130,11 +147,22 @@ __all__ = [
 # Loaded when first asked for, so that a program pays only for the store that it uses.
 _LAZY = {
     "Ancestor": "traininglog.lineage",
+    "Durability": "traininglog.config",
+    "Ending": "traininglog.imported",
+    "Layout": "traininglog.selection",
+    "LogOptions": "traininglog.log_options",
+    "Mode": "traininglog.selection",
+    "OnFull": "traininglog.config",
+    "Outcome": "traininglog.imported",
     "Point": "traininglog.columns",
+    "RunInfo": "traininglog.run_info",
     "SQLiteLog": "traininglog.sqlite.log",
+    "State": "traininglog.run_info",
     "Store": "traininglog.sqlite.store",
+    "StoredValue": "traininglog.values",
     "TrainingLog": "traininglog.memory",
     "TrainingLogBase": "traininglog.base",
+    "Value": "traininglog.values",
     "flatten": "traininglog.flattening",
     "open_log": "traininglog.opening",
     "open_store": "traininglog.opening",

@@ -264,8 +264,8 @@ class Long:
 class _Cells(NamedTuple):
     """The values of a column, as they go into the long layout."""
 
-    numbers: Any  #: an array of float64
-    valid: Any  #: an array of where there is one; None: everywhere
+    numbers: object  #: an array of float64
+    valid: object  #: an array of where there is one; None: everywhere
     texts: list[bytes | None] | None  #: None: none
     kinds: list[tuple[str, int]]  #: names of types, and how many values in succession are of it
 

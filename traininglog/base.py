@@ -11,25 +11,47 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Self, SupportsIndex, TypeVar, overload
 from uuid import UUID
 
 from traininglog.clock import Clock
 from traininglog.columns import Column, Point
 from traininglog.encoding import HIDDEN, from_plain_json, is_plain_json, to_plain_json
 from traininglog.errors import CorruptLog, InvalidState, RunNotFound
-from traininglog.imported import check_moment
+from traininglog.imported import Outcome, check_moment
 from traininglog.lineage import BEFORE_ALL, Ancestor, Descent, cut_status
-from traininglog.rows import Row, RowSlice, Status
-from traininglog.selection import advice_on, column_of, require_keys, select
-from traininglog.values import MAX_VALUE_BYTES, check_key, check_time, check_uuid, plain, thaw
+from traininglog.rows import Row, RowMethods, RowSlice, Status
+from traininglog.selection import Layout, Mode, advice_on, column_of, require_keys, select
+from traininglog.values import (
+    MAX_VALUE_BYTES,
+    StoredRow,
+    StoredValue,
+    check_key,
+    check_time,
+    check_uuid,
+    plain,
+    thaw,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    from _typeshed import SupportsKeysAndGetItem
+
+    #: What a log is updated from, as a dict is.
+    Rows = (
+        SupportsKeysAndGetItem[int, Mapping[str, object]]
+        | Iterable[tuple[int, Mapping[str, object]]]
+    )
 
 
-class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
+_T = TypeVar("_T")
+
+#: What rebuilds an object, and with which arguments; see the module `pickle`.
+Reduced = tuple[Callable[..., object], tuple[object, ...]]
+
+
+class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC):
     """What one training run recorded: a mapping from a time to a row, and a status.
 
     A *time* is a non-negative integer (an iteration, step or epoch), a *row* a mapping from a *key*
@@ -72,6 +94,11 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         return self.uuid.hex
 
     @property
+    def location(self) -> str:
+        """The URL of the store, without credentials."""
+        return self._location()
+
+    @property
     def status(self) -> Status:
         """What is known of the run as a whole: a mutable mapping, not bound to a time.
 
@@ -82,20 +109,24 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
 
     # -- rows -------------------------------------------------------------------------------
 
-    def __getitem__(self, time: Any) -> Any:
+    @overload
+    def __getitem__(self, time: SupportsIndex) -> RowMethods: ...
+    @overload
+    def __getitem__(self, time: slice) -> RowSlice: ...
+    def __getitem__(self, time: SupportsIndex | slice) -> RowMethods | RowSlice:
         """Return the row at a time, or with a slice a view of the rows from ``a`` up to ``b``."""
         if isinstance(time, slice):
             return RowSlice(self, time)
         return Row(self, check_time(time))
 
-    def __setitem__(self, time: int, row: Mapping[str, Any]) -> None:
+    def __setitem__(self, time: SupportsIndex, row: Mapping[str, object]) -> None:
         """Replace the row at a time."""
         number = check_time(time)
         new = self._checked(row)
         gone = dict.fromkeys((key for key in self._read_row(number) if key not in new), HIDDEN)
         self._write({number: gone | new})
 
-    def __delitem__(self, time: int) -> None:
+    def __delitem__(self, time: SupportsIndex) -> None:
         """Remove the row at a time. Raises `KeyError` where there is none."""
         number = check_time(time)
         row = self._read_row(number)
@@ -115,17 +146,27 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
     def __len__(self) -> int:
         return len(self._read_times(None, None))
 
-    def get(self, time: Any, default: Any = None) -> Any:
+    @overload
+    def get(self, time: SupportsIndex, default: None = None) -> RowMethods | None: ...
+    @overload
+    def get(self, time: SupportsIndex, default: _T) -> RowMethods | _T: ...
+    def get(self, time: SupportsIndex, default: object = None) -> object:
         """Return the row at a time, or `default` where nothing was logged."""
         return self[time] if time in self else default  # noqa: SIM401 - this is that very method
 
-    def setdefault(self, time: int, default: Any = None) -> Any:
+    def setdefault(
+        self, time: SupportsIndex, default: Mapping[str, object] | None = None
+    ) -> RowMethods:
         """Return the row at a time, after setting it to `default` where nothing was logged."""
         if time not in self:
             self[time] = {} if default is None else default
         return self[time]
 
-    def pop(self, time: int, *default: Any) -> Any:
+    @overload
+    def pop(self, time: SupportsIndex, /) -> StoredRow: ...
+    @overload
+    def pop(self, time: SupportsIndex, default: _T, /) -> StoredRow | _T: ...
+    def pop(self, time: SupportsIndex, /, *default: object) -> object:
         """Remove the row at a time and return it as a dict. Raises `KeyError` without a default."""
         number = check_time(time)
         row = self._read_row(number)
@@ -134,19 +175,19 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         del self[number]
         return row
 
-    def popitem(self) -> tuple[int, dict[str, Any]]:
+    def popitem(self) -> tuple[int, StoredRow]:
         """Remove the last row and return it with its time."""
         times = self._read_times(None, None)
         if not times:
             raise KeyError("the log is empty")
         return times[-1], self.pop(times[-1])
 
-    def update(self, *args: Any, **kwargs: Any) -> None:
+    def update(self, rows: Rows = (), /, **names: object) -> None:
         """Replace several rows: all of them, or, if anything in them is refused, none."""
-        if kwargs:
-            check_time(next(iter(kwargs)))
+        if names:
+            check_time(next(iter(names)))
         changes = {}
-        for time, row in dict(*args).items():
+        for time, row in dict(rows).items():
             number, new = check_time(time), self._checked(row)
             gone = [key for key in self._read_row(number) if key not in new]
             changes[number] = dict.fromkeys(gone, HIDDEN) | new
@@ -156,7 +197,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         """Remove every row that this log sees. Inherited ones stay where they are, hidden here."""
         self._write({time: dict.fromkeys(row, HIDDEN) for time, row in self.to_dict().items()})
 
-    def __ior__(self, other: Mapping[int, Mapping[str, Any]]) -> Self:
+    def __ior__(self, other: Mapping[int, Mapping[str, object]]) -> Self:
         self.update(other)
         return self
 
@@ -170,12 +211,12 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
     __hash__ = None  # type: ignore[assignment]
 
     @property
-    def current_row(self) -> MutableMapping[str, Any]:
+    def current_row(self) -> RowMethods:
         """The row at ``status["iterations_done"]``."""
         return self._row(self.status["iterations_done"])
 
     @property
-    def previous_row(self) -> MutableMapping[str, Any]:
+    def previous_row(self) -> RowMethods:
         """The row before `current_row`. Raises `ValueError` at iteration 0."""
         done = check_time(self.status["iterations_done"])
         if done == 0:
@@ -183,22 +224,21 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         return self._row(done - 1)
 
     @property
-    def last_epoch_row(self) -> MutableMapping[str, Any]:
+    def last_epoch_row(self) -> RowMethods:
         """The row at which the last epoch ended. Raises `IndexError` before the first has."""
         ends = self.status["_epoch_ends"]
         if not ends:
             raise IndexError("there is no last epoch: status['_epoch_ends'] is empty")
         return self._row(ends[-1])
 
-    def _row(self, time: object) -> MutableMapping[str, Any]:
-        row: MutableMapping[str, Any] = self[check_time(time)]
-        return row
+    def _row(self, time: object) -> RowMethods:
+        return self[check_time(time)]
 
     # -- columns and frames -----------------------------------------------------------------
 
-    def to_dict(self) -> dict[int, dict[str, Any]]:
+    def to_dict(self) -> dict[int, StoredRow]:
         """Return all rows as ordinary dicts, in ascending order of time."""
-        rows: dict[int, dict[str, Any]] = {}
+        rows: dict[int, StoredRow] = {}
         for key, times, values in self._read_columns(None, None, None, lineage=True):
             for time, value in zip(times, values, strict=True):
                 rows.setdefault(time, {})[key] = value
@@ -207,9 +247,10 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
     def to_dataframe(
         self,
         keys: str | Iterable[str] | None = None,
+        *,
         start: int | None = None,
         stop: int | None = None,
-        layout: Literal["wide", "long"] = "wide",
+        layout: Layout = "wide",
         lineage: bool = True,
         index: str | None = None,
         wall: bool = False,
@@ -254,9 +295,10 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
     def to_arrow(
         self,
         keys: str | Iterable[str] | None = None,
+        *,
         start: int | None = None,
         stop: int | None = None,
-        layout: Literal["wide", "long"] = "wide",
+        layout: Layout = "wide",
         lineage: bool = True,
         index: str | None = None,
         wall: bool = False,
@@ -287,11 +329,30 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
             return arrow.long(asked.columns, asked.clock)
         return arrow.wide(asked)
 
+    def columns(
+        self,
+        keys: str | Iterable[str] | None = None,
+        *,
+        start: int | None = None,
+        stop: int | None = None,
+        lineage: bool = True,
+    ) -> list[Column]:
+        """Return the log by column, in the log's order of keys: what a frame is made of.
+
+        The arguments are those of `to_dataframe`. A key without a value between `start` and `stop`
+        has no column. Numbers come as NumPy arrays where the store has them so.
+
+        Raises:
+            KeyError: A name in `keys` that this log does not have.
+
+        """
+        return select(self, keys, start, stop, "long", lineage, None, False).columns
+
     def last(self, key: str) -> Point:
         """Return the last value of a key and its time. Raises `KeyError` where there is none."""
         return column_of(self, key).last
 
-    def best(self, key: str, mode: Literal["min", "max"] = "min") -> Point:
+    def best(self, key: str, mode: Mode = "min") -> Point:
         """Return the smallest (or largest) number of a key and the first time it was logged.
 
         What is not a number, NaN included, is passed over. Raises `KeyError` where nothing is left.
@@ -330,7 +391,11 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         """
         self._write_mark(check_time(time), check_moment(wall, "wall"))
 
-    def _series(self, key: str, start: int | None, stop: int | None) -> pd.Series[Any]:
+    def clock(self, *, lineage: bool = True) -> Clock:
+        """Return when this run had got to which time, and with `lineage` its ancestors, too."""
+        return self._read_clock(lineage=lineage)
+
+    def _series(self, key: str, start: int | None, stop: int | None) -> pd.Series[StoredValue]:
         from traininglog import frames
 
         columns = self._read_columns([key], start, stop, lineage=True)
@@ -370,7 +435,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
     def lineage(self) -> list[Ancestor]:
         """Return the runs from this one to the root, each with its resume point in its parent."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StoredRow:
         """Return where this log stands, as a small plain dict to put into a model checkpoint.
 
         What was assigned before is flushed first, so that the checkpoint never knows of a value
@@ -395,7 +460,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         }
         return state | {"coded": list(coded)} if coded else state
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, StoredValue]) -> None:
         """Resume the run in `state` at exactly the point where `state_dict()` was taken.
 
         This log becomes a new child of that run, which must be in the same store. What the run
@@ -412,7 +477,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
                 f"{error}; the state was taken from a log in {state['store']}"
             ) from None
 
-    def _checked_state(self, state: Mapping[str, Any]) -> tuple[UUID, int, dict[str, Any]]:
+    def _checked_state(self, state: Mapping[str, StoredValue]) -> tuple[UUID, int, StoredRow]:
         names = {"store", "uuid", "time", "status"}
         if not isinstance(state, Mapping) or set(state) - {"coded"} != names:
             raise InvalidState(
@@ -443,7 +508,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         """Make what was assigned survive a power cut."""
 
     @abstractmethod
-    def _close(self, outcome: Literal["finished", "failed"]) -> None:
+    def _close(self, outcome: Outcome) -> None:
         """Flush and release what the log holds. Doing it again does nothing."""
 
     @property
@@ -451,9 +516,16 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
     def closed(self) -> bool:
         """Whether the log was closed."""
 
-    def close(self) -> None:
-        """Flush, and end the run as finished. Closing a closed log does nothing."""
-        self._close("finished")
+    def close(self, outcome: Outcome = "finished") -> None:
+        """Flush, and end the run. Closing a closed log does nothing.
+
+        Args:
+            outcome: The state in which the run is from then on.
+
+        """
+        if outcome not in ("finished", "failed"):
+            raise ValueError(f"outcome must be 'finished' or 'failed', not {outcome!r}")
+        self._close(outcome)
 
     def __enter__(self) -> Self:
         return self
@@ -471,15 +543,15 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         copy: Self = _rebuild(self)
         return copy
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
         copy: Self = _rebuild(self)
         return copy
 
     @abstractmethod
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> Reduced:
         """Pickle the log's `state_dict`: loading it opens the store and resumes at that point."""
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Reduced:
         return self.__reduce__()
 
     def __repr__(self) -> str:
@@ -490,10 +562,10 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
     # what writes raises LogClosed.
 
     @abstractmethod
-    def _write(self, rows: dict[int, dict[str, Any]]) -> None:
+    def _write(self, rows: dict[int, StoredRow]) -> None:
         """Set these values, as one step; `HIDDEN` removes what is seen at its place."""
 
-    def _assign(self, time: int, key: str, value: Any) -> None:
+    def _assign(self, time: int, key: str, value: StoredValue) -> None:
         """Set one value. A store in a hurry does it without the dicts."""
         self._write({time: {key: value}})
 
@@ -502,23 +574,23 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         """Note when, in unix seconds, the run had got to a time, over any other mark there."""
 
     @abstractmethod
-    def _write_status(self, values: dict[str, Any]) -> None:
+    def _write_status(self, values: StoredRow) -> None:
         """Set these values of the status, as one step; `HIDDEN` removes one."""
 
     @abstractmethod
-    def _read_status(self) -> dict[str, Any]:
+    def _read_status(self) -> StoredRow:
         """Return the status, for reading only, in the order in which its keys were first set."""
 
-    def _read_status_value(self, key: str) -> Any:
+    def _read_status_value(self, key: str) -> StoredValue:
         """Return one value of the status, or raise `KeyError`. A store in a hurry reads no more."""
         return self._read_status()[key]
 
     @abstractmethod
-    def _read_value(self, time: int, key: str) -> Any:
+    def _read_value(self, time: int, key: str) -> StoredValue:
         """Return the value seen at (time, key), or raise `KeyError`."""
 
     @abstractmethod
-    def _read_row(self, time: int) -> dict[str, Any]:
+    def _read_row(self, time: int) -> StoredRow:
         """Return a new dict of what is seen at a time, keys in the log's order."""
 
     @abstractmethod
@@ -550,7 +622,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         """Return the greatest time that holds a value, or None."""
 
     @abstractmethod
-    def _fork(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
+    def _fork(self, parent: UUID, at: int, status: StoredRow) -> None:
         """Become a new child of `parent`, which sees it up to `at`, as one atomic step.
 
         Raises `RunNotFound`, and then leaves the log as it was.
@@ -567,7 +639,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
     def _location(self) -> str:
         """Return the URL of the store, without credentials."""
 
-    def _checked(self, row: Mapping[str, Any]) -> dict[str, Any]:
+    def _checked(self, row: Mapping[str, object]) -> StoredRow:
         """Return keys and values in their stored form; raise, before anything is written."""
         if not isinstance(row, Mapping):
             raise TypeError(
@@ -577,6 +649,6 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, Any]], ABC):
         return {check_key(key): plain(row[key], self._max_value_bytes) for key in row}
 
 
-def _rebuild(log: TrainingLogBase) -> Any:
+def _rebuild(log: TrainingLogBase) -> StoredValue:
     make, arguments = log.__reduce__()
     return make(*arguments)

@@ -41,7 +41,7 @@ class Block(AbstractContextManager[T], Generic[T]):
     ) -> bool | None:
         return self._inner.__exit__(kind, error, trace)
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, function: Callable[..., object]) -> Callable[..., Any]:
         """Return a function each of whose calls is such a block: it may be a decorator, too."""
         self._entered = True
         decorate: Any = self._inner

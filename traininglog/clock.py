@@ -7,7 +7,7 @@ every row. The wall time of a row is that of the first such mark at its time or 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,7 @@ class Clock(NamedTuple):
     created: float | None  #: when the first of the runs was made, in unix seconds, if that is known
     runs: list[Marks]  #: from the root to the nearest
 
-    def walls(self, times: Any) -> NDArray[np.float64]:
+    def walls(self, times: object) -> NDArray[np.float64]:
         """Return the wall time of rows at ascending times, in unix seconds; NaN: not known.
 
         A row that a resumed run inherits has the wall time that it has in its ancestor.
@@ -50,7 +50,7 @@ class Clock(NamedTuple):
                 start = stop
         return walls
 
-    def elapsed(self, times: Any) -> NDArray[np.float64]:
+    def elapsed(self, times: object) -> NDArray[np.float64]:
         """Return how many seconds after `created` the rows at ascending times were logged."""
         import numpy as np
 

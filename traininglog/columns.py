@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from traininglog.encoding import HIDDEN
+from traininglog.texts import kind
+from traininglog.values import StoredRow, StoredValue
 
 
 class Column:
@@ -89,7 +91,12 @@ class Point(NamedTuple):
     """One value and the time at which it was logged."""
 
     time: int
-    value: Any
+    value: StoredValue
+
+    @property
+    def kind(self) -> str:
+        """The name of the value's type, as in the long layout of `to_arrow`: "float", "none"."""
+        return kind(self.value)
 
 
 #: Ascending times, and the values at them, of one key; lists or arrays, as in a `Column`. A value
@@ -123,7 +130,7 @@ def union(parts: Sequence[Any]) -> Any:
     return sorted(set(first).union(*rest))
 
 
-def layer_of_rows(rows: Iterable[tuple[int, dict[str, Any]]]) -> Layer:
+def layer_of_rows(rows: Iterable[tuple[int, StoredRow]]) -> Layer:
     """Turn rows, in any order of time, into a layer."""
     layer: Layer = {}
     for time, row in sorted(rows, key=lambda item: item[0]):

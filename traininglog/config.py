@@ -26,9 +26,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from traininglog.errors import ConfigurationError
 from traininglog.values import MAX_VALUE_BYTES
@@ -37,11 +37,12 @@ PREFIX = "TRAININGLOG_"
 FILE_VARIABLE = "TRAININGLOG_CONFIG"
 
 #: What a log may lose; docs/guarantees.md has the table.
-DURABILITIES = ("buffered", "process", "power")
-
+Durability = Literal["buffered", "process", "power"]
+DURABILITIES: tuple[Durability, ...] = get_args(Durability)
 
 #: What to do with an assignment when nothing more can be held.
-ON_FULL = ("raise", "drop")
+OnFull = Literal["raise", "drop"]
+ON_FULL: tuple[OnFull, ...] = get_args(OnFull)
 
 MAX_PENDING_BYTES = 2**28
 
@@ -58,7 +59,7 @@ def _text(value: object) -> str:
     return value
 
 
-def _one_of(names: tuple[str, ...]) -> Callable[[object], str]:
+def _one_of(names: Sequence[str]) -> Callable[[object], str]:
     def check(value: object) -> str:
         if value not in names:
             raise ValueError(f"one of {', '.join(map(repr, names))}")
@@ -107,7 +108,7 @@ _SETTINGS: dict[str, tuple[Any, Callable[[object], Any]]] = {
 }
 
 
-def setting(name: str, argument: Any = None) -> Any:
+def setting(name: str, argument: object = None) -> Any:
     """Return the value of a setting, from the first place that has it.
 
     Raises `ConfigurationError` for a value that the setting cannot take, and for a setting in the
@@ -116,7 +117,7 @@ def setting(name: str, argument: Any = None) -> Any:
     return settings(**{name: argument})[name]
 
 
-def settings(**arguments: Any) -> dict[str, Any]:
+def settings(**arguments: object) -> dict[str, Any]:
     """Return the values of some settings, each as `setting` does; looks only once for them all."""
     environment = _from_environment()
     file, contents = _from_file()
@@ -273,7 +274,7 @@ def _contents_of(place: Path) -> dict[str, Any]:
     return contents
 
 
-def _refuse_unknown(found: Mapping[str, Any], describe: Callable[[str], str]) -> None:
+def _refuse_unknown(found: Mapping[str, object], describe: Callable[[str], str]) -> None:
     for name in found:
         if name not in _SETTINGS:
             raise ConfigurationError(

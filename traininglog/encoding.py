@@ -18,13 +18,14 @@ import sys
 from datetime import datetime
 from enum import Enum, IntEnum
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from traininglog.errors import CorruptLog
 from traininglog.floats import NAN, from_text, nan_text, to_text
 from traininglog.moments import datetime_from_text, datetime_to_text
-from traininglog.values import FrozenDict, FrozenList, UnknownEnum, frozen_array
+from traininglog.values import FrozenDict, FrozenList, StoredValue, UnknownEnum, frozen_array
 
 
 class Kind(IntEnum):
@@ -60,7 +61,7 @@ _MOST_EMPTY = 2**16
 Stored = float | int | str | bytes | None
 
 
-def encode(value: Any) -> tuple[int, Stored]:
+def encode(value: StoredValue) -> tuple[int, Stored]:
     """Return (kind, stored form) of a value that `values.plain` returned, or of `HIDDEN`."""
     if type(value) is float:
         # SQLite has one NaN, which is NULL to it.
@@ -90,7 +91,7 @@ def encode(value: Any) -> tuple[int, Stored]:
     return 8, _array_to_bytes(value)
 
 
-def decode(kind: int, stored: Any) -> Any:
+def decode(kind: int, stored: Any) -> StoredValue:
     """Return the value that was encoded. Raises `CorruptLog` where there cannot have been one."""
     if kind == 4 and type(stored) is float:
         return stored
@@ -116,7 +117,7 @@ class Encoded(NamedTuple):
 Cell = float | int | Encoded
 
 
-def from_cell(cell: Cell) -> Any:
+def from_cell(cell: Cell) -> StoredValue:
     """Return the value of a cell."""
     return decode(*cell) if type(cell) is Encoded else cell
 
@@ -171,7 +172,7 @@ def _from_text(stored: str | bytes) -> str:
     return text.decode("utf-8", "surrogatepass")
 
 
-def _array_to_bytes(value: Any) -> bytes:
+def _array_to_bytes(value: StoredValue) -> bytes:
     import numpy
 
     buffer = io.BytesIO()
@@ -179,7 +180,7 @@ def _array_to_bytes(value: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _refuse_claims(numpy: Any, stored: bytes) -> None:
+def _refuse_claims(numpy: ModuleType, stored: bytes) -> None:
     """Raise for an array that claims more, or less, than the bytes that follow its header.
 
     Before memory is taken for it; and elements of no bytes would cost time without end.
@@ -197,7 +198,7 @@ def _refuse_claims(numpy: Any, stored: bytes) -> None:
         raise ValueError(f"{count} elements of no bytes")
 
 
-def _array_from_bytes(stored: bytes) -> Any:
+def _array_from_bytes(stored: bytes) -> StoredValue:
     import numpy
 
     _refuse_claims(numpy, stored)
@@ -247,7 +248,7 @@ def _enum_from_json(data: dict[str, Any]) -> Enum | UnknownEnum:
     return UnknownEnum(str(data["type"]), data["name"], inner)
 
 
-def is_plain_json(value: Any) -> bool:
+def is_plain_json(value: StoredValue) -> bool:
     """Tell whether a stored value is, to the bottom, what strict JSON has."""
     if value is None or type(value) in (bool, int, str):
         return True
@@ -260,12 +261,12 @@ def is_plain_json(value: Any) -> bool:
     return False
 
 
-def to_plain_json(value: Any) -> Any:
+def to_plain_json(value: StoredValue) -> Any:
     """Return the form of a stored value that is, to the bottom, what strict JSON has."""
     return json.loads(json.dumps(_to_json(value), allow_nan=False))
 
 
-def from_plain_json(data: Any) -> Any:
+def from_plain_json(data: Any) -> StoredValue:
     """Return the value of which `to_plain_json` made this. Raises `CorruptLog` for all else."""
     try:
         return _from_json(data)
@@ -273,7 +274,7 @@ def from_plain_json(data: Any) -> Any:
         raise CorruptLog(f"a value cannot be read from its JSON ({error!r:.200})") from error
 
 
-def _to_json(value: Any) -> Any:
+def _to_json(value: StoredValue) -> Any:
     """Turn a container into what strict JSON can say; the rest becomes one-key objects."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
@@ -300,7 +301,7 @@ def _to_json(value: Any) -> Any:
     raise TypeError(type(value).__name__)
 
 
-def _from_json(data: Any) -> Any:
+def _from_json(data: Any) -> StoredValue:
     if isinstance(data, list):
         return FrozenList(_from_json(item) for item in data)
     if not isinstance(data, dict):
@@ -324,7 +325,7 @@ _TAGS: dict[str, Any] = {
 }
 
 
-def _must_be(form: type, stored: Any) -> Any:
+def _must_be(form: type, stored: Any) -> StoredValue:
     if not isinstance(stored, form):
         raise TypeError(f"it is stored as {type(stored).__name__}")
     return stored

@@ -11,7 +11,7 @@ from traininglog.errors import InvalidKey, ValueTypeError
 SEPARATOR = "/"
 
 
-def flatten(mapping: Mapping[Any, Any], separator: str = SEPARATOR) -> dict[str, Any]:
+def flatten(mapping: Mapping[object, object], separator: str = SEPARATOR) -> dict[str, Any]:
     """Return nested dicts as one flat dict: ``{"train": {"loss": 1}}`` as ``{"train/loss": 1}``.
 
     A log keeps a dict that is assigned to a key as one value. To have its numbers as keys of their
@@ -40,7 +40,7 @@ def flatten(mapping: Mapping[Any, Any], separator: str = SEPARATOR) -> dict[str,
         raise TypeError(f"flatten takes a mapping, not a {type(mapping).__name__}")
     if not isinstance(separator, str):
         raise TypeError(f"a separator is a text, not a {type(separator).__name__}")
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     # Not by recursion: configurations may be nested deeper than Python calls itself.
     waiting = [(iter(mapping.items()), "", id(mapping))]
     within = {id(mapping)}

@@ -26,7 +26,7 @@ class _Gate:
         self._locks: weakref.WeakSet[Any] = weakref.WeakSet()
         self._held: list[Any] = []
 
-    def join(self, lock: Any) -> None:
+    def join(self, lock: object) -> None:
         """Have a fork wait for this one, too."""
         with self._joining:
             self._locks.add(lock)

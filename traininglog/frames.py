@@ -6,6 +6,7 @@ A frame is made from plain columns, so that this module knows no store.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pandas as pd
 from traininglog.arrays import concatenate, fits_float, objects, positions, run_on, typed, uniform
 from traininglog.clock import Clock, moments
 from traininglog.columns import Column, all_times
+from traininglog.run_info import RunInfo
 from traininglog.selection import Selection, apart
 
 
@@ -119,12 +121,42 @@ def series(key: str, column: Column | None) -> pd.Series[Any]:
 
 
 def table_of_runs(
+    infos: Sequence[RunInfo], keys: Sequence[str], best: Sequence[str]
+) -> pd.DataFrame:
+    """Return a frame with a row per run, and columns of the last and best values of some keys.
+
+    One of these that is called like a column before it gets ``log.`` before its name.
+    """
+    parents = [info.resumed_from for info in infos]
+    data: dict[str, Any] = {
+        "uuid": _texts([info.uuid.hex for info in infos]),
+        "name": _texts([info.name for info in infos]),
+        "state": _texts([info.state for info in infos]),
+        "created": _moments([info.created for info in infos]),
+        "updated": _moments([info.updated for info in infos]),
+        "host": _texts([info.host for info in infos]),
+        "resumed_from": _texts([each if each is None else each.hex for each in parents]),
+        "resumed_at": pd.array([info.resumed_at for info in infos], dtype="Int64"),
+        "first": pd.array([info.first_time for info in infos], dtype="Int64"),
+        "last": pd.array([info.last_time for info in infos], dtype="Int64"),
+        "rows": np.array([info.rows for info in infos], dtype=np.int64),
+        "values": np.array([info.values for info in infos], dtype=np.int64),
+    }
+    for key in keys:
+        points = [info.last.get(key) for info in infos]
+        data[apart(key, data)] = typed([None if each is None else each.value for each in points])
+    for key in best:
+        data[apart(f"best.{key}", data)] = typed([info.best.get(key) for info in infos])
+    return pd.DataFrame(data)
+
+
+def table(
     records: Sequence[Mapping[str, Any]],
     dtypes: Mapping[str, str],
     headings: Sequence[str],
     more: Sequence[Sequence[Any]],
 ) -> pd.DataFrame:
-    """Return a frame with a row per run: the columns in `dtypes`, then more of them.
+    """Return a frame with a row per record: the columns in `dtypes`, then more of them.
 
     One of these that is called like a column before it gets ``log.`` before its name.
     """
@@ -136,13 +168,20 @@ def table_of_runs(
             data[name] = pd.DatetimeIndex(moments(seconds)).tz_localize("UTC")
         elif dtype == "object":
             data[name] = pd.Series(objects(values), dtype=object)
-        elif dtype == "Int64":
-            data[name] = pd.array(values, dtype="Int64")
         else:
             data[name] = np.array(values, dtype=np.int64)
     for position, heading in enumerate(headings):
         data[apart(heading, data)] = typed([values[position] for values in more])
     return pd.DataFrame(data)
+
+
+def _texts(texts: Sequence[str | None]) -> pd.Series[Any]:
+    return pd.Series(np.array(texts, dtype=object), dtype=object)
+
+
+def _moments(found: Sequence[datetime | None]) -> pd.DatetimeIndex:
+    seconds = np.array([np.nan if each is None else each.timestamp() for each in found])
+    return pd.DatetimeIndex(moments(seconds.astype(np.float64))).tz_localize("UTC")
 
 
 def _walls(clock: Clock, times: Any) -> pd.DatetimeIndex:

@@ -9,6 +9,9 @@ from typing import Any, Literal, NamedTuple, get_args
 #: How a run stands that is over, as `Store.runs` tells it.
 Ending = Literal["finished", "failed", "lost"]
 
+#: What can be said of a run as it is closed.
+Outcome = Literal["finished", "failed"]
+
 #: Instead of a wall time: it is not known, up to the time of the mark.
 UNKNOWN = -1.0
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
-from traininglog.values import plain
+from traininglog.values import StoredRow, plain
 
 #: The resume point of a child that sees nothing of its parent, which had no rows yet.
 BEFORE_ALL = -1
@@ -24,10 +24,10 @@ class Descent(NamedTuple):
 
     parent: UUID
     at: int
-    status: dict[str, Any]
+    status: dict[str, object]
 
 
-def new_status() -> dict[str, Any]:
+def new_status() -> StoredRow:
     """Return the status with which a run starts."""
     return {"iterations_done": 0, "epochs_done": 0, "_epoch_ends": plain([]), "resumed_from": None}
 
@@ -37,7 +37,7 @@ def new_uuid() -> UUID:
     return uuid4()
 
 
-def cut_status(status: Mapping[str, Any], at: int) -> dict[str, Any]:
+def cut_status(status: Mapping[str, object], at: int) -> StoredRow:
     """Return a copy of a status whose counters do not go past the time `at`.
 
     Counters that are not what the contract makes them are left alone: a program may store anything.

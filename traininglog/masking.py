@@ -158,13 +158,13 @@ def masked_line(line: str) -> str:
         return masked_command(line.split())
 
 
-def masked_values(values: Mapping[str, Any]) -> dict[str, Any]:
+def masked_values(values: Mapping[str, object]) -> dict[str, Any]:
     """Return named values: texts masked under what is surely a secret's name, and in URLs.
 
     >>> masked_values({"lr": 0.1, "api_key": "abc", "key": "loss"})
     {'lr': 0.1, 'api_key': '***', 'key': 'loss'}
     """
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for name, value in values.items():
         if isinstance(value, str):
             secret = value and is_surely_secret(str(name))

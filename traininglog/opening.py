@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack, overload
 from uuid import UUID
 
 from traininglog.base import TrainingLogBase
 from traininglog.config import setting
 from traininglog.errors import ConfigurationError, UnknownScheme
+from traininglog.log_options import LogOptions
 from traininglog.schemes import BUILT_IN, check_registration, scheme_of, unknown_scheme
 
 if TYPE_CHECKING:
@@ -25,16 +26,28 @@ ENTRY_POINTS = "traininglog.stores"
 _CALLED_WITH = ("scheme://place", None)
 
 
+@overload
 def open_log(
-    where: str | Path | None = None, uuid: UUID | str | None = None, **options: Any
+    store: str | Path | None = None,
+    uuid: UUID | str | None = None,
+    **options: Unpack[LogOptions],
+) -> TrainingLogBase: ...
+@overload
+def open_log(
+    store: str | Path | None = None, uuid: UUID | str | None = None, **options: object
+) -> TrainingLogBase: ...
+def open_log(
+    store: str | Path | None = None, uuid: UUID | str | None = None, **options: object
 ) -> TrainingLogBase:
     """Open a log in the store that a URL names.
 
     Args:
-        where: ``"memory:"``, a path, or ``"sqlite:///path"`` (``"sqlite:////absolute/path"``), or
+        store: ``"memory:"``, a path, or ``"sqlite:///path"`` (``"sqlite:////absolute/path"``), or
             a URL whose scheme was registered. By default the configured store.
         uuid: The run to open; by default a new one.
-        options: Passed on to the store, for example ``durability="power"``.
+        options: Passed on to the store, for example ``durability="power"``: those of `SQLiteLog`,
+            of which a store in memory takes the few that it can have, or what a registered store
+            takes.
 
     Raises:
         ConfigurationError: What was registered for the scheme makes no log.
@@ -44,7 +57,7 @@ def open_log(
     >>> open_log("memory:")
     <TrainingLog ... in memory:>
     """
-    target = setting("store", where) if not isinstance(where, Path) else where
+    target = setting("store", store) if not isinstance(store, Path) else store
     scheme = scheme_of(target, _FACTORIES)
     log = _factory(scheme, target)(target if scheme == "" else str(target), uuid, **options)
     if not isinstance(log, TrainingLogBase):
@@ -55,18 +68,25 @@ def open_log(
     return log
 
 
-def open_store(where: str | Path | None = None, **options: Any) -> Store:
+def open_store(
+    store: str | Path | None = None,
+    *,
+    readonly: bool = False,
+    create: bool = False,
+    allow_network: bool | None = None,
+) -> Store:
     """Open all runs of a file: a path or ``"sqlite:///path"``, by default the configured store.
 
-    Raises `UnknownScheme` for a store that is not one file of many runs.
+    The options are those of `Store`. Raises `UnknownScheme` for a store that is not one file of
+    many runs.
     """
-    target = setting("store", where) if not isinstance(where, Path) else where
+    target = setting("store", store) if not isinstance(store, Path) else store
     scheme = scheme_of(target, _FACTORIES)
     if scheme not in ("", "sqlite"):
         raise unknown_scheme(target, "store of many runs", ["a path", "sqlite:///path"])
     from traininglog.sqlite.store import Store
 
-    return Store(target, **options)
+    return Store(target, readonly=readonly, create=create, allow_network=allow_network)
 
 
 def register(scheme: str, factory: Factory) -> None:

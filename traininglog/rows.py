@@ -6,19 +6,40 @@ taken before a value was written sees the value afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from collections.abc import (
+    ItemsView,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    ValuesView,
+)
+from typing import TYPE_CHECKING, Self, overload
 
 from traininglog.encoding import HIDDEN
-from traininglog.values import check_key, check_text, check_time, plain
+from traininglog.selection import Layout
+from traininglog.values import (
+    StoredRow,
+    StoredValue,
+    Value,
+    check_key,
+    check_text,
+    check_time,
+    plain,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+    from _typeshed import SupportsKeysAndGetItem
 
     from traininglog.base import TrainingLogBase
 
+    #: What a row or status is updated from, as a dict is. The values are checked at run time.
+    Entries = SupportsKeysAndGetItem[str, object] | Iterable[tuple[str, object]]
 
-class RowMethods(MutableMapping[str, Any]):
+
+class RowMethods(MutableMapping[str, StoredValue]):
     """What a row can do; a class that derives from it has room for its log and its time."""
 
     __slots__ = ()
@@ -26,10 +47,10 @@ class RowMethods(MutableMapping[str, Any]):
     _log: TrainingLogBase
     _time: int
 
-    def __getitem__(self, key: str) -> Any:
+    def __getitem__(self, key: str) -> StoredValue:
         return self._log._read_value(self._time, key)
 
-    def __setitem__(self, key: str, value: object) -> None:
+    def __setitem__(self, key: str, value: Value) -> None:
         log = self._log
         # Here a training loop spends its time: what nearly always comes is told by its exact type.
         if type(value) is not float:
@@ -55,43 +76,43 @@ class RowMethods(MutableMapping[str, Any]):
         return True
 
     # One look at the store for all values, where the mixin would take one for each.
-    def items(self) -> Any:
+    def items(self) -> ItemsView[str, StoredValue]:
         """Return the (key, value) pairs."""
         return self._log._read_row(self._time).items()
 
-    def values(self) -> Any:
+    def values(self) -> ValuesView[StoredValue]:
         """Return the values."""
         return self._log._read_row(self._time).values()
 
-    def copy(self) -> dict[str, Any]:
+    def copy(self) -> StoredRow:
         """Return the row as an ordinary dict, which is no longer bound to the log."""
         return dict(self._log._read_row(self._time))
 
-    def update(self, *args: Any, **kwargs: Any) -> None:
+    def update(self, entries: Entries = (), /, **values: Value) -> None:
         """Set several keys: all of them, or, if one is refused, none."""
         log = self._log
-        log._write({self._time: log._checked(dict(*args, **kwargs))})
+        log._write({self._time: log._checked(dict(entries, **values))})
 
     def clear(self) -> None:
         """Remove every value of the row."""
         log = self._log
         log._write({self._time: dict.fromkeys(log._read_row(self._time), HIDDEN)})
 
-    def popitem(self) -> tuple[str, Any]:
+    def popitem(self) -> tuple[str, StoredValue]:
         """Remove and return the last (key, value) pair, as a dict does."""
         row = self.copy()
         key, value = row.popitem()
         del self[key]
         return key, value
 
-    def __ior__(self, other: Mapping[str, Any]) -> Self:
+    def __ior__(self, other: Mapping[str, StoredValue]) -> Self:
         self.update(other)
         return self
 
-    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+    def __or__(self, other: Mapping[str, StoredValue]) -> StoredRow:
         return self.copy() | dict(other)
 
-    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+    def __ror__(self, other: Mapping[str, StoredValue]) -> StoredRow:
         return dict(other) | self.copy()
 
     def __eq__(self, other: object) -> bool:
@@ -120,7 +141,7 @@ class Row(RowMethods):
         self._time = time
 
 
-class RowSlice(Mapping[int, MutableMapping[str, Any]]):
+class RowSlice(Mapping[int, MutableMapping[str, StoredValue]]):
     """The rows with ``start <= time < stop``: ``log[start:stop]``.
 
     With a key, ``log[:]["loss"]``, it gives that column as a pandas Series over time; with a time,
@@ -139,10 +160,12 @@ class RowSlice(Mapping[int, MutableMapping[str, Any]]):
         self._stop = None if bounds.stop is None else check_time(bounds.stop)
 
     @overload
-    def __getitem__(self, key: str) -> pd.Series[Any]: ...
+    def __getitem__(self, key: str) -> pd.Series[StoredValue]: ...
     @overload
-    def __getitem__(self, key: int) -> MutableMapping[str, Any]: ...
-    def __getitem__(self, key: str | int) -> pd.Series[Any] | MutableMapping[str, Any]:
+    def __getitem__(self, key: int) -> MutableMapping[str, StoredValue]: ...
+    def __getitem__(
+        self, key: str | int
+    ) -> pd.Series[StoredValue] | MutableMapping[str, StoredValue]:
         if isinstance(key, str):
             return self._log._series(key, self._start, self._stop)
         if key not in self:
@@ -163,13 +186,33 @@ class RowSlice(Mapping[int, MutableMapping[str, Any]]):
 
     def to_dataframe(
         self,
-        keys: str | list[str] | None = None,
-        layout: Literal["wide", "long"] = "wide",
+        keys: str | Iterable[str] | None = None,
+        *,
+        layout: Layout = "wide",
         lineage: bool = True,
         index: str | None = None,
+        wall: bool = False,
     ) -> pd.DataFrame:
         """Return these rows as a DataFrame; see `TrainingLogBase.to_dataframe`."""
-        return self._log.to_dataframe(keys, self._start, self._stop, layout, lineage, index)
+        return self._log.to_dataframe(
+            keys, start=self._start, stop=self._stop, layout=layout, lineage=lineage, index=index,
+            wall=wall,
+        )  # fmt: skip
+
+    def to_arrow(
+        self,
+        keys: str | Iterable[str] | None = None,
+        *,
+        layout: Layout = "wide",
+        lineage: bool = True,
+        index: str | None = None,
+        wall: bool = False,
+    ) -> pa.Table:
+        """Return these rows as an Arrow table; see `TrainingLogBase.to_arrow`."""
+        return self._log.to_arrow(
+            keys, start=self._start, stop=self._stop, layout=layout, lineage=lineage, index=index,
+            wall=wall,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         start = "" if self._start is None else self._start
@@ -177,7 +220,7 @@ class RowSlice(Mapping[int, MutableMapping[str, Any]]):
         return f"<rows [{start}:{stop}] of {self._log!r}>"
 
 
-class Status(MutableMapping[str, Any]):
+class Status(MutableMapping[str, StoredValue]):
     """What a log knows that is not bound to a time: a mutable mapping of the current run only."""
 
     __slots__ = ("_log",)
@@ -185,10 +228,10 @@ class Status(MutableMapping[str, Any]):
     def __init__(self, log: TrainingLogBase) -> None:
         self._log = log
 
-    def __getitem__(self, key: str) -> Any:
+    def __getitem__(self, key: str) -> StoredValue:
         return self._log._read_status_value(key)
 
-    def __setitem__(self, key: str, value: object) -> None:
+    def __setitem__(self, key: str, value: Value) -> None:
         log = self._log
         log._write_status({check_key(key): plain(value, log._max_value_bytes)})
 
@@ -204,23 +247,23 @@ class Status(MutableMapping[str, Any]):
         return len(self._log._read_status())
 
     # One look at the store for all values, where the mixin would take one for each.
-    def items(self) -> Any:
+    def items(self) -> ItemsView[str, StoredValue]:
         """Return the (key, value) pairs."""
         return self.copy().items()
 
-    def values(self) -> Any:
+    def values(self) -> ValuesView[StoredValue]:
         """Return the values."""
         return self.copy().values()
 
-    def update(self, *args: Any, **kwargs: Any) -> None:
+    def update(self, entries: Entries = (), /, **values: Value) -> None:
         """Set several keys: all of them, or, if one is refused, none."""
-        self._log._write_status(self._log._checked(dict(*args, **kwargs)))
+        self._log._write_status(self._log._checked(dict(entries, **values)))
 
-    def copy(self) -> dict[str, Any]:
+    def copy(self) -> StoredRow:
         """Return the status as an ordinary dict."""
         return dict(self._log._read_status())
 
-    def __ior__(self, other: Mapping[str, Any]) -> Status:
+    def __ior__(self, other: Mapping[str, Value]) -> Status:
         self.update(other)
         return self
 

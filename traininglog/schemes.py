@@ -6,7 +6,6 @@ import inspect
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
 
 from traininglog.errors import ConfigurationError, UnknownScheme
 
@@ -50,7 +49,7 @@ def unknown_scheme(where: object, what: str, known: Iterable[str]) -> UnknownSch
     return UnknownScheme(text)
 
 
-def check_registration(scheme: object, factory: object, *arguments: Any) -> str:
+def check_registration(scheme: object, factory: object, *arguments: object) -> str:
     """Return a scheme under which a factory can be registered, in lower case.
 
     Args:

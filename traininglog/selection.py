@@ -14,6 +14,9 @@ from traininglog.values import MAX_TIME, check_time
 if TYPE_CHECKING:
     from traininglog.base import TrainingLogBase
 
+#: How a frame is laid out: a column per key, or a row per value.
+Layout = Literal["wide", "long"]
+
 #: Which of the numbers of a key is the best one.
 Mode = Literal["min", "max"]
 
@@ -105,7 +108,7 @@ def select(
     keys: str | Iterable[str] | None,
     start: int | None,
     stop: int | None,
-    layout: str,
+    layout: Layout,
     lineage: bool,
     index: str | None,
     wall: bool,

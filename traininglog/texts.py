@@ -13,10 +13,9 @@ import math
 from datetime import datetime
 from enum import Enum
 from pathlib import PurePath
-from typing import Any
 from uuid import UUID
 
-from traininglog.values import UnknownEnum
+from traininglog.values import StoredValue, UnknownEnum
 
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (type(None), "none"),
@@ -36,12 +35,12 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
 KINDS = (*(name for _, name in _KINDS), "array")
 
 
-def kind(value: Any) -> str:
+def kind(value: object) -> str:
     """Return the name of a value's type."""
     return next((name for types, name in _KINDS if isinstance(value, types)), KINDS[-1])
 
 
-def jsonable(value: Any) -> Any:
+def jsonable(value: object) -> StoredValue:
     """Return a value in a form that strict JSON can hold."""
     if value is None or (isinstance(value, (bool, int, str)) and not isinstance(value, Enum)):
         return value
@@ -65,7 +64,7 @@ def jsonable(value: Any) -> Any:
     return str(value)
 
 
-def cell(value: Any) -> str:
+def cell(value: object) -> str:
     """Return a value that is no number as text: itself, or its JSON."""
     shown = jsonable(value)
     return shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
@@ -76,7 +75,7 @@ def storable(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _name(key: Any) -> str:
+def _name(key: object) -> str:
     """Return a key of a stored dict, which need not be text, as a key of a JSON object."""
     shown = jsonable(key)
     return shown if isinstance(shown, str) else json.dumps(shown)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from traininglog.kept import is_hash
+from traininglog.values import StoredValue
 
 #: The kinds of records, each after those that it names.
 KINDS = ("project", "group", "environment", "trial")
@@ -21,7 +22,7 @@ _FIRST, _LAST = -62_135_596_800, 253_402_300_799  # seconds: the years 1 to 9999
 _MAX_INT = 2**63 - 1
 _HEX = frozenset("0123456789abcdef")
 
-Check = Callable[[Any], bool]
+Check = Callable[[object], bool]
 
 
 def flaw_of(kind: str, uid: str, record: object) -> str | None:
@@ -51,9 +52,9 @@ def flaw_of(kind: str, uid: str, record: object) -> str | None:
 
 def _flaw_of_json(record: dict[str, Any]) -> str | None:
     """Look for what strict JSON has no word for, and for nesting that no reader could follow."""
-    level: list[Any] = [record]
+    level: list[object] = [record]
     for _ in range(_DEEPEST):
-        following: list[Any] = []
+        following: list[object] = []
         for value in level:
             if isinstance(value, dict):
                 flaw = _flaw_of_escape(value)
@@ -116,30 +117,30 @@ def in_order(record: dict[str, Any], newest: float | None) -> dict[str, Any]:
     return record | {"made": newest}
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> bool:
     """Tell whether a value is a number that is finite."""
     return type(value) is int or (type(value) is float and math.isfinite(value))
 
 
-def is_moment(value: Any) -> bool:
+def is_moment(value: StoredValue) -> bool:
     """Tell whether a value is a number of seconds that a calendar has a date for."""
     return is_number(value) and _FIRST <= value <= _LAST
 
 
-def is_hex(value: Any, digits: int) -> bool:
+def is_hex(value: object, digits: int) -> bool:
     """Tell whether a value is a text of so many digits."""
     return isinstance(value, str) and len(value) == digits and not set(value) - _HEX
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _is_dict(value: Any) -> bool:
+def _is_dict(value: object) -> bool:
     return isinstance(value, dict)
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value <= _MAX_INT
 
 
@@ -147,7 +148,7 @@ def _or_none(check: Check) -> Check:
     return lambda value: value is None or check(value)
 
 
-def _is_status(value: Any) -> bool:
+def _is_status(value: object) -> bool:
     return (
         isinstance(value, dict)
         and value.keys() == {"name", "value"}
@@ -157,7 +158,7 @@ def _is_status(value: Any) -> bool:
     )
 
 
-def _is_owner(value: Any) -> bool:
+def _is_owner(value: object) -> bool:
     return isinstance(value, dict) and all(
         name in value and check(value[name])
         for name, check in {
@@ -170,7 +171,7 @@ def _is_owner(value: Any) -> bool:
     )
 
 
-def is_artifact(value: Any) -> bool:
+def is_artifact(value: object) -> bool:
     """Tell whether a value can be what a trial says of a file that was kept with it."""
     return (
         isinstance(value, dict)
@@ -183,15 +184,15 @@ def is_artifact(value: Any) -> bool:
     )
 
 
-def _are_groups(value: Any) -> bool:
+def _are_groups(value: object) -> bool:
     return isinstance(value, list) and all(map(_is_text, value)) and len(set(value)) == len(value)
 
 
-def _are_artifacts(value: Any) -> bool:
+def _are_artifacts(value: object) -> bool:
     return isinstance(value, list) and all(map(is_artifact, value))
 
 
-def _are_chronos(value: Any) -> bool:
+def _are_chronos(value: object) -> bool:
     return isinstance(value, dict) and _or_none(is_number)(value.get("runtime"))
 
 

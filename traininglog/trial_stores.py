@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from traininglog.config import setting
 from traininglog.errors import ConfigurationError, UnknownScheme
+from traininglog.log_options import StoreOptions
 from traininglog.schemes import check_registration, scheme_of, unknown_scheme
 
+if TYPE_CHECKING:
+    from traininglog.trials.records import Records
+
 #: Makes the records of a store: called as ``factory(where, **options)``, `where` the whole URL.
-Factory = Callable[..., Any]
+Factory = Callable[..., "Records"]
 
 # What `traininglog.trials.records.Records` asks for, which is an instrument's and not known here.
 _PARTS = (
@@ -24,12 +28,12 @@ _PARTS = (
 )  # fmt: skip
 
 
-def open_records(where: str | Path | None = None, **options: Any) -> Any:
+def open_records(store: str | Path | None = None, **options: Unpack[StoreOptions]) -> Records:
     """Return the `Records` that a URL names, by default those of the configured store.
 
     Raises `UnknownScheme`, and `ConfigurationError` where what was registered makes no records.
     """
-    target = where if isinstance(where, Path) else setting("store", where)
+    target = store if isinstance(store, Path) else setting("store", store)
     scheme = scheme_of(target, _FACTORIES)
     if scheme not in _FACTORIES:
         known = sorted(f"{name}:" for name in _FACTORIES if name)
@@ -59,7 +63,7 @@ def register(scheme: str, factory: Factory) -> None:
     _FACTORIES[check_registration(scheme, factory, "scheme://place")] = factory
 
 
-def _open_memory(where: str, **options: Any) -> Any:
+def _open_memory(where: str, **options: object) -> Records:
     from traininglog.memory.trials import MemoryTrials
 
     if where.lower() not in ("memory:", "memory://"):
@@ -68,13 +72,13 @@ def _open_memory(where: str, **options: Any) -> Any:
     return MemoryTrials(**options)
 
 
-def _open_sqlite(where: str | Path, **options: Any) -> Any:
+def _open_sqlite(where: str | Path, **options: Any) -> Records:
     from traininglog.sqlite.trials import SQLiteTrials
 
     return SQLiteTrials(where, **options)
 
 
-def _open_file(where: str, **options: Any) -> Any:
+def _open_file(where: str, **options: Any) -> Records:
     from traininglog.jsonfile import FileTrials
 
     path = where.partition(":")[2].removeprefix("//")  # file:a.json, file://a.json, file:///a.json

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from numbers import Integral
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple, Never, SupportsIndex
+from typing import Any, NamedTuple, Never, Protocol, SupportsIndex, TypeAlias
 from uuid import UUID
 
 from traininglog.errors import (
@@ -28,6 +29,28 @@ from traininglog.errors import (
 from traininglog.moments import plain_datetime, plain_datetime64
 from traininglog.refusals import refuse
 
+
+class Scalar(Protocol):
+    """A number of another library: a NumPy scalar, an array or a tensor of one number."""
+
+    def item(self) -> StoredValue:
+        """Return it as a plain Python value."""
+
+
+#: What can be assigned. It is checked again as it is assigned, to the inside of it: see `plain`.
+Value: TypeAlias = (
+    bool | int | float | str | bytes | datetime | UUID | PurePath | Enum | Scalar
+    | Sequence[object] | Mapping[Any, object] | None
+)  # fmt: skip
+
+#: What a log gives back: None, a bool, int, float, text, bytes, list, dict, array, datetime, UUID,
+#: path or `Enum` member. Which of them a key has, who reads it knows: a type checker takes it for
+#: any of them, where a union would make every reader ask.
+StoredValue: TypeAlias = Any
+
+#: A row, or a status: values by key.
+StoredRow: TypeAlias = dict[str, StoredValue]
+
 MAX_TIME = 2**63 - 1
 MAX_KEY_BYTES = 512
 MAX_VALUE_BYTES = 2**20  # the default of the setting max_value_bytes
@@ -41,7 +64,7 @@ class UnknownEnum(NamedTuple):
 
     type: str
     name: str | None
-    value: Any
+    value: StoredValue
 
 
 def check_time(time: object) -> int:
@@ -101,7 +124,7 @@ def check_uuid(uuid: object) -> UUID:
     )
 
 
-def plain(value: object, limit: int = MAX_VALUE_BYTES) -> Any:
+def plain(value: object, limit: int = MAX_VALUE_BYTES) -> StoredValue:
     """Return the form in which `value` is stored and read back.
 
     `limit` is the size in bytes that one text, bytes, array or container may have.
@@ -135,7 +158,7 @@ class _Reader:
         self.left = limit
         self.path: list[int] = []
 
-    def read(self, value: Any, depth: int) -> Any:
+    def read(self, value: Any, depth: int) -> StoredValue:
         if value is None or isinstance(value, (float, bool)):
             self.spend(8)
             return float.__float__(value) if isinstance(value, float) else value
@@ -183,7 +206,7 @@ class _Reader:
         self.spend(8)
         return number
 
-    def container(self, value: Any, depth: int) -> Any:
+    def container(self, value: Any, depth: int) -> StoredValue:
         if id(value) in self.path:
             raise ValueTypeError(
                 f"a {called(value)} that contains itself cannot be stored: store it flat"
@@ -209,7 +232,7 @@ class _Reader:
         finally:
             self.path.pop()
 
-    def dict_key(self, key: object) -> Any:
+    def dict_key(self, key: object) -> StoredValue:
         result = None if isinstance(key, tuple) else self.read(key, MAX_DEPTH)
         if isinstance(result, (str, int, float, bytes)) or key is None:
             return result
@@ -227,7 +250,7 @@ class _Reader:
             refuse(value)
         return found
 
-    def foreign(self, value: Any, depth: int) -> Any:
+    def foreign(self, value: Any, depth: int) -> StoredValue:
         """Read what other libraries made: arrays, and anything with ``.item()``."""
         numpy = sys.modules.get("numpy")  # who passes an array has imported it
         if numpy is not None:
@@ -253,7 +276,7 @@ class _Reader:
             refuse(value)
         return self.read(scalar, depth)
 
-    def array(self, numpy: Any, value: Any, depth: int) -> Any:
+    def array(self, numpy: Any, value: Any, depth: int) -> StoredValue:
         """Read an array: as one whatever its shape, but that one of no dimensions is its scalar."""
         if isinstance(value, numpy.ma.MaskedArray):
             refuse(value)
@@ -272,7 +295,7 @@ class _Reader:
         self.spend(value.nbytes)
         return frozen_array(numpy, value, storable_dtype(numpy, value.dtype))
 
-    def numpy_scalar(self, numpy: Any, value: Any, depth: int) -> Any:
+    def numpy_scalar(self, numpy: Any, value: Any, depth: int) -> StoredValue:
         if isinstance(value, numpy.timedelta64):
             refuse(value)
         if isinstance(value, numpy.datetime64):
@@ -308,7 +331,7 @@ def called(value: object) -> str:
     return type(value).__name__
 
 
-def thaw(value: Any) -> Any:
+def thaw(value: StoredValue) -> StoredValue:
     """Return a read value with ordinary lists and dicts in place of read-only ones."""
     if isinstance(value, list):
         return [thaw(item) for item in value]
@@ -317,7 +340,7 @@ def thaw(value: Any) -> Any:
     return value
 
 
-def frozen_array(numpy: Any, value: Any, dtype: Any) -> Any:
+def frozen_array(numpy: Any, value: Any, dtype: Any) -> StoredValue:
     """Return a copy of an array, over memory that nobody can make writable again."""
     flat = numpy.frombuffer(numpy.ascontiguousarray(value).tobytes(), dtype=dtype)
     return flat.reshape(value.shape)
@@ -387,7 +410,7 @@ def _refuse_change(self: object, *_: object, **__: object) -> Never:
     )
 
 
-class FrozenList(list[Any]):
+class FrozenList(list[StoredValue]):
     """A list as read from a log: equal to a list, and not to be changed in place.
 
     ``value += [...]`` makes a new, ordinary list, so ``log.status[key] += [...]`` works.
@@ -398,20 +421,20 @@ class FrozenList(list[Any]):
     __setitem__ = __delitem__ = _refuse_change
     append = extend = insert = remove = pop = clear = sort = reverse = _refuse_change
 
-    def __iadd__(self, other: Any) -> list[Any]:  # type: ignore[override,misc]
+    def __iadd__(self, other: Any) -> list[StoredValue]:  # type: ignore[override,misc]
         return [*self, *other]
 
-    def __imul__(self, count: SupportsIndex) -> list[Any]:  # type: ignore[override]
+    def __imul__(self, count: SupportsIndex) -> list[StoredValue]:  # type: ignore[override]
         return list(self) * count
 
-    def __copy__(self) -> list[Any]:
+    def __copy__(self) -> list[StoredValue]:
         return list(self)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[type, tuple[object]]:
         return list, (list(self),)
 
 
-class FrozenDict(dict[Any, Any]):
+class FrozenDict(dict[StoredValue, StoredValue]):
     """A dict as read from a log: equal to a dict, and not to be changed in place."""
 
     __slots__ = ()
@@ -419,11 +442,11 @@ class FrozenDict(dict[Any, Any]):
     __setitem__ = __delitem__ = _refuse_change
     update = setdefault = pop = popitem = clear = _refuse_change
 
-    def __ior__(self, other: Any) -> dict[Any, Any]:  # type: ignore[override,misc]
+    def __ior__(self, other: Any) -> dict[StoredValue, StoredValue]:  # type: ignore[override,misc]
         return dict(self) | dict(other)
 
-    def __copy__(self) -> dict[Any, Any]:
+    def __copy__(self) -> dict[StoredValue, StoredValue]:
         return dict(self)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[type, tuple[object]]:
         return dict, (dict(self),)

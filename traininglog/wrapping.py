@@ -6,13 +6,14 @@ to what a log does, one on a disk to one in memory, several at once to one.
 
 from __future__ import annotations
 
-from typing import Any, Literal
 from uuid import UUID
 
-from traininglog.base import TrainingLogBase
+from traininglog.base import Reduced, TrainingLogBase
 from traininglog.clock import Clock
 from traininglog.columns import Column
+from traininglog.imported import Outcome
 from traininglog.lineage import Ancestor
+from traininglog.values import StoredRow, StoredValue
 
 
 class LogAround(TrainingLogBase):
@@ -44,31 +45,31 @@ class LogAround(TrainingLogBase):
         """Make what was assigned survive a power cut."""
         self._inner.commit()
 
-    def _close(self, outcome: Literal["finished", "failed"]) -> None:
+    def _close(self, outcome: Outcome) -> None:
         self._inner._close(outcome)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> Reduced:
         return self._inner.__reduce__()
 
-    def _write(self, rows: dict[int, dict[str, Any]]) -> None:
+    def _write(self, rows: dict[int, StoredRow]) -> None:
         self._inner._write(rows)
 
     def _write_mark(self, time: int, wall: float) -> None:
         self._inner._write_mark(time, wall)
 
-    def _write_status(self, values: dict[str, Any]) -> None:
+    def _write_status(self, values: StoredRow) -> None:
         self._inner._write_status(values)
 
-    def _read_status(self) -> dict[str, Any]:
+    def _read_status(self) -> StoredRow:
         return self._inner._read_status()
 
-    def _read_status_value(self, key: str) -> Any:
+    def _read_status_value(self, key: str) -> StoredValue:
         return self._inner._read_status_value(key)
 
-    def _read_value(self, time: int, key: str) -> Any:
+    def _read_value(self, time: int, key: str) -> StoredValue:
         return self._inner._read_value(time, key)
 
-    def _read_row(self, time: int) -> dict[str, Any]:
+    def _read_row(self, time: int) -> StoredRow:
         return self._inner._read_row(time)
 
     def _read_times(self, start: int | None, stop: int | None) -> list[int]:
@@ -88,7 +89,7 @@ class LogAround(TrainingLogBase):
     def _last_time(self) -> int | None:
         return self._inner._last_time()
 
-    def _fork(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
+    def _fork(self, parent: UUID, at: int, status: StoredRow) -> None:
         self._inner._fork(parent, at, status)
 
     def _location(self) -> str:

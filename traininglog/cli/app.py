@@ -1,29 +1,88 @@
-"""The commands and their group: the one place that knows all of them."""
+"""The commands and their group: the one place that knows all of them.
+
+Start-up is a part of every command. So a command's module is imported when the command is run, or
+when its own help is asked for; what `traininglog --help` says of each stands here.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import importlib
+from typing import Annotated, Any, NamedTuple
 
 import typer
+from typer.core import TyperCommand
 
 from traininglog import __version__
-from traininglog.cli import (
-    comparing,
-    exporting,
-    listing,
-    plotting,
-    showing,
-    tailing,
-    trial_files,
-    trial_importing,
-    trial_listing,
-    trial_showing,
-    upkeep,
-)
 from traininglog.cli.mistakes import Manners
 
+
+class Entry(NamedTuple):
+    """Where a command is, and what the list of commands says of it."""
+
+    module: str  #: of `traininglog.cli`
+    function: str  #: the command; of a group of commands, what makes it
+    help: str  #: the first sentence of its own help
+    group: bool = False
+
+
+COMMANDS = {
+    "runs": Entry("listing", "runs", "List the runs of a store, the latest last."),
+    "show": Entry("showing", "show", "Show one run: its state, lineage, status and keys."),
+    "tail": Entry("tailing", "tail", "Print the last rows of a run, and follow those to come."),
+    "plot": Entry("plotting", "plot", "Plot keys of one or several runs."),
+    "export": Entry("exporting", "export", "Export runs as CSV, JSON lines or Parquet."),
+    "diff": Entry("comparing", "diff", "Compare two runs: their statuses and last values."),
+    "merge": Entry("upkeep", "merge", "Copy the runs of other stores into this one."),
+    "backup": Entry("upkeep", "backup", "Copy the store, as it is now, to a new file."),
+    "check": Entry("upkeep", "check", "Examine a store: every page, every index, every value."),
+    "seal": Entry("upkeep", "seal", "Pack the numbers of runs into segments, to save room."),
+    "delete": Entry("upkeep", "delete", "Delete runs for good, and give their space back."),
+    "upgrade": Entry("upkeep", "upgrade", "Bring a store to the schema of this version."),
+    "demo": Entry("upkeep", "demo", "Train something small, break off, resume, plot."),
+    "trials": Entry("trial_listing", "trials", "List the trials of a store, the latest last."),
+    "import": Entry(
+        "trial_importing",
+        "import_",
+        "Bring projects, groups, trials and their logs into this store.",
+    ),
+    "trial": Entry("trial_groups", "trial", "Look at one trial.", group=True),
+    "project": Entry("trial_groups", "project", "Look at projects.", group=True),
+}
+
+
+class Later(TyperCommand):
+    """A command whose module is imported when it is called, or asked for its own help."""
+
+    def __init__(self, name: str, entry: Entry) -> None:
+        super().__init__(name=name, help=entry.help)
+        self._entry = entry
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Begin to carry out the command: from here on it is the real one."""
+        return self.real().make_context(*arguments, **options)
+
+    def real(self) -> Any:
+        """Return the command itself."""
+        module = importlib.import_module(f"traininglog.cli.{self._entry.module}")
+        found = getattr(module, self._entry.function)
+        if self._entry.group:
+            return typer.main.get_group(found())
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(name=self.name)(found)
+        return typer.main.get_command(alone)
+
+
+class Commands(Manners):
+    """The group of all commands."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        for name, entry in COMMANDS.items():
+            self.add_command(Later(name, entry))
+
+
 app = typer.Typer(
-    cls=Manners,
+    cls=Commands,
     name="traininglog",
     no_args_is_help=True,
     add_completion=False,
@@ -57,22 +116,3 @@ def traininglog(
 
     Example: traininglog runs --store runs.db
     """
-
-
-for _command in (
-    listing.runs, showing.show, tailing.tail, plotting.plot, exporting.export, comparing.diff,
-    upkeep.merge, upkeep.backup, upkeep.check, upkeep.seal, upkeep.delete, upkeep.upgrade,
-    upkeep.demo,
-):  # fmt: skip
-    app.command()(_command)
-
-app.command()(trial_listing.trials)
-app.command(name="import")(trial_importing.import_)
-_trial = typer.Typer(no_args_is_help=True, help="Look at one trial.")
-for _look in (trial_showing.show, trial_showing.report, trial_showing.diff, trial_files.files):
-    _trial.command()(_look)
-_trial.command()(trial_files.restore)
-_project = typer.Typer(no_args_is_help=True, help="Look at projects.")
-_project.command()(trial_listing.ls)
-app.add_typer(_trial, name="trial")
-app.add_typer(_project, name="project")

@@ -14,6 +14,7 @@ from traininglog.cli.summaries import Summary, at, difference, summaries
 from traininglog.cli.terminal import Cell, Heading, busy, say, table
 from traininglog.cli.text import brief
 from traininglog.texts import jsonable
+from traininglog.values import StoredRow
 
 _ABSENT = object()
 
@@ -102,7 +103,7 @@ def _by_key(found: list[Summary], keys: list[str] | None) -> dict[str, Summary]:
     return {item.key: item for item in found if wanted(item.key)}
 
 
-def _pair(key: str, a: Any, b: Any) -> dict[str, Any]:
+def _pair(key: str, a: Any, b: Any) -> StoredRow:
     return {"key": key, "a": a, "b": b}
 
 
@@ -116,5 +117,5 @@ def _signed(value: float | int | None) -> str:
     return brief(value) if value != value or value <= 0 else f"+{brief(value)}"  # noqa: PLR0124
 
 
-def _shown(status: dict[str, Any], key: str) -> str:
+def _shown(status: StoredRow, key: str) -> str:
     return brief(status[key]) if key in status else "-"

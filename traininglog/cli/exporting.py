@@ -24,7 +24,7 @@ from traininglog.cli.formats import (
 from traininglog.cli.matching import require
 from traininglog.cli.mistakes import Mistake, asking
 from traininglog.cli.options import ForceOption, KeysOption, RunsArgument, StoreOption
-from traininglog.cli.stores import columns, opened, patterns, reading, several
+from traininglog.cli.stores import opened, patterns, reading, several
 from traininglog.cli.terminal import note, progress
 from traininglog.cli.text import counted, visible
 
@@ -97,7 +97,7 @@ def export(
     if output is not None and not to_stdout:
         check_target(output, force=force)
     with opened(store) as file:
-        chosen = [UUID(str(uuid)) for uuid in file.runs()["uuid"]] if every else several(file, runs)
+        chosen = [info.uuid for info in file.iter_runs()] if every else several(file, runs)
         with_run = every or len(chosen) > 1
         long = layout is Layout.LONG if layout is not None else with_run
         if to_stdout:
@@ -141,9 +141,9 @@ def _parts(
             if len(runs) == 1:  # the log knows a key that is in the store, but not in this run
                 with reading(store, run) as log:
                     require(wanted, log.keys_seen() if wanted else ())
-                    found = columns(log.to_dataframe(wanted, start, stop, layout="long"))
+                    found = log.columns(wanted, start=start, stop=stop)
             else:
-                found = columns(store.to_dataframe([run], wanted, start, stop))
+                found = store.columns([run], wanted, start=start, stop=stop).get(run.hex, [])
         yield Part(run.hex, found)
 
 

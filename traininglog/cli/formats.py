@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from traininglog.cli.json_output import dumps
 from traininglog.columns import Column
 from traininglog.selection import apart
 from traininglog.texts import cell, kind
+from traininglog.values import StoredRow, StoredValue
 
 if TYPE_CHECKING:
     from traininglog.sql.streaming import Stream
@@ -57,7 +58,7 @@ def write_csv(
 
     """
 
-    def written(value: Any) -> str:
+    def written(value: StoredValue) -> str:
         if isinstance(value, float):
             return "NaN" if value != value else repr(value)  # noqa: PLR0124 - it is NaN
         if value is None or isinstance(value, (bool, int)):
@@ -149,8 +150,8 @@ def write_parquet(
     arrow.write_parquet(path, told(), arrow.Wide(stream.contents(), with_run=with_run))
 
 
-def _rows(columns: Sequence[Column]) -> Iterator[tuple[int, dict[str, Any]]]:
-    rows: dict[int, dict[str, Any]] = {}
+def _rows(columns: Sequence[Column]) -> Iterator[tuple[int, StoredRow]]:
+    rows: dict[int, StoredRow] = {}
     for key, times, values in columns:
         for time, value in zip(times, values, strict=True):
             rows.setdefault(time, {})[key] = value

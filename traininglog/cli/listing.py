@@ -5,24 +5,46 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-from uuid import UUID
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from traininglog.cli.json_output import print_json
 from traininglog.cli.mistakes import Mistake, asking
 from traininglog.cli.options import JsonOption, LimitOption, StoreOption
-from traininglog.cli.stores import named, opened, reading, records, shortest
+from traininglog.cli.stores import as_dict, opened, shortest
 from traininglog.cli.terminal import Cell, Heading, note, on_terminal, table
 from traininglog.cli.text import brief, moment, point
+from traininglog.selection import Mode, apart
 from traininglog.texts import jsonable
+from traininglog.values import StoredValue
 
 if TYPE_CHECKING:
+    from traininglog.run_info import RunInfo
     from traininglog.sqlite.store import Store
+
+# What a frame of runs has besides the keys that were asked for.
+_OF_A_RUN = ("uuid", "name", "state", "created", "updated", "host", "resumed_from", "resumed_at",
+             "first", "last", "rows", "values")  # fmt: skip
 
 #: How a state is coloured on a terminal.
 STYLES = {"running": "bold cyan", "finished": "green", "failed": "bold red", "lost": "yellow"}
+
+
+class Column(NamedTuple):
+    """A column of values: the last ones of a key, or its best ones."""
+
+    heading: str
+    key: str
+    of_best: bool
+
+    def has(self, info: RunInfo) -> bool:
+        """Tell whether a run has such a value."""
+        return self.key in (info.best if self.of_best else info.last)
+
+    def of(self, info: RunInfo) -> StoredValue:
+        """Return the value that a run has."""
+        return info.best[self.key] if self.of_best else info.last[self.key].value
 
 
 class State(StrEnum):
@@ -63,70 +85,65 @@ def runs(
     with opened(store) as file:
         with asking():
             modes = _modes(best or ())
-            frame = file.runs(
+            shown = _columns(file.keys_seen(keys) if keys else [], modes)
+            found = file.iter_runs(
                 keys,
                 state=None if state is None else state.value,
                 name=name,
                 limit=limit,
                 best=modes,
             )
-        lines = records(frame)
-        columns = [str(column) for column in frame.columns]
-        more = columns[len(file.runs(limit=0).columns) :]
-        shown = more[: len(more) - len(modes)]
-        bests = dict(zip(more[len(shown) :], modes, strict=True))
-        last = [_last_values(file, line, shown) for line in lines]
-        for line, values in zip(lines, last, strict=True):
-            values.update({column: line[column] for column in bests if line[column] is not None})
+            infos = list(found)
         if json:
-            print_json(
-                [
-                    _record(line, values, shown if keys else None, bests if best else None)
-                    for line, values in zip(lines, last, strict=True)
-                ]
-            )
-        elif lines:
-            _print(file, lines, last, more)
+            print_json([_record(info, shown, last=bool(keys), best=bool(best)) for info in infos])
+        elif infos:
+            _print(file, infos, shown)
         else:
             note(f"no runs{' like that' if state or name else ' yet'} in {file.path}")
 
 
-def _print(
-    store: Store,
-    lines: Sequence[dict[str, Any]],
-    last: Sequence[dict[str, Any]],
-    keys: Sequence[str],
-) -> None:
+def _columns(keys: Sequence[str], modes: Mapping[str, Mode]) -> list[Column]:
+    """Return a column for each key whose last value is shown, and each with its best."""
+    taken = set(_OF_A_RUN)
+    columns = []
+    for key, of_best in [*((key, False) for key in keys), *((key, True) for key in modes)]:
+        heading = apart(f"best.{key}" if of_best else key, taken)
+        taken.add(heading)
+        columns.append(Column(heading, key, of_best))
+    return columns
+
+
+def _print(store: Store, infos: Sequence[RunInfo], columns: Sequence[Column]) -> None:
     now = datetime.now(UTC) if on_terminal() else None
     headings = [
         Heading("RUN"), Heading("NAME", cut=True), Heading("STATE"), Heading("CREATED"),
         Heading("TIME", right=True), Heading("ROWS", right=True), Heading("VALUES", right=True),
-        Heading("FROM"), *(Heading(key, right=True, cut=True) for key in keys),
+        Heading("FROM"), *(Heading(column.heading, right=True, cut=True) for column in columns),
     ]  # fmt: skip
     rows: list[list[Cell | str]] = []
-    for line, values in zip(lines, last, strict=True):
+    for info in infos:
         parent = "-"
-        if line["resumed_from"]:
-            parent = f"{line['resumed_from'][:8]} @ {point(line['resumed_at'])}"
+        if info.resumed_from is not None:
+            parent = f"{info.resumed_from.hex[:8]} @ {point(info.resumed_at)}"
         rows.append([
-            Cell(shortest(store, line["uuid"]), "bold"),
-            named(line) or "-",
-            Cell(line["state"], STYLES.get(line["state"], "")),
-            moment(line["created"], now),
-            "-" if line["last"] is None else str(line["last"]),
-            str(line["rows"]), str(line["values"]), Cell(parent, "dim"),
-            *(brief(values[key], 24) if key in values else "-" for key in keys),
+            Cell(shortest(store, info.uuid.hex), "bold"),
+            info.name or "-",
+            Cell(info.state, STYLES[info.state]),
+            moment(info.created, now),
+            "-" if info.last_time is None else str(info.last_time),
+            str(info.rows), str(info.values), Cell(parent, "dim"),
+            *(brief(column.of(info), 24) if column.has(info) else "-" for column in columns),
         ])  # fmt: skip
-    if not any(line["resumed_from"] for line in lines):
+    if not any(info.resumed_from for info in infos):
         del headings[7]
         for row in rows:
             del row[7]
     table(headings, rows)
 
 
-def _modes(best: Sequence[str]) -> dict[str, Literal["min", "max"]]:
+def _modes(best: Sequence[str]) -> dict[str, Mode]:
     """Return the keys whose best number to show, and which that is: ``loss``, ``accuracy:max``."""
-    modes: dict[str, Literal["min", "max"]] = {}
+    modes: dict[str, Mode] = {}
     for asked in best:
         key, _, mode = asked.rpartition(":")
         if not key or mode not in ("min", "max"):
@@ -138,33 +155,13 @@ def _modes(best: Sequence[str]) -> dict[str, Literal["min", "max"]]:
 
 
 def _record(
-    line: dict[str, Any],
-    values: dict[str, Any],
-    shown: Sequence[str] | None,
-    bests: Mapping[str, str] | None,
-) -> dict[str, Any]:
-    """Return a run for JSON; `bests` are the keys of the columns with the best numbers."""
-    more = {*(shown or ()), *(bests or ())}
-    record: dict[str, Any] = {key: jsonable(line[key]) for key in line if key not in more}
-    if shown is not None:
-        record["last_values"] = jsonable({key: values[key] for key in shown if key in values})
-    if bests is not None:
-        found = {key: values[column] for column, key in bests.items() if column in values}
-        record["best_values"] = jsonable(found)
+    info: RunInfo, columns: Sequence[Column], *, last: bool, best: bool
+) -> dict[str, StoredValue]:
+    record = as_dict(info)
+    if last:
+        shown = (column for column in columns if not column.of_best and column.has(info))
+        record["last_values"] = jsonable({column.heading: column.of(info) for column in shown})
+    if best:
+        shown = (column for column in columns if column.of_best and column.has(info))
+        record["best_values"] = jsonable({column.key: column.of(info) for column in shown})
     return record
-
-
-def _last_values(store: Store, line: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
-    """Return the last value of each key asked for that a run has, by the frame's columns."""
-    doubtful = {column for column in columns if line[column] is None}
-    found = {}
-    if doubtful:
-        # A frame has one mark for None, NaN and absent; the log itself tells them apart.
-        with reading(store, UUID(line["uuid"])) as log:
-            seen = set(log.keys_seen())
-            for column in doubtful:
-                key = column if column in seen else column.removeprefix("log.")
-                if key in seen:
-                    found[column] = log.last(key).value
-    values = {column: line[column] for column in columns if column not in doubtful} | found
-    return {column: values[column] for column in columns if column in values}

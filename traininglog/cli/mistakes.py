@@ -11,7 +11,6 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from traininglog.cli.text import visible
 from traininglog.errors import TrainingLogError
 
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
@@ -58,6 +57,8 @@ class Manners(TyperGroup):
 
 def complain(message: str) -> None:
     """Print one line on stderr."""
+    from traininglog.cli.text import visible  # which every start would else wait for
+
     print(f"traininglog: {visible(message)}", file=sys.stderr)  # noqa: T201 - the way to say it
 
 

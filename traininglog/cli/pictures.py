@@ -11,6 +11,7 @@ from traininglog.cli.curves import Curve, smoothed, thinned
 from traininglog.cli.text import shortened
 from traininglog.errors import MissingExtra
 from traininglog.palette import COLOURS, FAINT, GRID, INK
+from traininglog.values import StoredRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -151,7 +152,7 @@ def _label_plainly(axis: Axes) -> None:
 def _line(axis: Axes, curve: Curve, colour: str, dash: str, *, smooth: int) -> Any:
     xs, ys = thinned(curve.xs, curve.ys, _MOST_POINTS)
     alone = len(curve.xs) < 2 or _sparse(curve)
-    marker: dict[str, Any] = {"marker": "o", "markersize": 3.5} if alone else {}
+    marker: StoredRow = {"marker": "o", "markersize": 3.5} if alone else {}
     if smooth <= 1:
         (line,) = axis.plot(xs, ys, color=colour, linestyle=dash, linewidth=1.5, **marker)
         return line

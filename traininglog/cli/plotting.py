@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
@@ -15,12 +15,12 @@ from traininglog.cli.files import check_target, complete
 from traininglog.cli.matching import require
 from traininglog.cli.mistakes import Mistake
 from traininglog.cli.options import ForceOption, KeysOption, RunsArgument, StoreOption
-from traininglog.cli.stores import columns, opened, patterns, reading, several, shortest
+from traininglog.cli.stores import opened, patterns, reading, several, shortest
 from traininglog.cli.terminal import note, on_terminal, progress
 from traininglog.cli.text import visible
 from traininglog.columns import Column, all_times
 from traininglog.selection import advice_on, is_glob
-from traininglog.values import called
+from traininglog.values import StoredValue, called
 
 if TYPE_CHECKING:
     from traininglog.sqlite.log import SQLiteLog
@@ -145,13 +145,13 @@ def _curves(log: SQLiteLog, run: str, wanted: list[str] | None, x: str | None) -
     asked = None
     if wanted is not None:  # of several runs, one may well lack a key that the others have
         asked = [key for key in [*wanted, *([x] if x else [])] if is_glob(key) or key in seen]
-    found = {c.key: c for c in columns(log.to_dataframe(asked, layout="long"))}
+    found = {c.key: c for c in log.columns(asked)}
     places = None
     if x is not None and by_key:
         places = _places(found[x])
     elif x in ("wall", "elapsed"):
         times = list(all_times(list(found.values())))
-        clock = log._read_clock(lineage=True)
+        clock = log.clock()
         seconds = clock.walls(times) if x == "wall" else clock.elapsed(times)
         places = _places(Column(x, times, seconds))
     resumed = sorted(
@@ -213,13 +213,13 @@ def _places(column: Column) -> dict[int, float]:
     return places
 
 
-def _height(value: Any) -> float:
+def _height(value: StoredValue) -> float:
     return float(value) if value is not None and math.isfinite(value) else GAP
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: StoredValue) -> bool:
     return isinstance(value, (int, float))
 
 
-def _can_be_shown(value: Any) -> bool:
+def _can_be_shown(value: StoredValue) -> bool:
     return value is None or _is_number(value)

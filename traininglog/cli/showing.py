@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from traininglog.cli.json_output import print_json
 from traininglog.cli.listing import STYLES
 from traininglog.cli.options import JsonOption, RunArgument, StoreOption
-from traininglog.cli.stores import chosen, named, opened, reading, records, shortest
+from traininglog.cli.stores import as_dict, chosen, opened, reading, shortest
 from traininglog.cli.summaries import Summary, at, summaries
 from traininglog.cli.terminal import Cell, Heading, busy, facts, note, on_terminal, say, table
 from traininglog.cli.text import brief, counted, moment, point, size, visible
 from traininglog.masking import masked_line
-from traininglog.texts import jsonable
+from traininglog.values import StoredValue
 
 if TYPE_CHECKING:
     from traininglog.lineage import Ancestor
+    from traininglog.run_info import RunInfo
     from traininglog.sqlite.store import Store
 
 _TREE = 12  # runs of a lineage that are shown; a long one is cut in the middle
@@ -33,36 +35,36 @@ def show(run: RunArgument = None, store: StoreOption = None, json: JsonOption = 
     """
     with opened(store) as file:
         uuid = chosen(file, run)
-        lines = {found["uuid"]: found for found in records(file.runs())}
-        record = lines[uuid.hex]
-        children = [other for other in lines.values() if other["resumed_from"] == uuid.hex]
+        infos = {info.uuid: info for info in file.iter_runs()}
+        info = infos[uuid]
+        children = [other for other in infos.values() if other.resumed_from == uuid]
         with reading(file, uuid) as log, busy("Reading"):
             lineage, status, found = log.lineage(), log.status.copy(), summaries(log)
         if json:
-            print_json(_as_dict(file, record, lineage, children, status, found))
+            print_json(_as_dict(file, info, lineage, children, status, found))
             return
-        _print_identity(file, record)
+        _print_identity(file, info)
         say("")
-        _print_lineage(file, lines, lineage, children)
+        _print_lineage(file, infos, lineage, children)
         say("")
         _print_status(status)
         say("")
         _print_keys(found)
 
 
-def _print_identity(store: Store, record: dict[str, Any]) -> None:
+def _print_identity(store: Store, info: RunInfo) -> None:
     now = datetime.now(UTC) if on_terminal() else None
-    origin = store.origin(record["uuid"])
+    origin = store.origin(info.uuid)
     span = "no rows of its own"
-    if record["rows"]:
-        rows, values = counted(record["rows"], "row"), counted(record["values"], "value")
-        span = f"{rows} at {record['first']} to {record['last']}, {values}"
+    if info.rows:
+        rows, values = counted(info.rows, "row"), counted(info.values, "value")
+        span = f"{rows} at {info.first_time} to {info.last_time}, {values}"
     known = [
-        ("run", Cell(record["uuid"], "bold")),
-        ("name", named(record)),
-        ("state", Cell(record["state"], STYLES.get(record["state"], ""))),
-        ("created", moment(record["created"], now)),
-        ("updated", moment(record["updated"], now)),
+        ("run", Cell(info.uuid.hex, "bold")),
+        ("name", info.name),
+        ("state", Cell(info.state, STYLES[info.state])),
+        ("created", moment(info.created, now)),
+        ("updated", moment(info.updated, now)),
         ("written by", f"process {origin['pid']} on {origin['host']}"),
         ("command", origin["command"] and masked_line(origin["command"])),
         ("versions", origin["versions"]),
@@ -74,9 +76,9 @@ def _print_identity(store: Store, record: dict[str, Any]) -> None:
 
 def _print_lineage(
     store: Store,
-    lines: dict[str, dict[str, Any]],
-    lineage: list[Ancestor],
-    children: list[dict[str, Any]],
+    infos: Mapping[UUID, RunInfo],
+    lineage: Sequence[Ancestor],
+    children: Sequence[RunInfo],
 ) -> None:
     say("Lineage", "bold")
     branches: list[tuple[UUID, int | None]] = [(item.uuid, item.resumed_at) for item in lineage]
@@ -90,14 +92,13 @@ def _print_lineage(
             continue
         current = number == len(branches) - 1
         say(
-            _branch(depth, _run_in_tree(store, lines.get(uuid.hex), uuid, resumed_at))
+            _branch(depth, _run_in_tree(store, infos.get(uuid), uuid, resumed_at))
             + ("  <- this run" if current and (len(branches) > 1 or children) else ""),
             "bold" if current else "",
         )
         depth += 1
     for child in children[:_TREE]:
-        resumed_at = child["resumed_at"]
-        say(_branch(depth, _run_in_tree(store, child, UUID(child["uuid"]), resumed_at)))
+        say(_branch(depth, _run_in_tree(store, child, child.uuid, child.resumed_at)))
     if len(children) > _TREE:
         say(_branch(depth, f"… {len(children) - _TREE} more"))
 
@@ -106,14 +107,12 @@ def _branch(depth: int, text: str) -> str:
     return "  " + "   " * (depth - 1) + ("└─ " if depth else "") + text
 
 
-def _run_in_tree(
-    store: Store, line: dict[str, Any] | None, uuid: UUID, resumed_at: int | None
-) -> str:
-    if line is None:
+def _run_in_tree(store: Store, info: RunInfo | None, uuid: UUID, resumed_at: int | None) -> str:
+    if info is None:
         return f"{uuid.hex} (not in this store)"
     parts = [shortest(store, uuid.hex)]
-    if named(line):
-        parts.append(str(named(line)))
+    if info.name:
+        parts.append(info.name)
     if resumed_at is not None:
         parts.append(
             f"resumed at {resumed_at}" if resumed_at >= 0 else f"resumed {point(resumed_at)}"
@@ -121,7 +120,7 @@ def _run_in_tree(
     return "  ".join(parts)
 
 
-def _print_status(status: dict[str, Any]) -> None:
+def _print_status(status: Mapping[str, StoredValue]) -> None:
     say("Status", "bold")
     if not status:
         say("  (none)")
@@ -151,21 +150,19 @@ def _print_keys(found: list[Summary]) -> None:
 
 def _as_dict(
     store: Store,
-    line: dict[str, Any],
-    lineage: list[Ancestor],
-    children: list[dict[str, Any]],
-    status: dict[str, Any],
-    found: list[Summary],
-) -> dict[str, Any]:
-    record: dict[str, Any] = {key: jsonable(value) for key, value in line.items()}
-    record["name"] = named(line)
-    return record | {
-        "origin": store.origin(line["uuid"]),
+    info: RunInfo,
+    lineage: Sequence[Ancestor],
+    children: Sequence[RunInfo],
+    status: Mapping[str, StoredValue],
+    found: Sequence[Summary],
+) -> dict[str, StoredValue]:
+    return as_dict(info) | {
+        "origin": store.origin(info.uuid),
         "store": str(store.path),
         "store_bytes": store.size().total,
         "lineage": [{"uuid": item.uuid.hex, "resumed_at": item.resumed_at} for item in lineage],
         "children": [
-            {"uuid": child["uuid"], "resumed_at": child["resumed_at"]} for child in children
+            {"uuid": child.uuid.hex, "resumed_at": child.resumed_at} for child in children
         ],
         "status": status,
         "keys": [item.as_dict() for item in found],

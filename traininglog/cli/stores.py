@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from traininglog.cli.mistakes import asking
 from traininglog.cli.terminal import note
-from traininglog.columns import Column
 from traininglog.errors import AmbiguousRun
+from traininglog.texts import jsonable
+from traininglog.values import StoredValue
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from traininglog.run_info import RunInfo
     from traininglog.sqlite.log import SQLiteLog
     from traininglog.sqlite.store import Store
 
@@ -72,44 +72,17 @@ def shortest(store: Store, uuid: str) -> str:
     return uuid[:most]
 
 
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the lines of a frame of runs as dicts, what is missing in them as None."""
-    return [
-        {str(key): _plain(value) for key, value in line.items()}
-        for line in frame.to_dict("records")
-    ]
-
-
-def named(line: dict[str, Any]) -> str | None:
-    """Return the name of a run out of its record."""
-    name = line["name"]
-    return name if isinstance(name, str) else None
-
-
-def columns(frame: pd.DataFrame) -> list[Column]:
-    """Return a long frame of one run by key, as plain values."""
-    return [
-        Column(str(key), part["time"].tolist(), part["value"].tolist())
-        for key, part in frame.groupby("key", sort=False, observed=True)
-    ]
+def as_dict(info: RunInfo) -> dict[str, StoredValue]:
+    """Return what is known of a run for JSON, without its values."""
+    parent = info.resumed_from
+    return {
+        "uuid": info.uuid.hex, "name": info.name, "state": info.state,
+        "created": jsonable(info.created), "updated": jsonable(info.updated), "host": info.host,
+        "resumed_from": None if parent is None else parent.hex, "resumed_at": info.resumed_at,
+        "first": info.first_time, "last": info.last_time, "rows": info.rows, "values": info.values,
+    }  # fmt: skip
 
 
 def patterns(keys: Iterable[str] | None) -> list[str] | None:
     """Return what the user gave as keys, or None where nothing was given: all."""
     return list(keys) if keys else None
-
-
-def _plain(value: Any) -> Any:
-    if _missing(value):
-        return None
-    return value.to_pydatetime(warn=False) if hasattr(value, "to_pydatetime") else value
-
-
-def _missing(value: Any) -> bool:
-    # NaT and NA say so by differing from themselves, or by refusing to say.
-    try:
-        return bool(value != value)  # noqa: PLR0124 - NaN and NaT differ from themselves
-    except TypeError:
-        return True
-    except ValueError:  # an array compares element by element
-        return False

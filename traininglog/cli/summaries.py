@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from traininglog.cli.stores import columns
 from traininglog.cli.text import brief, shortened
 from traininglog.columns import Column, Point
+from traininglog.values import StoredRow, StoredValue
 
 if TYPE_CHECKING:
     from traininglog.sqlite.log import SQLiteLog
@@ -24,7 +24,7 @@ class Summary(NamedTuple):
     nan_count: int
     first_nan: int | None  #: the time of the first NaN
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> StoredRow:
         """Return it for JSON."""
         return {
             "key": self.key,
@@ -40,7 +40,7 @@ class Summary(NamedTuple):
 
 def summaries(log: SQLiteLog) -> list[Summary]:
     """Return a summary of every key that a log sees, in the log's order."""
-    return [_summary(column) for column in columns(log.to_dataframe(layout="long"))]
+    return [_summary(column) for column in log.columns()]
 
 
 def difference(one: Any, other: Any) -> float | int | None:
@@ -51,7 +51,7 @@ def difference(one: Any, other: Any) -> float | int | None:
     return result
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: StoredValue) -> bool:
     """Tell whether a value is an int or a float; a bool is not meant as one."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time as clock
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
@@ -17,12 +17,13 @@ from traininglog.cli.stores import chosen, opened, reading, shortest
 from traininglog.cli.terminal import Cell, fit, line, note
 from traininglog.cli.text import brief, visible
 from traininglog.selection import apart, is_glob
+from traininglog.values import StoredRow
 
 if TYPE_CHECKING:
     from traininglog.sqlite.log import SQLiteLog
     from traininglog.sqlite.store import Store
 
-Row = dict[str, Any]
+Row = StoredRow
 
 _NARROW = 10  # the least width of a column: what "-0.001234" and its like need
 _WIDE = 24

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from traininglog.cli.text import shortened, visible
 
@@ -84,7 +84,7 @@ def table(
         )
 
 
-def facts(known: Sequence[tuple[str, Any]]) -> None:
+def facts(known: Sequence[tuple[str, object]]) -> None:
     """Print names and what is to be said of each, a line each."""
     width = max(len(name) for name, _ in known)
     for name, value in known:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any
 
 from traininglog.texts import jsonable
+from traininglog.values import StoredValue
 
 _LONGEST = 80
 
@@ -30,7 +30,7 @@ def visible(text: str) -> str:
     )
 
 
-def brief(value: Any, longest: int = _LONGEST) -> str:
+def brief(value: StoredValue, longest: int = _LONGEST) -> str:
     """Return a value as a short visible text: numbers to six digits, arrays as their shape."""
     if isinstance(value, float):
         return "NaN" if value != value else f"{value:.6g}"  # noqa: PLR0124 - it is NaN

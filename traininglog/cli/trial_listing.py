@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from traininglog.cli.options import JsonOption, LimitOption, StoreOption
 from traininglog.cli.terminal import Cell, Heading, note, on_terminal, table
 from traininglog.cli.text import brief, moment
 from traininglog.cli.trial_stores import opened_trials
+from traininglog.values import StoredRow
 
 STYLES = {
     "Running": "bold cyan", "Completed": "green", "Exception": "bold red", "Broken": "yellow",
@@ -43,7 +44,7 @@ def trials(
     """
     from traininglog.trials import listing
 
-    query: dict[str, Any] = {}
+    query: StoredRow = {}
     if project is not None:
         query["project_id"] = project
     if status is not None:
@@ -65,7 +66,7 @@ def trials(
         note(f"no trials{' like that' if query else ' yet'} in {where}")
 
 
-def _print(lines: Sequence[dict[str, Any]]) -> None:
+def _print(lines: Sequence[StoredRow]) -> None:
     now = datetime.now(UTC) if on_terminal() else None
     parameters = list(dict.fromkeys(name for line in lines for name in line["parameters"]))
     metrics = list(dict.fromkeys(name for line in lines for name in line["metrics"]))
@@ -88,7 +89,7 @@ def _print(lines: Sequence[dict[str, Any]]) -> None:
     table(headings, rows)
 
 
-def _shown(values: dict[str, Any], name: str) -> str:
+def _shown(values: StoredRow, name: str) -> str:
     return brief(values[name], 24) if name in values else "-"
 
 
@@ -106,7 +107,7 @@ def ls(store: StoreOption = None, json: JsonOption = False) -> None:
         groups: dict[str, list[str]] = {}
         for group in opened.fetch_groups():
             groups.setdefault(group.project_id, []).append(group.name)
-        lines: list[dict[str, Any]] = [
+        lines: list[StoredRow] = [
             {
                 "name": project.name, "description": project.description,
                 "groups": groups.get(project.uid, []), "trials": counts.get(project.uid, 0),

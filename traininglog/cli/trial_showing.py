@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from traininglog.cli.terminal import Cell, Heading, facts, on_terminal, say, tab
 from traininglog.cli.text import brief, moment
 from traininglog.cli.trial_listing import STYLES
 from traininglog.cli.trial_stores import chosen, opened_trials, short
+from traininglog.values import StoredRow, StoredValue
 
 if TYPE_CHECKING:
     from traininglog.trials.entities import Trial
@@ -130,13 +131,13 @@ def _print_identity(trial: Trial, group: str | None) -> None:
     facts([(name, value) for name, value in known if value])
 
 
-def _told(error: Any) -> str:
+def _told(error: object) -> str:
     if isinstance(error, dict) and "type" in error:
         return f"{error['type']}: {error.get('message')}"
     return brief(error)
 
 
-def _print_values(heading: str, values: Mapping[str, Any]) -> None:
+def _print_values(heading: str, values: Mapping[str, StoredValue]) -> None:
     if values:
         say("")
         table(
@@ -145,7 +146,7 @@ def _print_values(heading: str, values: Mapping[str, Any]) -> None:
         )
 
 
-def _print_metrics(metrics: Mapping[str, Any]) -> None:
+def _print_metrics(metrics: Mapping[str, StoredValue]) -> None:
     """Print of each metric how many values it has, and the last one; or what an aggregator kept."""
     if not metrics:
         return
@@ -163,7 +164,7 @@ def _print_metrics(metrics: Mapping[str, Any]) -> None:
            Heading("LAST", cut=True)], rows)  # fmt: skip
 
 
-def _print_chronos(chronos: Mapping[str, Any]) -> None:
+def _print_chronos(chronos: Mapping[str, StoredValue]) -> None:
     """Print how long blocks took, in seconds."""
     measured = {name: kept for name, kept in chronos.items() if isinstance(kept, dict)}
     if not measured:
@@ -179,7 +180,7 @@ def _print_chronos(chronos: Mapping[str, Any]) -> None:
     )
 
 
-def _compared(store: TrialStore, trial: Trial) -> dict[str, Any]:
+def _compared(store: TrialStore, trial: Trial) -> StoredRow:
     environment = store.environment(trial)
     packages = environment.pop("packages", {})
     (ends,) = store.ends([trial])
@@ -194,5 +195,5 @@ def _compared(store: TrialStore, trial: Trial) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _or_dash(value: Any) -> str:
+def _or_dash(value: StoredValue) -> str:
     return "-" if value is _ABSENT else brief(value, 40)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
@@ -12,7 +13,7 @@ import typer
 from traininglog.cli.json_output import print_json
 from traininglog.cli.mistakes import Mistake, asking, complain
 from traininglog.cli.options import JsonOption, StoreOption
-from traininglog.cli.stores import named, opened, records, shortest
+from traininglog.cli.stores import opened, shortest
 from traininglog.cli.terminal import busy, note, progress, say
 from traininglog.cli.text import counted, size
 from traininglog.errors import RunBusy, RunHasChildren
@@ -21,6 +22,7 @@ from traininglog.errors import RunBusy, RunHasChildren
 _SHOWN = 20
 
 if TYPE_CHECKING:
+    from traininglog.run_info import RunInfo
     from traininglog.sqlite.store import Store
 
 
@@ -236,10 +238,10 @@ def delete(
     Example: traininglog delete 1f3a --descendants
     """
     with opened(store, readonly=False) as file:
-        lines = {line["uuid"]: line for line in records(file.runs())}
-        doomed = _doomed(lines, [file.find(run).hex for run in runs], descendants=descendants)
+        infos = {info.uuid: info for info in file.iter_runs()}
+        doomed = _doomed(infos, [file.find(run) for run in runs], descendants=descendants)
         if not yes:
-            _confirm(file, [lines[uuid] for uuid in doomed])
+            _confirm(file, [infos[uuid] for uuid in doomed])
         with busy("Deleting"):
             gone = file.delete(doomed)
         left = file.size().file
@@ -287,12 +289,14 @@ def demo(
         raise typer.Exit(status)
 
 
-def _doomed(lines: dict[str, Any], roots: list[str], *, descendants: bool) -> list[str]:
+def _doomed(
+    infos: Mapping[UUID, RunInfo], roots: Sequence[UUID], *, descendants: bool
+) -> list[UUID]:
     """Return the runs to delete; refuse before anything is gone."""
-    children: dict[str, list[str]] = {}
-    for line in lines.values():
-        if line["resumed_from"]:
-            children.setdefault(line["resumed_from"], []).append(line["uuid"])
+    children: dict[UUID, list[UUID]] = {}
+    for info in infos.values():
+        if info.resumed_from is not None:
+            children.setdefault(info.resumed_from, []).append(info.uuid)
     doomed = dict.fromkeys(roots)
     queue = list(doomed)
     for uuid in queue:
@@ -301,29 +305,26 @@ def _doomed(lines: dict[str, Any], roots: list[str], *, descendants: bool) -> li
                 continue
             if not descendants:
                 raise RunHasChildren(
-                    f"run {child} was resumed from {uuid} and reads through it: delete both with "
-                    "--descendants, or keep both"
+                    f"run {child.hex} was resumed from {uuid.hex} and reads through it: delete "
+                    "both with --descendants, or keep both"
                 )
             doomed[child] = None
             queue.append(child)
     for uuid in doomed:
-        if lines[uuid]["state"] == "running":
+        if infos[uuid].state == "running":
             raise RunBusy(
-                f"run {uuid} is being written on {lines[uuid]['host']}: end it there first"
+                f"run {uuid.hex} is being written on {infos[uuid].host}: end it there first"
             )
     return list(doomed)
 
 
-def _confirm(store: Store, lines: list[dict[str, Any]]) -> None:
+def _confirm(store: Store, infos: Sequence[RunInfo]) -> None:
     if not sys.stdin.isatty():
         raise Mistake("nothing was deleted: say --yes, as there is no terminal to ask on")
-    for line in lines[:_SHOWN]:
-        name = named(line)
-        note(
-            f"run {shortest(store, line['uuid'])}{f' ({name})' if name else ''}: "
-            f"{counted(line['values'], 'value')}"
-        )
-    if len(lines) > _SHOWN:
-        note(f"and {counted(len(lines) - _SHOWN, 'more run')}")
-    if not typer.confirm(f"Delete {counted(len(lines), 'run')} for good?", err=True):
+    for info in infos[:_SHOWN]:
+        name = f" ({info.name})" if info.name else ""
+        note(f"run {shortest(store, info.uuid.hex)}{name}: {counted(info.values, 'value')}")
+    if len(infos) > _SHOWN:
+        note(f"and {counted(len(infos) - _SHOWN, 'more run')}")
+    if not typer.confirm(f"Delete {counted(len(infos), 'run')} for good?", err=True):
         raise Mistake("nothing was deleted")

@@ -84,7 +84,7 @@ def load(checkpoint: Path, network: Network) -> dict[str, Any]:
 def log_state(checkpoint: Path) -> dict[str, Any]:
     """Return the state of the log that a checkpoint holds."""
     with np.load(checkpoint, allow_pickle=False) as saved:
-        state: dict[str, Any] = json.loads(saved["log"].item())
+        state: dict[str, object] = json.loads(saved["log"].item())
     return state
 
 

@@ -11,12 +11,12 @@ import functools
 from collections.abc import Callable
 from datetime import datetime
 from time import time as wall_now
-from typing import Any, Literal, Self
+from typing import Any, Self
 from uuid import UUID
 
 from traininglog.clock import Clock, Marks
 from traininglog.columns import Column, layer_of_rows, overlay
-from traininglog.config import settings
+from traininglog.config import Durability, OnFull, settings
 from traininglog.encoding import HIDDEN
 from traininglog.errors import RunNotFound
 from traininglog.imported import Ending, Imported
@@ -49,7 +49,8 @@ class JournaledLog(WriterLog):
         resume: Resume the run on opening, at its last time or at `at`.
         at: The resume point; implies `resume`.
         durability: ``"process"``: whatever was assigned is there, also after ``kill -9``.
-            ``"buffered"``: without the journal that sees to it.
+            ``"buffered"``: without the journal that sees to it. ``"power"`` is as the first: it is
+            for the store to see to more.
         readonly: Never write.
         takeover: Take the run from a process that is writing it.
         max_value_bytes: The size that one text, bytes, array or container may have.
@@ -76,12 +77,12 @@ class JournaledLog(WriterLog):
         *,
         resume: bool = False,
         at: int | None = None,
-        durability: Literal["buffered", "process"] | None = None,
+        durability: Durability | None = None,
         readonly: bool = False,
         takeover: bool = False,
         max_value_bytes: int | None = None,
         max_pending_bytes: int | None = None,
-        on_full: Literal["raise", "drop"] | None = None,
+        on_full: OnFull | None = None,
         created: float | datetime | None = None,
         host: str | None = None,
         outcome: Ending | None = None,

@@ -13,11 +13,12 @@ from typing import Any
 from traininglog.encoding import Kind, decode, encode
 from traininglog.errors import CorruptLog
 from traininglog.floats import from_text, to_text
+from traininglog.values import StoredRow, StoredValue
 
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 
 
-def to_json(value: Any) -> Any:
+def to_json(value: StoredValue) -> Any:
     """Return a stored value, or HIDDEN, as JSON can hold it."""
     kind, stored = encode(value)
     if kind == Kind.FLOAT and not math.isfinite(value):
@@ -52,14 +53,14 @@ def hides(cell: Any) -> bool:
     return isinstance(cell, dict) and cell.get("kind") == Kind.HIDDEN
 
 
-def _decoded(cell: dict[str, Any]) -> Any:
+def _decoded(cell: StoredRow) -> object:
     number = cell["kind"]
     if "base64" in cell:
         try:
             return decode(number, base64.b64decode(cell["base64"], validate=True))
         except (TypeError, ValueError) as error:
             raise CorruptLog(f"a value of kind {number} is no base64: {error}") from error
-    stored: Any = cell.get("value")
+    stored: StoredValue = cell.get("value")
     if number == Kind.FLOAT:
         try:
             return from_text(stored)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from traininglog.jsonfile.cells import hides
 from traininglog.jsonfile.checks import check_line
 from traininglog.jsonfile.reading import parsed
+from traininglog.values import StoredRow
 
-Change = dict[str, Any]
+Change = StoredRow
 
 
 class Changes:
@@ -53,7 +53,7 @@ def _change(line: bytes) -> Change | None:
     return made
 
 
-def apply(run: dict[str, Any], changes: Iterable[Change]) -> None:
+def apply(run: StoredRow, changes: Iterable[Change]) -> None:
     """Make changes to what the document says of a run. Made again, they change nothing."""
     columns, status, walls = run["columns"], run["status"], run.setdefault("walls", {})
     root = run["resumed_from"] is None

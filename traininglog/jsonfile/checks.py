@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from traininglog.errors import InvalidKey, TrainingLogError
 from traininglog.jsonfile.cells import from_json
 from traininglog.lineage import BEFORE_ALL
 from traininglog.trial_records import KINDS, flaw_of, is_hex, is_moment
-from traininglog.values import MAX_TIME, check_key
+from traininglog.values import MAX_TIME, StoredValue, check_key
 
 # The names of journals have no greater epoch.
 _MOST_EPOCHS = 2**29 - 1
@@ -24,7 +23,7 @@ class Damaged(ValueError):
     """What is wrong, and where, for people."""
 
 
-def check_document(contents: Mapping[str, Any]) -> None:
+def check_document(contents: Mapping[str, StoredValue]) -> None:
     """Raise `Damaged` unless all parts of a document can have been written by this package."""
     for kind in (*KINDS, "logs"):
         if not isinstance(contents.get(kind), dict):
@@ -44,7 +43,7 @@ def check_document(contents: Mapping[str, Any]) -> None:
     _check_lineages(contents["logs"])
 
 
-def _check_run(run: Any) -> None:
+def _check_run(run: object) -> None:
     if not isinstance(run, dict):
         raise Damaged("it is no object")
     missing = {"resumed_from", "resumed_at", "status", "created", "columns"} - run.keys()
@@ -90,7 +89,7 @@ def _check_run(run: Any) -> None:
         _check_key(key)
 
 
-def _check_lineages(logs: Mapping[str, Any]) -> None:
+def _check_lineages(logs: Mapping[str, StoredValue]) -> None:
     """Raise `Damaged` for a run that is its own ancestor."""
     sound: set[str] = set()
     for uuid in logs:
@@ -104,7 +103,7 @@ def _check_lineages(logs: Mapping[str, Any]) -> None:
         sound.update(path)
 
 
-def check_line(line: Any) -> None:
+def check_line(line: object) -> None:
     """Raise `Damaged` unless a line of a tail can have been written by this package."""
     if not isinstance(line, dict):
         raise Damaged("it is no object")
@@ -127,12 +126,12 @@ def check_line(line: Any) -> None:
     _check_cells(status, "status")
 
 
-def _check_cells(cells: Mapping[str, Any], where: str) -> None:
+def _check_cells(cells: Mapping[str, StoredValue], where: str) -> None:
     for key, cell in cells.items():
         _check_cell(cell, f"{where}: {key[:80]!r}")
 
 
-def _check_cell(cell: Any, where: str) -> None:
+def _check_cell(cell: object, where: str) -> None:
     if cell is None or (type(cell) is float and math.isfinite(cell)):  # as nearly all are
         return
     try:

@@ -14,11 +14,11 @@ import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from traininglog.errors import StoreFailed, StoreLocked, StoreNotFound, StoreUnwritable
 from traininglog.locked_files import FileLock, NotRegular, open_regular
 from traininglog.side_files import fit
+from traininglog.values import StoredRow
 
 PATIENCE = 30.0  # seconds
 #: After so long whoever only reads goes round a process that holds the lock, and may be stopped.
@@ -39,7 +39,7 @@ class DocumentLock:
         self._depth = 0  # of blocks in which it is held
         self._thread: int | None = None  # in which it is held
         #: What is being changed, by who holds it, and not written yet.
-        self.contents: dict[str, Any] | None = None
+        self.contents: StoredRow | None = None
 
     @property
     def is_held_here(self) -> bool:

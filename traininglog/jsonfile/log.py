@@ -6,14 +6,14 @@ import warnings
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from traininglog.base import TrainingLogBase
 from traininglog.callers import level_of_caller
 from traininglog.config import settings
 from traininglog.errors import TrainingLogWarning
-from traininglog.imported import Ending, Imported
+from traininglog.imported import Ending, Imported, Outcome
 from traininglog.journaled.log import JournaledLog
 from traininglog.journaled.view import View
 from traininglog.jsonfile.cells import to_json
@@ -74,7 +74,7 @@ class FileLog(JournaledLog):
         super().flush()
         self._tell()
 
-    def _close(self, outcome: Literal["finished", "failed"]) -> None:
+    def _close(self, outcome: Outcome) -> None:
         super()._close(outcome)
         self._tell()
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from traininglog.trial_records import KINDS
+from traininglog.values import StoredValue
 
 _IN_PIECES = (*KINDS, "logs")
 
@@ -25,7 +25,7 @@ class Pieces:
         #: stays as it is: the next text gets another dict.
         self.known: Known = {}
 
-    def texts(self, contents: Mapping[str, Any]) -> tuple[str, str]:
+    def texts(self, contents: Mapping[str, StoredValue]) -> tuple[str, str]:
         """Return the document as text for people, and the shortest that says the same.
 
         Raises `ValueError` for a number that JSON does not have.
@@ -46,7 +46,7 @@ class Pieces:
         self.known = known  # without what is gone
         return "{\n" + ",\n".join(long) + "\n}", f"{{{','.join(short)}}}"
 
-    def _piece(self, known: Known, kind: str, uid: str, piece: Any) -> tuple[str, str]:
+    def _piece(self, known: Known, kind: str, uid: str, piece: object) -> tuple[str, str]:
         # Not told by ==, to which 1, 1.0 and True are the same.
         short = compact(piece)
         found = self.known.get((kind, uid))
@@ -56,11 +56,11 @@ class Pieces:
         return found
 
 
-def compact(value: Any) -> str:
+def compact(value: StoredValue) -> str:
     """Return a value as the shortest JSON, which is made and read ten times as fast."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
-def _indented(value: Any, depth: int) -> str:
+def _indented(value: StoredValue, depth: int) -> str:
     # What is between quotes has no newlines in JSON.
     return json.dumps(value, indent=1, allow_nan=False).replace("\n", "\n" + " " * depth)

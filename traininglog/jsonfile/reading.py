@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from traininglog.errors import CorruptLog, NotATrainingLog, StoreFailed, StoreUnwritable
 from traininglog.locked_files import NotRegular, open_regular
+from traininglog.values import StoredRow
 
 _BLOCK = 2**20
 #: A document of more bytes than this is only read if it begins as ours do.
@@ -97,7 +98,7 @@ def parsed(text: str) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, object]]) -> StoredRow:
     made = dict(pairs)
     if len(made) != len(pairs):
         names = [name for name, _ in pairs]

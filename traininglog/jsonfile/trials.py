@@ -16,8 +16,9 @@ from traininglog.kept import folder_of
 from traininglog.lineage import new_uuid
 from traininglog.selection import Mode
 from traininglog.trial_records import in_order, made_of
+from traininglog.values import StoredRow
 
-Record = dict[str, Any]
+Record = StoredRow
 
 
 class FileTrials:

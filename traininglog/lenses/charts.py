@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from traininglog.lenses.state import Immediate, Pool, State
 from traininglog.lenses.statistics import (
@@ -73,12 +72,12 @@ class Chart:
             self._layers[layer] = statistic(running=self.running) if kept is None else kept
             self.attributes.layers.append(layer)
 
-    def put(self, layer: str, number: Any, times: float = 1.0, plus: float = 0.0) -> None:
+    def put(self, layer: str, number: object, times: float = 1.0, plus: float = 0.0) -> None:
         """Take ``number * times + plus`` of a layer; the number may still be on a device."""
         self.pool.put(self._target(layer), number, times, plus)
 
     def put_total(
-        self, layer: str, numbers: Any, times: float = 1.0, plus: float = 0.0, *,
+        self, layer: str, numbers: object, times: float = 1.0, plus: float = 0.0, *,
         nonzero: bool = False,
     ) -> None:  # fmt: skip
         """Take ``total * times + plus`` of a layer: of a vector's sum.
@@ -88,7 +87,7 @@ class Chart:
         """
         self.pool.put_total(self._target(layer), numbers, times, plus, nonzero=nonzero)
 
-    def put_combined(self, layer: str, numbers: Sequence[Any], combine: Combine) -> None:
+    def put_combined(self, layer: str, numbers: Sequence[object], combine: Combine) -> None:
         """Take one number of a layer, which `combine` makes of some; see `statistics.Combined`."""
         place = (layer, len(numbers), combine)
         target = self._combined.get(place)

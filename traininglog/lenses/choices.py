@@ -23,15 +23,15 @@ def tell(text: str) -> None:
     warnings.warn(text, TrainingLogWarning, stacklevel=2)
 
 
-def unmatched(things: Iterable[Any], layers: Iterable[tuple[Any, str]]) -> list[Any]:
+def unmatched(things: Iterable[object], layers: Iterable[tuple[object, str]]) -> list[Any]:
     """Return the names and classes that are none of the layers': (module, name)."""
-    there: set[Any] = set()
+    there: set[object] = set()
     for module, name in layers:
         there |= {name, type(module)}
     return [thing for thing in things if thing not in there]
 
 
-def tell_choices(lenses: Iterable[AbstractLens], layers: Sequence[tuple[Any, str]]) -> None:
+def tell_choices(lenses: Iterable[AbstractLens], layers: Sequence[tuple[object, str]]) -> None:
     """Warn of what lenses are confined to, or leave out, and no layer is: (module, name)."""
     for lens in lenses:
         if isinstance(lens, Lens):
@@ -41,7 +41,7 @@ def tell_choices(lenses: Iterable[AbstractLens], layers: Sequence[tuple[Any, str
 
 
 def tell_unmatched(
-    lens: str, option: str, things: Sequence[Any], layers: Sequence[tuple[Any, str]]
+    lens: str, option: str, things: Sequence[object], layers: Sequence[tuple[object, str]]
 ) -> None:
     """Warn of names and classes in an option of a lens that no layer has."""
     missed = unmatched(things, layers)

@@ -71,7 +71,7 @@ class Geometry:
         self.norm = norm
         self.correlation = correlation
         self.by_size = normalize_by_size
-        self.previous: dict[str, tuple[list[Any], Any]] = {}  # arrays, and their joint norm
+        self.previous: dict[str, tuple[list[object], object]] = {}  # arrays, and their joint norm
 
     def expect(self, layer: str) -> None:
         """Add a layer to the charts."""

@@ -63,7 +63,7 @@ class Histogram(Lens):
         self._when = When(record_eval, evaluation_from_grad)
         self._parameters = None if parameters is None else list(parameters)
         self._sample, self._size = sample, size
-        self._layers: dict[str, Any] = {}
+        self._layers: dict[str, object] = {}
         self._sketches: dict[str, Sketch] = {}
         self._state: State | None = None
         self._chart = self.chart(f"{of} distribution", kind="distribution")

@@ -249,7 +249,7 @@ def _lines(line: str | Iterable[str]) -> list[str]:
     return lines
 
 
-def _listed(things: Iterable[Any]) -> list[Any]:
+def _listed(things: Iterable[Any]) -> list[object]:
     if isinstance(things, (str, type)):  # one name is no list of its letters
         return [things]
     return list(things)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from traininglog.lenses.charts import Chart
 from traininglog.lenses.choices import listed, tell
@@ -13,7 +12,7 @@ from traininglog.lenses.state import ExplicitCall, State
 TRAIN, VALIDATION = "train", "validation"
 
 
-def check_scalar(what: str, number: Any) -> None:
+def check_scalar(what: str, number: object) -> None:
     """Raise `ValueError` for an array of more or less than one number, `TypeError` for a text."""
     shape = tuple(getattr(number, "shape", ()))
     if any(length != 1 for length in shape):
@@ -44,7 +43,7 @@ class LossMetrics(Lens):
         self,
         metrics: Iterable[str] | None = None,
         *,
-        loss_fn: Any = None,
+        loss_fn: object = None,
         evaluation_from_grad: bool = True,
         separate_loss_and_metrics: bool = True,
         running: bool = True,
@@ -70,7 +69,7 @@ class LossMetrics(Lens):
                 "metrics", running=running, big=True, line=metrics_line, ranges=metrics_ranges
             )
 
-    def register_foreign_preprocessor(self, preprocessor: Any, state: State) -> None:
+    def register_foreign_preprocessor(self, preprocessor: object, state: State) -> None:
         """Listen to the pushes, and observe the loss module."""
         super().register_foreign_preprocessor(preprocessor, state)
         if not isinstance(preprocessor, ExplicitCall):
@@ -82,14 +81,14 @@ class LossMetrics(Lens):
             self.metrics.expect(name)
         if self._loss_fn is not None:
 
-            def computed(layer: str, loss: Any, training: bool) -> None:
+            def computed(layer: str, loss: object, training: bool) -> None:
                 _ = layer
                 trained = state.grad_enabled() if self._from_grad else training
                 self._loss(loss, train=trained)
 
             self.gather(state.forward(self._loss_fn, "loss", computed))
 
-    def register_leaf_module(self, module: Any, name: str, state: State) -> None:
+    def register_leaf_module(self, module: object, name: str, state: State) -> None:
         """Pass over the modules of the network."""
 
     def introduce_tags(self, visualizer: AbstractVisualizer) -> None:
@@ -98,7 +97,7 @@ class LossMetrics(Lens):
             if chart is self.loss or chart.attributes.layers:
                 visualizer.register_tag(chart.tag, chart.attributes)
 
-    def _pushed(self, kind: str, name: str, number: Any) -> None:
+    def _pushed(self, kind: str, name: str, number: object) -> None:
         if kind == "loss":
             self._loss(number, train=name == TRAIN)
         elif self._metrics is None or name in self._metrics:
@@ -118,6 +117,6 @@ class LossMetrics(Lens):
             )
             self._told = True
 
-    def _loss(self, loss: Any, *, train: bool) -> None:
+    def _loss(self, loss: object, *, train: bool) -> None:
         check_scalar("a loss", loss)
         self.loss.put(TRAIN if train else VALIDATION, loss)

@@ -21,12 +21,12 @@ class Memory(Lens):
     def __init__(self) -> None:
         super().__init__()
         self._chart = self.chart("memory", computed=True, line="MiB", big=True)
-        self._layers: dict[str, Any] = {}
+        self._layers: dict[str, object] = {}
         self._state: State | None = None
         self._pass = self._most = 0
         self._synced: list[dict[str, float]] | None = None
 
-    def register_leaf_module(self, module: Any, name: str, state: State) -> None:
+    def register_leaf_module(self, module: object, name: str, state: State) -> None:
         """Gather the outputs of a layer."""
         if not self._layers:
             self._register_first(module, name, state)
@@ -34,7 +34,7 @@ class Memory(Lens):
         if state.role(module) != "part":
             self.gather(state.forward(module, name, self._output))
 
-    def register_non_leaf_module(self, module: Any, name: str, state: State) -> None:
+    def register_non_leaf_module(self, module: object, name: str, state: State) -> None:
         """Know when a forward pass begins."""
         if not self._layers:
             self._register_first(module, name, state)
@@ -42,15 +42,15 @@ class Memory(Lens):
         if state.role(module) == "whole":
             self.gather(state.forward(module, name, self._output))
 
-    def _register_first(self, module: Any, name: str, state: State) -> None:
+    def _register_first(self, module: object, name: str, state: State) -> None:
         self._state = state
         self.gather(state.begin(module, name, self._begin))
 
-    def _begin(self, layer: str, given: Any, training: bool) -> None:
+    def _begin(self, layer: str, given: object, training: bool) -> None:
         _ = layer, given, training
         self._most, self._pass = max(self._most, self._pass), 0
 
-    def _output(self, layer: str, output: Any, training: bool) -> None:
+    def _output(self, layer: str, output: object, training: bool) -> None:
         _ = layer, training
         self._pass += self._state.arrays.bytes(output) if self._state is not None else 0
 

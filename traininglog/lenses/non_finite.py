@@ -48,14 +48,14 @@ class FirstNonFinite(Lens):
     def __init__(self, *, stop: bool = False) -> None:
         super().__init__()
         self.stop = stop
-        self.found: dict[str, Any] | None = None
+        self.found: dict[str, object] | None = None
         self.overflows = 0  #: in how many steps a scaled gradient was not finite
         self._overflow_at = -1
         self._state: State | None = None
         self._step = 0
-        self._seen: list[tuple[str, str, int, Any]] = []
+        self._seen: list[tuple[str, str, int, object]] = []
         self._last: dict[tuple[str, str], tuple[float, int]] = {}
-        self._layers: dict[str, Any] = {}
+        self._layers: dict[str, object] = {}
         self._expected = 0
         self._arrived = 0
 

@@ -47,8 +47,8 @@ class OutputActivation(Lens):
         evaluation_from_grad: bool = False,
         activation: bool = True,
         dropout: bool = True,
-        include: Iterable[Any] = (),
-        exclude: Iterable[Any] = (),
+        include: Iterable[object] = (),
+        exclude: Iterable[object] = (),
         channel_last: bool = False,
         warning_plot: bool = True,
         running: bool = True,
@@ -69,11 +69,11 @@ class OutputActivation(Lens):
             )
         self._state: State | None = None
 
-    def register_non_leaf_module(self, module: Any, name: str, state: State) -> None:
+    def register_non_leaf_module(self, module: object, name: str, state: State) -> None:
         """Gather the outputs of a module that was named."""
         self.register_leaf_module(module, name, state)
 
-    def register_leaf_module(self, module: Any, name: str, state: State) -> None:
+    def register_leaf_module(self, module: object, name: str, state: State) -> None:
         """Gather the outputs of activation functions and dropouts."""
         self._state = state
         if self.chosen(module, name, default=self._roles.get(state.role(module), False)):
@@ -84,7 +84,7 @@ class OutputActivation(Lens):
                 self.warning.expect("death")
             self.gather(state.forward(module, name, self._look))
 
-    def _look(self, layer: str, output: Any, training: bool) -> None:
+    def _look(self, layer: str, output: object, training: bool) -> None:
         state = self._state
         assert state is not None  # noqa: S101 - registered before it is called
         if self._when.counts(state, training=training):
@@ -173,8 +173,8 @@ class OutputNorm(Lens):
         comparison_plot: bool = True,
         comparison_line: str | None = None,
         log_scale: bool = False,
-        include: Iterable[Any] = (),
-        exclude: Iterable[Any] = (),
+        include: Iterable[object] = (),
+        exclude: Iterable[object] = (),
         running: bool = True,
         line: str | Sequence[str] = "mean",
         ranges: Sequence[str] = ("std", "min-max"),
@@ -191,23 +191,23 @@ class OutputNorm(Lens):
         if comparison_plot:
             self.shares = self.chart("output norm shares", kind="relation", big=True)
 
-    def register_leaf_module(self, module: Any, name: str, state: State) -> None:
+    def register_leaf_module(self, module: object, name: str, state: State) -> None:
         """Gather the outputs of every leaf."""
         role = state.role(module)
         default = role != "part" and (self._activation or role != "activation")
         if self.chosen(module, name, default=default):
             self._gather(module, name, state)
 
-    def register_non_leaf_module(self, module: Any, name: str, state: State) -> None:
+    def register_non_leaf_module(self, module: object, name: str, state: State) -> None:
         """Gather the outputs of what computes by itself, as attention does, or was named."""
         if self.chosen(module, name, default=state.role(module) == "whole"):
             self._gather(module, name, state)
 
-    def _gather(self, module: Any, name: str, state: State) -> None:
+    def _gather(self, module: object, name: str, state: State) -> None:
         library, by_size, counts = state.arrays, self._by_size, self._when.counts
         put_total = self.norm.put_total
 
-        def look(layer: str, output: Any, training: bool) -> None:
+        def look(layer: str, output: object, training: bool) -> None:
             if counts(state, training=training):
                 norms = library.sample_norms(output)
                 times = 1 / norms.shape[0]
@@ -250,8 +250,8 @@ class OutputGradientGeometry(Lens):
         correlation: bool = True,
         skip_activation: bool = True,
         log_scale: bool = False,
-        include: Iterable[Any] = (),
-        exclude: Iterable[Any] = (),
+        include: Iterable[object] = (),
+        exclude: Iterable[object] = (),
         running: bool = True,
         line: str | Sequence[str] = "mean",
         ranges: Sequence[str] = ("std", "min-max"),
@@ -269,24 +269,24 @@ class OutputGradientGeometry(Lens):
             normalize_by_size=normalize_by_size,
         )
 
-    def register_leaf_module(self, module: Any, name: str, state: State) -> None:
+    def register_leaf_module(self, module: object, name: str, state: State) -> None:
         """Gather the gradients of outputs."""
         role = state.role(module)
         passing = role in ("activation", "dropout") and self._skip_activation
         if self.chosen(module, name, default=not passing and role != "part"):
             self._gather(module, name, state)
 
-    def register_non_leaf_module(self, module: Any, name: str, state: State) -> None:
+    def register_non_leaf_module(self, module: object, name: str, state: State) -> None:
         """Gather the gradients of what computes by itself, as attention does, or was named."""
         if self.chosen(module, name, default=state.role(module) == "whole"):
             self._gather(module, name, state)
 
-    def _gather(self, module: Any, name: str, state: State) -> None:
+    def _gather(self, module: object, name: str, state: State) -> None:
         geometry = self.geometry
         geometry.expect(name)
         batch_mean = state.arrays.batch_mean
 
-        def look(layer: str, gradient: Any) -> None:
+        def look(layer: str, gradient: object) -> None:
             geometry.look(layer, state, [gradient], direction=lambda: [batch_mean(gradient)])
 
         self.gather(state.backward(module, name, look))

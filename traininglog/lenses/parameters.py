@@ -25,7 +25,7 @@ class ParameterLens(Lens):
     """
 
     def __init__(
-        self, parameters: Iterable[str] | None, include: Iterable[Any], exclude: Iterable[Any]
+        self, parameters: Iterable[str] | None, include: Iterable[object], exclude: Iterable[object]
     ) -> None:
         super().__init__(include, exclude)
         if isinstance(parameters, str):  # one name is no list of its letters
@@ -56,7 +56,7 @@ class ParameterLens(Lens):
         """Return those of some names that are to be observed."""
         return [name for name in names if self.parameters is None or name in self.parameters]
 
-    def register_non_leaf_module(self, module: Any, name: str, state: State) -> None:
+    def register_non_leaf_module(self, module: object, name: str, state: State) -> None:
         """Observe the parameters that a module with children has itself."""
         self.register_leaf_module(module, name, state)
 
@@ -66,7 +66,7 @@ class GradientLens(ParameterLens):
 
     nothing = "none of its parameters of these names is trained, or they have other names"
 
-    def register_leaf_module(self, module: Any, name: str, state: State) -> None:
+    def register_leaf_module(self, module: object, name: str, state: State) -> None:
         """Gather the gradients of the parameters that are trained."""
         names = self.wanted(state.trainable(module, name))
         if names and self.chosen(module, name):
@@ -102,8 +102,8 @@ class ParameterGradientGeometry(GradientLens):
         normalize_by_size: bool = False,
         correlation: bool = True,
         log_scale: bool = False,
-        include: Iterable[Any] = (),
-        exclude: Iterable[Any] = (),
+        include: Iterable[object] = (),
+        exclude: Iterable[object] = (),
         running: bool = True,
         line: str | Sequence[str] = "mean",
         ranges: Sequence[str] = ("std", "min-max"),
@@ -122,7 +122,7 @@ class ParameterGradientGeometry(GradientLens):
         """Return what puts norms and correlations."""
         geometries = self._geometries
 
-        def look(layer: str, parameter: str, gradients: list[Any]) -> None:
+        def look(layer: str, parameter: str, gradients: list[object]) -> None:
             geometries[parameter].look(layer, state, gradients)
 
         return look
@@ -158,8 +158,8 @@ class ParameterGradientActivation(GradientLens):
         *,
         channel_last: bool = False,
         warning_plot: bool = False,
-        include: Iterable[Any] = (),
-        exclude: Iterable[Any] = (),
+        include: Iterable[object] = (),
+        exclude: Iterable[object] = (),
         running: bool = True,
         line: str | Sequence[str] = "mean",
         ranges: Sequence[str] = ("std", "min-max"),
@@ -189,7 +189,7 @@ class ParameterGradientActivation(GradientLens):
             self.warning.expect("activation")
             self.warning.expect("death")
 
-        def look(layer: str, parameter: str, gradients: list[Any]) -> None:
+        def look(layer: str, parameter: str, gradients: list[object]) -> None:
             of = charts[parameter]
             seen = library.unit_activity(gradients, axis)
             put_activity(layer, seen, of["activation"], of["death"])
@@ -212,13 +212,13 @@ class TickParameterLens(ParameterLens):
     nothing = "no layer has parameters of these names"
 
     def __init__(
-        self, parameters: Iterable[str] | None, include: Iterable[Any], exclude: Iterable[Any]
+        self, parameters: Iterable[str] | None, include: Iterable[object], exclude: Iterable[object]
     ) -> None:
         self._layers: dict[str, Any] = {}
         self._state: State | None = None
         super().__init__(parameters, include, exclude)
 
-    def register_leaf_module(self, module: Any, name: str, state: State) -> None:
+    def register_leaf_module(self, module: object, name: str, state: State) -> None:
         """Remember the layer, and look at its parameters at each tick."""
         if not self.chosen(module, name):
             return
@@ -247,7 +247,7 @@ class TickParameterLens(ParameterLens):
             for layer, parameter, arrays in self.found():
                 state.guarded(self.collect, layer, parameter, arrays, state)
 
-    def collect(self, layer: str, parameter: str, arrays: list[Any], state: State) -> None:
+    def collect(self, layer: str, parameter: str, arrays: list[object], state: State) -> None:
         """Look at the parameters of one name in a layer."""
         raise NotImplementedError
 
@@ -282,8 +282,8 @@ class ParameterNorm(TickParameterLens):
         comparison_plot: bool = True,
         comparison_line: str | None = None,
         log_scale: bool = False,
-        include: Iterable[Any] = (),
-        exclude: Iterable[Any] = (),
+        include: Iterable[object] = (),
+        exclude: Iterable[object] = (),
         running: bool = True,
         line: str | Sequence[str] = "mean",
         ranges: Sequence[str] = (),
@@ -303,7 +303,7 @@ class ParameterNorm(TickParameterLens):
             charts["shares"] = self.chart(f"{name} norm shares", kind="relation", big=True)
         return charts
 
-    def collect(self, layer: str, parameter: str, arrays: list[Any], state: State) -> None:
+    def collect(self, layer: str, parameter: str, arrays: list[object], state: State) -> None:
         """Put the norm."""
         library = state.arrays
         self.expect(layer, [parameter], state)
@@ -337,8 +337,8 @@ class ParameterCondition(TickParameterLens):
         parameters: Iterable[str] | None = ("weight",),
         *,
         exact_up_to: int = 256,
-        include: Iterable[Any] = (),
-        exclude: Iterable[Any] = (),
+        include: Iterable[object] = (),
+        exclude: Iterable[object] = (),
     ) -> None:
         self._exact_up_to = exact_up_to
         super().__init__(parameters, include, exclude)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 from traininglog.errors import TrainingLogWarning
 
@@ -51,7 +50,7 @@ class PassedOver:
         self._told.clear()
 
 
-def name_of(call: Any) -> str:
+def name_of(call: object) -> str:
     """Return the name of the lens that a callback belongs to."""
     owner = getattr(call, "__self__", None)
     if owner is not None:

@@ -158,7 +158,7 @@ def replay(
     }
     ticks: dict[int, dict[str, dict[str, dict[str, Any]]]] = {}
     if keys:
-        frame = log.to_dataframe(list(keys), start, stop, layout="long")
+        frame = log.to_dataframe(list(keys), start=start, stop=stop, layout="long")
         for time, key, value in zip(frame["time"], frame["key"], frame["value"], strict=True):
             tag, layer, name = keys[key]
             layers = ticks.setdefault(int(time), {}).setdefault(tag, {})

@@ -69,7 +69,7 @@ class ExplicitCall:
     """A gatherer that the program itself calls: what was pushed goes to all who listen."""
 
     def __init__(self) -> None:
-        self._listeners: list[tuple[Callable[[str, str, Any], None], bool]] = []
+        self._listeners: list[tuple[Callable[[str, str, object], None], bool]] = []
 
     def listen(self, callback: Callable[[str, str, Any], None], *, always: bool = False) -> None:
         """Have ``callback(kind, name, number)`` called: kind is ``"loss"`` or ``"metric"``.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from traininglog.lenses.charts import Chart
 from traininglog.lenses.geometry import Geometries
@@ -26,10 +25,10 @@ class UpdateLens(ParameterLens):
 
     def __init__(
         self,
-        optimizer: Any,
+        optimizer: object,
         parameters: Iterable[str] | None,
-        include: Iterable[Any],
-        exclude: Iterable[Any],
+        include: Iterable[object],
+        exclude: Iterable[object],
     ) -> None:
         if optimizer is not None and not hasattr(optimizer, "register_step_post_hook"):
             raise TypeError(
@@ -42,7 +41,7 @@ class UpdateLens(ParameterLens):
         self.state: State | None = None
         super().__init__(parameters, include, exclude)
 
-    def register_leaf_module(self, module: Any, name: str, state: State) -> None:
+    def register_leaf_module(self, module: object, name: str, state: State) -> None:
         """Observe the parameters of a layer that are trained."""
         names = self.wanted(state.trainable(module, name))
         if not names or not self.chosen(module, name):
@@ -97,14 +96,14 @@ class ParameterUpdateGeometry(UpdateLens):
 
     def __init__(
         self,
-        optimizer: Any = None,
+        optimizer: object = None,
         parameters: Iterable[str] | None = WEIGHT_AND_BIAS,
         *,
         normalize_by_size: bool = False,
         correlation: bool = True,
         log_scale: bool = False,
-        include: Iterable[Any] = (),
-        exclude: Iterable[Any] = (),
+        include: Iterable[object] = (),
+        exclude: Iterable[object] = (),
         running: bool = True,
         line: str | Sequence[str] = "mean",
         ranges: Sequence[str] = ("std", "min-max"),
@@ -161,11 +160,11 @@ class UpdateRatio(UpdateLens):
 
     def __init__(
         self,
-        optimizer: Any = None,
+        optimizer: object = None,
         parameters: Iterable[str] | None = None,
         *,
-        include: Iterable[Any] = (),
-        exclude: Iterable[Any] = (),
+        include: Iterable[object] = (),
+        exclude: Iterable[object] = (),
         running: bool = True,
         line: str | Sequence[str] = "mean",
         ranges: Sequence[str] = ("min-max",),

@@ -113,7 +113,7 @@ class Agreement:
         if self.ranks.meeting:
             self._meet(Stage.EXIT)
 
-    def best_params(self, params: Any) -> Any:
+    def best_params(self, params: object) -> Any:
         """Return the first rank's best parameters, which are to be put back; None: there are none.
 
         Args:
@@ -164,7 +164,7 @@ class Agreement:
         if Wish.STOP in wish and not self.stopped:
             self.stopped, self.reason = True, news["reason"]
 
-    def _take_best(self, news: list[Any]) -> None:
+    def _take_best(self, news: list[object]) -> None:
         """Take the first rank's best value for ours; let its moment have what is ours of it."""
         best = self._best
         if not self.ranks.first:

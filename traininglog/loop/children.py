@@ -44,7 +44,7 @@ def keep_shielding() -> None:
         _original, util.spawnv_passfds = util.spawnv_passfds, _spawn
 
 
-def _spawn(*arguments: Any, **options: Any) -> Any:
+def _spawn(*arguments: object, **options: object) -> Any:
     """Start a process, as `multiprocessing.util.spawnv_passfds` does, with SIGINT blocked."""
     assert _original is not None  # noqa: S101 - it is what this stands in for
     if not _shields:

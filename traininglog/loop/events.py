@@ -95,12 +95,12 @@ class EventSource:
         """Return the handlers of an event, in the order in which they were added."""
         return self._handlers.get(key, ())
 
-    def fire(self, key: str, *arguments: Any) -> None:
+    def fire(self, key: str, *arguments: object) -> None:
         """Call the handlers of an event."""
         self._check(key)
         _call(self.handlers(key), arguments)
 
-    def reverse_fire(self, key: str, *arguments: Any) -> None:
+    def reverse_fire(self, key: str, *arguments: object) -> None:
         """Call the handlers of an event, the last one first."""
         self._check(key)
         _call(self.handlers(key)[::-1], arguments)
@@ -112,7 +112,7 @@ class EventSource:
             )
 
 
-def _call(handlers: Sequence[Handler], arguments: tuple[Any, ...]) -> None:
+def _call(handlers: Sequence[Handler], arguments: tuple[object, ...]) -> None:
     errors = []
     for handler in handlers:
         try:

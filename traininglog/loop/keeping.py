@@ -208,7 +208,7 @@ class Keeper:
             put(self.params, params, "params")
 
 
-def _go_on_in(log: TrainingLogBase, status: Mapping[str, Any]) -> None:
+def _go_on_in(log: TrainingLogBase, status: Mapping[str, object]) -> None:
     """Let a log that has not seen what came before count on from there."""
     log.status.update({key: value for key, value in status.items() if key != "resumed_from"})
 
@@ -216,7 +216,7 @@ def _go_on_in(log: TrainingLogBase, status: Mapping[str, Any]) -> None:
 class _Forgotten(list[Any]):
     """Takes arrays, and keeps none."""
 
-    def append(self, item: Any) -> None:
+    def append(self, item: object) -> None:
         """Forget it."""
 
 

@@ -634,7 +634,7 @@ class TrainLoop:
         """Print what the training runs on, what it trains, and where it is logged."""
         self._require("print_training_summary()", epoch=False)
         lines = overview.environment_lines()
-        lines += ["Training", f"  log {self.log.h_uuid} in {self.log._location()}"]
+        lines += ["Training", f"  log {self.log.h_uuid} in {self.log.location}"]
         if self._keeper.folder is not None:
             lines.append(f"  checkpoints in {self._keeper.folder.path}")
         found = overview.parameters(self._keeper.params)

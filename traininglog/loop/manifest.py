@@ -30,7 +30,7 @@ _SEAL_SIZE = len(b', "crc32": "01234567"}')
 _PART = re.compile(r"part-[0-9]{1,9}\.npz")
 
 
-def sealed(manifest: Mapping[str, Any]) -> bytes:
+def sealed(manifest: Mapping[str, object]) -> bytes:
     """Return a manifest as it is written: strict JSON with a checksum."""
     content = json.dumps(dict(manifest), allow_nan=False).encode()[:-1]
     return content + b', "crc32": "%08x"}' % zlib.crc32(content)
@@ -95,7 +95,7 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
-def _check_shape(manifest: dict[str, Any]) -> None:
+def _check_shape(manifest: dict[str, object]) -> None:
     if type(manifest.get("training")) is not str:
         raise ValueError("it does not name its training")
     trees, parts = manifest.get("trees"), manifest.get("parts")

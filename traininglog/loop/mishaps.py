@@ -11,7 +11,6 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 from traininglog.errors import TrainingLogWarning
 from traininglog.fitting import encodable
@@ -57,7 +56,7 @@ def print_line(line: str) -> None:
     print(encodable(line, getattr(stream, "encoding", None)), file=stream)
 
 
-def print_by(function: Callable[[str], Any], line: str) -> None:
+def print_by(function: Callable[[str], object], line: str) -> None:
     """Print a line by a function; again with escapes, if its output cannot encode it."""
     try:
         function(line)

@@ -9,7 +9,7 @@ from typing import Any
 from traininglog.loop.trees import Serializer, from_json, to_json
 
 
-def packed(tree: Any, serializer: Serializer | None = None) -> bytes:
+def packed(tree: object, serializer: Serializer | None = None) -> bytes:
     """Return a tree as bytes. Raises `NotPlain` for what is no plain data."""
     from numpy import asanyarray
     from numpy.lib.format import write_array

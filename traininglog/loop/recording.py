@@ -29,7 +29,7 @@ class Recorder:
     """
 
     def __init__(
-        self, standing: Standing, events: EventSource, told: Any, summaries: Summaries | None
+        self, standing: Standing, events: EventSource, told: object, summaries: Summaries | None
     ) -> None:
         self._standing = standing
         self._events = events

@@ -26,12 +26,12 @@ _ITEMS = 32  # of a container
 _LEAVES = (str, bytes, bytearray, int, float, complex, type, types.ModuleType, type(None))
 
 
-def generators_in(data: Any, name: str = "data") -> dict[str, Any]:
+def generators_in(data: object, name: str = "data") -> dict[str, Any]:
     """Return the random generators that data has, by where they are: ``data.sampler.generator``."""
     return {path: thing for path, thing in _walk(data, name) if is_random(thing)}
 
 
-def state_print(data: Any) -> int:
+def state_print(data: object) -> int:
     """Return a number that is another, most often, once data has changed but for its generators."""
     found = 0
     for path, thing in _walk(data, "data"):
@@ -42,7 +42,7 @@ def state_print(data: Any) -> int:
     return found
 
 
-def _walk(data: Any, name: str) -> Iterator[tuple[str, Any]]:
+def _walk(data: object, name: str) -> Iterator[tuple[str, Any]]:
     """Give what data is made of, with its place."""
     seen = _common()
     waiting = deque([(name, data, 0)])
@@ -70,7 +70,7 @@ def _common() -> set[int]:
     return {id(one) for one in common if one is not None}
 
 
-def _inner(path: str, thing: Any) -> Iterator[tuple[str, Any]]:
+def _inner(path: str, thing: object) -> Iterator[tuple[str, Any]]:
     """Give what a thing is made of, without running any code of its own."""
     if isinstance(thing, dict):
         for key in list(thing)[:_ITEMS]:
@@ -103,7 +103,7 @@ def _is_programs(function: types.FunctionType) -> bool:
     return function.__module__.partition(".")[0] not in ("torch", "numpy", "traininglog")
 
 
-def _attributes(thing: Any) -> list[tuple[str, Any]]:
+def _attributes(thing: object) -> list[tuple[str, Any]]:
     own = getattr(thing, "__dict__", None)
     found = list(own.items())[: 4 * _ITEMS] if isinstance(own, dict) else []
     for kind in type(thing).__mro__:
@@ -138,7 +138,7 @@ def _names(code: types.CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def states_of(generators: Mapping[str, Any]) -> dict[str, Any]:
+def states_of(generators: Mapping[str, object]) -> dict[str, Any]:
     """Return the states of generators, without those that have none, as the system's own."""
     states = {}
     for path, generator in generators.items():
@@ -149,7 +149,7 @@ def states_of(generators: Mapping[str, Any]) -> dict[str, Any]:
     return states
 
 
-def set_states(generators: Mapping[str, Any], states: Mapping[str, Any]) -> None:
+def set_states(generators: Mapping[str, object], states: Mapping[str, object]) -> None:
     """Put states back into the generators at the same places."""
     for path, generator in generators.items():
         if path in states:

@@ -15,7 +15,7 @@ class Standing:
         "within_epoch", "within_step",
     )  # fmt: skip
 
-    def __init__(self, max_epoch: Any = None, max_step: Any = None) -> None:
+    def __init__(self, max_epoch: object = None, max_step: object = None) -> None:
         self.epoch = 0  #: the one that is open, or the last one
         self.step = 0  #: over all epochs
         self.row = 0  #: where metrics stand in the log: at a step, the last one, or the next
@@ -42,7 +42,7 @@ class Standing:
         return self._max_epoch
 
     @max_epoch.setter
-    def max_epoch(self, value: Any) -> None:
+    def max_epoch(self, value: object) -> None:
         self._max_epoch = _limit("max_epoch", value)
 
     @property
@@ -51,12 +51,12 @@ class Standing:
         return self._max_step
 
     @max_step.setter
-    def max_step(self, value: Any) -> None:
+    def max_step(self, value: object) -> None:
         self._max_step = _limit("max_step", value)
         self.last_step = ENDLESS if self._max_step is None else self._max_step
 
 
-def _limit(name: str, value: Any) -> int | None:
+def _limit(name: str, value: object) -> int | None:
     if value is None:
         return None
     limit = int(value.item()) if hasattr(value, "item") else value

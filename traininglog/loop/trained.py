@@ -16,7 +16,7 @@ from traininglog.loop.objects import Holder
 _TRAINED: dict[str, weakref.ref[Any]] = {}
 
 
-def remember_trained(log: TrainingLogBase, params: Any) -> None:
+def remember_trained(log: TrainingLogBase, params: object) -> None:
     """Remember that parameters are as a run has left them."""
     found = _lasting(params)
     if found is not None:
@@ -25,13 +25,13 @@ def remember_trained(log: TrainingLogBase, params: Any) -> None:
         del _TRAINED[run]
 
 
-def was_trained(log: TrainingLogBase, params: Any) -> bool:
+def was_trained(log: TrainingLogBase, params: object) -> bool:
     """Tell whether a run has left these very parameters."""
     reference = _TRAINED.get(log.h_uuid)
     return reference is not None and reference() is not None and reference() is _lasting(params)
 
 
-def _lasting(params: Any) -> Any:
+def _lasting(params: object) -> Any:
     """Return what can be referred to weakly: the object itself, or the first array in it."""
     while isinstance(params, (Mapping, list, tuple)) and not isinstance(params, Holder):
         if not params:

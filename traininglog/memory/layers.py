@@ -22,7 +22,7 @@ class Layer(NamedTuple):
     resumed_at: int | None  #: None at the root
     keys: Sequence[str]  #: in the order in which it first saw them
     rows: Rows
-    status: dict[str, Any]
+    status: dict[str, object]
     created: float  #: unix seconds
     walls: Mapping[int, float]  #: when its rows were first written, in unix seconds
     marked: Mapping[int, float] = {}  #: what was said of when it had got where

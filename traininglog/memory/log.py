@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import datetime
-from typing import Any, Literal, NoReturn
+from typing import NoReturn, SupportsIndex, overload
 from uuid import UUID
 
-from traininglog.base import TrainingLogBase
+from traininglog.base import Reduced, TrainingLogBase
 from traininglog.clock import Clock
 from traininglog.columns import Column
 from traininglog.encoding import HIDDEN
 from traininglog.errors import LogClosed
-from traininglog.imported import Ending, Imported
+from traininglog.imported import Ending, Imported, Outcome
 from traininglog.lineage import BEFORE_ALL, Ancestor, new_status, new_uuid
 from traininglog.memory.rows import MemoryRow
 from traininglog.memory.runs import RUNS, Run, find_run
-from traininglog.rows import RowSlice
-from traininglog.values import check_time, check_uuid
+from traininglog.rows import RowMethods, RowSlice
+from traininglog.values import StoredRow, StoredValue, check_time, check_uuid
 
 
-class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
+class TrainingLog(TrainingLogBase, defaultdict[int, StoredValue]):  # type: ignore[misc]
     """A training log in memory, for a notebook or a test.
 
     It keeps the whole contract of `TrainingLogBase`, lineage included, but is gone with the last
@@ -85,7 +85,11 @@ class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
         """Whether the log was closed."""
         return self._closed
 
-    def __getitem__(self, time: Any) -> Any:
+    @overload
+    def __getitem__(self, time: SupportsIndex) -> RowMethods: ...
+    @overload
+    def __getitem__(self, time: slice) -> RowSlice: ...
+    def __getitem__(self, time: SupportsIndex | slice) -> RowMethods | RowSlice:
         row = self._last_row
         if row is not None and row._time is time:  # a loop asks for the same row once a key
             return row
@@ -99,13 +103,13 @@ class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
             raise LogClosed("the log is closed; open the run again by its UUID to go on")
         return self._run
 
-    def _write(self, rows: dict[int, dict[str, Any]]) -> None:
+    def _write(self, rows: dict[int, StoredRow]) -> None:
         self._open_run().write(rows)
 
     def _write_mark(self, time: int, wall: float) -> None:
         self._open_run().marked[time] = wall
 
-    def _write_status(self, values: dict[str, Any]) -> None:
+    def _write_status(self, values: StoredRow) -> None:
         status = self._open_run().status
         for key, value in values.items():
             if value is HIDDEN:
@@ -113,13 +117,13 @@ class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
             else:
                 status[key] = value
 
-    def _read_status(self) -> dict[str, Any]:
+    def _read_status(self) -> StoredRow:
         return self._run.status
 
-    def _read_value(self, time: int, key: str) -> Any:
+    def _read_value(self, time: int, key: str) -> StoredValue:
         return self._run.value(time, key)
 
-    def _read_row(self, time: int) -> dict[str, Any]:
+    def _read_row(self, time: int) -> StoredRow:
         run = self._run
         seen = run.visible(time)
         return {key: seen[key] for key in sorted(seen, key=run.places().__getitem__)}
@@ -148,7 +152,7 @@ class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
         """Return the runs from this one to the root, each with its resume point in its parent."""
         return [Ancestor(run.uuid, run.resumed_at) for run, _ in self._run.chain]
 
-    def _fork(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
+    def _fork(self, parent: UUID, at: int, status: StoredRow) -> None:
         self._open_run()
         self._run = Run(new_uuid(), dict(status), find_run(parent), at)
 
@@ -160,13 +164,13 @@ class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
         """Do nothing: memory does not survive a power cut."""
         self._open_run()
 
-    def _close(self, outcome: Literal["finished", "failed"]) -> None:
+    def _close(self, outcome: Outcome) -> None:
         self._closed = True
 
     def _location(self) -> str:
         return "memory:"
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> Reduced:
         return _restore, (self.state_dict(), self.to_dict(), self._max_value_bytes)
 
     # What dict and defaultdict would do behind the contract's back.
@@ -174,12 +178,12 @@ class TrainingLog(TrainingLogBase, defaultdict[int, Any]):  # type: ignore[misc]
     __or__ = __ror__ = None  # type: ignore[assignment]
 
     @classmethod
-    def fromkeys(cls, *_: Any) -> NoReturn:
+    def fromkeys(cls, *_: object) -> NoReturn:
         """Refuse: a log is not made from keys."""
         raise TypeError("a log is not made from keys: make one, and use update()")
 
 
-def _restore(state: dict[str, Any], rows: dict[int, dict[str, Any]], limit: int) -> TrainingLog:
+def _restore(state: StoredRow, rows: dict[int, StoredRow], limit: int) -> TrainingLog:
     """Unpickle: resume the run if this process still has it, else one rebuilt from the pickle."""
     log = TrainingLog(max_value_bytes=limit)
     uuid, _, status = log._checked_state(state)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, SupportsIndex
 
 from traininglog.memory.runs import NOTHING
 from traininglog.rows import RowMethods
-from traininglog.values import check_key, plain
+from traininglog.values import StoredValue, Value, check_key, plain
 
 if TYPE_CHECKING:
+    from traininglog.base import Reduced
     from traininglog.memory.log import TrainingLog
+    from traininglog.rows import Entries
 
 
 _set = dict.__setitem__
 
 
-class MemoryRow(RowMethods, dict[str, Any]):  # type: ignore[misc]
+class MemoryRow(RowMethods, dict[str, StoredValue]):  # type: ignore[misc]
     """A row of a log in memory.
 
     It is bound to its log, not to the run that this wrote when the row was taken, as rows of every
@@ -33,7 +35,7 @@ class MemoryRow(RowMethods, dict[str, Any]):  # type: ignore[misc]
         # an empty one (json.dumps does), and then asks for items().
         _set(self, "", None)
 
-    def __setitem__(self, key: str, value: object) -> None:
+    def __setitem__(self, key: str, value: Value) -> None:
         log = self._log
         if type(value) is not float:
             value = plain(value, log._max_value_bytes)
@@ -46,17 +48,17 @@ class MemoryRow(RowMethods, dict[str, Any]):  # type: ignore[misc]
                 return
         log._write({self._time: {check_key(key): value}})
 
-    def __getitem__(self, key: str) -> Any:
+    def __getitem__(self, key: str) -> StoredValue:
         run = self._log._run
         if self._time > run.cut:  # no ancestor has anything there
             return run.rows.get(self._time, NOTHING)[key]
         return run.value(self._time, key)
 
-    def update(self, *args: Any, **kwargs: Any) -> None:
+    def update(self, entries: Entries = (), /, **values: Value) -> None:
         """Set several keys: all of them, or, if one is refused, none."""
         log = self._log
         run = log._run
-        new = dict(*args, **kwargs)
+        new = dict(entries, **values)
         if self._time > run.cut and not log._closed:
             row = run.rows.get(self._time)
             if row and all(
@@ -67,5 +69,5 @@ class MemoryRow(RowMethods, dict[str, Any]):  # type: ignore[misc]
                 return
         super().update(new)
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Reduced:
         return dict, (self.copy(),)

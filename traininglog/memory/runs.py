@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Collection, Mapping
 from time import time as wall_now
-from typing import Any
 from uuid import UUID
 
 from traininglog.clock import Marks
@@ -15,9 +14,9 @@ from traininglog.errors import RunNotFound
 from traininglog.imported import UNKNOWN, Imported
 from traininglog.lineage import BEFORE_ALL
 from traininglog.selection import bounds
-from traininglog.values import MAX_TIME
+from traininglog.values import MAX_TIME, StoredRow, StoredValue
 
-NOTHING: dict[str, Any] = {}
+NOTHING: StoredRow = {}
 
 
 class _Family:
@@ -58,16 +57,16 @@ class Run:
         "walls",
     )  # fmt: skip
 
-    def __init__(self, uuid: UUID, status: dict[str, Any], parent: Run | None, at: int) -> None:
+    def __init__(self, uuid: UUID, status: StoredRow, parent: Run | None, at: int) -> None:
         self.uuid = uuid
         self.created = wall_now()
         self.status = status
         self.resumed_at = None if parent is None else at
         #: What this run wrote at times that it does not inherit. One that became empty is none.
-        self.rows: dict[int, dict[str, Any]] = {}
+        self.rows: dict[int, StoredRow] = {}
         self.walls: dict[int, float] = {}  #: when they were first written, in unix seconds
         #: What this run wrote at times that it inherits; HIDDEN where it deleted something.
-        self.overlays: dict[int, dict[str, Any]] = {}
+        self.overlays: dict[int, StoredRow] = {}
         self.overlay_walls: dict[int, float] = {}
         self.imported: Imported | None = None  #: when it was written is then not when it happened
         self.marked: dict[int, float] = {}  #: what was said of when it had got where
@@ -109,7 +108,7 @@ class Run:
             self._places_count = count
         return self._places
 
-    def write(self, rows: dict[int, dict[str, Any]]) -> None:
+    def write(self, rows: dict[int, StoredRow]) -> None:
         """Set checked values; `HIDDEN` removes what is seen at its place."""
         for time, changes in rows.items():
             for key, value in changes.items():
@@ -123,12 +122,12 @@ class Run:
             else:
                 self._write_own(time, changes)
 
-    def _write_own(self, time: int, changes: dict[str, Any]) -> None:
+    def _write_own(self, time: int, changes: StoredRow) -> None:
         row = self.rows.get(time)
         if row is None:
             if all(value is HIDDEN for value in changes.values()):
                 return
-            new: dict[str, Any] = {}
+            new: StoredRow = {}
             row = self.rows.setdefault(time, new)
             if row is new:  # no other thread was quicker
                 self._hold(time)
@@ -140,18 +139,18 @@ class Run:
             else:
                 row[key] = value
 
-    def own(self, time: int, keys: Collection[str] | None = None) -> dict[str, Any]:
+    def own(self, time: int, keys: Collection[str] | None = None) -> StoredRow:
         """Return what this run itself wrote at a time (of some keys), HIDDEN included."""
         row = self.rows.get(time) or self.overlays.get(time) or {}
         if keys is None:
             return dict(row)
         return {key: value for key, value in row.items() if key in keys}
 
-    def visible(self, time: int) -> dict[str, Any]:
+    def visible(self, time: int) -> StoredRow:
         """Return what is seen at a time, in no particular order."""
         if time > self.cut:
             return self.own(time)
-        seen: dict[str, Any] = {}
+        seen: StoredRow = {}
         for run in reversed(self._seen_at(time)):
             seen.update(run.own(time))
         return {key: value for key, value in seen.items() if value is not HIDDEN}
@@ -165,7 +164,7 @@ class Run:
                 layers.append((depth, run))
         return [run for _, run in sorted(layers, key=lambda layer: layer[0])]
 
-    def value(self, time: int, key: str) -> Any:
+    def value(self, time: int, key: str) -> StoredValue:
         """Return what is seen at (time, key), or raise `KeyError`."""
         if time > self.cut:
             return self.rows.get(time, NOTHING)[key]
@@ -214,7 +213,7 @@ class Run:
         """Return what is seen of some keys (None: of all), by column."""
         low, high = bounds(start, stop)
         wanted = None if keys is None else frozenset(keys)
-        seen: dict[int, dict[str, Any]] = {}
+        seen: dict[int, StoredRow] = {}
         for run, cut in reversed(self.chain if lineage else self.chain[:1]):
             last = min(cut, high)
             for written in (run.rows, run.overlays):

@@ -77,7 +77,7 @@ class MemoryTrials:
         found = self._kinds[kind].get(uid)
         return None if found is None else json.loads(found)
 
-    def select(self, kind: str, where: Mapping[str, Sequence[Any]]) -> Iterator[Record]:
+    def select(self, kind: str, where: Mapping[str, Sequence[object]]) -> Iterator[Record]:
         """Give all records, the oldest first."""
         with self._lock:
             texts = list(self._kinds[kind].values())
@@ -112,7 +112,7 @@ class MemoryTrials:
         self, uuids: Sequence[str], best: Mapping[str, Mode]
     ) -> dict[str, dict[str, tuple[Any, Any]]]:
         """Return of runs, by UUID, the last value of every key and the best of some."""
-        found: dict[str, dict[str, tuple[Any, Any]]] = {}
+        found: dict[str, dict[str, tuple[object, object]]] = {}
         for uuid in uuids:
             log = self._logs.get(UUID(uuid))
             if log is not None:

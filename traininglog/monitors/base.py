@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Self
 
 from traininglog.blocks import block
 from traininglog.errors import TrainingLogError, TrainingLogWarning
@@ -35,7 +35,7 @@ class Monitor(ABC):
         self.name = name
 
     @abstractmethod
-    def write(self, data: Mapping[str, Any], step: float, **kwargs: Any) -> None:
+    def write(self, data: Mapping[str, object], step: float, **kwargs: object) -> None:
         """Take what one step came to.
 
         Args:
@@ -46,7 +46,7 @@ class Monitor(ABC):
 
         """
 
-    def start_session(self, num_steps: int | None, **kwargs: Any) -> None:  # noqa: B027 - may stay
+    def start_session(self, num_steps: int | None, **kwargs: object) -> None:  # noqa: B027 - may stay
         """Be told that a training, or an evaluation, begins.
 
         Args:
@@ -55,14 +55,14 @@ class Monitor(ABC):
 
         """
 
-    def end_session(self, **kwargs: Any) -> None:  # noqa: B027 - may stay
+    def end_session(self, **kwargs: object) -> None:  # noqa: B027 - may stay
         """Be told that it has ended. Ending a session that did not begin does nothing."""
 
     def composed(self, siblings: Sequence[Monitor]) -> None:  # noqa: B027 - may stay
         """Be told with whom it was put into a `CompositeMonitor`; itself is among them."""
 
     @block
-    def session(self, num_steps: int | None = None, **kwargs: Any) -> Iterator[Self]:
+    def session(self, num_steps: int | None = None, **kwargs: object) -> Iterator[Self]:
         """Start a session, and end it when the block is left, in whatever way."""
         try:
             self.start_session(num_steps, **kwargs)
@@ -166,19 +166,19 @@ class CompositeMonitor(Monitor):
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self._children]
 
-    def start_session(self, num_steps: int | None, **kwargs: Any) -> None:
+    def start_session(self, num_steps: int | None, **kwargs: object) -> None:
         """Start a session of every monitor."""
         self._tell("start_session", num_steps, **kwargs)
 
-    def write(self, data: Mapping[str, Any], step: float, **kwargs: Any) -> None:
+    def write(self, data: Mapping[str, object], step: float, **kwargs: object) -> None:
         """Write to every monitor."""
         self._tell("write", data, step, **kwargs)
 
-    def end_session(self, **kwargs: Any) -> None:
+    def end_session(self, **kwargs: object) -> None:
         """End the session of every monitor, also after one of them failed to."""
         self._tell("end_session", **kwargs)
 
-    def _tell(self, what: str, *args: Any, **kwargs: Any) -> None:
+    def _tell(self, what: str, *args: object, **kwargs: object) -> None:
         grave: list[Exception] = []
         reports: list[str] = []
         for name, child in self._children.items():

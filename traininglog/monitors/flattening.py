@@ -43,7 +43,7 @@ class Flattener:
                 f"the blacklist has a pattern that is no regular expression: {error}"
             ) from error
         # What each key is called, by the path of the dict that holds it; None: it is left out.
-        self._names: dict[str, dict[Any, str | None]] = {"": {}}
+        self._names: dict[str, dict[object, str | None]] = {"": {}}
         self._known: dict[str, str] = {}  # the keys at the top that are called what they are
 
     def __call__(self, data: Mapping[Any, Any], **first: Any) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class Flattener:
             count += 1
         return count
 
-    def _name(self, prefix: str, names: dict[Any, str | None], key: Any) -> str | None:
+    def _name(self, prefix: str, names: dict[object, str | None], key: object) -> str | None:
         """Return what a key is called, None if it is left out, and remember it."""
         own = key if isinstance(key, str) else str(key)
         path = f"{prefix}{SEPARATOR}{own}" if prefix else own
@@ -112,7 +112,7 @@ class Flattener:
             self._known[key] = key
         return names[key]
 
-    def _refuse_clash(self, data: Mapping[Any, Any]) -> None:
+    def _refuse_clash(self, data: Mapping[object, object]) -> None:
         seen: set[str] = set()
         waiting = [("", data)]
         while waiting:
@@ -176,6 +176,6 @@ def pick(data: Mapping[Any, Any], key: str) -> Any:
     return None
 
 
-def number_in(value: Any) -> float | None:
+def number_in(value: object) -> float | None:
     """Return a value as a float if it is a number, else None. True is 1."""
     return float(value) if isinstance(value, (float, int)) else None

@@ -65,7 +65,7 @@ class LogMonitor(Monitor):
         self._time, last = stand(self._log)
         self._steps = Steps(last)
 
-    def start_session(self, num_steps: int | None, **kwargs: Any) -> None:
+    def start_session(self, num_steps: int | None, **kwargs: object) -> None:
         """Count the steps of this session on behind those of the log."""
         self._join()
         self._steps.start_session()
@@ -92,7 +92,7 @@ class LogMonitor(Monitor):
             raise
         self._time = time
 
-    def _explain(self, error: Exception, row: Mapping[str, Any]) -> None:
+    def _explain(self, error: Exception, row: Mapping[str, object]) -> None:
         """Say which key it was: a row may have many."""
         for key, value in row.items():
             try:

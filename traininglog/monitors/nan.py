@@ -71,7 +71,7 @@ class NanGuard(Monitor):
             if self.log is None and isinstance(log, TrainingLogBase):
                 self.log = log
 
-    def start_session(self, num_steps: int | None, **kwargs: Any) -> None:
+    def start_session(self, num_steps: int | None, **kwargs: object) -> None:
         """Count the steps of this session on, and drop records of steps that are still to come."""
         last = None if self.log is None else stand(self.log)[1]
         if self.log is not None and last is not None:  # else nobody writes steps to it

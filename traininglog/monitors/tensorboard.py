@@ -33,7 +33,7 @@ class TensorBoardMonitor(Monitor):
 
     def __init__(
         self,
-        where: str | os.PathLike[str] | Any,
+        where: str | os.PathLike[str] | object,
         blacklist: Blacklist = BLACKLIST,
         name: str = "tensorboard_monitor",
     ) -> None:
@@ -48,7 +48,7 @@ class TensorBoardMonitor(Monitor):
         self._flatten = Flattener(blacklist)
         self._steps = Steps()
 
-    def start_session(self, num_steps: int | None, **kwargs: Any) -> None:
+    def start_session(self, num_steps: int | None, **kwargs: object) -> None:
         """Count the steps of this session on behind those of the sessions before."""
         self._steps.start_session()
 
@@ -60,7 +60,7 @@ class TensorBoardMonitor(Monitor):
             if number is not None:
                 self._writer.add_scalar(key, number, at)
 
-    def end_session(self, **kwargs: Any) -> None:
+    def end_session(self, **kwargs: object) -> None:
         """Close the event file, which is complete then; a writer that was handed in is flushed."""
         if self._own is not None:
             self.close()

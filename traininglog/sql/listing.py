@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, exists, func, literal, select
 
-from traininglog.columns import Column
+from traininglog.columns import Column, Point
 from traininglog.encoding import Kind, decode
 from traininglog.errors import CorruptLog, TrainingLogWarning
 from traininglog.selection import Mode, is_glob
@@ -21,6 +22,7 @@ from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.sound import (
     RUN_FORM,
     Test,
+    are_sound,
     is_count,
     is_run,
     is_sound,
@@ -31,12 +33,12 @@ from traininglog.sql.sound import (
 )
 from traininglog.sql.tables import entries, keys, runs, segments, status, summaries, totals
 from traininglog.sql.totals import totals_of
-from traininglog.values import MAX_TIME
+from traininglog.values import MAX_TIME, StoredValue
 
 # Up to so many runs or keys are asked for by number or name; of more, all are looked at.
 _FEW = 200
 
-_LINES = Prepared(
+_lines = (
     select(
         runs.c.id, runs.c.uuid, runs.c.created, runs.c.updated, runs.c.epoch, runs.c.outcome,
         runs.c.host, runs.c.pid, runs.c.boot_id, runs.c.resumed_from, runs.c.resumed_at,
@@ -47,9 +49,9 @@ _LINES = Prepared(
     .select_from(RUNS.outerjoin(totals, totals.c.run_id == runs.c.id))
     .order_by(*FIRST_TO_LAST)
 )  # fmt: skip
-_NAMES = Prepared(
-    select(status.c.run_id, status.c.kind, status.c.value).where(status.c.key == "name")
-)
+_LINES = Prepared(_lines)
+_described = select(status.c.run_id, status.c.key, status.c.kind, status.c.value)
+_DESCRIBED = Prepared(_described.where(status.c.key == bind("name")))
 
 
 class Line(NamedTuple):
@@ -97,15 +99,23 @@ _FORM: tuple[Test, ...] = (
 )  # fmt: skip
 
 
-def lines(connection: Connection) -> list[Line]:
-    """Return all runs, in the order in which they were made.
+def lines(connection: Connection, numbers: Collection[int] | None = None) -> list[Line]:
+    """Return runs, by their numbers (None: all), in the order in which they were made.
 
-    What a line cannot have is left out, and that is warned of: one that is damaged hides no other.
+    What a line cannot have is left out: one that is damaged hides no other. Where all are asked
+    for, that is warned of.
     """
-    found = [Line(*row) for row in _LINES.run(connection)]
+    rows: Iterable[Sequence[Any]]
+    if numbers is None:
+        rows = _LINES.run(connection)
+    else:
+        rows = connection.execute(_lines.where(runs.c.id.in_(numbers)))
+    found = list(map(Line._make, rows))
+    if are_sound(found, _FORM):
+        return found
     whole = [line if is_sound(line, _FORM) else _mended(line) for line in found]
     damaged = sum(one is not other for one, other in zip(found, whole, strict=True))
-    if damaged:
+    if damaged and numbers is None:
         warnings.warn(
             f"{damaged} of {len(found)} lines of the table of runs are damaged; what cannot be "
             "is left out: see `traininglog check`",
@@ -134,16 +144,27 @@ _UNKNOWN = Line(
 )  # fmt: skip
 
 
-def names(connection: Connection) -> dict[int, str]:
-    """Return the names of those runs whose status has one."""
-    found = {}
-    for number, kind, stored in _NAMES.run(connection):
+def described(
+    connection: Connection, names: Sequence[str], numbers: Collection[int] | None = None
+) -> dict[int, dict[str, StoredValue]]:
+    """Return the name, config and tags of runs by their numbers (None: of all), as asked for.
+
+    They are values of the status: a name is a text, the other two are dicts, or they are none.
+    """
+    rows: Iterable[Sequence[Any]]
+    if numbers is None:
+        rows = [row for name in names for row in _DESCRIBED.run(connection, name=name)]
+    else:
+        some = status.c.key.in_(names) & status.c.run_id.in_(numbers)
+        rows = connection.execute(_described.where(some))
+    found: dict[int, dict[str, StoredValue]] = {}
+    for number, name, kind, stored in rows:
         try:
             value = decode(kind, stored)
         except CorruptLog:  # a list is not the place to say so: `check` does
             continue
-        if isinstance(value, str):
-            found[number] = value
+        if isinstance(value, str if name == "name" else dict):
+            found.setdefault(number, {})[name] = value
     return found
 
 
@@ -221,41 +242,75 @@ def match(connection: Connection, patterns: Iterable[str]) -> list[str]:
     return list(chosen)
 
 
+_FLOAT = Kind.FLOAT.value
+_NOTHING: dict[str, Sequence[Any]] = {}
+
+
 class Ends:
     """The last and the best values of some keys, as each run sees them."""
 
-    def __init__(self, connection: Connection, wanted: Iterable[str]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        wanted: Iterable[str],
+        numbers: Collection[int] | None = None,
+    ) -> None:
         self._connection = connection
         self._chains: dict[int, Chain] = {}
         self._columns: dict[int, dict[str, Column]] = {}
         chosen = self._wanted = frozenset(wanted)
         rows: Iterable[Any] = ()
-        if len(chosen) == 1:
+        if chosen and numbers is not None:
+            some = connection.execute(_summaries.where(summaries.c.run_id.in_(numbers)))
+            rows = (row for row in some if row[1] in chosen)
+        elif len(chosen) == 1:
             rows = _SUMMARIES_OF_KEY.run(connection, name=next(iter(chosen)))
         elif chosen:
             rows = (row for row in _SUMMARIES.run(connection) if row[1] in chosen)
-        #: by run and key: the time of the last value, its kind and stored form, and the extremes
-        self._noted = {row[:2]: row[2:] for row in rows}
+        #: by run and key: both, the time of the last value, its kind and stored form, the extremes
+        self._noted: dict[int, dict[str, Sequence[Any]]] = defaultdict(dict)
+        for row in rows:
+            self._noted[row[0]][row[1]] = row
 
-    def last(self, line: Line, key: str) -> Any:
-        """Return the last value of a key, or None."""
-        noted = self._noted.get((line.id, key)) if line.noted else None
+    def lasts(self, line: Line, keys: Iterable[str]) -> dict[str, Point]:
+        """Return the last values of some keys and their times, of those that the run has."""
+        if not line.noted or line.resumed_from is not None:
+            found = ((key, self.last(line, key)) for key in keys)
+            return {key: point for key, point in found if point is not None}
+        noted, points = self._noted.get(line.id, _NOTHING), {}
+        for key in keys:
+            if key in noted:
+                row = noted[key]
+                value = row[4]
+                if row[3] != _FLOAT or type(value) is not float:
+                    value = decode(row[3], value)
+                points[key] = Point(row[2], value)
+        return points
+
+    def bests(self, line: Line, modes: Mapping[str, Mode]) -> dict[str, int | float]:
+        """Return the least (or greatest) numbers of some keys, of those that have one."""
+        found = ((key, self.best(line, key, mode)) for key, mode in modes.items())
+        return {key: number for key, number in found if number is not None}
+
+    def last(self, line: Line, key: str) -> Point | None:
+        """Return the last value of a key and its time; None: it has none."""
+        noted = self._noted.get(line.id, _NOTHING).get(key) if line.noted else None
         if noted is not None:
-            time, kind, stored, *_ = noted
+            _, _, time, kind, stored, *_ = noted
             if line.resumed_from is None or time > (line.resumed_at or 0):
-                return decode(kind, stored)
+                return Point(time, decode(kind, stored))
         if line.noted and line.resumed_from is None:
             return None
         if len(self._wanted) > _FEW:
             column = self._columns_of(line).get(key)
-            return None if column is None else column.last.value
-        return reading.read_last(self._connection, self._chain(line), key)
+            return None if column is None else column.last
+        return reading.read_last_point(self._connection, self._chain(line), key)
 
-    def best(self, line: Line, key: str, mode: Mode) -> Any:
+    def best(self, line: Line, key: str, mode: Mode) -> int | float | None:
         """Return the least (or greatest) number of a key, or None."""
         if line.noted and line.resumed_from is None:
-            noted = self._noted.get((line.id, key))
-            return None if noted is None else noted[3 if mode == "min" else 4]
+            noted = self._noted.get(line.id, _NOTHING).get(key)
+            return None if noted is None else noted[5 if mode == "min" else 6]
         if len(self._wanted) > _FEW:
             column = self._columns_of(line).get(key)
         else:

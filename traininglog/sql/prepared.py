@@ -23,29 +23,29 @@ class Prepared:
 
     """
 
-    def __init__(self, statement: Select[Any] | str) -> None:
+    def __init__(self, statement: Select[object] | str) -> None:
         self._statement = text(statement) if isinstance(statement, str) else statement
         self._compiled: dict[str, tuple[str, list[str] | None, dict[str, Any]]] = {}
 
-    def run(self, connection: Connection, **values: Any) -> list[Any]:
+    def run(self, connection: Connection, **values: object) -> list[Any]:
         """Execute the statement and return all rows, as plain tuples."""
         cursor = self._execute(connection, values)
         rows: list[Any] = cursor.fetchall()
         cursor.close()
         return rows
 
-    def each(self, connection: Connection, **values: Any) -> Generator[Any]:
+    def each(self, connection: Connection, **values: object) -> Generator[Any]:
         """Execute the statement and give its rows one by one, for what is too much to hold."""
         with closing(self._execute(connection, values)) as cursor:
             yield from cursor
 
-    def batches(self, connection: Connection, size: int, **values: Any) -> Iterator[list[Any]]:
+    def batches(self, connection: Connection, size: int, **values: object) -> Iterator[list[Any]]:
         """Execute the statement and give its rows, as plain tuples, so many at a time."""
         with closing(self._execute(connection, values)) as cursor:
             while rows := cursor.fetchmany(size):
                 yield rows
 
-    def _execute(self, connection: Connection, values: dict[str, Any]) -> Any:
+    def _execute(self, connection: Connection, values: dict[str, object]) -> Any:
         dialect = connection.dialect
         compiled = self._compiled.get(dialect.name)
         if compiled is None:

@@ -23,7 +23,7 @@ from traininglog.sql.prepared import Prepared
 from traininglog.sql.segments import Owner
 from traininglog.sql.sound import is_moment, is_text, require_marks
 from traininglog.sql.tables import runs
-from traininglog.values import MAX_TIME
+from traininglog.values import MAX_TIME, StoredRow, StoredValue
 
 
 def stored_uuid(text: str) -> UUID:
@@ -104,7 +104,7 @@ def find_id(connection: Connection, uuid: str) -> int | None:
     return next((number for (number,) in _ID.run(connection, uuid=uuid)), None)
 
 
-def read_value(connection: Connection, chain: Chain, time: int, key: str) -> Any:
+def read_value(connection: Connection, chain: Chain, time: int, key: str) -> StoredValue:
     """Return the value seen at (time, key), or `HIDDEN`, also where there is none."""
     for link in chain.covering(time, time):
         for kind, stored in _VALUE.run(connection, run_id=link.run_id, time=time, key=key):
@@ -118,9 +118,9 @@ def read_value(connection: Connection, chain: Chain, time: int, key: str) -> Any
     return HIDDEN
 
 
-def read_row(connection: Connection, chain: Chain, time: int) -> dict[str, Any]:
+def read_row(connection: Connection, chain: Chain, time: int) -> StoredRow:
     """Return what is seen at a time, `HIDDEN` included, in no particular order."""
-    seen: dict[str, Any] = {}
+    seen: dict[str, object] = {}
     for link in chain.covering(time, time):
         for key, kind, stored in _ROW.run(connection, run_id=link.run_id, time=time):
             if key not in seen:
@@ -258,7 +258,7 @@ def _layer(
 
 def layer_of_entries(rows: Iterable[Any], names: Mapping[int, str]) -> Layer:
     """Turn entries of a run, by time, into a layer: those of the keys that are named."""
-    columns: dict[int, tuple[list[int], list[Any]]] = {}
+    columns: dict[int, tuple[list[int], list[object]]] = {}
     for _, time, number, kind, stored in rows:
         if kind != 4 or type(stored) is not float:
             stored = decode(kind, stored)  # noqa: PLW2901 - the loop is hot
@@ -318,20 +318,20 @@ def _keys_with_values(
     return seen
 
 
-def read_status(connection: Connection, run_id: int) -> dict[str, Any]:
+def read_status(connection: Connection, run_id: int) -> StoredRow:
     """Return the status of a run, in the order in which its keys were first set."""
     values = read_whole_status(connection, run_id)
     return {key: value for key, value in values.items() if value is not HIDDEN}
 
 
-def read_status_value(connection: Connection, run_id: int, key: str) -> Any:
+def read_status_value(connection: Connection, run_id: int, key: str) -> StoredValue:
     """Return one value of the status of a run, or `HIDDEN`."""
     for kind, stored in _STATUS_VALUE.run(connection, run_id=run_id, key=key):
         return decode(kind, stored)
     return HIDDEN
 
 
-def read_whole_status(connection: Connection, run_id: int) -> dict[str, Any]:
+def read_whole_status(connection: Connection, run_id: int) -> StoredRow:
     """Return the status of a run with, as `HIDDEN`, what was deleted from it."""
     rows = _STATUS.run(connection, run_id=run_id)
     if not all(is_text(key) for key, *_ in rows):
@@ -349,7 +349,7 @@ def read_run_keys(connection: Connection, run_id: int) -> dict[str, int]:
     return {name: number for number, name in read_key_names(connection, run_id).items()}
 
 
-def read_last(connection: Connection, chain: Chain, key: str) -> Any:
+def read_last(connection: Connection, chain: Chain, key: str) -> StoredValue:
     """Return the last value of a key that is seen through a lineage, or None."""
     point = read_last_point(connection, chain, key)
     return None if point is None else point.value
@@ -409,7 +409,7 @@ def unreadable(connection: Connection) -> list[str]:
     return problems
 
 
-def _problem(kind: int, stored: Any) -> str | None:
+def _problem(kind: int, stored: StoredValue) -> str | None:
     if kind == Kind.FLOAT and not fits(kind, stored):
         return f"a float is stored as {type(stored).__name__}"
     if kind == Kind.INT and not isinstance(stored, int):

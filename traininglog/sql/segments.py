@@ -24,6 +24,7 @@ from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.sound import is_time, is_whole
 from traininglog.sql.tables import entries, keys, segments
 from traininglog.sql.writing import insert_rows
+from traininglog.values import StoredValue
 
 if TYPE_CHECKING:
     from traininglog.packing import Block, Points, Times
@@ -201,7 +202,7 @@ def read_strips(
     heads_by_key: dict[int, list[Head]] = {}
     for number, *head in heads:
         heads_by_key.setdefault(number, []).append(Head(*head))
-    shared: dict[Any, Any] = {}  # most keys have the same times
+    shared: dict[object, object] = {}  # most keys have the same times
     # All in one piece, which the system can give in large pages; and each block at once into its
     # place, while the processor has it at hand.
     strips = {}
@@ -383,7 +384,7 @@ def verified(owner: Owner, row: Any) -> Block:
     return found
 
 
-def _value_at(owner: Owner, row: Any, time: int, cache: Cache | None) -> Any:
+def _value_at(owner: Owner, row: Any, time: int, cache: Cache | None) -> object:
     """Return what a segment has at a time, or None.
 
     Whoever asks for one number waits only for that one; who asks again may go through all.
@@ -423,7 +424,7 @@ def save_points(connection: Connection, owner: Owner, found: Iterable[tuple[int,
     _insert(connection, rows)
 
 
-def _insert(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+def _insert(connection: Connection, rows: Sequence[Mapping[str, StoredValue]]) -> None:
     insert_rows(
         connection,
         f"INSERT INTO {segments.name} ({', '.join(_COLUMNS)}) VALUES",

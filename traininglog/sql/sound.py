@@ -31,7 +31,7 @@ Test = Callable[[Any], bool]
 
 def is_uuid(value: object) -> bool:
     """Tell whether a value may be the UUID of a run."""
-    return isinstance(value, str) and len(value) == 32 and not set(value) - _HEX
+    return isinstance(value, str) and len(value) == 32 and _HEX.issuperset(value)
 
 
 def is_moment(value: object) -> bool:
@@ -117,6 +117,21 @@ LINK_FORM: tuple[Test, ...] = tuple(RUN_FORM[name] for name in _LINK)
 def is_sound(row: Sequence[Any], form: Sequence[Test]) -> bool:
     """Tell whether the first columns of a row pass the tests of a form."""
     return all(test(value) for test, value in zip(form, row, strict=False))
+
+
+def are_sound(rows: Sequence[Sequence[Any]], form: Sequence[Test]) -> bool:
+    """Tell whether `is_sound` is true of every one of many rows; each value is tested once."""
+    return all(
+        all(map(test, _distinct(column)))
+        for test, column in zip(form, zip(*rows, strict=True), strict=False)
+    )
+
+
+def _distinct(column: Sequence[Any]) -> Iterable[object]:
+    if len(set(map(type, column))) == 1:
+        return set(column)
+    # An integer and a float that equal each other are two values: only one of them may be right.
+    return (value for _, value in set(zip(map(type, column), column, strict=True)))
 
 
 def require_sound(row: Sequence[Any], form: Sequence[Test]) -> None:

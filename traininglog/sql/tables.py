@@ -51,7 +51,7 @@ class Untyped(UserDefinedType[Any]):
 
     cache_ok = True
 
-    def get_col_spec(self, **_: Any) -> str:
+    def get_col_spec(self, **_: object) -> str:
         """Return the empty type."""
         return ""
 
@@ -201,7 +201,7 @@ marks = Table(
 
 
 def _records(
-    name: str, uid: str, *more: Column[Any] | Index, record: str = "JSON", comment: str
+    name: str, uid: str, *more: Column[object] | Index, record: str = "JSON", comment: str
 ) -> Table:
     """Return a table of records: what they are found by stands in columns, too."""
     columns = [one for one in more if isinstance(one, Column)]

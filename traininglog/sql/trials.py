@@ -167,7 +167,7 @@ def get_record(connection: Connection, kind: str, uid: str) -> Record | None:
 
 
 def select_records(
-    connection: Connection, kind: str, where: Mapping[str, Sequence[Any]]
+    connection: Connection, kind: str, where: Mapping[str, Sequence[object]]
 ) -> Iterator[Record]:
     """Give records, the oldest first: all those that `where` allows, and perhaps others.
 
@@ -187,7 +187,7 @@ def select_records(
     return (loaded(found, kind) for found in connection.execute(statement).scalars())
 
 
-def _in_groups(table: Table, values: Sequence[Any]) -> Any:
+def _in_groups(table: Table, values: Sequence[object]) -> Any:
     members = select(group_members.c.member).where(group_members.c.kind == "trial")
     wanted = [value for value in values if value is not None]
     found = table.c.uid.in_(members.where(group_members.c.group_id.in_(wanted)))
@@ -221,7 +221,7 @@ def ends_of_runs(
                 if last is not None:
                     mode = best.get(key)
                     extreme = None if mode is None else ends.best(line, key, mode)
-                    found[line.uuid][key] = (last, extreme)
+                    found[line.uuid][key] = (last.value, extreme)
     return found
 
 

@@ -73,7 +73,7 @@ def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
         yield some
 
 
-def insert_run(connection: Connection, values: Mapping[str, Any]) -> int:
+def insert_run(connection: Connection, values: Mapping[str, object]) -> int:
     """Add a run and return its id. Raises `CorruptLog` where the file has no more of these."""
     result = connection.execute(_INSERT_RUN, dict(values))
     found = result.inserted_primary_key
@@ -88,8 +88,8 @@ def insert_run(connection: Connection, values: Mapping[str, Any]) -> int:
 
 
 def add_run(
-    connection: Connection, uuid: UUID, status: Mapping[str, Any], parent: tuple[UUID, int] | None,
-    origin: Mapping[str, Any],
+    connection: Connection, uuid: UUID, status: Mapping[str, object],
+    parent: tuple[UUID, int] | None, origin: Mapping[str, object],
 ) -> int:  # fmt: skip
     """Add a run that begins now, in its first epoch, perhaps as a child; return its id."""
     now = time_now()
@@ -108,7 +108,7 @@ def add_run(
 
 
 def update_run(
-    connection: Connection, run_id: int, values: Mapping[str, Any], *, epoch: int | None = None
+    connection: Connection, run_id: int, values: Mapping[str, object], *, epoch: int | None = None
 ) -> bool:
     """Change a run, with `epoch` only if that is still its epoch; return whether that was done."""
     given = {f"new_{name}": value for name, value in values.items()}
@@ -149,7 +149,7 @@ def find_children(connection: Connection, uuids: Iterable[str]) -> list[Any]:
     return _rows_by(connection, runs.c.resumed_from, uuids)
 
 
-def _rows_by(connection: Connection, column: Column[Any], uuids: Iterable[str]) -> list[Any]:
+def _rows_by(connection: Connection, column: Column[object], uuids: Iterable[str]) -> list[object]:
     return [
         row
         for some in batched(dict.fromkeys(uuids), _IN_ONE)
@@ -192,7 +192,7 @@ def save_keys(connection: Connection, run_id: int, named: Mapping[str, int]) -> 
 
 def save_entries(
     connection: Connection,
-    rows: Iterable[tuple[int, int, int, int, Any]],
+    rows: Iterable[tuple[int, int, int, int, object]],
     *,
     replace: bool = True,
 ) -> None:
@@ -230,7 +230,7 @@ def save_numbers(connection: Connection, run_id: int, numbers: list[Any]) -> Non
     )
 
 
-def _with_nans_to_the_bit(numbers: list[Any]) -> list[Any]:
+def _with_nans_to_the_bit(numbers: list[object]) -> list[object]:
     kept = numbers[:]
     kept[2::3] = [
         value if value == value else encode(value)[1]  # noqa: PLR0124 - a NaN
@@ -242,7 +242,7 @@ def _with_nans_to_the_bit(numbers: list[Any]) -> list[Any]:
 def save_status(
     connection: Connection,
     run_id: int,
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     renewed: Collection[str] = (),
 ) -> None:
     """Set values of the status of a run; `HIDDEN` removes one.
@@ -312,7 +312,7 @@ def end_import(connection: Connection, run_id: int, last: int | None) -> None:
 
 
 def insert_rows(
-    connection: Connection, head: str, tail: str, rows: Sequence[tuple[Any, ...]]
+    connection: Connection, head: str, tail: str, rows: Sequence[tuple[object, ...]]
 ) -> None:
     """Insert rows, many a statement. `head` and `tail` are constants of this module."""
     if rows:
@@ -322,7 +322,7 @@ def insert_rows(
 
 
 def _insert_flat(
-    connection: Connection, head: str, group: str, tail: str, values: list[Any], width: int
+    connection: Connection, head: str, group: str, tail: str, values: list[object], width: int
 ) -> None:
     """Insert rows of `width` values each, given one after the other, many a statement."""
     size = BATCH_ROWS * width

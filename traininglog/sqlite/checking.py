@@ -334,7 +334,7 @@ def _misnoted(connection: Connection) -> list[str]:
     return problems
 
 
-def _as_stored(row: tuple[Any, ...]) -> tuple[Any, ...]:
+def _as_stored(row: tuple[object, ...]) -> tuple[Any, ...]:
     return tuple(None if value != value else value for value in row)  # noqa: PLR0124 - a NaN
 
 

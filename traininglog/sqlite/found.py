@@ -192,7 +192,7 @@ def is_moment(value: object) -> bool:
     return isinstance(value, (int, float)) and 0 <= value < _LATEST
 
 
-def is_key(value: Any) -> bool:
+def is_key(value: object) -> bool:
     """Tell whether a value may be the name of a key."""
     try:
         check_text(value)

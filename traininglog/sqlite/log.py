@@ -9,17 +9,18 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from time import time as wall_now
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
 
+from traininglog.base import Reduced
 from traininglog.clock import Clock, Marks
 from traininglog.columns import Column, Point, layer_of_rows
-from traininglog.config import setting, settings
+from traininglog.config import Durability, OnFull, setting, settings
 from traininglog.encoding import HIDDEN
 from traininglog.errors import LogClosed, RunNotFound
-from traininglog.imported import Ending, Imported
+from traininglog.imported import Ending, Imported, Outcome
 from traininglog.journal.reader import journal_path
 from traininglog.lineage import Ancestor, Descent, new_status, new_uuid
 from traininglog.selection import bounds
@@ -53,7 +54,7 @@ class SQLiteLog(WriterLog):
     wait for each other for the milliseconds that a flush takes.
 
     Args:
-        database: The path of the file, ``"sqlite:///path"`` or ``":memory:"``; by default the
+        store: The path of the file, ``"sqlite:///path"`` or ``":memory:"``; by default the
             configured store (``TRAININGLOG_STORE``, a TOML file, else ``traininglog.db`` here). A
             file is made where there is none, for a new run.
         uuid: The run to open; by default a new one.
@@ -93,18 +94,18 @@ class SQLiteLog(WriterLog):
 
     def __init__(
         self,
-        database: str | Path | None = None,
+        store: str | Path | None = None,
         uuid: UUID | str | None = None,
         *,
         resume: bool = False,
         at: int | None = None,
-        durability: str | None = None,
+        durability: Durability | None = None,
         seal: bool | None = None,
         readonly: bool = False,
         takeover: bool = False,
         max_value_bytes: int | None = None,
         max_pending_bytes: int | None = None,
-        on_full: str | None = None,
+        on_full: OnFull | None = None,
         allow_network: bool | None = None,
         created: float | datetime | None = None,
         host: str | None = None,
@@ -119,11 +120,7 @@ class SQLiteLog(WriterLog):
             max_value_bytes=max_value_bytes,
         )
         self._max_value_bytes = options.pop("max_value_bytes")
-        path = (
-            database.absolute()
-            if isinstance(database, Path)
-            else locate(setting("store", database))
-        )
+        path = store.absolute() if isinstance(store, Path) else locate(setting("store", store))
         wanted = None if uuid is None else check_uuid(uuid)
         point = None if at is None else check_time(at)
         if wanted is None and (readonly or resume or takeover or at is not None):
@@ -230,7 +227,7 @@ class SQLiteLog(WriterLog):
         """Flush, and move the numbers of the run to segments; see `Store.seal`."""
         self._writer.flush_and(self._sink.seal)
 
-    def _close(self, outcome: Literal["finished", "failed"]) -> None:
+    def _close(self, outcome: Outcome) -> None:
         try:
             super()._close(outcome)
         finally:
@@ -475,7 +472,7 @@ class SQLiteLog(WriterLog):
         path = self._database.path
         return f"sqlite:///{MEMORY}" if path is None else f"sqlite:///{path}"
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> Reduced:
         path = self._database.path
         if path is None:
             raise TypeError(

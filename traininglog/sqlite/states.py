@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
 from traininglog.errors import RunBusy
+from traininglog.run_info import State
+from traininglog.sql.prepared import Prepared
 from traininglog.sql.tables import runs
 from traininglog.sqlite.database import Database
 from traininglog.sqlite.owners import Owners
 
-State = Literal["running", "finished", "failed", "lost"]
+
+class Unended(NamedTuple):
+    """What tells whether a run is being written; see `Owners.is_written`."""
+
+    id: int
+    epoch: int
+    pid: int | None
+    boot_id: str | None
+
+
+_UNENDED = Prepared(
+    select(runs.c.id, runs.c.epoch, runs.c.pid, runs.c.boot_id).where(runs.c.outcome.is_(None))
+)
 
 
 def owned(database: Database, owners: Owners) -> set[int]:
@@ -22,12 +36,8 @@ def owned(database: Database, owners: Owners) -> set[int]:
     """
     owners.owner.settle()
     with database.read() as connection:
-        unended = connection.execute(
-            select(runs.c.id, runs.c.epoch, runs.c.pid, runs.c.boot_id).where(
-                runs.c.outcome.is_(None)
-            )
-        ).all()
-    return {row.id for row in unended if owners.is_written(row)}
+        unended = _UNENDED.run(connection)
+    return {row[0] for row in unended if owners.is_written(Unended(*row))}
 
 
 def state_of(row: Any, live: set[int], owners: Owners) -> State:

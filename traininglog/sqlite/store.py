@@ -7,15 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self, TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy import Connection, select
 
+from traininglog.columns import Column
 from traininglog.config import setting
 from traininglog.errors import AmbiguousRun, InvalidUUID, RunNotFound
 from traininglog.kept import copy_all, folder_of
-from traininglog.selection import Mode, bounds, check_layout, names
+from traininglog.log_options import LogOptions
+from traininglog.run_info import RunInfo, State
+from traininglog.selection import Layout, Mode, bounds, check_layout, names
 from traininglog.sql import listing, reading, writing
 from traininglog.sql.choosing import Choice, choose
 from traininglog.sql.many import columns_of_runs
@@ -32,9 +35,9 @@ from traininglog.sqlite.merging import Merged, Progress, bringing, merge
 from traininglog.sqlite.owners import Owners
 from traininglog.sqlite.recovery import recover
 from traininglog.sqlite.repairing import repair
-from traininglog.sqlite.run_table import run_table
+from traininglog.sqlite.run_list import RunList
 from traininglog.sqlite.sealing import seal_run
-from traininglog.sqlite.states import State, owned, state_of
+from traininglog.sqlite.states import owned, state_of
 from traininglog.sqlite.streaming import streaming
 from traininglog.sqlite.witness import boot_of
 from traininglog.values import MAX_TIME
@@ -43,8 +46,15 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-#: What a run tells of the process that wrote it last.
-ORIGIN = ("host", "pid", "boot_id", "command", "versions")
+
+class Origin(TypedDict):
+    """What a run tells of the process that wrote it last."""
+
+    host: str | None
+    pid: int | None
+    boot_id: str | None
+    command: str | None
+    versions: str | None
 
 
 class Sealed(NamedTuple):
@@ -63,7 +73,7 @@ class Store:
     A store only looks, until it is told to delete or merge. It sees what the logs have flushed.
 
     Args:
-        database: The path of the file, or ``sqlite:///path``; by default the configured store.
+        store: The path of the file, or ``sqlite:///path``; by default the configured store.
         readonly: Never write, not even to upgrade an older file.
         create: Make the file where there is none.
         allow_network: Write even on a network file system, which is unsafe.
@@ -74,13 +84,13 @@ class Store:
 
     def __init__(
         self,
-        database: str | Path | None = None,
+        store: str | Path | None = None,
         *,
         readonly: bool = False,
         create: bool = False,
         allow_network: bool | None = None,
     ) -> None:
-        path = database if isinstance(database, Path) else locate(setting("store", database))
+        path = store if isinstance(store, Path) else locate(setting("store", store))
         if path is None:
             raise ValueError("a database in memory belongs to one log: there are no others to list")
         self.path = path.absolute()
@@ -162,7 +172,7 @@ class Store:
             raise AmbiguousRun(f"{wanted} may be any of {shown}: give more digits")
         return str(found[0])
 
-    def log(self, uuid: UUID | str, **options: Any) -> SQLiteLog:
+    def log(self, uuid: UUID | str, **options: Unpack[LogOptions]) -> SQLiteLog:
         """Open the log of a run, by its UUID or a prefix, with the options of `SQLiteLog`."""
         options.setdefault("allow_network", self._database.allow_network)
         return SQLiteLog(self.path, self.find(uuid), **options)
@@ -194,12 +204,48 @@ class Store:
         return state_of(row, live, self._owners)
 
     @steady
-    def origin(self, uuid: UUID | str) -> dict[str, Any]:
+    def origin(self, uuid: UUID | str) -> Origin:
         """Return which process wrote a run last: host, pid, boot_id, command, versions."""
         wanted = self.find(uuid).hex
         with self._database.read() as connection:
             row = writing.find_run(connection, wanted)
-        return {name: getattr(row, name) for name in ORIGIN} | {"boot_id": boot_of(row.boot_id)}
+        if row is None:
+            raise RunNotFound(f"run {wanted} was deleted from {self.path} meanwhile")
+        return {
+            "host": row.host, "pid": row.pid, "boot_id": boot_of(row.boot_id),
+            "command": row.command, "versions": row.versions,
+        }  # fmt: skip
+
+    def iter_runs(
+        self,
+        keys: str | Iterable[str] | None = None,
+        *,
+        state: State | None = None,
+        name: str | None = None,
+        limit: int | None = None,
+        best: Mapping[str, Mode] | Iterable[str] | str | None = None,
+    ) -> Iterator[RunInfo]:
+        """Give each run, in the order in which they were made, without pandas.
+
+        A thousand runs are read at a time, and nothing is held open in between. Each thousand is as
+        it was at one moment; a run that is deleted before its turn is left out, one that is made
+        after the first was given does not come.
+
+        Args:
+            keys: Names or globs of keys whose last values to tell.
+            state: Only runs in this state.
+            name: Only runs whose name fits this glob.
+            limit: Only so many, the latest.
+            best: Keys whose smallest number to tell; as a dict, to ``"min"`` or ``"max"``.
+
+        Raises:
+            KeyError: A name in `keys` or `best` that no run has. It is raised as the first run is
+                asked for.
+
+        """
+        return RunList(
+            self._database, self._owners, keys, state=state, name=name, limit=limit, best=best
+        ).each()
 
     @steady
     def runs(
@@ -211,7 +257,7 @@ class Store:
         limit: int | None = None,
         best: Mapping[str, Mode] | Iterable[str] | str | None = None,
     ) -> pd.DataFrame:
-        """Return a DataFrame with a line per run, in the order in which they were made.
+        """Return what `iter_runs` gives as a DataFrame, with a line per run.
 
         Columns: ``uuid`` (32 hex digits), ``name`` (the status value of that key, if it is a text),
         ``state``, ``created`` and ``updated`` (UTC), ``host``, ``resumed_from``, ``resumed_at``,
@@ -222,7 +268,7 @@ class Store:
 
         The state is worked out now, not stored: ``running`` (a live process is writing it),
         ``finished`` (it was closed), ``failed`` (an exception left it), ``lost`` (its process is
-        gone without a word).
+        gone without a word). All lines are as they were at one moment.
 
         Args:
             keys: Names or globs of keys whose last values to show.
@@ -235,18 +281,58 @@ class Store:
             KeyError: A name in `keys` or `best` that no run has.
 
         """
-        return run_table(
+        from traininglog import frames
+
+        asked = RunList(
             self._database, self._owners, keys, state=state, name=name, limit=limit, best=best
         )
+        return frames.table_of_runs(asked.read(), asked.keys, list(asked.modes))
+
+    @steady
+    def keys_seen(self, keys: str | Iterable[str] | None = None) -> list[str]:
+        """Return the keys of all runs, in the order in which they were first seen.
+
+        Args:
+            keys: Names or globs of the keys to return; by default all.
+
+        Raises:
+            KeyError: A name in `keys` that no run has.
+
+        """
+        asked = names(keys)
+        with self._database.read() as connection:
+            return listing.match(connection, ["*"] if asked is None else asked)
+
+    @steady
+    def columns(
+        self,
+        runs: Iterable[UUID | str] | None = None,
+        keys: str | Iterable[str] | None = None,
+        *,
+        start: int | None = None,
+        stop: int | None = None,
+        lineage: bool = True,
+    ) -> dict[str, list[Column]]:
+        """Return many runs by column: what `to_dataframe` makes a frame of, by their UUIDs in hex.
+
+        The arguments are those of `to_dataframe`.
+
+        Raises:
+            KeyError: A name in `keys` that no run has.
+
+        """
+        with self._choosing(runs, keys, start, stop) as (connection, choice):
+            return dict(columns_of_runs(connection, choice, lineage=lineage))
 
     @steady
     def to_dataframe(
         self,
         runs: Iterable[UUID | str] | None = None,
         keys: str | Iterable[str] | None = None,
+        *,
         start: int | None = None,
         stop: int | None = None,
-        layout: Literal["long", "wide"] = "long",
+        layout: Layout = "long",
         lineage: bool = True,
     ) -> pd.DataFrame:
         """Return many runs as one DataFrame.
@@ -278,9 +364,10 @@ class Store:
         self,
         runs: Iterable[UUID | str] | None = None,
         keys: str | Iterable[str] | None = None,
+        *,
         start: int | None = None,
         stop: int | None = None,
-        layout: Literal["long", "wide"] = "long",
+        layout: Layout = "long",
         lineage: bool = True,
     ) -> pa.Table:
         """Return many runs as one Arrow table, without pandas. Needs the extra ``parquet``.

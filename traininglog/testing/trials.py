@@ -29,6 +29,7 @@ from traininglog.trials import (
     UnknownAttribute,
     UnknownStatus,
 )
+from traininglog.trials.updates import TrialUpdate
 
 OpenStore = Callable[[], TrialStore]
 
@@ -445,11 +446,12 @@ class TrialConformance:
             )
             is None
         )
+        wrong: Any
         for wrong in ("close", "fetch_trials", "new_trial", "add_group_tags", "_changed"):
             with pytest.raises(UnknownAttribute, match=r"add_trial_tags.*log_trial_metrics"):
                 store.fetch_and_update_trial({}, wrong)
             with pytest.raises(UnknownAttribute):
-                store.fetch_and_update_group({}, wrong if wrong != "add_group_tags" else "commit")
+                store.fetch_and_update_group({}, "commit" if wrong == "add_group_tags" else wrong)  # type: ignore[arg-type]
 
     def test_every_verb_about_a_trial_may_update_the_first_that_matches(
         self, open_store: OpenStore, store: TrialStore
@@ -458,7 +460,7 @@ class TrialConformance:
         group = store.new_trial_group(TrialGroup("g", "p"))
         query = {"project_id": "p"}
 
-        def update(attribute: str, *args: Any, **kwargs: Any) -> Trial:
+        def update(attribute: TrialUpdate, *args: Any, **kwargs: Any) -> Trial:
             found = store.fetch_and_update_trial(query, attribute, *args, **kwargs)
             assert found == trial
             assert found is not None

@@ -44,6 +44,7 @@ from traininglog.trials.errors import (
     UnknownAttribute,
     UnknownStatus,
 )
+from traininglog.trials.fields import Exist, TrialFields
 from traininglog.trials.logger import TrialLogger
 from traininglog.trials.multiplexer import Multiplexer
 from traininglog.trials.statuses import CustomStatus, Status, status_of
@@ -58,6 +59,7 @@ __all__ = [
     "Chrono",
     "CustomStatus",
     "EstimatedTime",
+    "Exist",
     "GroupNotFound",
     "InvalidMetric",
     "InvalidName",
@@ -74,6 +76,7 @@ __all__ = [
     "Trial",
     "TrialClient",
     "TrialExists",
+    "TrialFields",
     "TrialGroup",
     "TrialLogger",
     "TrialNeedsParameters",

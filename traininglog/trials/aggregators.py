@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 from traininglog.errors import CorruptLog
+from traininglog.values import StoredRow, StoredValue
 
 Number = int | float
 
@@ -48,7 +49,7 @@ class Aggregator(ABC):
         """Return what was kept as plain data; in short, for people."""
 
     @abstractmethod
-    def state(self) -> dict[str, Any]:
+    def state(self) -> StoredRow:
         """Return all that `from_json` needs to go on."""
 
     @classmethod
@@ -81,7 +82,7 @@ class ValueAggregator(Aggregator):
         """Return the value."""
         return self._val
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> StoredRow:
         """Return all that `from_json` needs to go on."""
         return {"type": self.kind, "val": self._val}
 
@@ -122,7 +123,7 @@ class TimeSeriesAggregator(_ValuesAggregator):
         """Return the values, the oldest first."""
         return self.values[-20:] if short else list(self.values)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> StoredRow:
         """Return all that `from_json` needs to go on."""
         return {"type": self.kind, "values": list(self.values)}
 
@@ -144,7 +145,7 @@ class RingAggregator(_ValuesAggregator):
             raise ValueError(f"a ring holds at least one value, not {n!r}")
         self.values: deque[Number] = deque(maxlen=n)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> StoredRow:
         """Return all that `from_json` needs to go on."""
         return {"type": self.kind, "n": self.values.maxlen, "values": list(self.values)}
 
@@ -233,7 +234,7 @@ class StatAggregator(Aggregator):
         }  # fmt: skip
         return found if short else found | {"sum": self.total, "val": self.val}
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> StoredRow:
         """Return all that `from_json` needs to go on."""
         return {
             "type": self.kind, "skip_obs": self.skip_obs, "skipped": self.skipped,
@@ -263,7 +264,7 @@ _KINDS: dict[str, type[Aggregator]] = {
 }
 
 
-def restored(state: dict[str, Any]) -> Aggregator:
+def restored(state: StoredRow) -> Aggregator:
     """Return the aggregator of a state. Raises `CorruptLog` for what none can have had."""
     kind = _KINDS.get(str(state.get("type")))
     parts = [value for name, value in state.items() if name != "type"]
@@ -278,7 +279,7 @@ def restored(state: dict[str, Any]) -> Aggregator:
         ) from error
 
 
-def _is_of_a_state(value: Any) -> bool:
+def _is_of_a_state(value: StoredValue) -> bool:
     if isinstance(value, list):
         return all(type(number) in (int, float) for number in value)
     return value is None or type(value) in (int, float)

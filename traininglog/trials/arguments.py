@@ -5,25 +5,44 @@ from __future__ import annotations
 import dataclasses
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from traininglog.masking import masked_values
 from traininglog.trials.errors import InvalidParameter
+from traininglog.values import StoredValue
 
 
-def stored_arguments(arguments: Any, namespace: Namespace) -> dict[str, Any]:
+class Unset:
+    """What stands for an argument that was not given, where None is one."""
+
+    def __repr__(self) -> str:
+        return "unset"
+
+
+UNSET = Unset()
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    #: What a program has its parameters in.
+    Arguments = ArgumentParser | Namespace | Mapping[str, object] | DataclassInstance | None
+
+
+def stored_arguments(arguments: Arguments, namespace: Namespace) -> dict[str, StoredValue]:
     """Return of arguments what is stored: of a command line's, secrets are masked."""
     if isinstance(arguments, (ArgumentParser, Namespace)):
         return masked_values(vars(namespace))
     return vars(namespace)
 
 
-def arguments_of(arguments: Any, more: Mapping[str, Any], *, show: bool = False) -> Namespace:
+def arguments_of(
+    arguments: Arguments, more: Mapping[str, object], *, show: bool = False
+) -> Namespace:
     """Return arguments and `more`, over which they go, as a new Namespace.
 
     Raises `InvalidParameter` for what is no ArgumentParser, Namespace, mapping or dataclass.
     """
-    found: dict[str, Any]
+    found: dict[str, StoredValue]
     if arguments is None:
         found = {}
     elif isinstance(arguments, ArgumentParser):

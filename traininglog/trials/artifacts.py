@@ -6,17 +6,18 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 from traininglog import kept
 from traininglog.errors import CorruptLog, StoreUnwritable
 from traininglog.plain_files import open_plain
 from traininglog.trials.errors import InvalidName
+from traininglog.values import StoredRow, StoredValue
 
 Kind = Literal["code", "file", "directory"]
 
 
-def keep(folder: Path, file: Path, name: str, kind: Kind) -> dict[str, Any]:
+def keep(folder: Path, file: Path, name: str, kind: Kind) -> StoredRow:
     """Copy a file into the folder of a store; return what the trial's record says of it."""
     if kept.is_of_a_store(file, folder):
         raise InvalidName(f"{file} is of a store: copy it by traininglog backup")
@@ -45,7 +46,9 @@ def files_below(folder: Path, store: Path) -> Iterator[tuple[str, Path]]:
                 yield path.relative_to(folder).as_posix(), path
 
 
-def restore(store: Path, artifacts: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
+def restore(
+    store: Path, artifacts: Sequence[Mapping[str, StoredValue]], folder: Path
+) -> list[Path]:
     """Copy files back, into a folder, and return where they are.
 
     Raises `StoreUnwritable` where one of them is already, and `CorruptLog` where a copy is not what

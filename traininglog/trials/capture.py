@@ -27,7 +27,7 @@ class _Tee:
     @property
     def inner(self) -> Any:
         """The stream, or that below it which still captures, or does not capture at all."""
-        stream: Any = self._stream
+        stream: object = self._stream
         while isinstance(stream, _Tee) and stream._capture is None:
             stream = stream._stream
         return stream

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from traininglog.trial_records import groups_of, with_groups
 from traininglog.trials.entities import Record, TrialGroup, uid_of_group
 from traininglog.trials.plain import escaped, plain_data, plain_dict
 from traininglog.trials.processes import this_process
 from traininglog.trials.statuses import AnyStatus, Status, status_of
+from traininglog.values import StoredValue, Value
 
 Change = Callable[[Record], None]
 
 
-def set_status(status: AnyStatus | str, error: Any = None) -> Change:
+def set_status(status: AnyStatus | str, error: BaseException | Value = None) -> Change:
     """Set the status, and add an error; who sets it to Running is at the trial from then on."""
     new = status_of(status)
     noted = None if error is None else escaped(plain_data(error, "the error"))
@@ -32,7 +32,7 @@ def set_status(status: AnyStatus | str, error: Any = None) -> Change:
     return change
 
 
-def add_to(field: str, values: Mapping[str, Any]) -> Change:
+def add_to(field: str, values: Mapping[str, StoredValue]) -> Change:
     """Set some values of a field that maps names to plain data."""
     new = escaped(plain_dict(values, field))
     return lambda record: record.update({field: record[field] | new})

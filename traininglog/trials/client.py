@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from traininglog.config import setting
 from traininglog.errors import LogClosed
+from traininglog.log_options import StoreOptions
 from traininglog.machine import leave_out_command
 from traininglog.selection import Mode, modes
 from traininglog.trial_stores import open_records
 from traininglog.trials import environments, listing
 from traininglog.trials.aggregators import Aggregator
-from traininglog.trials.arguments import arguments_of, stored_arguments
+from traininglog.trials.arguments import UNSET, Unset, arguments_of, stored_arguments
 from traininglog.trials.entities import ORPHAN, Project, Trial, TrialGroup
 from traininglog.trials.errors import (
     AlreadySet,
@@ -24,18 +25,29 @@ from traininglog.trials.errors import (
     TrialExists,
     TrialNotFound,
 )
+from traininglog.trials.fields import (
+    Described,
+    Exist,
+    Search,
+    TrialDefinition,
+    TrialFields,
+)
 from traininglog.trials.logger import TrialLogger
 from traininglog.trials.queries import Query
+from traininglog.trials.records import Records
 from traininglog.trials.report import as_json, report
 from traininglog.trials.store import TrialStore
+from traininglog.trials.updates import GroupUpdate, TrialUpdate
 from traininglog.trials.versions import default_version
+from traininglog.values import StoredRow, StoredValue, Value
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
+    from argparse import Namespace
 
     import pandas as pd
+    import torch
 
-_UNSET: Any = object()
+    from traininglog.trials.arguments import Arguments
 
 
 class TrialClient:
@@ -64,10 +76,10 @@ class TrialClient:
 
     def __init__(
         self,
-        store: str | Path | TrialStore | Any = None,
+        store: str | Path | TrialStore | Records | None = None,
         *,
         record_command: bool | None = None,
-        **options: Any,
+        **options: Unpack[StoreOptions],
     ) -> None:
         if record_command is False:
             leave_out_command()
@@ -123,29 +135,27 @@ class TrialClient:
         self,
         project: Project | str | None = None,
         *,
+        name: str | None = None,
         force: bool = False,
         get_only: bool = False,
-        **fields: Any,
+        **fields: Unpack[Described],
     ) -> Project:
         """Work in a project, which is made where there is none of that name.
 
         Args:
-            project: The project or its name; or say ``name=...`` and what else it has.
+            project: The project or its name.
+            name: The same as a name.
             force: Leave the project that was set before for another one.
             get_only: Make none.
-            fields: See `Project`.
+            fields: What else a new one has; see `Project`.
 
         Raises:
             ProjectNotFound: There is none, and `get_only` was said.
             AlreadySet: Another one was set, and `force` was not said.
 
         """
-        if isinstance(project, str):
-            project = Project(project, **fields)
-        elif project is None:
-            if "name" not in fields:
-                raise InvalidName("a project needs a name: set_project(name=...)")
-            project = Project(**fields)
+        if not isinstance(project, Project):
+            project = Project(_the_name("project", project, name), **fields)
         if self.project is not None and self.project != project and not force:
             raise AlreadySet(
                 f"{self.project!r} was set, {project!r} is another one: say force=True to change"
@@ -166,17 +176,21 @@ class TrialClient:
         self,
         group: TrialGroup | str | None = None,
         *,
+        name: str | None = None,
+        project_id: str | None = None,
         force: bool = False,
         get_only: bool = False,
-        **fields: Any,
+        **fields: Unpack[Described],
     ) -> TrialGroup:
         """Work in a group of the project, which is made where there is none of that name.
 
         Args:
-            group: The group or its name; or say ``name=...`` and what else it has.
+            group: The group or its name.
+            name: The same as a name.
+            project_id: The name of its project, by default the one that was set.
             force: Leave the group that was set before for another one.
             get_only: Make none.
-            fields: See `TrialGroup`; ``project_id`` is by default the project that was set.
+            fields: What else a new one has; see `TrialGroup`.
 
         Raises:
             ProjectNotFound: No project was set.
@@ -185,13 +199,12 @@ class TrialClient:
 
         """
         if not isinstance(group, TrialGroup):
-            name = fields.pop("name", None) if group is None else group
-            if name is None:
-                raise InvalidName("a group needs a name: set_group(name=...)")
-            project = fields.pop("project_id", None if self.project is None else self.project.uid)
-            if project is None:
+            name = _the_name("group", group, name)
+            if project_id is None and self.project is not None:
+                project_id = self.project.uid
+            if project_id is None:
                 raise ProjectNotFound("a group is of a project: set_project(name=...) first")
-            group = TrialGroup(name, project, **fields)
+            group = TrialGroup(name, project_id, **fields)
         if self.group is not None and self.group != group and not force:
             raise AlreadySet(
                 f"{self.group!r} was set, {group!r} is another one: say force=True to change"
@@ -217,10 +230,10 @@ class TrialClient:
         self,
         *,
         force: bool = False,
-        exist: str = "increment",
-        parameters: Any = _UNSET,
-        arguments: Any = _UNSET,
-        **fields: Any,
+        exist: Exist = "increment",
+        parameters: Arguments | Unset = UNSET,
+        arguments: Arguments | Unset = UNSET,
+        **fields: Unpack[TrialFields],
     ) -> TrialLogger:
         """Make a trial, and return what logs to it.
 
@@ -243,24 +256,21 @@ class TrialClient:
             raise ValueError(f"exist is 'increment', 'raise' or 'get', not {exist!r}")
         self._refuse_second(force)
         self._attached = False
-        given = arguments if parameters is _UNSET else parameters
-        fields.setdefault("project_id", ORPHAN if self.project is None else self.project.uid)
+        given = arguments if parameters is UNSET else parameters
+        fields.setdefault("project_id", self._project_id())
         if self.group is not None:
             fields.setdefault("group_id", self.group.uid)
         described = Trial(**fields)  # what is refused is refused here, before there are parameters
 
-        def make(found: dict[str, Any], tags: dict[str, Any]) -> Trial:
+        def make(found: StoredRow, tags: StoredRow) -> Trial:
             version = described.version
-            trial = Trial(**{
-                **fields,
-                "parameters": found,
-                "tags": described.tags | tags,
-                "version": self._version() if version is None else version,
-            })  # fmt: skip
+            fields["tags"] = described.tags | tags
+            fields["version"] = self._version() if version is None else version
+            trial = Trial(**fields, parameters=found)
             return self._made(trial, exist)
 
         self._logger = TrialLogger(self.store, None, make)
-        if given is not _UNSET:
+        if not isinstance(given, Unset):
             try:
                 self._logger.log_arguments(given)
             except BaseException:
@@ -268,7 +278,7 @@ class TrialClient:
                 raise
         return self._logger
 
-    def _made(self, trial: Trial, exist: str) -> Trial:
+    def _made(self, trial: Trial, exist: Exist) -> Trial:
         made = self.store.new_trial(trial, auto_increment=exist == "increment")
         if made is not None:
             return made
@@ -293,7 +303,9 @@ class TrialClient:
         uid: str | None = None,
         hash: str | None = None,  # noqa: A002 - it is called so
         revision: int | None = None,
-        **fields: Any,
+        parameters: Arguments | Unset = UNSET,
+        arguments: Arguments | Unset = UNSET,
+        **fields: Unpack[TrialDefinition],
     ) -> TrialLogger:
         """Go on with a trial that is in the store, and return what logs to it.
 
@@ -303,7 +315,9 @@ class TrialClient:
             uid: Its UID.
             hash: Its hash; without a `revision` the last one is meant.
             revision: Its revision.
-            fields: Or its definition: name, version, parameters, as they were given to `new_trial`.
+            parameters: Or, by its definition, its parameters, as they were given to `new_trial`.
+            arguments: The same.
+            fields: What else defines it: name, version, and the project if it is another one.
 
         Raises:
             TrialNotFound: There is none.
@@ -320,7 +334,8 @@ class TrialClient:
             found = self.store.trial(uid)
         else:
             if hash is None:
-                hash = self._hash_of(fields)  # noqa: A001
+                given = arguments if parameters is UNSET else parameters
+                hash = self._hash_of(given, fields)  # noqa: A001
             some = self.store.get_trial(hash)
             if revision is not None:
                 some = [one for one in some if one.revision == revision]
@@ -331,18 +346,21 @@ class TrialClient:
         self._logger = TrialLogger(self.store, found)
         return self._logger
 
-    def _hash_of(self, fields: Mapping[str, Any]) -> str:
-        if not fields:
+    def _hash_of(self, parameters: Arguments | Unset, fields: TrialDefinition) -> str:
+        if not fields and parameters is UNSET:
             raise TrialNotFound("say which trial: uid=, or hash= and revision=, or what defines it")
-        given = dict(fields)
-        given.setdefault("project_id", ORPHAN if self.project is None else self.project.uid)
-        if "arguments" in given:
-            given["parameters"] = given.pop("arguments")
-        if "parameters" in given:
-            parameters = given["parameters"]
-            given["parameters"] = stored_arguments(parameters, arguments_of(parameters, {}))
-        given.setdefault("version", self._version())
-        return Trial(**given).hash
+        stored = {}
+        if not isinstance(parameters, Unset):
+            stored = stored_arguments(parameters, arguments_of(parameters, {}))
+        return Trial(
+            name=fields.get("name"),
+            parameters=stored,
+            version=fields["version"] if "version" in fields else self._version(),
+            project_id=fields["project_id"] if "project_id" in fields else self._project_id(),
+        ).hash
+
+    def _project_id(self) -> str:
+        return ORPHAN if self.project is None else self.project.uid
 
     def set_version(
         self,
@@ -367,9 +385,11 @@ class TrialClient:
 
     def log_arguments(
         self,
-        args: ArgumentParser | Namespace | Mapping[str, Any] | Any = None,
+        args: Arguments = None,
         show: bool = False,
-        **more: Any,
+        *,
+        arguments: Arguments = None,
+        **more: Value,
     ) -> Namespace:
         """Give the trial its parameters; one is made if none was set. Returns a Namespace.
 
@@ -377,11 +397,11 @@ class TrialClient:
         """
         if self._logger is None:
             self.new_trial()
-        return self.trial.log_arguments(args, show, **more)
+        return self.trial.log_arguments(args, arguments=arguments, show=show, **more)
 
     get_arguments = log_arguments
 
-    def add_tags(self, **tags: Any) -> Self:
+    def add_tags(self, **tags: Value) -> Self:
         """Set tags of the trial."""
         self.trial.add_tags(**tags)
         return self
@@ -414,10 +434,10 @@ class TrialClient:
 
     def report(self, short: bool = True) -> Self:
         """End the trial, and print all that is known of it as JSON."""
-        print(as_json(self.finish().to_json(short)))  # noqa: T201 - it was asked for
+        print(as_json(self.finish().to_json(short=short)))  # noqa: T201 - it was asked for
         return self
 
-    def to_json(self, short: bool = True) -> dict[str, Any]:
+    def to_json(self, *, short: bool = True) -> dict[str, StoredValue]:
         """Return what `report` prints, as plain data, without ending the trial."""
         try:
             return report(self.trial.trial, short=short)
@@ -444,9 +464,10 @@ class TrialClient:
         self.store.commit(file if file_name_override is None else file_name_override)
         return self
 
-    def get_device(self) -> Any:
+    def get_device(self) -> torch.device | str:
         """Return PyTorch's device to compute on; ``"cpu"`` where it is not installed."""
-        return environments.device()
+        found: torch.device | str = environments.device()
+        return found
 
     def __getattr__(self, name: str) -> Any:
         # What a trial can do, with the one that was set.
@@ -456,26 +477,26 @@ class TrialClient:
 
     # -- queries ----------------------------------------------------------------------------
 
-    def fetch_projects(self, query: Query = None, **options: Any) -> list[Project]:
+    def fetch_projects(self, query: Query = None, **options: Unpack[Search]) -> list[Project]:
         """Return the projects that match; see `TrialStore.fetch_projects`."""
         return self.store.fetch_projects(query, **options)
 
-    def fetch_groups(self, query: Query = None, **options: Any) -> list[TrialGroup]:
+    def fetch_groups(self, query: Query = None, **options: Unpack[Search]) -> list[TrialGroup]:
         """Return the groups that match; see `TrialStore.fetch_groups`."""
         return self.store.fetch_groups(query, **options)
 
-    def fetch_trials(self, query: Query = None, **options: Any) -> list[Trial]:
+    def fetch_trials(self, query: Query = None, **options: Unpack[Search]) -> list[Trial]:
         """Return the trials that match; see `TrialStore.fetch_trials`."""
         return self.store.fetch_trials(query, **options)
 
     def fetch_and_update_trial(
-        self, query: Query, attribute: str, *args: Any, **kwargs: Any
+        self, query: Query, attribute: TrialUpdate, *args: object, **kwargs: object
     ) -> Trial | None:
         """Change the first trial that matches; see `TrialStore.fetch_and_update_trial`."""
         return self.store.fetch_and_update_trial(query, attribute, *args, **kwargs)
 
     def fetch_and_update_group(
-        self, query: Query, attribute: str, *args: Any, **kwargs: Any
+        self, query: Query, attribute: GroupUpdate, *args: object, **kwargs: object
     ) -> TrialGroup | None:
         """Change the first group that matches; see `TrialStore.fetch_and_update_group`."""
         return self.store.fetch_and_update_group(query, attribute, *args, **kwargs)
@@ -504,3 +525,13 @@ class TrialClient:
         """
         trials = self.fetch_trials(query, sort=sort, limit=limit)
         return listing.frame(listing.lines(self.store, trials, modes(best)))
+
+
+def _the_name(what: str, first: str | None, name: str | None) -> str:
+    """Return the name that was said of a project or a group, in one of two places."""
+    if first is not None and name is not None:
+        raise TypeError(f"the name of the {what} was said twice: {first!r}, name={name!r}")
+    found = name if first is None else first
+    if found is None:
+        raise InvalidName(f"a {what} needs a name: set_{what}(name=...)")
+    return found

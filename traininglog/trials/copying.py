@@ -84,7 +84,7 @@ def export(source: Records, file: Path) -> None:
     try:
         with parts.making_folder(target) as folder:
             part = folder / target.name
-            records = open_records(f"file:{part}")
+            records: Any = open_records(f"file:{part}")  # which can be filled
             try:
                 with ExitStack() as opened:
                     records.fill(_filling(source, opened))
@@ -177,7 +177,7 @@ def _marks(log: TrainingLogBase) -> list[tuple[int, float]]:
     """Return when a log had got to some of its times, as far as it knows."""
     return sorted(
         (time, wall)
-        for run in log._read_clock(lineage=True).runs
+        for run in log.clock().runs
         for time, wall in zip(run.times, run.walls, strict=True)
         if 0 <= time <= run.cut and wall >= 0
     )

@@ -27,6 +27,7 @@ from traininglog.errors import TrainingLogWarning
 from traininglog.masking import masked
 from traininglog.trials.main_thread import do_in_main_thread
 from traininglog.trials.statuses import Status
+from traininglog.values import StoredRow
 
 _LONGEST_MESSAGE = 10_000
 _LONGEST_TRACEBACK = 100_000
@@ -41,7 +42,7 @@ class Runs(Protocol):
 
     signalled: bool
 
-    def end(self, status: Status, error: dict[str, Any] | None = None) -> None:
+    def end(self, status: Status, error: StoredRow | None = None) -> None:
         """End the trial with this status, unless it has one."""
 
 

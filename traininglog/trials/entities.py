@@ -16,9 +16,9 @@ from traininglog.trials.plain import (
     unescaped,
 )
 from traininglog.trials.statuses import AnyStatus, Status, status_of
-from traininglog.values import check_uuid
+from traininglog.values import StoredRow, StoredValue, check_uuid
 
-Record = dict[str, Any]
+Record = StoredRow
 
 #: The project of a trial for which none was set.
 ORPHAN = "orphan"
@@ -46,7 +46,7 @@ class _Entity:
     def _belonging(self, kind: str) -> list[Any]:
         return [] if self._reader is None else self._reader(kind)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> StoredRow:
         # A copy elsewhere has no store to read.
         return {name: value for name, value in self.__dict__.items() if name != "_reader"}
 
@@ -83,8 +83,8 @@ class Project(_Entity):
         self,
         name: str,
         description: str | None = None,
-        tags: Mapping[str, Any] | None = None,
-        metadata: Mapping[str, Any] | None = None,
+        tags: Mapping[str, StoredValue] | None = None,
+        metadata: Mapping[str, StoredValue] | None = None,
     ) -> None:
         self.name = check_name(name, "project")
         self.description = _text(description, "description")
@@ -125,7 +125,7 @@ class Project(_Entity):
         return cls(record["name"], **_described(record))
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Project:
+    def from_json(cls, data: Mapping[str, StoredValue]) -> Project:
         """Return the project that `to_json` made this of; what is left out is as by default."""
         return cls.from_record(_checked(data, "project", "name"))
 
@@ -148,8 +148,8 @@ class TrialGroup(_Entity):
         name: str,
         project_id: str,
         description: str | None = None,
-        tags: Mapping[str, Any] | None = None,
-        metadata: Mapping[str, Any] | None = None,
+        tags: Mapping[str, StoredValue] | None = None,
+        metadata: Mapping[str, StoredValue] | None = None,
     ) -> None:
         self.name = check_name(name, "group")
         self.project_id = check_name(project_id, "project")
@@ -187,7 +187,7 @@ class TrialGroup(_Entity):
         return cls(record["name"], record["project_id"], **_described(record))
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> TrialGroup:
+    def from_json(cls, data: Mapping[str, StoredValue]) -> TrialGroup:
         """Return the group that `to_json` made this of; what is left out is as by default."""
         return cls.from_record(_checked(data, "group", "name", "project_id"))
 
@@ -220,25 +220,25 @@ class Trial(_Entity):
         self,
         name: str | None = None,
         description: str | None = None,
-        tags: Mapping[str, Any] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        parameters: Mapping[str, Any] | None = None,
+        tags: Mapping[str, StoredValue] | None = None,
+        metadata: Mapping[str, StoredValue] | None = None,
+        parameters: Mapping[str, StoredValue] | None = None,
         version: str | None = None,
         project_id: str = ORPHAN,
         group_id: str | None = None,
         revision: int = 0,
         *,
         groups: Iterable[str | TrialGroup] = (),
-        status: AnyStatus | str | Mapping[str, Any] = Status.CreatedGroup,
-        errors: Iterable[Any] = (),
-        metrics: Mapping[str, Any] | None = None,
-        chronos: Mapping[str, Any] | None = None,
+        status: AnyStatus | str | Mapping[str, StoredValue] = Status.CreatedGroup,
+        errors: Iterable[object] = (),
+        metrics: Mapping[str, StoredValue] | None = None,
+        chronos: Mapping[str, StoredValue] | None = None,
         log: str | None = None,
         created: float | None = None,
         started: float | None = None,
         finished: float | None = None,
         environment: str | None = None,
-        artifacts: Iterable[Mapping[str, Any]] = (),
+        artifacts: Iterable[Mapping[str, StoredValue]] = (),
     ) -> None:
         self.name = None if name is None else check_name(name, "trial")
         self.description = _text(description, "description")
@@ -262,9 +262,9 @@ class Trial(_Entity):
         #: The UID of the record of the environment.
         self.environment: str | None = _text(environment, "environment")
         #: The files that were kept with it: dicts of name, sha256, size, kind and mode.
-        self.artifacts: list[dict[str, Any]] = [dict(artifact) for artifact in artifacts]
+        self.artifacts: list[StoredRow] = [dict(artifact) for artifact in artifacts]
         self._hash: str | None = None
-        self._logged: dict[str, Any] | Callable[[], dict[str, Any]] = {
+        self._logged: StoredRow | Callable[[], StoredRow] = {
             "metrics": _measured(metrics), "chronos": plain_dict(chronos or {}, "chronos"),
         }  # fmt: skip
         #: Seconds that it ran, in all its processes that were not killed; None before its end.
@@ -290,26 +290,26 @@ class Trial(_Entity):
         return f"{self.hash}_{self.revision}"
 
     @property
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> StoredRow:
         """What was logged, as it was when first asked for.
 
         By name: ``{step: value}``, a list for a series without steps, or what an aggregator kept.
         """
-        metrics: dict[str, Any] = self._read()["metrics"]
+        metrics: StoredRow = self._read()["metrics"]
         return metrics
 
     @property
-    def chronos(self) -> dict[str, Any]:
+    def chronos(self) -> StoredRow:
         """What was timed, by name, in seconds; see `metrics`."""
-        chronos: dict[str, Any] = self._read()["chronos"]
+        chronos: StoredRow = self._read()["chronos"]
         return chronos
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> StoredRow:
         if callable(self._logged):
             self._logged = self._logged()
         return self._logged
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> StoredRow:
         self._read()
         return super().__getstate__()
 
@@ -357,7 +357,7 @@ class Trial(_Entity):
         }  # fmt: skip
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Trial:
+    def from_json(cls, data: Mapping[str, StoredValue]) -> Trial:
         """Return the trial that `to_json` made this of; what is left out is as by default.
 
         What a report holds will do, too.
@@ -373,7 +373,7 @@ class Trial(_Entity):
         cls,
         record: Record,
         status: AnyStatus | None = None,
-        logged: Callable[[], dict[str, Any]] | None = None,
+        logged: Callable[[], StoredRow] | None = None,
     ) -> Trial:
         """Return the trial of a record.
 
@@ -419,7 +419,7 @@ def _uids_of(first: object, groups: Iterable[str | TrialGroup]) -> list[str]:
     return list(dict.fromkeys([*([] if one is None else [one]), *map(uid_of_group, groups)]))
 
 
-def _measured(metrics: Mapping[str, Any] | None) -> dict[str, Any]:
+def _measured(metrics: Mapping[str, StoredValue] | None) -> StoredRow:
     """Return metrics as a trial has them: by steps that are integers, which JSON has as texts."""
     found = {}
     for name, kept in (metrics or {}).items():
@@ -438,7 +438,7 @@ def _is_step(key: object) -> bool:
     return isinstance(key, int) and not isinstance(key, bool) and key >= 0
 
 
-def _described(record: Mapping[str, Any]) -> dict[str, Any]:
+def _described(record: Mapping[str, StoredValue]) -> StoredRow:
     return {
         "description": record.get("description"),
         "tags": unescaped(record.get("tags") or {}),
@@ -446,7 +446,7 @@ def _described(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _checked(data: Mapping[str, Any], what: str, *needed: str) -> Record:
+def _checked(data: Mapping[str, StoredValue], what: str, *needed: str) -> Record:
     if not isinstance(data, Mapping):
         raise InvalidParameter(
             f"a {what} is made of a dict, not of a {type(data).__name__}: use json.loads(text)"

@@ -10,15 +10,16 @@ import sys
 from typing import Any
 
 from traininglog.machine import command
+from traininglog.values import StoredRow
 
 
-def environment() -> dict[str, Any]:
+def environment() -> StoredRow:
     """Return the environment of this process, as plain data."""
     return _lasting() | {"command": command(), "gpu": gpus()}
 
 
 @functools.cache
-def _lasting() -> dict[str, Any]:
+def _lasting() -> StoredRow:
     return {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),

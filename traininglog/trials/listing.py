@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from traininglog.selection import Mode
 from traininglog.trials.entities import Trial
 from traininglog.trials.store import TrialStore
+from traininglog.values import StoredRow, StoredValue
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,7 @@ _KINDS = (("parameters", "parameters."), ("tags", "tags."), ("metrics", ""), ("b
 
 def lines(
     store: TrialStore, trials: Sequence[Trial], best: Mapping[str, Mode] | None = None
-) -> list[dict[str, Any]]:
+) -> list[StoredRow]:
     """Return of trials what a list says of each: plain data, ``metrics`` being the last values."""
     groups = {group.uid: group.name for group in store.fetch_groups()}
     inherited = {project.uid: project.tags for project in store.fetch_projects()}
@@ -44,14 +45,14 @@ def lines(
     return found
 
 
-def frame(found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def frame(found: Sequence[Mapping[str, StoredValue]]) -> pd.DataFrame:
     """Return lines as a DataFrame: parameters as ``parameters.<name>``, metrics by their names.
 
     Tags, those of the project among them, are ``tags.<name>``.
     """
     from traininglog import frames
 
-    more: list[tuple[str, list[Any]]] = []
+    more: list[tuple[str, list[object]]] = []
     for kind, prefix in _KINDS:
         names = dict.fromkeys(name for line in found for name in line[kind])
         for name in names:
@@ -59,8 +60,8 @@ def frame(found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             more.append((heading, [line[kind].get(name) for line in found]))
     columns = {name: _moment_or(kind, name, found) for name, kind in _COLUMNS.items()}
     values = [[column[place] for _, column in more] for place in range(len(found))]
-    return frames.table_of_runs(found, columns, [heading for heading, _ in more], values)
+    return frames.table(found, columns, [heading for heading, _ in more], values)
 
 
-def _moment_or(kind: str, name: str, found: Sequence[Mapping[str, Any]]) -> str:
+def _moment_or(kind: str, name: str, found: Sequence[Mapping[str, StoredValue]]) -> str:
     return "moment" if name in ("created", "started", "finished") else kind

@@ -6,10 +6,11 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from traininglog.base import TrainingLogBase
 from traininglog.errors import LogClosed, TrainingLogError, TrainingLogWarning
@@ -25,15 +26,19 @@ from traininglog.trials.recorder import Recorder
 from traininglog.trials.statuses import AnyStatus, Status, status_of
 from traininglog.trials.store import TrialStore
 from traininglog.trials.timing import Callback, Chrono
+from traininglog.values import StoredRow, Value
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
+    from argparse import Namespace
 
     import pandas as pd
 
+    from traininglog.selection import Layout
+    from traininglog.trials.arguments import Arguments
+
 Factory = Callable[[], Aggregator]
 #: Makes the trial once its parameters are known.
-Make = Callable[[dict[str, Any], dict[str, Any]], Trial]
+Make = Callable[[StoredRow, StoredRow], Trial]
 
 _SAVE_OUTPUT_EVERY = 0.05  # seconds between two times that captured lines are written
 _ENVIRONMENT_PATIENCE = 5.0  # seconds that the end of a trial waits for its environment
@@ -58,7 +63,7 @@ class TrialLogger:
         self.store = store
         self._trial = trial
         self._make = make
-        self._waiting_tags: dict[str, Any] = {}
+        self._waiting_tags: StoredRow = {}
         self._recorder: Recorder | None = None
         self._since = 0.0
         self._chosen: AnyStatus | None = None  # a status that the program has set
@@ -115,7 +120,7 @@ class TrialLogger:
         return log
 
     @property
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> StoredRow:
         """What was logged; see `Trial.metrics`."""
         return self.trial.metrics
 
@@ -193,7 +198,7 @@ class TrialLogger:
         """End the trial as its block does when this exception leaves it; None: in good order."""
         self.end(*endings.told_of(error, signalled=self.signalled))
 
-    def end(self, status: AnyStatus, error: dict[str, Any] | None = None) -> None:
+    def end(self, status: AnyStatus, error: StoredRow | None = None) -> None:
         """End the trial with a status, unless it was ended or the program has set one."""
         with self._lock:
             if self._ended:
@@ -205,7 +210,7 @@ class TrialLogger:
             self._ended, self._recorder = True, None
         self.store.unwatch(self)
 
-    def _end(self, recorder: Recorder, status: AnyStatus, error: dict[str, Any] | None) -> None:
+    def _end(self, recorder: Recorder, status: AnyStatus, error: StoredRow | None) -> None:
         runtime = time.perf_counter() - self._since
         self._stop_captures()
         if self._environment is not None:
@@ -248,7 +253,7 @@ class TrialLogger:
         self.store.resume(self.uid, at)
         return self
 
-    def set_status(self, status: AnyStatus | str, error: Any = None) -> Self:
+    def set_status(self, status: AnyStatus | str, error: BaseException | Value = None) -> Self:
         """Set the status, also to one of your own; it stays when the block is left."""
         chosen = status_of(status)
         if error is not None and isinstance(error, BaseException):
@@ -284,11 +289,11 @@ class TrialLogger:
             recorder = self._started()
         recorder.log_metrics(step, aggregator, metrics)
 
-    def log_metadata(self, **metadata: Any) -> None:
+    def log_metadata(self, **metadata: Value) -> None:
         """Note what is neither a parameter nor a metric: plain data by name."""
         self._trial = self.store.log_trial_metadata(self.uid, **metadata)
 
-    def add_tags(self, **tags: Any) -> None:
+    def add_tags(self, **tags: Value) -> None:
         """Set tags: plain data by name. Also before the trial has parameters."""
         if self._trial is None:
             self._waiting_tags |= tags
@@ -297,25 +302,31 @@ class TrialLogger:
 
     def log_arguments(
         self,
-        args: ArgumentParser | Namespace | Mapping[str, Any] | Any = None,
+        args: Arguments = None,
         show: bool = False,
-        **more: Any,
+        *,
+        arguments: Arguments = None,
+        **more: Value,
     ) -> Namespace:
         """Give the trial its parameters, and return them.
 
         Args:
             args: An `ArgumentParser`, whose arguments are parsed; a `Namespace`, a dict, or a
-                dataclass. ``arguments=`` means the same. Of what comes from a command line, the
+                dataclass. Of what comes from a command line, the
                 first two, texts under names as ``api_key`` and ``password`` are masked before they
                 are stored; what is returned has them.
+            arguments: The same, where `args` is left out.
             show: Print them.
             more: Parameters by name; what `args` says goes first.
 
         Raises `ParametersFixed` if it has other ones.
         """
-        if args is None and "arguments" in more:
-            args = more.pop("arguments")
-        namespace = arguments_of(args, more, show=show)
+        given: dict[str, object] = dict(more)
+        if args is None:
+            args = arguments
+        elif arguments is not None:
+            given["arguments"] = arguments
+        namespace = arguments_of(args, given, show=show)
         found = stored_arguments(args, namespace)
         with self._lock:
             if self._trial is not None:
@@ -440,12 +451,23 @@ class TrialLogger:
 
     # -- reading ----------------------------------------------------------------------------
 
-    def to_dataframe(self, **options: Any) -> pd.DataFrame:
+    def to_dataframe(
+        self,
+        keys: str | Iterable[str] | None = None,
+        *,
+        start: int | None = None,
+        stop: int | None = None,
+        layout: Layout = "wide",
+        lineage: bool = True,
+        index: str | None = None,
+        wall: bool = False,
+    ) -> pd.DataFrame:
         """Return the trial's log as a DataFrame; see `TrainingLogBase.to_dataframe`."""
-        if self._recorder is not None:
-            return self._recorder.log.to_dataframe(**options)
-        with self.log as log:
-            return log.to_dataframe(**options)
+        log = self.log if self._recorder is None else self._recorder.log
+        with log if self._recorder is None else nullcontext():
+            return log.to_dataframe(
+                keys, start=start, stop=stop, layout=layout, lineage=lineage, index=index, wall=wall
+            )
 
 
 class _Saved:

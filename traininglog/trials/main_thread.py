@@ -5,10 +5,9 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any
 
 _WAITING: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
-_call: Any = None  # what the interpreter calls; kept, as it holds no reference of its own
+_call: object = None  # what the interpreter calls; kept, as it holds no reference of its own
 
 
 def do_in_main_thread(act: Callable[[], object]) -> None:

@@ -20,6 +20,7 @@ from traininglog.selection import Mode
 from traininglog.trial_stores import open_records
 from traininglog.trials.records import Record, Records
 from traininglog.trials.store import TrialStore
+from traininglog.values import StoredRow
 from traininglog.wrapping import LogAround
 
 
@@ -60,11 +61,11 @@ class _LogAndTwins(LogAround):
         for follower, twin in self._twins:
             follower.does(lambda _, twin=twin: act(twin))  # type: ignore[misc]
 
-    def _write(self, rows: dict[int, dict[str, Any]]) -> None:
+    def _write(self, rows: dict[int, StoredRow]) -> None:
         super()._write(rows)
         self._each(lambda twin: twin._write(rows))
 
-    def _write_status(self, values: dict[str, Any]) -> None:
+    def _write_status(self, values: StoredRow) -> None:
         super()._write_status(values)
         own = {key: value for key, value in values.items() if key != "resumed_from"}
         self._each(lambda twin: twin._write_status(own))
@@ -85,7 +86,7 @@ class _LogAndTwins(LogAround):
         finally:
             self._each(lambda twin: twin._close(outcome))
 
-    def _fork(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
+    def _fork(self, parent: UUID, at: int, status: StoredRow) -> None:
         super()._fork(parent, at, status)
         for follower, twin in self._twins:
             follower.does(lambda _, twin=twin: twin.resume(at if at >= 0 else None))  # type: ignore[misc]

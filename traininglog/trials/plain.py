@@ -18,7 +18,7 @@ from uuid import UUID
 from traininglog.errors import CorruptLog
 from traininglog.refusals import remedy
 from traininglog.trials.errors import InvalidName, InvalidParameter
-from traininglog.values import called
+from traininglog.values import StoredRow, StoredValue, called
 
 MAX_NAME_BYTES = 512
 _MAX_DEPTH = 64
@@ -43,7 +43,7 @@ def check_name(name: object, what: str) -> str:
     return str.__str__(name)
 
 
-def plain_dict(values: Mapping[str, Any], what: str) -> dict[str, Any]:
+def plain_dict(values: Mapping[str, StoredValue], what: str) -> StoredRow:
     """Return a mapping from names to plain data, or raise `InvalidParameter`."""
     if not isinstance(values, Mapping):
         raise InvalidParameter(
@@ -55,7 +55,7 @@ def plain_dict(values: Mapping[str, Any], what: str) -> dict[str, Any]:
     return {str(name): plain_data(value, f"{what} {name!r}") for name, value in values.items()}
 
 
-def plain_data(value: Any, what: str = "the value", depth: int = 0) -> Any:
+def plain_data(value: StoredValue, what: str = "the value", depth: int = 0) -> Any:
     """Return a value as plain data: None, bool, int, float, str, and lists and dicts of such.
 
     Tuples become lists, paths, dates, UUIDs and names of enum members texts; what has ``.item()``
@@ -95,7 +95,7 @@ def plain_data(value: Any, what: str = "the value", depth: int = 0) -> Any:
     raise InvalidParameter(f"{what} is a {called(value)}, which is no plain data: {remedy(value)}")
 
 
-def escaped(value: Any) -> Any:
+def escaped(value: StoredValue) -> Any:
     """Return plain data in a form that strict JSON can hold."""
     if isinstance(value, float) and not math.isfinite(value):
         return {"$float": repr(value)}
@@ -107,7 +107,7 @@ def escaped(value: Any) -> Any:
     return value
 
 
-def unescaped(value: Any) -> Any:
+def unescaped(value: StoredValue) -> Any:
     """Return what was `escaped`. Raises `CorruptLog` for what cannot have been."""
     try:
         return _unescaped(value)
@@ -117,7 +117,7 @@ def unescaped(value: Any) -> Any:
         ) from error
 
 
-def _unescaped(value: Any) -> Any:
+def _unescaped(value: StoredValue) -> object:
     if isinstance(value, list):
         return [_unescaped(item) for item in value]
     if isinstance(value, dict):
@@ -130,7 +130,7 @@ def _unescaped(value: Any) -> Any:
     return value
 
 
-def identity(*parts: Any) -> str:
+def identity(*parts: object) -> str:
     """Return the hash of plain data in a canonical form, as 64 hex digits.
 
     The order of keys does not matter; everything else does: types (True is not 1, 1 is not 1.0),
@@ -148,7 +148,7 @@ def identity(*parts: Any) -> str:
     return digest.hexdigest()
 
 
-def _pieces(value: Any) -> Iterator[bytes]:
+def _pieces(value: StoredValue) -> Iterator[bytes]:
     # A letter for the type, the length of what follows, and that: nothing can be taken for
     # something else.
     if isinstance(value, list):

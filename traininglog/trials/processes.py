@@ -11,14 +11,14 @@ import functools
 import os
 import socket
 from collections.abc import Mapping
-from typing import Any
 
 from traininglog.errors import RunBusy
 from traininglog.machine import boot_id, namespace, started
 from traininglog.trials.statuses import Status
+from traininglog.values import StoredRow, StoredValue
 
 
-def this_process() -> dict[str, Any]:
+def this_process() -> StoredRow:
     """Return what tells this process from all others."""
     try:
         start = started(os.getpid())
@@ -27,7 +27,7 @@ def this_process() -> dict[str, Any]:
     return {"pid": os.getpid(), "started": start} | _machine()
 
 
-def is_gone(owner: dict[str, Any] | None) -> bool:
+def is_gone(owner: StoredRow | None) -> bool:
     """Tell whether a process is known to be gone. Of one on another machine that is not known."""
     machine = _machine()
     if owner is None or owner["host"] != machine["host"]:
@@ -46,7 +46,7 @@ def is_gone(owner: dict[str, Any] | None) -> bool:
     return now is None or (owner["started"] is not None and now != owner["started"])
 
 
-def refuse_busy(record: Mapping[str, Any]) -> None:
+def refuse_busy(record: Mapping[str, StoredValue]) -> None:
     """Raise `RunBusy` if a trial is being run by another process that is alive."""
     owner = record["owner"]
     if (
@@ -63,5 +63,5 @@ def refuse_busy(record: Mapping[str, Any]) -> None:
 
 
 @functools.cache
-def _machine() -> dict[str, Any]:
+def _machine() -> StoredRow:
     return {"host": socket.gethostname(), "boot": boot_id(), "space": namespace("pid")}

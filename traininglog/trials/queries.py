@@ -19,10 +19,11 @@ from typing import Any, TypeVar
 
 from traininglog.trials.errors import InvalidQuery, UnknownStatus
 from traininglog.trials.statuses import Status, status_of
+from traininglog.values import StoredRow, StoredValue
 
-Query = Mapping[str, Any] | Sequence[tuple[str, Any]] | None
+Query = Mapping[str, StoredValue] | Sequence[tuple[str, Any]] | None
 R = TypeVar("R")
-Condition = Callable[[Mapping[str, Any]], bool]
+Condition = Callable[[Mapping[str, StoredValue]], bool]
 
 _ABSENT = object()
 _OPERATORS = (
@@ -64,7 +65,7 @@ class Matcher:
         self.where: dict[str, list[Any]] = {}
         self._conditions = self._conjunction(query, outermost=True)
 
-    def __call__(self, record: Mapping[str, Any]) -> bool:
+    def __call__(self, record: Mapping[str, StoredValue]) -> bool:
         """Tell whether a record matches."""
         return all(condition(record) for condition in self._conditions)
 
@@ -188,8 +189,8 @@ def sorter(sort: str | Sequence[str], fields: Collection[str]) -> list[tuple[lis
 
 
 def sorted_by(
-    found: list[tuple[dict[str, Any], R]], keys: list[tuple[list[str], bool]]
-) -> list[tuple[dict[str, Any], R]]:
+    found: list[tuple[StoredRow, R]], keys: list[tuple[list[str], bool]]
+) -> list[tuple[StoredRow, R]]:
     """Return records, each with what belongs to it, in the order of some paths.
 
     What is absent comes last, either way.
@@ -202,7 +203,7 @@ def sorted_by(
     return found
 
 
-def _sort_key(value: Any) -> tuple[int, Any]:
+def _sort_key(value: StoredValue) -> tuple[int, Any]:
     if isinstance(value, dict) and set(value) == {"name", "value"}:
         value = value["value"]
     if isinstance(value, (bool, int, float)):
@@ -237,9 +238,9 @@ def _negated(conditions: list[Condition]) -> Condition:
     return lambda record: not all(condition(record) for condition in conditions)
 
 
-def _at(record: Mapping[str, Any], steps: list[str]) -> Any:
+def _at(record: Mapping[str, StoredValue], steps: list[str]) -> Any:
     """Return what a path leads to. A key may itself have dots in it."""
-    value: Any = record
+    value: StoredValue = record
     for place, step in enumerate(steps):
         if not isinstance(value, Mapping):
             return _ABSENT
@@ -252,7 +253,7 @@ def _at(record: Mapping[str, Any], steps: list[str]) -> Any:
     return value
 
 
-def _seen(record: Mapping[str, Any], steps: list[str]) -> Any:
+def _seen(record: Mapping[str, StoredValue], steps: list[str]) -> Any:
     value = _at(record, steps)
     return None if value is _ABSENT else value
 

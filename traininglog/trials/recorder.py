@@ -28,7 +28,7 @@ from traininglog.trials.aggregators import (
 )
 from traininglog.trials.errors import InvalidMetric
 from traininglog.trials.timing import Callback, Chrono
-from traininglog.values import called, check_key, check_time, plain
+from traininglog.values import StoredRow, StoredValue, called, check_key, check_time, plain
 
 Factory = Callable[[], Aggregator]
 
@@ -61,7 +61,7 @@ class Recorder:
         self.open_chronos: dict[str, list[tuple[int, Chrono]]] = {}
 
     def log_metrics(
-        self, step: Any, aggregator: Factory | Aggregator | None, metrics: Mapping[str, Any]
+        self, step: Any, aggregator: Factory | Aggregator | None, metrics: Mapping[str, StoredValue]
     ) -> None:
         """Write all metrics, or, if one of them is refused, none."""
         if step is None or aggregator is not None:
@@ -73,7 +73,7 @@ class Recorder:
             metrics = self._checked_stepped(metrics)
         self.log[step].update(metrics)
 
-    def _checked_stepped(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    def _checked_stepped(self, metrics: Mapping[str, StoredValue]) -> StoredRow:
         checked = {check_key(name): _number(name, value) for name, value in metrics.items()}
         with self._lock:
             for name in checked:
@@ -86,7 +86,10 @@ class Recorder:
         return checked
 
     def _log_stepless(
-        self, step: Any, aggregator: Factory | Aggregator | None, metrics: Mapping[str, Any]
+        self,
+        step: object,
+        aggregator: Factory | Aggregator | None,
+        metrics: Mapping[str, StoredValue],
     ) -> None:
         if step is not None:
             raise InvalidMetric("an aggregator keeps no steps: leave out one of the two")
@@ -167,12 +170,12 @@ class Recorder:
         self.log.status[_CHRONO + RUNTIME] = self.chronos[RUNTIME].state()
 
 
-def read_logged(log: TrainingLogBase, *, short: bool = False) -> dict[str, Any]:
+def read_logged(log: TrainingLogBase, *, short: bool = False) -> StoredRow:
     """Return what a log tells of the metrics and chronos of its trial, as plain data."""
     status = log.status.copy()
     series = set(_series_in(status))
-    metrics: dict[str, Any] = {}
-    for column in log._read_columns(None, None, None, lineage=True):
+    metrics: StoredRow = {}
+    for column in log.columns():
         values = column.values
         if column.key in series:
             metrics[column.key] = list(values)
@@ -184,7 +187,7 @@ def read_logged(log: TrainingLogBase, *, short: bool = False) -> dict[str, Any]:
 
 
 def write_logged(
-    log: TrainingLogBase, metrics: Mapping[str, Any], chronos: Mapping[str, Any]
+    log: TrainingLogBase, metrics: Mapping[str, StoredValue], chronos: Mapping[str, StoredValue]
 ) -> None:
     """Write what `read_logged` returned into a log, so that it returns the same of that."""
     series = [name for name, kept in metrics.items() if isinstance(kept, list)]
@@ -203,13 +206,13 @@ def write_logged(
         log.status[_CHRONO + name] = _summed_up(kept).state()
 
 
-def _summed_up(kept: Any) -> Aggregator:
+def _summed_up(kept: object) -> Aggregator:
     if isinstance(kept, Mapping):
         return StatAggregator.from_json(dict(kept))
     return ValueAggregator.from_json(kept)
 
 
-def chronos_as_json(chronos: Mapping[str, Aggregator]) -> dict[str, Any]:
+def chronos_as_json(chronos: Mapping[str, Aggregator]) -> StoredRow:
     """Return chronos as plain data: seconds, or statistics of them and their unit."""
     found = {}
     for name, aggregate in chronos.items():
@@ -218,7 +221,7 @@ def chronos_as_json(chronos: Mapping[str, Aggregator]) -> dict[str, Any]:
     return found
 
 
-def _series_in(status: Mapping[str, Any]) -> list[str]:
+def _series_in(status: Mapping[str, StoredValue]) -> list[str]:
     names = status.get(_SERIES, [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise CorruptLog(
@@ -228,7 +231,7 @@ def _series_in(status: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def _restored(status: Mapping[str, Any], prefix: str) -> dict[str, Aggregator]:
+def _restored(status: Mapping[str, StoredValue], prefix: str) -> dict[str, Aggregator]:
     return {
         key.removeprefix(prefix): restored(state)
         for key, state in status.items()
@@ -236,7 +239,7 @@ def _restored(status: Mapping[str, Any], prefix: str) -> dict[str, Aggregator]:
     }
 
 
-def _number(name: str, value: Any) -> int | float:
+def _number(name: str, value: StoredValue) -> int | float:
     if type(value) is float:
         return value
     number = None if isinstance(value, (str, bytes)) else _plain(name, value)
@@ -248,7 +251,7 @@ def _number(name: str, value: Any) -> int | float:
     return number
 
 
-def _plain(name: str, value: Any) -> Any:
+def _plain(name: str, value: StoredValue) -> object:
     try:
         return plain(value)
     except TypeError as error:

@@ -18,8 +18,9 @@ from typing import Any, Protocol
 
 from traininglog.base import TrainingLogBase
 from traininglog.selection import Mode
+from traininglog.values import StoredRow
 
-Record = dict[str, Any]
+Record = StoredRow
 
 
 @contextmanager
@@ -60,7 +61,7 @@ class Records(Protocol):
     def get(self, kind: str, uid: str) -> Record | None:
         """Return the record with a UID, or None."""
 
-    def select(self, kind: str, where: Mapping[str, Sequence[Any]]) -> Iterable[Record]:
+    def select(self, kind: str, where: Mapping[str, Sequence[object]]) -> Iterable[Record]:
         """Give records in the order in which they were inserted.
 
         All those whose fields have one of the values that `where` names for them; others may be

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
 
 from traininglog.trials.entities import Trial
+from traininglog.values import StoredRow, StoredValue
 
 
-def report(trial: Trial, *, short: bool = True) -> dict[str, Any]:
+def report(trial: Trial, *, short: bool = True) -> StoredRow:
     """Return a trial as plain data for people; in short without what only programs need."""
     ends = {
         "revision": trial.revision,
@@ -41,12 +41,12 @@ def report(trial: Trial, *, short: bool = True) -> dict[str, Any]:
     } | ends
 
 
-def as_json(value: Any) -> str:
+def as_json(value: StoredValue) -> str:
     """Return plain data as strict JSON for people; NaN and infinities are texts."""
     return json.dumps(_shown(value), indent=2, allow_nan=False)
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: StoredValue) -> object:
     if isinstance(value, dict):
         return {str(key): _shown(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

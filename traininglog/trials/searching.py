@@ -11,6 +11,7 @@ from traininglog.trials.processes import is_gone
 from traininglog.trials.queries import Matcher, Query, sorted_by, sorter, statuses_in
 from traininglog.trials.records import Record, Records, going_through
 from traininglog.trials.statuses import Status
+from traininglog.values import StoredValue
 
 #: The fields that a query may ask for, and sort by.
 FIELDS = {
@@ -56,13 +57,13 @@ def search(
     return [record for _, record in sorted_by(found, keys)[:limit]]
 
 
-def tags_of_projects(records: Records) -> dict[str, Mapping[str, Any]]:
+def tags_of_projects(records: Records) -> dict[str, Mapping[str, StoredValue]]:
     """Return the tags that trials and groups inherit, by project, as JSON has them."""
     with going_through(records.select("project", {})) as found:
         return {record["uid"]: record["tags"] for record in found if record["tags"]}
 
 
-def _shown(kind: str, record: Record, inherited: Mapping[str, Mapping[str, Any]]) -> Record:
+def _shown(kind: str, record: Record, inherited: Mapping[str, Mapping[str, StoredValue]]) -> Record:
     """Return a record as queries see it: the tags of its project are its own, too."""
     more = inherited.get(record["project_id"]) if kind != "project" else None
     seen = record if more is None else record | {"tags": {**more, **record["tags"]}}
@@ -74,7 +75,7 @@ def as_seen(kind: str, records: Iterable[Record]) -> Iterator[Record]:
     if kind != "trial":
         yield from records
         return
-    gone: dict[tuple[Any, ...], bool] = {}
+    gone: dict[tuple[object, ...], bool] = {}
     for record in records:
         if record["status"]["value"] == Status.Running.value:
             owner = record["owner"] or {}

@@ -7,13 +7,14 @@ from enum import Enum
 from typing import Any
 
 from traininglog.trials.errors import UnknownStatus
+from traininglog.values import StoredRow, StoredValue
 
 
 class _Compared:
     """Statuses are equal if name and number are, whichever class they have, and order by number."""
 
     name: Any
-    value: Any
+    value: StoredValue
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _Compared):
@@ -31,7 +32,7 @@ class _Compared:
     def __str__(self) -> str:
         return str(self.name)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> StoredRow:
         """Return the status as plain data."""
         return {"value": self.value, "name": self.name}
 

@@ -8,13 +8,15 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
+from traininglog.base import TrainingLogBase
 from traininglog.errors import RunNotFound, StoreLocked
 from traininglog.masking import masked_line
 from traininglog.selection import Mode
 from traininglog.trial_records import made_of
 from traininglog.trials import endings
+from traininglog.trials.aggregators import Aggregator
 from traininglog.trials.changes import Change, add_group, add_to, remove_group, set_status
 from traininglog.trials.editing import TRIES, Editor
 from traininglog.trials.entities import (
@@ -36,11 +38,19 @@ from traininglog.trials.errors import (
 from traininglog.trials.plain import escaped, identity, plain_dict, unescaped
 from traininglog.trials.processes import refuse_busy, this_process
 from traininglog.trials.queries import Query
-from traininglog.trials.recorder import Recorder, chronos_as_json, read_logged, write_logged
+from traininglog.trials.recorder import (
+    Factory,
+    Recorder,
+    chronos_as_json,
+    read_logged,
+    write_logged,
+)
 from traininglog.trials.records import Records, going_through
 from traininglog.trials.searching import as_seen, search
 from traininglog.trials.statuses import AnyStatus, Status, status_of
-from traininglog.trials.updates import STARTING, update_of
+from traininglog.trials.timing import Callback
+from traininglog.trials.updates import STARTING, GroupUpdate, TrialUpdate, update_of
+from traininglog.values import StoredRow, StoredValue, Value
 
 
 class Logger(endings.Runs, Protocol):
@@ -68,7 +78,7 @@ class Bare:
     def __repr__(self) -> str:
         return f"trial {self._uid}"
 
-    def end(self, status: Status, error: dict[str, Any] | None = None) -> None:
+    def end(self, status: Status, error: StoredRow | None = None) -> None:
         """End the trial."""
         self._store.end(self._uid, status, error)
 
@@ -201,18 +211,18 @@ class TrialStore:
         """Return the groups that match, the oldest first; see `traininglog.trials.queries`."""
         return [self._group(one) for one in search(self.records, "group", query, sort, limit)]
 
-    def set_group_metadata(self, group: TrialGroup | str, **metadata: Any) -> TrialGroup:
+    def set_group_metadata(self, group: TrialGroup | str, **metadata: Value) -> TrialGroup:
         """Set some of the metadata of a group."""
         return self._group(
             self._editor.update("group", uid_of_group(group), add_to("metadata", metadata))
         )
 
-    def add_group_tags(self, group: TrialGroup | str, **tags: Any) -> TrialGroup:
+    def add_group_tags(self, group: TrialGroup | str, **tags: Value) -> TrialGroup:
         """Set some of the tags of a group."""
         return self._group(self._editor.update("group", uid_of_group(group), add_to("tags", tags)))
 
     def fetch_and_update_group(
-        self, query: Query, attribute: str, *args: Any, **kwargs: Any
+        self, query: Query, attribute: GroupUpdate, *args: object, **kwargs: object
     ) -> TrialGroup | None:
         """Change the first group that matches, and return it; see `fetch_and_update_trial`.
 
@@ -355,7 +365,7 @@ class TrialStore:
         ]
 
     def fetch_and_update_trial(
-        self, query: Query, attribute: str, *args: Any, **kwargs: Any
+        self, query: Query, attribute: TrialUpdate, *args: object, **kwargs: object
     ) -> Trial | None:
         """Change the first trial that matches, and return it as it is then; None: there is none.
 
@@ -385,20 +395,20 @@ class TrialStore:
         return self.trial(record["uid"])
 
     def set_trial_status(
-        self, trial: Trial | str, status: AnyStatus | str, error: Any = None
+        self, trial: Trial | str, status: AnyStatus | str, error: BaseException | Value = None
     ) -> Trial:
         """Set the status of a trial, and add an error to its errors."""
         return self._changed(trial, set_status(status, error))
 
-    def add_trial_tags(self, trial: Trial | str, **tags: Any) -> Trial:
+    def add_trial_tags(self, trial: Trial | str, **tags: Value) -> Trial:
         """Set some of the tags of a trial."""
         return self._changed(trial, add_to("tags", tags))
 
-    def log_trial_metadata(self, trial: Trial | str, **metadata: Any) -> Trial:
+    def log_trial_metadata(self, trial: Trial | str, **metadata: Value) -> Trial:
         """Set some of the metadata of a trial."""
         return self._changed(trial, add_to("metadata", metadata))
 
-    def log_trial_arguments(self, trial: Trial | str, **parameters: Any) -> Trial:
+    def log_trial_arguments(self, trial: Trial | str, **parameters: Value) -> Trial:
         """Check that these are parameters of a trial. Raises `ParametersFixed` if they are not."""
         found = self.trial(_uid(trial))
         for name, value in plain_dict(parameters, "parameters").items():
@@ -434,7 +444,7 @@ class TrialStore:
             raise InvalidName(f"{found!r} is of project {found.project_id!r}: its hash says so")
         return found
 
-    def keep_artifact(self, trial: Trial | str, artifact: Mapping[str, Any]) -> Trial:
+    def keep_artifact(self, trial: Trial | str, artifact: Mapping[str, StoredValue]) -> Trial:
         """Note a file that is kept with a trial; one of the same name is replaced."""
 
         def change(record: Record) -> None:
@@ -443,14 +453,14 @@ class TrialStore:
 
         return self._changed(trial, change)
 
-    def keep_environment(self, trial: Trial | str, environment: Mapping[str, Any]) -> None:
+    def keep_environment(self, trial: Trial | str, environment: Mapping[str, StoredValue]) -> None:
         """Note in which environment a trial runs."""
         found = escaped(plain_dict(environment, "environment"))
         uid = identity("environment", found)
         self._editor.insert("environment", {"uid": uid, "environment": found})
         self._changed(trial, lambda record: record.update(environment=uid))
 
-    def environment(self, trial: Trial | str) -> dict[str, Any]:
+    def environment(self, trial: Trial | str) -> StoredRow:
         """Return the environment in which a trial ran, {} if it is not known."""
         uid = self.trial(_uid(trial)).environment
         record = None if uid is None else self.records.get("environment", uid)
@@ -522,7 +532,7 @@ class TrialStore:
 
         return self._editor.change("trial", seen, change) is not None
 
-    def _open_log(self, record: Record) -> Any:
+    def _open_log(self, record: Record) -> TrainingLogBase:
         if record["log"] is None:
             log = self.records.new_log()
             if record["name"] is not None:
@@ -551,7 +561,11 @@ class TrialStore:
         self._changed(record["uid"], lambda found: found.update(log=log.h_uuid))
 
     def log_trial_metrics(
-        self, trial: Trial | str, step: int | None = None, aggregator: Any = None, **metrics: Any
+        self,
+        trial: Trial | str,
+        step: int | None = None,
+        aggregator: Factory | Aggregator | None = None,
+        **metrics: float,
     ) -> None:
         """Log metrics; see `TrialLogger.log_metrics`."""
         self.log_trial_start(trial).log_metrics(step, aggregator, metrics)
@@ -560,9 +574,9 @@ class TrialStore:
         self,
         trial: Trial | str,
         name: str,
-        aggregator: Any = None,
-        start_callback: Any = None,
-        end_callback: Any = None,
+        aggregator: Factory | Aggregator | None = None,
+        start_callback: Callback | None = None,
+        end_callback: Callback | None = None,
     ) -> None:
         """Begin to measure a block, which `log_trial_chrono_finish` ends."""
         recorder = self.log_trial_start(trial)
@@ -574,9 +588,9 @@ class TrialStore:
         self,
         trial: Trial | str,
         name: str,
-        exc_type: Any = None,
-        exc_val: Any = None,
-        exc_tb: Any = None,
+        exc_type: type[BaseException] | BaseException | None = None,
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
     ) -> None:
         """End the block of this name that was begun last."""
         begun = self.log_trial_start(trial).open_chronos.get(name)
@@ -588,20 +602,27 @@ class TrialStore:
         chrono[1].__exit__(exc_type, exc_val, exc_tb)
 
     def log_trial_finish(
-        self, trial: Trial | str, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None
+        self,
+        trial: Trial | str,
+        exc_type: type[BaseException] | BaseException | None = None,
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
     ) -> Trial:
         """End a trial: Completed, or as an exception tells, of which the class is enough."""
         error = endings.error_of(exc_type, exc_val, exc_tb)
         return self.end(trial, *endings.told_of(error, signalled=False))
 
     def end(
-        self, trial: Trial | str, status: AnyStatus | None, error: Mapping[str, Any] | None = None
+        self,
+        trial: Trial | str,
+        status: AnyStatus | None,
+        error: Mapping[str, StoredValue] | None = None,
     ) -> Trial:
         """Close the log of a trial and set its status; None leaves that as it is."""
         uid = _uid(trial)
         with self._lock:
             recorder = self._recorders.pop(uid, None)
-        chronos: dict[str, Any] = {}
+        chronos: StoredRow = {}
         now_log = None
         if recorder is not None:
             chronos, now_log = chronos_as_json(recorder.chronos), recorder.log.h_uuid
@@ -621,12 +642,12 @@ class TrialStore:
         done = self._changed(uid, change)
         if recorder is not None:
             failed = status_of(status or done.status) in (Status.Exception, Status.Broken)
-            recorder.log._close("failed" if failed else "finished")
+            recorder.log.close("failed" if failed else "finished")
         return done
 
     def ends(
         self, trials: Sequence[Trial], best: Mapping[str, Mode] | None = None
-    ) -> list[dict[str, tuple[Any, Any]]]:
+    ) -> list[dict[str, tuple[StoredValue, StoredValue]]]:
         """Return of trials, by metric, the last value, and the best where `best` says how."""
         uuids = [trial.log for trial in trials if trial.log is not None]
         found = self.records.ends(uuids, best or {})
@@ -646,13 +667,13 @@ class TrialStore:
         uuid = record["log"]
         written = unescaped(record["chronos"])
 
-        def logged() -> dict[str, Any]:
+        def logged() -> StoredRow:
             found = {"metrics": {}, "chronos": written} if uuid is None else self._logged(uuid)
             return found | {"chronos": written | found["chronos"]}
 
         return Trial.from_record(record, stored_status(record), logged)
 
-    def _logged(self, uuid: str) -> dict[str, Any]:
+    def _logged(self, uuid: str) -> StoredRow:
         for recorder in list(self._recorders.values()):
             if recorder.log.h_uuid == uuid and not recorder.log.closed:
                 recorder.save_chronos()

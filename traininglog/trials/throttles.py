@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -56,10 +56,10 @@ def throttle_repeated(
 ) -> Callable[..., R | None]:
     """Return a function that throttles calls with the same arguments, each set on its own."""
     throttled(function, throttle, every)  # what is refused is refused here
-    known: dict[Any, Callable[..., R | None]] = {}
+    known: dict[object, Callable[..., R | None]] = {}
 
     @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> R | None:
+    def call(*args: object, **kwargs: object) -> R | None:
         which = (args, tuple(sorted(kwargs.items())))
         if which not in known:
             known[which] = throttled(function, throttle, every)

@@ -42,13 +42,13 @@ class Chrono:
         start_callback: Callback | None = None,
         end_callback: Callback | None = None,
         ended: Callable[[], object] | None = None,
-        lock: AbstractContextManager[Any] | None = None,
+        lock: AbstractContextManager[object] | None = None,
         *,
         name: str | None = None,
     ) -> None:
         self._unentered = name
         self.aggregator = StatAggregator(0) if aggregator is None else aggregator
-        self._lock: AbstractContextManager[Any] = threading.RLock() if lock is None else lock
+        self._lock: AbstractContextManager[object] = threading.RLock() if lock is None else lock
         self._start_callback = start_callback
         self._end_callback = end_callback
         self._ended = ended

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from traininglog.trials import endings
 from traininglog.trials.changes import (
@@ -30,6 +30,17 @@ if TYPE_CHECKING:
 #: What is done to the record of this UID after its change.
 Act = Callable[[str], object]
 
+#: The verbs that may change a trial, and those that may change a group.
+TrialUpdate = Literal[
+    "set_trial_status", "add_trial_tags", "log_trial_metadata", "remove_group_trial",
+    "log_trial_start", "log_trial_metrics", "log_trial_chrono_start", "log_trial_chrono_finish",
+    "log_trial_finish", "log_trial_arguments", "add_group_trial", "add_project_trial",
+    "keep_artifact", "keep_environment", "resume",
+]  # fmt: skip
+GroupUpdate = Literal[
+    "set_group_metadata", "add_group_tags", "add_group_trial", "remove_group_trial"
+]
+
 #: The verbs that start a trial which is not running yet.
 STARTING = frozenset({"log_trial_start", "log_trial_metrics", "log_trial_chrono_start"})
 
@@ -46,7 +57,11 @@ _CHANGES: Mapping[str, Mapping[str, Callable[..., Change]]] = {
 
 
 def update_of(
-    store: TrialStore, kind: str, attribute: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    store: TrialStore,
+    kind: str,
+    attribute: str,
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
 ) -> tuple[Change, Act | None]:
     """Return what a verb does to a record of a kind, in its two steps.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from traininglog.journal.record import pack_float, pack_int
 from traininglog.journal.tail import Tail
 from traininglog.rows import Row, Status
-from traininglog.values import check_key, plain
+from traininglog.values import Value, check_key, plain
 
 if TYPE_CHECKING:
     from traininglog.writer.log import WriterLog
@@ -69,7 +69,7 @@ class HotStatus(Status):
 
     _log: WriterLog
 
-    def __setitem__(self, key: str, value: object) -> None:
+    def __setitem__(self, key: str, value: Value) -> None:
         log = self._log
         if type(value) is int:
             tail = log._tail

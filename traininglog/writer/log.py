@@ -5,17 +5,17 @@ from __future__ import annotations
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, SupportsIndex, overload
 from uuid import UUID
 
 from traininglog.base import TrainingLogBase
 from traininglog.encoding import HIDDEN
 from traininglog.errors import InvalidKey
-from traininglog.imported import Imported
+from traininglog.imported import Imported, Outcome
 from traininglog.journal.tail import ASLEEP, Tail
 from traininglog.lineage import Descent, new_uuid
-from traininglog.rows import RowSlice
-from traininglog.values import check_key, check_time
+from traininglog.rows import RowMethods, RowSlice
+from traininglog.values import StoredRow, check_key, check_time
 from traininglog.writer.buffer import Buffer, Rows
 from traininglog.writer.hot_path import HotRow, HotStatus
 from traininglog.writer.read_back import ReadBack
@@ -82,13 +82,13 @@ class WriterLog(TrainingLogBase):
         """Make what was assigned survive a power cut: wait until the store has it for good."""
         self._writer.flush(durable=True)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StoredRow:
         """Return where this log stands, as a small plain dict to put into a model checkpoint."""
         if not self.readonly:
             self._writer.keep()
         return super().state_dict()
 
-    def _close(self, outcome: Literal["finished", "failed"]) -> None:
+    def _close(self, outcome: Outcome) -> None:
         try:
             self._writer.close(outcome)
         finally:
@@ -97,11 +97,15 @@ class WriterLog(TrainingLogBase):
 
     # -- writing ----------------------------------------------------------------------------
 
-    def __getitem__(self, time: Any) -> Any:
+    @overload
+    def __getitem__(self, time: SupportsIndex) -> RowMethods: ...
+    @overload
+    def __getitem__(self, time: slice) -> RowSlice: ...
+    def __getitem__(self, time: SupportsIndex | slice) -> RowMethods | RowSlice:
         """Return the row at a time, or with a slice a view of the rows from ``a`` up to ``b``."""
         # A loop asks for the same row once a key. That it is the very same int also means that it
         # was checked.
-        row = self._tail.row
+        row: RowMethods = self._tail.row
         if row._time is time:
             return row
         if isinstance(time, slice):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import time as clock
+from typing import Any
 
 import numpy as np
 import pytest
@@ -213,6 +214,33 @@ class FrameConformance(LogFixtures):
         table = log.to_arrow(layout="long", wall=True)
         assert table.column_names == ["time", "wall", "key", "value", "text", "type"]
         assert table["wall"].to_pylist() == long["wall"].to_list()
+
+    def test_columns_are_what_a_frame_is_made_of(self, log: TrainingLogBase) -> None:
+        for time in range(4):
+            log[time].update(loss=time / 2, note=None if time else "first")
+        log.flush()
+        assert [tuple(column) for column in log.columns()] == [
+            ("loss", [0, 1, 2, 3], [0.0, 0.5, 1.0, 1.5]),
+            ("note", [0, 1, 2, 3], ["first", None, None, None]),
+        ]
+        assert [tuple(column) for column in log.columns("lo*", start=1, stop=3)] == [
+            ("loss", [1, 2], [0.5, 1.0])
+        ]
+        assert log.columns("note", start=4) == []
+        with pytest.raises(KeyError, match="los"):
+            log.columns("los")
+
+    def test_a_slice_has_the_frames_of_its_rows(self, log: TrainingLogBase) -> None:
+        for time in range(5):
+            log[time].update(loss=time / 2, other=1)
+        log.flush()
+        rows = log[1:4]
+        for options in ({}, {"keys": "loss"}, {"wall": True}, {"index": "elapsed"},
+                        {"layout": "long", "wall": True}):  # fmt: skip
+            given: dict[str, Any] = options
+            whole = log.to_dataframe(start=1, stop=4, **given)
+            assert rows.to_dataframe(**given).equals(whole)
+            assert rows.to_arrow(**given) == log.to_arrow(start=1, stop=4, **given)
 
     @pytest.mark.parametrize("name", ["time", "wall", "elapsed"])
     def test_a_key_is_meant_before_an_index_of_its_name(

@@ -65,13 +65,14 @@ class ValueConformance(LogFixtures):
         """At the assignment, with a remedy, and leaving everything as it was."""
         log[1]["x"] = 0.5
         status = log.status.copy()
-        for act in (
+        acts: list[Callable[[], object]] = [
             lambda: log[1].__setitem__("x", value),
             lambda: log[2].update(good=1, bad=value),
             lambda: log.__setitem__(1, {"good": 1, "bad": value}),
             lambda: log.update({2: {"good": 1}, 3: {"bad": value}}),
             lambda: log.status.update(good=1, bad=value),
-        ):
+        ]
+        for act in acts:
             with pytest.raises(error, match=remedy) as caught:
                 act()
             assert isinstance(caught.value, TrainingLogError)

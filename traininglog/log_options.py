@@ -1,0 +1,39 @@
+"""The options with which a log is opened, for signatures that pass them on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TypedDict
+
+from traininglog.config import Durability, OnFull
+from traininglog.imported import Ending
+
+
+class LogOptions(TypedDict, total=False):
+    """What `SQLiteLog` takes besides a store and a UUID; see there."""
+
+    resume: bool
+    at: int | None
+    durability: Durability | None
+    seal: bool | None
+    readonly: bool
+    takeover: bool
+    max_value_bytes: int | None
+    max_pending_bytes: int | None
+    on_full: OnFull | None
+    allow_network: bool | None
+    created: float | datetime | None
+    host: str | None
+    outcome: Ending | None
+
+
+class StoreOptions(TypedDict, total=False):
+    """What a store for trials takes besides its place; one takes only those that it knows."""
+
+    readonly: bool
+    durability: Durability | None
+    seal: bool | None
+    max_value_bytes: int | None
+    max_pending_bytes: int | None
+    on_full: OnFull | None
+    allow_network: bool | None
