@@ -241,6 +241,7 @@ def test_what_cannot_be_written_waits_in_the_journal_and_is_told_once(tmp_path, 
     monkeypatch.setattr(failures, "PATIENCE", 0.05)
     monkeypatch.setattr("traininglog.writer.health._LOCKED_SECONDS", 0.1)
     monkeypatch.setattr("traininglog.writer.writer._RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("traininglog.writer.writer._SOON", 0.05)
     log = SQLiteLog(path)
     log[0]["x"] = 0
     log.flush()

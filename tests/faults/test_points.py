@@ -259,6 +259,8 @@ def test_a_process_that_is_killed_as_it_upgrades_a_file_leaves_it_to_the_next(
 DISPLACED = """
 import sys
 from traininglog import SQLiteLog
+from traininglog.writer import writer
+writer.INTERVAL = 60  # else a flush in the background might find out that the run was taken
 log = SQLiteLog(sys.argv[1])
 for t in range(500):
     log[t]["x"] = t / 7

@@ -16,7 +16,7 @@ from traininglog.errors import (
 )
 
 # That others write is no trouble before it has lasted for so long, in seconds.
-_LOCKED_SECONDS = 2.0
+_LOCKED_SECONDS = 10.0
 
 _WARN_SECONDS = 60.0
 

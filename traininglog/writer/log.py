@@ -56,8 +56,8 @@ class WriterLog(TrainingLogBase):
 
     @property
     def closed(self) -> bool:
-        """Whether the log was closed."""
-        return self._writer.closed
+        """Whether the log was closed, or is being closed."""
+        return self._writer.closed or self._writer.is_closing
 
     def _fork(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
         self._descend(lambda: Descent(parent, at, status))

@@ -65,11 +65,14 @@ _PAUSE = 0.1
 _T = TypeVar("_T")
 
 
-class Parked(Exception):
-    """The thread has to end now; what it does is done again by the next one."""
+class Parked(BaseException):
+    """The thread has to end now; what it does is done again by the next one.
+
+    No `Exception`: whoever goes on after errors, as a store that seals, must not go on after this.
+    """
 
 
-class NotNow(Exception):
+class NotNow(BaseException):
     """What was asked for in the midst of something else cannot be done before that has ended."""
 
 

@@ -38,12 +38,13 @@ from traininglog.journal.region import Region
 from traininglog.writer import lifetimes
 from traininglog.writer.buffer import Buffer, Place, Snapshot, Span, Undelivered
 from traininglog.writer.health import Health, described
-from traininglog.writer.owner import INTERVAL, NotNow, Owner, Parked, Request
+from traininglog.writer.owner import INTERVAL, NotNow, Owner, Request
 from traininglog.writer.read_back import ReadBack
 from traininglog.writer.sink import Birth, Lease, Outcome, Saving, Sink, Start, verdict
 
-# How long a flush in the background waits for others who write, and when it is tried again.
-_SOON = 0.5
+# How long a flush in the background waits for others who write, and when it is tried again. Nobody
+# waits for it, and who gives up loses the place in the queue.
+_SOON = 5.0
 _RETRY_SECONDS = 0.5
 
 # How long who assigns waits for a flush to make room.
@@ -88,6 +89,8 @@ class Writer:
     ) -> None:  # fmt: skip
         self.uuid = uuid
         self.closed = False
+        #: Whether it was asked to close, which whoever asked may have been interrupted at.
+        self.is_closing = False
         self.left = False  #: whether some of it is in a journal that was left to others
         self.held = False  #: whether it is this log that writes the run
         #: A run that is made, as a child, only if something is ever written to it.
@@ -228,6 +231,7 @@ class Writer:
         if os.getpid() != self._pid:
             self.closed = True
             return
+        self.is_closing = True
         self.ask(lambda: self._close(outcome, patience))
         self._health.say()  # nobody assigns any more
 
@@ -314,8 +318,6 @@ class Writer:
         """Make room in the journal by a flush."""
         try:
             self._save_all(patience=_BACK_PRESSURE)
-        except Parked:
-            raise
         except Exception as error:
             if verdict(error) != "later":
                 raise  # else there is no room still, which who assigns is told
@@ -336,7 +338,7 @@ class Writer:
 
     def _may_be_late(self, error: Exception) -> bool:
         """Tell whether to go on without the sink, which is told later."""
-        return not (self._waits or isinstance(error, Parked)) and verdict(error) == "later"
+        return not self._waits and verdict(error) == "later"
 
     @property
     def _lease(self) -> Lease:
@@ -439,8 +441,6 @@ class Writer:
         self.buffer.forget_rows()
         try:
             return self._flush_in_background()
-        except Parked:
-            raise
         except Exception as error:  # noqa: BLE001 - nobody sees it here
             if verdict(error) == "later":
                 self._note_trouble(error)
@@ -582,7 +582,7 @@ class Writer:
                 self._let_go()
             self.closed = True
         finally:
-            self._shut = False
+            self._shut = self.is_closing = False
             lifetimes.release(self)
         if self._ended is not None:
             self._ended(taken_over=isinstance(health.fatal, RunTakenOver), gone=gone)
@@ -594,8 +594,6 @@ class Writer:
         died = getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
         try:
             self._close("failed" if died else "finished", _LAST_PATIENCE, gone=True)
-        except Parked:
-            raise
         except Exception as error:  # noqa: BLE001 - nobody else would be told
             kept = self._lasting and not self.buffer.volatile
             lost = "in the journal, for the next" if kept else "lost"
