@@ -87,7 +87,8 @@ class TrainLoop:
         checkpoint_dir: The folder of the checkpoints. One is written at the end of the training,
             at its end by a signal, by `make_checkpoint`, and every `checkpoint_epoch_freq` epochs;
             one of the last kind that fails is told of once, and tried again after the next epoch.
-            What cannot be saved is found out when the loop is entered.
+            What cannot be saved is found out when the loop is entered. The row of the step that a
+            checkpoint is of has its path as ``saved_to``.
         checkpoint_epoch_freq: How many epochs lie between two checkpoints.
         checkpoint_max_to_keep: How many checkpoints to keep, over all restarts; None or 0: all.
         checkpoint_save_objects: What to save beside the parameters, by name.

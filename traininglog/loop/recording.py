@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from traininglog.base import TrainingLogBase
@@ -87,6 +88,10 @@ class Recorder:
         self.log.status["best"] = {
             "metric": name, "value": value, "step": now.row, "epoch": now.epoch,
         }  # fmt: skip
+
+    def saved(self, path: Path, step: int) -> None:
+        """Write where the checkpoint of a step is into the row of that step."""
+        self.log[step]["saved_to"] = str(path)
 
     def failed(self, error: BaseException) -> None:
         """Write down the exception that ended the training, so that others can read it."""

@@ -465,7 +465,9 @@ class Schedule:
     def _write(self, moment: Moment, ended: dict[str, Any] | None = None) -> Path:
         """Write a checkpoint, as the first rank; return where it is, or will be."""
         if self._ranks.first:
-            return self._keeper.write(moment, self._best, ended)
+            path = self._keeper.write(moment, self._best, ended)
+            self._recorder.saved(path, moment["loop"]["step"])
+            return path
         assert self._keeper.folder is not None  # noqa: S101 - else nobody asks
         return self._keeper.folder.path
 
