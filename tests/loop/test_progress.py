@@ -12,7 +12,7 @@ import pytest
 from patience import GUARD
 
 from traininglog import TrainingLog
-from traininglog.loop import TrainLoop, display, format_duration
+from traininglog.loop import TrainLoop, format_duration, progress_display
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_the_time_left_is_right_straight_after_a_resume(tmp_path):
 
 
 def test_off_a_terminal_there_are_lines_if_asked_for(monkeypatch):
-    monkeypatch.setattr(display, "LINE_SECONDS", 0.05)
+    monkeypatch.setattr(progress_display, "LINE_SECONDS", 0.05)
     for wanted in (None, True, False):
         lines = []
         with TrainLoop(

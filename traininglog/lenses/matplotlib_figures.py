@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from traininglog.display.notebook import Place, in_notebook
 from traininglog.errors import MissingExtra
 from traininglog.lenses.layout import Box, Page
 from traininglog.lenses.lens import AbstractVisualizer
 from traininglog.lenses.tags import Numbers, TagAttributes
-from traininglog.notebook import Place, in_notebook
 from traininglog.palette import FAINT, INK
 
 if TYPE_CHECKING:

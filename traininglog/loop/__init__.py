@@ -14,7 +14,7 @@ It knows no framework: what it saves and puts back it finds out by what an objec
 `traininglog.loop.objects`), and it writes to any `TrainingLogBase`.
 """
 
-from traininglog.loop.durations import format_duration
+from traininglog.display.durations import format_duration
 from traininglog.loop.errors import (
     CheckpointDamaged,
     CheckpointNotFound,

@@ -15,6 +15,7 @@ from typing import Any, Literal, Self, TypeVar, overload
 
 from traininglog.base import TrainingLogBase
 from traininglog.blocks import block
+from traininglog.display.notebook import in_notebook
 from traininglog.errors import TrainingLogWarning
 from traininglog.event_files import EventFile
 from traininglog.loop import overview
@@ -34,7 +35,6 @@ from traininglog.loop.session import Session
 from traininglog.loop.standing import Standing
 from traininglog.loop.statistics import StatisticsCollector
 from traininglog.loop.summaries import Summaries
-from traininglog.notebook import in_notebook
 
 Batch = TypeVar("Batch")
 

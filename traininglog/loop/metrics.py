@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from traininglog.display.durations import format_duration
 from traininglog.flattening import advice
-from traininglog.loop.durations import format_duration
 from traininglog.loop.statistics import Statistics, StatisticsCollector, summed_up
 from traininglog.scalars import as_number
 from traininglog.values import called

@@ -13,9 +13,9 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from traininglog.display.fitting import encodable
+from traininglog.display.standard_output import flush_errors
 from traininglog.errors import TrainingLogWarning
-from traininglog.fitting import encodable
-from traininglog.standard_output import flush_errors
 
 
 class Mishaps:

@@ -8,14 +8,14 @@ from functools import partial
 from time import monotonic
 from typing import TypeVar
 
-from traininglog.loop.display import Display, View, display
-from traininglog.loop.durations import format_duration
+from traininglog.display.durations import format_duration
+from traininglog.display.standard_output import flush_output
 from traininglog.loop.metrics import MetricFormatter, is_time
 from traininglog.loop.mishaps import Mishaps, print_by, print_line
 from traininglog.loop.progress import Progress
+from traininglog.loop.progress_display import ProgressDisplay, View, progress_display
 from traininglog.loop.standing import Standing
 from traininglog.loop.statistics import Statistics
-from traininglog.standard_output import flush_output
 
 Text = TypeVar("Text")
 
@@ -54,11 +54,11 @@ class Reporter:
         self._mishaps = mishaps
         self._show_eta = show_eta
         self._silent = silent
-        self.display: Display | None = None
+        self.display: ProgressDisplay | None = None
 
     def open(self, *, wanted: bool | None) -> None:
-        """Begin to show progress; see `traininglog.loop.display.display`."""
-        self.display = None if self._silent else display(wanted, self.say)
+        """Begin to show progress; see `traininglog.loop.progress_display`."""
+        self.display = None if self._silent else progress_display(wanted, self.say)
 
     def close(self) -> None:
         """Show progress no more."""

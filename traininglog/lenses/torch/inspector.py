@@ -11,6 +11,7 @@ from typing import Any, Self
 from torch import nn
 
 from traininglog.base import TrainingLogBase
+from traininglog.display.notebook import in_notebook
 from traininglog.errors import InvalidKey, TrainingLogError
 from traininglog.lenses.choices import tell, tell_choices
 from traininglog.lenses.inspector import InspectorBase
@@ -23,7 +24,6 @@ from traininglog.lenses.torch.ranks import exchanged, own_rank, together
 from traininglog.lenses.torch.scaling import Scaling
 from traininglog.lenses.torch.sight import Sight, half_autocast
 from traininglog.lenses.torch.state import TorchState
-from traininglog.notebook import in_notebook
 from traininglog.values import check_key
 
 #: The inspectors of each module that are attached to it.

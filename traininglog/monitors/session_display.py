@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TextIO
 
-from traininglog.fitting import (
-    NO_RATE,
+from traininglog.display.bar import BAR_WIDTH, TerminalBar, is_dumb, is_terminal
+from traininglog.display.durations import on_a_clock, rate_forms
+from traininglog.display.fitting import (
     NO_TIME,
     SHORT_TIME,
-    SHORT_WORDS,
     Fitted,
     ellipsis_for,
     encodable,
     fitted,
 )
-from traininglog.notebook import Place, in_notebook
+from traininglog.display.notebook import Place, in_notebook
 
 _GAP = "  "
-_WIDTH = 20  # of a bar, in characters
 
 
 @dataclass
@@ -48,7 +46,7 @@ class Stand:
         if percent and self.share is not None:
             parts.append(f"{int(100 * self.share)}%")
         parts += [f"{label} {value:.4g}" for label, value in self.metrics]
-        return _GAP.join(filter(None, [*parts, speed(self.rate) if self.rate else "", self.time]))
+        return _GAP.join(filter(None, [*parts, rate_forms(self.rate)[0][1], self.time]))
 
     @property
     def count(self) -> str:
@@ -59,19 +57,18 @@ class Stand:
     def time(self) -> str:
         """The time that is left, or that it took; empty if nobody knows."""
         if self.over:
-            return f"in {duration(self.elapsed)}"
+            return f"in {on_a_clock(self.elapsed)}"
         if self.rate and self.num_steps is not None and self.step < self.num_steps:
-            return f"{duration((self.num_steps - self.step) / self.rate)} left"
+            return f"{on_a_clock((self.num_steps - self.step) / self.rate)} left"
         return ""
 
     def fitted(self, width: int, encoding: str | None) -> Fitted:
         """Return it in one line beside a bar: what matters least is cut, if it is too long."""
-        rate = speed(self.rate) if self.rate else ""
         return fitted(
             width,
             [
                 [(0, self.count)],
-                [(0, rate), (SHORT_WORDS, _short(rate, self.rate)), (NO_RATE, "")],
+                rate_forms(self.rate),
                 [(0, self.time), (SHORT_TIME, self.time.removesuffix(" left")), (NO_TIME, "")],
             ],
             [
@@ -82,14 +79,7 @@ class Stand:
         )
 
 
-def _short(rate: str, number: float | None) -> str:
-    """Return a rate in fewer letters."""
-    if number and 10 <= number < 100:
-        return f"{number:.0f}/s"
-    return rate.replace(" steps/s", "/s")
-
-
-class Display(Protocol):
+class SessionDisplay(Protocol):
     """Shows how a session stands, again and again."""
 
     def show(self, stand: Stand) -> None:
@@ -99,28 +89,11 @@ class Display(Protocol):
         """Leave the place to others."""
 
 
-class Bar:
-    """A bar on a terminal, by Rich. What is printed meanwhile appears above it.
-
-    It is drawn by the thread that writes: a thread of its own would be in the way of forks.
-    """
+class SessionBar:
+    """A bar on a terminal. What is printed meanwhile appears above it."""
 
     def __init__(self, file: TextIO) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-        from rich.table import Column
-
-        line = TextColumn(
-            "{task.description}",
-            markup=False,
-            table_column=Column(no_wrap=True, overflow="ellipsis"),
-        )
-        self._drawn = BarColumn(_WIDTH)
-        self._with_bar, self._without = (self._drawn, line), (line,)
-        self._console = Console(file=file, highlight=False, markup=False, emoji=False)
-        self._progress = Progress(*self._with_bar, console=self._console, auto_refresh=False)
-        self._task = self._progress.add_task("", total=None)
-        self._progress.start()
+        self._bar = TerminalBar(file, transient=False)
 
     def show(self, stand: Stand) -> None:
         """Draw it."""
@@ -129,20 +102,17 @@ class Bar:
             total = stand.step  # a bar that pulses no more
         # A bar of nothing to do is a full one.
         total, done = (1, 1) if total == 0 else (total, stand.step)
-        found = stand.fitted(self._console.width, self._console.encoding)
+        found = stand.fitted(self._bar.width, self._bar.encoding)
         count, rate, time = found.pieces
-        self._drawn.bar_width = found.bar
-        self._progress.columns = self._with_bar if found.bar else self._without
         words = _GAP.join(filter(None, [count, found.metrics, rate, time]))
-        self._progress.update(self._task, total=total, completed=done, description=words)
-        self._progress.refresh()
+        self._bar.draw(done, total, found.bar, after=words)
 
     def close(self) -> None:
         """Leave the bar as it is, and give the cursor back."""
-        self._progress.stop()
+        self._bar.close()
 
 
-class Cell:
+class SessionCell:
     """A line in a notebook's output that is written over."""
 
     def __init__(self) -> None:
@@ -151,15 +121,15 @@ class Cell:
     def show(self, stand: Stand) -> None:
         """Write it over the last one."""
         share = 0.0 if stand.share is None else stand.share
-        done = int(share * _WIDTH)
-        bar = "" if stand.share is None else "━" * done + "─" * (_WIDTH - done) + _GAP
+        done = int(share * BAR_WIDTH)
+        bar = "" if stand.share is None else "━" * done + "─" * (BAR_WIDTH - done) + _GAP
         self._place.show({"text/plain": bar + stand.words(percent=False)})
 
     def close(self) -> None:
         """Do nothing: the line stays."""
 
 
-class Lines:
+class SessionLines:
     """Plain lines, a limited number of them: for a file, a pipe, a dumb terminal.
 
     A line is due at every twentieth of the way, and after a minute.
@@ -189,46 +159,14 @@ class Lines:
         """Do nothing: everything is written."""
 
 
-def display_for(file: TextIO) -> Display:
+def display_for(file: TextIO) -> SessionDisplay:
     """Return what suits an output."""
     if file is sys.stdout and in_notebook():
-        return Cell()
+        return SessionCell()
     # Where Rich already draws something live on this terminal, lines go above it.
     taken = hasattr(file, "rich_proxied_file")
-    if (
-        file.isatty()
-        and not taken
-        and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
-    ):
-        return Bar(file)
-    return Lines(file)
-
-
-def duration(seconds: float) -> str:
-    """Return a time span: seconds up to a minute, then as clocks show it.
-
-    >>> duration(0.25), duration(59.7), duration(3723), duration(183845)
-    ('0.2 s', '1:00', '1:02:03', '2d 3:04:05')
-    """
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)  # before it is taken apart, or there would be a minute of 60 s
-    if whole < 60:
-        return f"{whole} s"
-    minutes, second = divmod(whole, 60)
-    hours, minute = divmod(minutes, 60)
-    days, hour = divmod(hours, 24)
-    if days:
-        return f"{days}d {hour}:{minute:02}:{second:02}"
-    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
-
-
-def speed(rate: float) -> str:
-    """Return steps per second, or where there is less than one, seconds per step.
-
-    >>> speed(18_923.4), speed(3.14159), speed(0.4)
-    ('18,923 steps/s', '3.14 steps/s', '2.5 s/step')
-    """
-    if rate < 1:
-        return f"{1 / rate:,.3g} s/step" if rate > 0.001 else f"{1 / rate:,.0f} s/step"
-    return f"{rate:,.0f} steps/s" if rate >= 100 else f"{rate:.3g} steps/s"
+    return (
+        SessionBar(file)
+        if is_terminal(file) and not taken and not is_dumb()
+        else SessionLines(file)
+    )
