@@ -17,9 +17,9 @@ from typing import Any
 from traininglog.loop.best import Best
 from traininglog.loop.interrupts import Interrupts
 from traininglog.loop.keeping import Keeper, Moment
+from traininglog.loop.metrics_log import MetricsLog
 from traininglog.loop.packed_trees import packed, unpacked
 from traininglog.loop.ranks import Message, Ranks, Stage, Wish
-from traininglog.loop.recording import Recorder
 from traininglog.loop.reporting import Reporter
 from traininglog.loop.standing import Standing
 
@@ -39,7 +39,7 @@ class Agreement:
         ranks: Ranks,
         standing: Standing,
         interrupts: Interrupts,
-        recorder: Recorder,
+        metrics_log: MetricsLog,
         reporter: Reporter,
         keeper: Keeper,
         best: Best,
@@ -48,7 +48,7 @@ class Agreement:
         self.ranks = ranks
         self._standing = standing
         self._interrupts = interrupts
-        self._recorder = recorder
+        self._metrics_log = metrics_log
         self._reporter = reporter
         self._keeper = keeper
         self._best = best
@@ -171,7 +171,7 @@ class Agreement:
             better = news[:2] != best.get_news()[:2]
             best.set_news(news)
             if better and best.value is not None:
-                self._recorder.best(best.name, best.value)
+                self._metrics_log.best(best.name, best.value)
         if self._keeper.folder is not None:
             shares = self.shares()
             if best.moment is not None:
@@ -183,8 +183,8 @@ class Agreement:
         """Return what is this rank's own of the present moment."""
         if self._keeper.folder is None or self.ranks.first:
             return b""
-        self._recorder.set_done("iterations_done", self._standing.step)
-        return packed(self._keeper.share(self._recorder.log, self._counters))
+        self._metrics_log.set_done("iterations_done", self._standing.step)
+        return packed(self._keeper.share(self._metrics_log.log, self._counters))
 
     def shares(self) -> dict[str, Any]:
         """Return the shares of the other ranks, by rank."""

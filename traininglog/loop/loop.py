@@ -25,10 +25,10 @@ from traininglog.loop.events import EventKeys, EventSource
 from traininglog.loop.interrupts import Interrupts
 from traininglog.loop.keeping import Keeper
 from traininglog.loop.metrics import TIME_METRIC, MetricFormatter, is_time, number
+from traininglog.loop.metrics_log import MetricsLog
 from traininglog.loop.mishaps import Mishaps
 from traininglog.loop.progress import Progress
 from traininglog.loop.ranks import Ranks
-from traininglog.loop.recording import Recorder
 from traininglog.loop.reporting import Reporter
 from traininglog.loop.schedule import Schedule
 from traininglog.loop.session import Session
@@ -232,18 +232,18 @@ class TrainLoop:
         self._interrupts.silent = not self._ranks.first
         self._mishaps = Mishaps()
         self._progress = Progress(self._standing)
-        self._recorder = Recorder(self._standing, self._events, self, self._summaries)
+        self._metrics_log = MetricsLog(self._standing, self._events, self, self._summaries)
         self._reporter = Reporter(
             self._standing, self._progress, print_func, metric_formatter or MetricFormatter(),
             self._mishaps, show_eta=show_eta, silent=not self._ranks.first,
         )  # fmt: skip
         self._schedule = Schedule(
-            self._standing, self._recorder, self._reporter, self._progress, self._keeper,
+            self._standing, self._metrics_log, self._reporter, self._progress, self._keeper,
             self._best, self._interrupts, self._events, self._mishaps, self._ranks, self,
             freq=checkpoint_epoch_freq, restores_best=early_stopping, replay=replay,
         )  # fmt: skip
         self._session = Session(
-            log, self._standing, self._recorder, self._reporter, self._keeper, self._best,
+            log, self._standing, self._metrics_log, self._reporter, self._keeper, self._best,
             self._schedule, self._mishaps, self._ranks, restore_from=restore_checkpoint,
             resume_from=resume_from, early_stopping=early_stopping,
         )  # fmt: skip
@@ -255,7 +255,7 @@ class TrainLoop:
         """The log that the loop writes."""
         if self._state == "new":
             raise LoopMisuse("the loop has no log before it is entered: use it in a with statement")
-        return self._recorder.log
+        return self._metrics_log.log
 
     @property
     def params(self) -> Any:
@@ -502,7 +502,7 @@ class TrainLoop:
             if type(value) is not float:
                 values = {name: number(name, value) for name, value in values.items()}
                 break
-        self._recorder.collect(values)
+        self._metrics_log.collect(values)
         if self._tracked:
             for name in self._tracked.keys() & values.keys():
                 self._track(self._tracked[name], values[name])
@@ -531,7 +531,7 @@ class TrainLoop:
             return
         if best.offer(value, row):
             self._new_best = True
-            self._recorder.best(best.name, value)
+            self._metrics_log.best(best.name, value)
             if self._early_stopping:
                 best.moment = self._schedule.moment()
         elif best.out_of_patience and not self._schedule.stopped:
@@ -561,7 +561,7 @@ class TrainLoop:
         self._require("timeit()")
         began = perf_counter()
         yield
-        self._recorder.collect_time(name, perf_counter() - began)
+        self._metrics_log.collect_time(name, perf_counter() - began)
 
     @block
     def metric_collector(self, name: str) -> Iterator[StatisticsCollector]:
@@ -618,7 +618,7 @@ class TrainLoop:
             self._schedule.settle()
             self._schedule.time_epoch()
         self._standing.reported = True
-        found = self._recorder.metrics.statistics(stretch)
+        found = self._metrics_log.metrics.statistics(stretch)
         self._reporter.say_metrics(found, " (*)" if self._new_best else "")
         self._new_best = False
         times = {name: value for name, value in found.items() if is_time(name)}
@@ -629,7 +629,7 @@ class TrainLoop:
         ):
             if values:
                 self._events.fire(key, self, values)
-        self._recorder.metrics.clear(stretch)
+        self._metrics_log.metrics.clear(stretch)
 
     def print_training_summary(self) -> None:
         """Print what the training runs on, what it trains, and where it is logged."""

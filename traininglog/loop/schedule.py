@@ -22,10 +22,10 @@ from traininglog.loop.errors import LoopMisuse
 from traininglog.loop.events import EventKeys, EventSource
 from traininglog.loop.interrupts import DataGivenUp, Interrupts
 from traininglog.loop.keeping import Keeper, Moment
+from traininglog.loop.metrics_log import MetricsLog
 from traininglog.loop.mishaps import Mishaps
 from traininglog.loop.progress import Progress
 from traininglog.loop.ranks import Ranks, Wish
-from traininglog.loop.recording import Recorder
 from traininglog.loop.reporting import Reporter
 from traininglog.loop.standing import Standing
 
@@ -49,7 +49,7 @@ class Schedule:
     def __init__(
         self,
         standing: Standing,
-        recorder: Recorder,
+        metrics_log: MetricsLog,
         reporter: Reporter,
         progress: Progress,
         keeper: Keeper,
@@ -65,7 +65,7 @@ class Schedule:
         replay: Replay,
     ) -> None:
         self._standing = standing
-        self._recorder = recorder
+        self._metrics_log = metrics_log
         self._reporter = reporter
         self._progress = progress
         self._keeper = keeper
@@ -74,7 +74,7 @@ class Schedule:
         self._events = events
         self._mishaps = mishaps
         self.agreement = Agreement(
-            ranks, standing, interrupts, recorder, reporter, keeper, best, self._counters
+            ranks, standing, interrupts, metrics_log, reporter, keeper, best, self._counters
         )
         self._ranks = ranks
         self._told = told
@@ -146,7 +146,7 @@ class Schedule:
             self._reverse_fire(EventKeys.AFTER_EPOCH)
             self._finish_epoch()
         self._attempt(self.save_end)  # what is asked for by name is raised: when the loop is left
-        self._recorder.metrics.clear_all()
+        self._metrics_log.metrics.clear_all()
 
     def refuse_nested_epochs(self) -> None:
         """Raise `LoopMisuse` if an epoch is open."""
@@ -182,7 +182,7 @@ class Schedule:
             self._first_step, elapsed = before["first_step"], before["elapsed"]
         else:
             now.epoch += 1
-            self._recorder.metrics.clear("epoch")
+            self._metrics_log.metrics.clear("epoch")
         # The row of the last step is that of the epoch before, if there was one.
         now.row = now.step + (now.epoch > 1 and now.step == self._first_step)
         now.within_epoch, now.reported = True, False
@@ -203,8 +203,8 @@ class Schedule:
             return
         if now.row != now.step:  # it took no step: it takes the place of one in the log
             now.step = now.row
-            self._recorder.set_done("iterations_done", now.step)
-        self._recorder.epoch_done()
+            self._metrics_log.set_done("iterations_done", now.step)
+        self._metrics_log.epoch_done()
         self._progress.epoch_ended()
         due = self._owed or (self._freq is not None and now.epoch % self._freq == 0)
         if due and self._may_go_on():  # else the checkpoint of the end follows at once
@@ -225,7 +225,7 @@ class Schedule:
             self._epoch_timed = True
             if seconds is None:
                 seconds = perf_counter() - self._epoch_began
-            self._recorder.collect_time("epoch_time", seconds)
+            self._metrics_log.collect_time("epoch_time", seconds)
 
     # -- steps ------------------------------------------------------------------------------
 
@@ -275,7 +275,7 @@ class Schedule:
                 now.begin_step()
                 if iterator is not None:
                     waited, self._waited = self._waited, 0.0
-                    self._recorder.collect_data_time(waited)
+                    self._metrics_log.collect_data_time(waited)
                 if before in awaited:
                     self._fire(before)
                 self._step_began = perf_counter()
@@ -299,7 +299,7 @@ class Schedule:
         if self._step_began is not None:
             self.time_step()
         self._standing.leave_step()
-        self._recorder.set_done("iterations_done", self._standing.step)
+        self._metrics_log.set_done("iterations_done", self._standing.step)
         if interrupts.lost is not None:
             lost = interrupts.take_lost()
             if lost is not None:
@@ -378,11 +378,13 @@ class Schedule:
         """Take the time of the step, by default up to now, unless that was done."""
         began, self._step_began = self._step_began, None
         if began is not None:
-            self._recorder.collect_step_time(perf_counter() - began if seconds is None else seconds)
+            self._metrics_log.collect_step_time(
+                perf_counter() - began if seconds is None else seconds
+            )
 
     def _show(self) -> None:
         if self._reporter.due():
-            self._reporter.show(self._recorder.metrics.statistics("steps"))
+            self._reporter.show(self._metrics_log.metrics.statistics("steps"))
 
     # -- what was left ----------------------------------------------------------------------
 
@@ -410,7 +412,7 @@ class Schedule:
         if self._left_step is not None:
             seconds, self._left_step = self._left_step, None
             self.time_step(seconds)
-            self._recorder.set_done("iterations_done", self._standing.step)
+            self._metrics_log.set_done("iterations_done", self._standing.step)
         if self._left_epoch is not None:
             seconds, self._left_epoch = self._left_epoch, None
             self.time_epoch(seconds)
@@ -434,14 +436,14 @@ class Schedule:
         self._standing.epoch, self._standing.step = before["epoch"], before["step"]
         self._standing.row = before["step"]
         self._saved = self._place()
-        self._recorder.metrics.set_state(before["metrics"])
+        self._metrics_log.metrics.set_state(before["metrics"])
         self._progress.steps_per_epoch = before["steps_per_epoch"]
 
     def moment(self) -> Moment:
         """Return the present moment, as if the step that may be open were done."""
         if self._keeper.folder is not None:
-            self._recorder.set_done("iterations_done", self._standing.step)
-        return self._keeper.moment(self._recorder.log, self._counters)
+            self._metrics_log.set_done("iterations_done", self._standing.step)
+        return self._keeper.moment(self._metrics_log.log, self._counters)
 
     def _counters(self) -> dict[str, Any]:
         now = self._standing
@@ -454,7 +456,7 @@ class Schedule:
             "elapsed": elapsed,
             "position": self._passes.position(),
             "epoch_random": self._epoch_random if now.within_epoch else None,
-            "metrics": self._recorder.metrics.get_state(),
+            "metrics": self._metrics_log.metrics.get_state(),
             "steps_per_epoch": self._progress.steps_per_epoch,
         }
 
@@ -466,7 +468,7 @@ class Schedule:
         """Write a checkpoint, as the first rank; return where it is, or will be."""
         if self._ranks.first:
             path = self._keeper.write(moment, self._best, ended)
-            self._recorder.saved(path, moment["loop"]["step"])
+            self._metrics_log.saved(path, moment["loop"]["step"])
             return path
         assert self._keeper.folder is not None  # noqa: S101 - else nobody asks
         return self._keeper.folder.path

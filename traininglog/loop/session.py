@@ -13,9 +13,9 @@ from traininglog.loop.best import Best
 from traininglog.loop.checkpoints import Checkpoint
 from traininglog.loop.errors import CheckpointNotFound, LoopMisuse
 from traininglog.loop.keeping import Keeper
+from traininglog.loop.metrics_log import MetricsLog
 from traininglog.loop.mishaps import Mishaps
 from traininglog.loop.ranks import Ranks
-from traininglog.loop.recording import Recorder
 from traininglog.loop.reporting import Reporter
 from traininglog.loop.schedule import Schedule
 from traininglog.loop.standing import Standing
@@ -42,7 +42,7 @@ class Session:
         self,
         log: TrainingLogBase | None,
         standing: Standing,
-        recorder: Recorder,
+        metrics_log: MetricsLog,
         reporter: Reporter,
         keeper: Keeper,
         best: Best,
@@ -56,7 +56,7 @@ class Session:
     ) -> None:
         self._given = log
         self._standing = standing
-        self._recorder = recorder
+        self._metrics_log = metrics_log
         self._reporter = reporter
         self._keeper = keeper
         self._best = best
@@ -76,7 +76,7 @@ class Session:
             log = self._given
         else:  # what other ranks write is of no account to who reads logs
             log = open_log() if self._ranks.first else open_log("memory:")
-        self._recorder.open(log)
+        self._metrics_log.open(log)
         _WRITTEN.add(id(log))
         try:
             self._ranks.enter(self._reporter.say)
@@ -173,7 +173,7 @@ class Session:
 
     def finish(self) -> None:
         """End a training that was left without an exception."""
-        schedule, log = self._schedule, self._recorder.log
+        schedule, log = self._schedule, self._metrics_log.log
         schedule.say_unsaid()
         schedule.settle()
         schedule.agreement.on_exit()
@@ -188,7 +188,7 @@ class Session:
         """Write down what ended the training."""
         self._ranks.leave(error)  # before anything that takes time
         self._schedule.reason = "exception"
-        self._recorder.failed(error)
+        self._metrics_log.failed(error)
 
     def put_best_back(self) -> None:
         """Put the best parameters back, if that was asked for."""
@@ -204,7 +204,7 @@ class Session:
             return
         self._keeper.put_params(params)
         self.params_source = "best"
-        self._recorder.log.status.update(params_source="best", params_step=best.step)
+        self._metrics_log.log.status.update(params_source="best", params_step=best.step)
 
     def release(self, error: BaseException | None) -> None:
         """Let go of the log, and of other ranks; close the log, if it is our own."""
@@ -212,7 +212,7 @@ class Session:
             self._ranks.leave(error)
         if self._keeper.folder is not None:
             self._keeper.folder.ownership.release()
-        log = self._recorder.log
+        log = self._metrics_log.log
         if self._keeper.params is not None:
             remember_trained(log, self._keeper.params)
         _WRITTEN.discard(id(log))

@@ -21,7 +21,7 @@ from traininglog.trials.entities import Trial
 from traininglog.trials.environments import environment
 from traininglog.trials.errors import TrialNeedsParameters
 from traininglog.trials.eta import Eta
-from traininglog.trials.recorder import Recorder
+from traininglog.trials.measurements import Measurements
 from traininglog.trials.statuses import AnyStatus, Status, status_of
 from traininglog.trials.store import TrialStore
 from traininglog.trials.timing import Callback, Chrono
@@ -59,7 +59,7 @@ class TrialLogger:
         self._trial = trial
         self._make = make
         self._waiting_tags: dict[str, Any] = {}
-        self._recorder: Recorder | None = None
+        self._measurements: Measurements | None = None
         self._since = 0.0
         self._chosen: AnyStatus | None = None  # a status that the program has set
         self._ended = False
@@ -96,7 +96,7 @@ class TrialLogger:
     @property
     def running(self) -> bool:
         """Whether the trial was started here, and not ended."""
-        return self._recorder is not None
+        return self._measurements is not None
 
     @property
     def ended(self) -> bool:
@@ -134,22 +134,22 @@ class TrialLogger:
         self._started()
         return self
 
-    def _started(self) -> Recorder:
-        recorder = self._recorder
-        if recorder is None:
+    def _started(self) -> Measurements:
+        measured = self._measurements
+        if measured is None:
             with self._lock:
-                if self._recorder is None:
-                    self._recorder = self._begin()
-                recorder = self._recorder
-        return recorder
+                if self._measurements is None:
+                    self._measurements = self._begin()
+                measured = self._measurements
+        return measured
 
-    def _begin(self) -> Recorder:
+    def _begin(self) -> Measurements:
         if self._ended:
             raise LogClosed(
                 "the trial was ended here: go on with it by client.set_trial(uid=...), or make a "
                 "new one"
             )
-        recorder = self.store.log_trial_start(self.uid)
+        measured = self.store.log_trial_start(self.uid)
         self._since = time.perf_counter()
         self.pid = os.getpid()
         self.store.watch(self)
@@ -157,7 +157,7 @@ class TrialLogger:
             target=self._keep_environment, args=(self.uid,), daemon=True, name="environment"
         )
         self._environment.start()
-        return recorder
+        return measured
 
     def _keep_environment(self, uid: str) -> None:
         try:
@@ -198,20 +198,20 @@ class TrialLogger:
         with self._lock:
             if self._ended:
                 return
-            recorder = self._started()
-            if self.store.is_writing(self.uid, recorder):
-                self._end(recorder, status, error)
+            measured = self._started()
+            if self.store.is_writing(self.uid, measured):
+                self._end(measured, status, error)
             # Else it was ended by the store's verb, or by another logger, and how is known.
-            self._ended, self._recorder = True, None
+            self._ended, self._measurements = True, None
         self.store.unwatch(self)
 
-    def _end(self, recorder: Recorder, status: AnyStatus, error: dict[str, Any] | None) -> None:
+    def _end(self, measured: Measurements, status: AnyStatus, error: dict[str, Any] | None) -> None:
         runtime = time.perf_counter() - self._since
         self._stop_captures()
         if self._environment is not None:
             self._environment.join(_ENVIRONMENT_PATIENCE)
-        if not recorder.log.closed:
-            recorder.add_runtime(runtime)
+        if not measured.log.closed:
+            measured.add_runtime(runtime)
         chosen = self._chosen
         if chosen is not None and chosen != Status.Running and error is None:
             status = chosen
@@ -243,7 +243,7 @@ class TrialLogger:
 
         What it logged later stays in its old run, and is seen no more.
         """
-        if self._recorder is not None:
+        if self._measurements is not None:
             raise LogClosed("the trial is running here: resume it before it is started")
         self.store.resume(self.uid, at)
         return self
@@ -279,10 +279,10 @@ class TrialLogger:
             InvalidTime: A step that is no non-negative integer.
 
         """
-        recorder = self._recorder
-        if recorder is None:
-            recorder = self._started()
-        recorder.log_metrics(step, aggregator, metrics)
+        measured = self._measurements
+        if measured is None:
+            measured = self._started()
+        measured.log_metrics(step, aggregator, metrics)
 
     def log_metadata(self, **metadata: Any) -> None:
         """Note what is neither a parameter nor a metric: plain data by name."""
@@ -357,9 +357,9 @@ class TrialLogger:
                 train()
             output.lines
         """
-        recorder = self._started()
+        measured = self._started()
         capture = CapturedOutput(lines)
-        capture.told = _Saved(recorder.log, capture)
+        capture.told = _Saved(measured.log, capture)
         with self._lock:
             self._captures = [one for one in self._captures if one.active]
             self._captures.append(capture.start())
@@ -442,8 +442,8 @@ class TrialLogger:
 
     def to_dataframe(self, **options: Any) -> pd.DataFrame:
         """Return the trial's log as a DataFrame; see `TrainingLogBase.to_dataframe`."""
-        if self._recorder is not None:
-            return self._recorder.log.to_dataframe(**options)
+        if self._measurements is not None:
+            return self._measurements.log.to_dataframe(**options)
         with self.log as log:
             return log.to_dataframe(**options)
 

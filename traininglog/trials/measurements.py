@@ -39,7 +39,7 @@ RUNTIME = "runtime"
 _SAVE_EVERY = 0.05  # seconds between two times that a chrono is written
 
 
-class Recorder:
+class Measurements:
     """Writes the metrics and chronos of one trial into its log. Any thread may ask it to."""
 
     def __init__(self, log: TrainingLogBase) -> None:

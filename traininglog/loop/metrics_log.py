@@ -18,7 +18,7 @@ _TIMES = EventKeys.TIME_METRICS_COLLECTED  # an attribute of an Enum takes time 
 _MOST_TRACEBACK = 60_000  # characters; a log takes texts up to a size
 
 
-class Recorder:
+class MetricsLog:
     """Writes what happens in a loop into its log.
 
     Args:
