@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from traininglog.lenses.charts import Chart
 from traininglog.lenses.lens import Lens
+from traininglog.lenses.options import DirectionOptions, drawn
 from traininglog.lenses.state import State
 from traininglog.lenses.statistics import quotient
 
@@ -17,24 +18,16 @@ class Geometries:
     Args:
         lens: The lens whose charts they are.
         what: What is looked at: ``"gradient"`` or ``"update"``.
-        normalize_by_size, correlation, log_scale: As for the lens.
-        drawn: How all charts are drawn.
+        options: Those of the lens.
+        gradients: Whether it is gradients; see `Chart`.
 
     """
 
     def __init__(
-        self,
-        lens: Lens,
-        what: str,
-        *,
-        normalize_by_size: bool,
-        correlation: bool,
-        log_scale: bool,
-        **drawn: Any,
+        self, lens: Lens, what: str, options: DirectionOptions, *, gradients: bool = False
     ) -> None:
-        self._lens, self._what, self._drawn = lens, what, drawn
-        self._by_size, self._correlation = normalize_by_size, correlation
-        self._log_scale = log_scale
+        self._lens, self._what, self._options = lens, what, options
+        self._gradients = gradients
         self._of: dict[str, Geometry] = {}
 
     def __getitem__(self, name: str) -> Geometry:
@@ -42,14 +35,11 @@ class Geometries:
 
     def charts(self, name: str) -> dict[str, Chart]:
         """Make the charts for parameters of a name."""
-        tag, chart = f"{name} {self._what}", self._lens.chart
-        charts = {"norm": chart(f"{tag} norm", log_scale=self._log_scale, **self._drawn)}
-        if self._correlation:
-            charts["correlation"] = chart(f"{tag} correlation", limits=(-1, 1), **self._drawn)
-        self._of[name] = Geometry(
-            charts["norm"], charts.get("correlation"), normalize_by_size=self._by_size
-        )
-        return charts
+        tag = f"{name} {self._what}"
+        made = Geometry.of(self._lens, tag, self._options, gradients=self._gradients)
+        self._of[name] = made
+        charts = {"norm": made.norm}
+        return charts if made.correlation is None else charts | {"correlation": made.correlation}
 
     def forget(self) -> None:
         """Compare with nothing from before."""
@@ -72,6 +62,16 @@ class Geometry:
         self.correlation = correlation
         self.by_size = normalize_by_size
         self.previous: dict[str, tuple[list[Any], Any]] = {}  # arrays, and their joint norm
+
+    @classmethod
+    def of(cls, lens: Lens, tag: str, options: DirectionOptions, *, gradients: bool) -> Self:
+        """Make one with charts of a lens, whose tags begin with `tag`."""
+        how = drawn(options) | {"gradients": gradients}
+        norm = lens.chart(f"{tag} norm", log_scale=options["log_scale"], **how)
+        correlation = None
+        if options["correlation"]:
+            correlation = lens.chart(f"{tag} correlation", limits=(-1, 1), **how)
+        return cls(norm, correlation, normalize_by_size=options["normalize_by_size"])
 
     def expect(self, layer: str) -> None:
         """Add a layer to the charts."""

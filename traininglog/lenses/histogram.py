@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Unpack, get_args
 
 import numpy as np
 
 from traininglog.lenses.lens import Lens
+from traininglog.lenses.options import PassLayerOptions, complete
 from traininglog.lenses.outputs import When
 from traininglog.lenses.state import State
 from traininglog.lenses.statistics import Sketch
@@ -34,11 +35,9 @@ class Histogram(Lens):
     Args:
         of: ``"parameter"``, ``"gradient"`` (of parameters) or ``"output"``.
         parameters: The names of parameters to count in; None for all.
-        record_eval, evaluation_from_grad: Whether outputs in evaluation count, and when it is
-            evaluation, as for `OutputNorm`.
-        include, exclude: Names of layers, or classes, to observe only, or to leave out.
         sample: How many elements of an array are looked at.
         size: How many values a sketch keeps.
+        options: See `options.LayerOptions` and, for outputs, `options.PassOptions`.
 
     """
 
@@ -47,20 +46,18 @@ class Histogram(Lens):
         of: Of = "parameter",
         parameters: Iterable[str] | None = ("weight",),
         *,
-        record_eval: bool = False,
-        evaluation_from_grad: bool = False,
-        include: Iterable[Any] = (),
-        exclude: Iterable[Any] = (),
         sample: int = 1024,
         size: int = 256,
+        **options: Unpack[PassLayerOptions],
     ) -> None:
-        super().__init__(include, exclude)
+        known = complete(type(self), PassLayerOptions, options, self.defaults)
+        super().__init__(known["include"], known["exclude"])
         if of not in get_args(Of):
             raise ValueError(f"there is no histogram of {of!r}; there are: {get_args(Of)}")
         if isinstance(parameters, str):
             parameters = [parameters]
         self._of = of
-        self._when = When(record_eval, evaluation_from_grad)
+        self._when = When(known)
         self._parameters = None if parameters is None else list(parameters)
         self._sample, self._size = sample, size
         self._layers: dict[str, Any] = {}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -11,6 +11,14 @@ from traininglog.lenses.arrays import Activity
 from traininglog.lenses.charts import Chart
 from traininglog.lenses.geometry import Geometry
 from traininglog.lenses.lens import Lens
+from traininglog.lenses.options import (
+    DirectionOptions,
+    PassLineOptions,
+    PassOptions,
+    PassShareOptions,
+    complete,
+    drawn,
+)
 from traininglog.lenses.state import State
 
 
@@ -22,16 +30,12 @@ class OutputActivation(Lens):
     activation and the greatest death.
 
     Args:
-        record_eval: Whether evaluation counts, too.
-        evaluation_from_grad: Evaluation is where no graph is recorded; with False, where the module
-            is in ``eval()`` mode.
         activation: Whether modules that are activation functions are observed.
         dropout: Whether dropout modules are observed.
-        include: Names of layers, or classes, to observe instead.
-        exclude: Those to leave out in any case.
         channel_last: Whether channels are the last axis, not the second.
         warning_plot: Whether to tell the ``activation warning``.
-        running, line, ranges: As for `OutputNorm`.
+        options: See `options.LineOptions` and `options.PassOptions`. What `include` names is
+            observed instead.
 
     """
 
@@ -43,25 +47,19 @@ class OutputActivation(Lens):
     def __init__(
         self,
         *,
-        record_eval: bool = False,
-        evaluation_from_grad: bool = False,
         activation: bool = True,
         dropout: bool = True,
-        include: Iterable[Any] = (),
-        exclude: Iterable[Any] = (),
         channel_last: bool = False,
         warning_plot: bool = True,
-        running: bool = True,
-        line: str | Sequence[str] = "mean",
-        ranges: Sequence[str] = ("std", "min-max"),
+        **options: Unpack[PassLineOptions],
     ) -> None:
-        super().__init__(include, exclude)
+        known = complete(type(self), PassLineOptions, options, self.defaults)
+        super().__init__(known["include"], known["exclude"])
         self._roles = {"activation": activation, "dropout": dropout, "observed": True}
-        self._when = When(record_eval, evaluation_from_grad)
+        self._when = When(known)
         self._axis = -1 if channel_last else 1
-        drawn: dict[str, Any] = {"line": line, "ranges": ranges, "running": running}
-        self.activation = self.chart("activation", kind="probability", **drawn)
-        self.death = self.chart("death", kind="probability", **drawn)
+        self.activation = self.chart("activation", kind="probability", **drawn(known))
+        self.death = self.chart("death", kind="probability", **drawn(known))
         self.warning: Chart | None = None
         if warning_plot:
             self.warning = self.chart(
@@ -105,17 +103,11 @@ class OutputActivation(Lens):
 
 
 class When:
-    """Which forward passes count.
+    """Which forward passes count, by `options.PassOptions`."""
 
-    Args:
-        record_eval: Whether those in evaluation do, too.
-        from_grad: Whether evaluation is where no graph is recorded; else it is where the module is
-            in ``eval()`` mode.
-
-    """
-
-    def __init__(self, record_eval: bool, from_grad: bool) -> None:
-        self._record_eval, self._from_grad = record_eval, from_grad
+    def __init__(self, options: PassOptions) -> None:
+        self._record_eval = options["record_eval"]
+        self._from_grad = options["evaluation_from_grad"]
 
     def counts(self, state: State, *, training: bool) -> bool:
         """Tell whether a pass counts that runs now."""
@@ -147,48 +139,24 @@ class OutputNorm(Lens):
     ``output norm`` has it per layer, ``output norm shares`` each layer's share of the sum.
 
     Args:
-        normalize_by_size: Whether to take the root mean square of a sample instead.
-        record_eval: Whether outputs in evaluation count, too.
-        evaluation_from_grad: Evaluation is where no graph is recorded; with False, where the module
-            is in ``eval()`` mode.
         activation: Whether activation functions are observed, beside all other layers.
-        comparison_plot: Whether to tell the shares.
-        comparison_line: The statistic that shares are of; by default the (first) line.
-        log_scale: Whether the axis is logarithmic.
-        include, exclude: Names of layers, or classes, to observe only, or to leave out.
-        running: Without it, all values are kept until the tick, for true quantiles.
-        line: The statistic over the tick that is drawn as a line, or several of them:
-            ``line=["mean", "max"]``; see `statistics.POINTS`.
-        ranges: The ranges around it; see `statistics.RANGES`.
+        options: See `options.ShareOptions` and `options.PassOptions`. The size is that of a sample.
 
     """
 
-    def __init__(
-        self,
-        *,
-        normalize_by_size: bool = False,
-        record_eval: bool = False,
-        evaluation_from_grad: bool = False,
-        activation: bool = True,
-        comparison_plot: bool = True,
-        comparison_line: str | None = None,
-        log_scale: bool = False,
-        include: Iterable[Any] = (),
-        exclude: Iterable[Any] = (),
-        running: bool = True,
-        line: str | Sequence[str] = "mean",
-        ranges: Sequence[str] = ("std", "min-max"),
-    ) -> None:
-        super().__init__(include, exclude)
-        self._by_size, self._activation = normalize_by_size, activation
-        self._when = When(record_eval, evaluation_from_grad)
+    def __init__(self, *, activation: bool = True, **options: Unpack[PassShareOptions]) -> None:
+        known = complete(type(self), PassShareOptions, options, self.defaults)
+        super().__init__(known["include"], known["exclude"])
+        self._by_size, self._activation = known["normalize_by_size"], activation
+        self._when = When(known)
+        compared = known["comparison_line"]
         self.norm = self.chart(
-            "output norm", running=running, line=line, ranges=ranges, log_scale=log_scale,
-            also=() if comparison_line is None else (comparison_line,),
+            "output norm", log_scale=known["log_scale"],
+            also=() if compared is None else (compared,), **drawn(known),
         )  # fmt: skip
-        self._compared = comparison_line or self.norm.attributes.line
+        self._compared = compared or self.norm.attributes.line
         self.shares = None
-        if comparison_plot:
+        if known["comparison_plot"]:
             self.shares = self.chart("output norm shares", kind="relation", big=True)
 
     def register_leaf_module(self, module: Any, name: str, state: State) -> None:
@@ -235,39 +203,21 @@ class OutputGradientGeometry(Lens):
     of any two sizes compare. The first batch, and the first after an inactive stretch, has none.
 
     Args:
-        normalize_by_size: Whether to divide the norm by the root of the number of elements.
-        correlation: Whether to tell the correlation.
         skip_activation: Whether to leave out activation functions and dropouts.
-        log_scale: Whether the axis of the norm is logarithmic.
-        include, exclude, running, line, ranges: As for `OutputNorm`.
+        options: See `options.DirectionOptions`.
 
     """
 
     def __init__(
         self,
         *,
-        normalize_by_size: bool = False,
-        correlation: bool = True,
         skip_activation: bool = True,
-        log_scale: bool = False,
-        include: Iterable[Any] = (),
-        exclude: Iterable[Any] = (),
-        running: bool = True,
-        line: str | Sequence[str] = "mean",
-        ranges: Sequence[str] = ("std", "min-max"),
+        **options: Unpack[DirectionOptions],
     ) -> None:
-        super().__init__(include, exclude)
+        known = complete(type(self), DirectionOptions, options, self.defaults)
+        super().__init__(known["include"], known["exclude"])
         self._skip_activation = skip_activation
-        drawn: dict[str, Any] = {
-            "line": line, "ranges": ranges, "running": running, "gradients": True,
-        }  # fmt: skip
-        self.geometry = Geometry(
-            self.chart("output gradient norm", log_scale=log_scale, **drawn),
-            self.chart("output gradient correlation", limits=(-1, 1), **drawn)
-            if correlation
-            else None,
-            normalize_by_size=normalize_by_size,
-        )
+        self.geometry = Geometry.of(self, "output gradient", known, gradients=True)
 
     def register_leaf_module(self, module: Any, name: str, state: State) -> None:
         """Gather the gradients of outputs."""

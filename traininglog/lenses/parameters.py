@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Unpack
 
 from traininglog.lenses.charts import Chart
 from traininglog.lenses.geometry import Geometries
 from traininglog.lenses.lens import Lens
+from traininglog.lenses.options import (
+    DirectionOptions,
+    LayerOptions,
+    LineOptions,
+    ShareOptions,
+    complete,
+    drawn,
+)
 from traininglog.lenses.outputs import put_activity, worst
 from traininglog.lenses.state import State
 from traininglog.lenses.statistics import quotient
@@ -20,14 +28,12 @@ class ParameterLens(Lens):
 
     Args:
         parameters: Their names in their module, or None for all.
-        include, exclude: Names of layers, or classes, to observe only, or to leave out.
+        options: Of which these are used; see `options.LayerOptions`.
 
     """
 
-    def __init__(
-        self, parameters: Iterable[str] | None, include: Iterable[Any], exclude: Iterable[Any]
-    ) -> None:
-        super().__init__(include, exclude)
+    def __init__(self, parameters: Iterable[str] | None, options: LayerOptions) -> None:
+        super().__init__(options["include"], options["exclude"])
         if isinstance(parameters, str):  # one name is no list of its letters
             parameters = [parameters]
         self.parameters = None if parameters is None else list(parameters)
@@ -87,32 +93,18 @@ class ParameterGradientGeometry(GradientLens):
 
     Args:
         parameters: The names of parameters to observe; None for all that modules have.
-        normalize_by_size: Whether to divide the norm by the root of the number of elements.
-        correlation: Whether to tell the correlation, which needs a copy of all gradients.
-        log_scale: Whether the axis of the norm is logarithmic.
-        include, exclude: Names of layers, or classes, to observe only, or to leave out.
-        running, line, ranges: As for `OutputNorm`.
+        options: See `options.DirectionOptions`.
 
     """
 
     def __init__(
         self,
         parameters: Iterable[str] | None = WEIGHT_AND_BIAS,
-        *,
-        normalize_by_size: bool = False,
-        correlation: bool = True,
-        log_scale: bool = False,
-        include: Iterable[Any] = (),
-        exclude: Iterable[Any] = (),
-        running: bool = True,
-        line: str | Sequence[str] = "mean",
-        ranges: Sequence[str] = ("std", "min-max"),
+        **options: Unpack[DirectionOptions],
     ) -> None:
-        self._geometries = Geometries(
-            self, "gradient", normalize_by_size=normalize_by_size, correlation=correlation,
-            log_scale=log_scale, running=running, line=line, ranges=ranges, gradients=True,
-        )  # fmt: skip
-        super().__init__(parameters, include, exclude)
+        known = complete(type(self), DirectionOptions, options, self.defaults)
+        self._geometries = Geometries(self, "gradient", known, gradients=True)
+        super().__init__(parameters, known)
 
     def make_charts(self, name: str) -> dict[str, Chart]:
         """Make a chart of the norm, and one of the correlation."""
@@ -148,7 +140,7 @@ class ParameterGradientActivation(GradientLens):
         channel_last: Whether units are the last axis, as in the kernels of JAX and Keras.
         warning_plot: Whether to tell the ``gradient activation warning``: over all layers and
             parameters, the least activation and the greatest death.
-        include, exclude, running, line, ranges: As for `ParameterGradientGeometry`.
+        options: See `options.LineOptions`.
 
     """
 
@@ -158,17 +150,12 @@ class ParameterGradientActivation(GradientLens):
         *,
         channel_last: bool = False,
         warning_plot: bool = False,
-        include: Iterable[Any] = (),
-        exclude: Iterable[Any] = (),
-        running: bool = True,
-        line: str | Sequence[str] = "mean",
-        ranges: Sequence[str] = ("std", "min-max"),
+        **options: Unpack[LineOptions],
     ) -> None:
-        self._drawn: dict[str, Any] = {
-            "running": running, "line": line, "ranges": ranges, "gradients": True,
-        }  # fmt: skip
+        known = complete(type(self), LineOptions, options, self.defaults)
+        self._drawn = drawn(known) | {"gradients": True}
         self._axis = -1 if channel_last else 0
-        super().__init__(parameters, include, exclude)
+        super().__init__(parameters, known)
         self.warning: Chart | None = None
         if warning_plot:
             self.warning = self.chart(
@@ -211,12 +198,10 @@ class TickParameterLens(ParameterLens):
 
     nothing = "no layer has parameters of these names"
 
-    def __init__(
-        self, parameters: Iterable[str] | None, include: Iterable[Any], exclude: Iterable[Any]
-    ) -> None:
+    def __init__(self, parameters: Iterable[str] | None, options: LayerOptions) -> None:
         self._layers: dict[str, Any] = {}
         self._state: State | None = None
-        super().__init__(parameters, include, exclude)
+        super().__init__(parameters, options)
 
     def register_leaf_module(self, module: Any, name: str, state: State) -> None:
         """Remember the layer, and look at its parameters at each tick."""
@@ -265,36 +250,24 @@ class ParameterNorm(TickParameterLens):
 
     Args:
         parameters: The names of parameters to observe; None for all that modules have.
-        normalize_by_size: Whether to take the root mean square instead.
-        comparison_plot: Whether to tell the shares.
-        comparison_line: The statistic that shares are of; by default the (first) line.
-        log_scale: Whether the axis is logarithmic.
-        include, exclude: Names of layers, or classes, to observe only, or to leave out.
-        running, line, ranges: As for `OutputNorm`; for those who call `collect_data`.
+        options: See `options.ShareOptions`; there are no ranges by default. Statistics are for
+            those who call `collect_data`.
 
     """
+
+    defaults: ClassVar[Mapping[str, Any]] = {"ranges": ()}
 
     def __init__(
         self,
         parameters: Iterable[str] | None = WEIGHT_AND_BIAS,
-        *,
-        normalize_by_size: bool = False,
-        comparison_plot: bool = True,
-        comparison_line: str | None = None,
-        log_scale: bool = False,
-        include: Iterable[Any] = (),
-        exclude: Iterable[Any] = (),
-        running: bool = True,
-        line: str | Sequence[str] = "mean",
-        ranges: Sequence[str] = (),
+        **options: Unpack[ShareOptions],
     ) -> None:
-        self._drawn: dict[str, Any] = {
-            "running": running, "line": line, "ranges": ranges, "log_scale": log_scale,
-            "also": () if comparison_line is None else (comparison_line,),
-        }  # fmt: skip
-        self._by_size, self._comparison = normalize_by_size, comparison_plot
-        self._compared = comparison_line
-        super().__init__(parameters, include, exclude)
+        known = complete(type(self), ShareOptions, options, self.defaults)
+        self._compared = known["comparison_line"]
+        also = () if self._compared is None else (self._compared,)
+        self._drawn = drawn(known) | {"log_scale": known["log_scale"], "also": also}
+        self._by_size, self._comparison = known["normalize_by_size"], known["comparison_plot"]
+        super().__init__(parameters, known)
 
     def make_charts(self, name: str) -> dict[str, Chart]:
         """Make a chart of the norm, and one of the shares."""
@@ -328,7 +301,7 @@ class ParameterCondition(TickParameterLens):
         parameters: The names of parameters to observe; None for all that modules have.
         exact_up_to: The longest shorter side of which all singular values are worked out. Beyond,
             they are estimated (`arrays.golub_kahan`): the condition is then a lower bound.
-        include, exclude: Names of layers, or classes, to observe only, or to leave out.
+        options: See `options.LayerOptions`.
 
     """
 
@@ -337,11 +310,10 @@ class ParameterCondition(TickParameterLens):
         parameters: Iterable[str] | None = ("weight",),
         *,
         exact_up_to: int = 256,
-        include: Iterable[Any] = (),
-        exclude: Iterable[Any] = (),
+        **options: Unpack[LayerOptions],
     ) -> None:
         self._exact_up_to = exact_up_to
-        super().__init__(parameters, include, exclude)
+        super().__init__(parameters, complete(type(self), LayerOptions, options, self.defaults))
 
     def make_charts(self, name: str) -> dict[str, Chart]:
         """Make one chart."""

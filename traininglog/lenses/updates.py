@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Unpack
 
 from traininglog.lenses.charts import Chart
 from traininglog.lenses.geometry import Geometries
+from traininglog.lenses.options import (
+    DirectionOptions,
+    LayerOptions,
+    LineOptions,
+    complete,
+    drawn,
+)
 from traininglog.lenses.parameters import WEIGHT_AND_BIAS, ParameterLens
 from traininglog.lenses.state import Change, State
 from traininglog.lenses.statistics import norm_quotient
@@ -18,18 +25,14 @@ class UpdateLens(ParameterLens):
     Args:
         optimizer: The optimizer whose steps are observed. Without one, the program calls the
             inspector's `inspect_update()` after each step.
-        parameters, include, exclude: As for `ParameterLens`.
+        parameters, options: As for `ParameterLens`.
 
     """
 
     nothing = "none of its parameters of these names is trained, or they have other names"
 
     def __init__(
-        self,
-        optimizer: Any,
-        parameters: Iterable[str] | None,
-        include: Iterable[Any],
-        exclude: Iterable[Any],
+        self, optimizer: Any, parameters: Iterable[str] | None, options: LayerOptions
     ) -> None:
         if optimizer is not None and not hasattr(optimizer, "register_step_post_hook"):
             raise TypeError(
@@ -40,7 +43,7 @@ class UpdateLens(ParameterLens):
         self.wants: dict[str, bool] = {}  #: what `State.update` is asked for
         self._observed: set[str] = set()
         self.state: State | None = None
-        super().__init__(parameters, include, exclude)
+        super().__init__(parameters, options)
 
     def register_leaf_module(self, module: Any, name: str, state: State) -> None:
         """Observe the parameters of a layer that are trained."""
@@ -87,11 +90,7 @@ class ParameterUpdateGeometry(UpdateLens):
     Args:
         optimizer: The optimizer; without one, call `inspect_update()` after each step.
         parameters: The names of parameters to observe; None for all that modules have.
-        normalize_by_size: Whether to divide the norm by the root of the number of elements.
-        correlation: Whether to tell the correlation, which needs a copy of all updates.
-        log_scale: Whether the axis of the norm is logarithmic.
-        include, exclude: Names of layers, or classes, to observe only, or to leave out.
-        running, line, ranges: As for `OutputNorm`.
+        options: See `options.DirectionOptions`.
 
     """
 
@@ -99,22 +98,12 @@ class ParameterUpdateGeometry(UpdateLens):
         self,
         optimizer: Any = None,
         parameters: Iterable[str] | None = WEIGHT_AND_BIAS,
-        *,
-        normalize_by_size: bool = False,
-        correlation: bool = True,
-        log_scale: bool = False,
-        include: Iterable[Any] = (),
-        exclude: Iterable[Any] = (),
-        running: bool = True,
-        line: str | Sequence[str] = "mean",
-        ranges: Sequence[str] = ("std", "min-max"),
+        **options: Unpack[DirectionOptions],
     ) -> None:
-        self._geometries = Geometries(
-            self, "update", normalize_by_size=normalize_by_size, correlation=correlation,
-            log_scale=log_scale, running=running, line=line, ranges=ranges,
-        )  # fmt: skip
-        super().__init__(optimizer, parameters, include, exclude)
-        self.wants = {"lasting": correlation}
+        known = complete(type(self), DirectionOptions, options, self.defaults)
+        self._geometries = Geometries(self, "update", known)
+        super().__init__(optimizer, parameters, known)
+        self.wants = {"lasting": known["correlation"]}
 
     def make_charts(self, name: str) -> dict[str, Chart]:
         """Make a chart of the norm, and one of the correlation."""
@@ -154,27 +143,22 @@ class UpdateRatio(UpdateLens):
     Args:
         optimizer: The optimizer; without one, call `inspect_update()` after each step.
         parameters: The names of parameters to count in; None for all that the layer has.
-        include, exclude: Names of layers, or classes, to observe only, or to leave out.
-        running, line, ranges: As for `OutputNorm`.
+        options: See `options.LineOptions`; by default there is one range.
 
     """
+
+    defaults: ClassVar[Mapping[str, Any]] = {"ranges": ("min-max",)}
 
     def __init__(
         self,
         optimizer: Any = None,
         parameters: Iterable[str] | None = None,
-        *,
-        include: Iterable[Any] = (),
-        exclude: Iterable[Any] = (),
-        running: bool = True,
-        line: str | Sequence[str] = "mean",
-        ranges: Sequence[str] = ("min-max",),
+        **options: Unpack[LineOptions],
     ) -> None:
-        super().__init__(optimizer, parameters, include, exclude)
+        known = complete(type(self), LineOptions, options, self.defaults)
+        super().__init__(optimizer, parameters, known)
         self.wants = {"sizes": True}
-        self.ratio = self.chart(
-            "update ratio", running=running, log_scale=True, line=line, ranges=ranges
-        )
+        self.ratio = self.chart("update ratio", log_scale=True, **drawn(known))
 
     def make_charts(self, name: str) -> dict[str, Chart]:
         """Make none: a layer's parameters count together."""

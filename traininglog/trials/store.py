@@ -512,7 +512,7 @@ class TrialStore:
         endings.unwatch(logger)
 
     def is_writing(self, uid: str, measured: Measurements) -> bool:
-        """Tell whether a trial is still being written for these measurements, and was not ended since."""
+        """Tell whether these are still the measurements of a trial, which was not ended since."""
         return self._measurements.get(uid) is measured
 
     def _begin(self, seen: Record, log: str) -> bool:
