@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from traininglog.errors import RunBusy
-from traininglog.machine import boot_id, namespace, started
+from traininglog.machine import boot_id, is_alive, namespace, started
 from traininglog.trials.statuses import Status
 
 
@@ -39,11 +39,7 @@ def is_gone(owner: dict[str, Any] | None) -> bool:
     pid = owner["pid"]
     if not isinstance(pid, int) or pid <= 0:
         return False
-    try:
-        now = started(pid)
-    except PermissionError:  # it is there, and hidden
-        return False
-    return now is None or (owner["started"] is not None and now != owner["started"])
+    return is_alive(pid, owner["started"]) is False
 
 
 def refuse_busy(record: Mapping[str, Any]) -> None:
