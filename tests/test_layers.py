@@ -34,7 +34,7 @@ LAYERS = [
     ["writer"],  # which knows sinks by a protocol
     ["memory", "sql"],  # stores; they do not know each other
     ["sqlite", "jsonfile"],
-    ["opening", "trial_stores"],  # the places that know every store
+    ["stores"],  # the place that knows every store
     [
         "monitors",
         "loop",

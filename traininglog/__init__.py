@@ -77,9 +77,9 @@ if TYPE_CHECKING:
     from traininglog.flattening import flatten
     from traininglog.lineage import Ancestor
     from traininglog.memory import TrainingLog
-    from traininglog.opening import open_log, open_store, register
     from traininglog.sqlite.log import SQLiteLog
     from traininglog.sqlite.store import Store
+    from traininglog.stores import open_log, open_store, register
 
 __version__ = "0.1.0"
 
@@ -136,9 +136,9 @@ _LAZY = {
     "TrainingLog": "traininglog.memory",
     "TrainingLogBase": "traininglog.base",
     "flatten": "traininglog.flattening",
-    "open_log": "traininglog.opening",
-    "open_store": "traininglog.opening",
-    "register": "traininglog.opening",
+    "open_log": "traininglog.stores",
+    "open_store": "traininglog.stores",
+    "register": "traininglog.stores",
 }
 
 

@@ -30,7 +30,7 @@ def import_(
 
     Example: traininglog import report.json --store runs.db
     """
-    from traininglog.trial_stores import open_records
+    from traininglog.stores import open_records
     from traininglog.trials.copying import copy_all
 
     with asking():
@@ -60,7 +60,7 @@ def import_(
 
 def _opened(source: str) -> Any:
     """Open what is to be imported: a file is a JSON document unless it is a SQLite database."""
-    from traininglog.trial_stores import open_records
+    from traininglog.stores import open_records
 
     path = Path(source)
     try:

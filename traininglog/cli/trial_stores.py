@@ -20,7 +20,7 @@ _SHORTEST = 8
 @contextmanager
 def opened_trials(where: str | None) -> Iterator[TrialStore]:
     """Open a store for reading: a path or a URL, by default the configured one."""
-    from traininglog.trial_stores import open_records
+    from traininglog.stores import open_records
     from traininglog.trials.store import TrialStore
 
     with asking():

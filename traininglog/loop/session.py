@@ -20,7 +20,7 @@ from traininglog.loop.reporting import Reporter
 from traininglog.loop.schedule import Schedule
 from traininglog.loop.standing import Standing
 from traininglog.loop.trained import remember_trained, was_trained
-from traininglog.opening import open_log
+from traininglog.stores import open_log
 
 #: The logs that open loops write: two of them would count in one status.
 _WRITTEN: set[int] = set()

@@ -19,7 +19,7 @@ in one JSON document, or in a store of one's own.
 
 from __future__ import annotations
 
-from traininglog.trial_stores import register
+from traininglog.stores import register_records as register
 from traininglog.trials.aggregators import (
     Aggregator,
     RingAggregator,

@@ -11,7 +11,7 @@ from traininglog.config import setting
 from traininglog.errors import LogClosed
 from traininglog.machine import leave_out_command
 from traininglog.selection import Mode, modes
-from traininglog.trial_stores import open_records
+from traininglog.stores import open_records
 from traininglog.trials import environments, listing
 from traininglog.trials.aggregators import Aggregator
 from traininglog.trials.arguments import arguments_of, stored_arguments

@@ -13,8 +13,8 @@ from traininglog import parts
 from traininglog.base import TrainingLogBase
 from traininglog.errors import RunNotFound, StoreFailed, StoreUnwritable, TrainingLogWarning
 from traininglog.kept import copy_over, folder_of
+from traininglog.stores import open_records
 from traininglog.trial_records import KINDS
-from traininglog.trial_stores import open_records
 from traininglog.trials.entities import Record
 from traininglog.trials.records import Records, going_through
 from traininglog.trials.statuses import Status
