@@ -15,8 +15,8 @@ import typer
 
 from traininglog.cli.files import check_target, complete, stdout_is_wanted
 from traininglog.cli.formats import (
-    Part,
-    Parts,
+    ExportedRun,
+    ExportedRuns,
     write_csv,
     write_jsonl,
     write_parquet,
@@ -134,7 +134,7 @@ def _format(kind: str | None, output: Path | None) -> str:
 
 def _parts(
     store: Store, runs: list[UUID], keys: list[str] | None, start: int | None, stop: int | None
-) -> Iterator[Part]:
+) -> Iterator[ExportedRun]:
     wanted = patterns(keys)
     for run in runs:
         with asking():
@@ -144,7 +144,7 @@ def _parts(
                     found = columns(log.to_dataframe(wanted, start, stop, layout="long"))
             else:
                 found = columns(store.to_dataframe([run], wanted, start, stop))
-        yield Part(run.hex, found)
+        yield ExportedRun(run.hex, found)
 
 
 @contextmanager
@@ -163,13 +163,15 @@ def _streaming(
         yield found
 
 
-def _counted(parts: Parts, total: int, tell: Callable[[int, int], None]) -> Iterator[Part]:
+def _counted(
+    parts: ExportedRuns, total: int, tell: Callable[[int, int], None]
+) -> Iterator[ExportedRun]:
     for done, part in enumerate(parts, 1):
         yield part
         tell(done, total)
 
 
-def _write(stream: TextIO, kind: str, parts: Parts, long: bool, with_run: bool) -> None:
+def _write(stream: TextIO, kind: str, parts: ExportedRuns, long: bool, with_run: bool) -> None:
     if kind == "jsonl":
         write_jsonl(stream, parts, long=long, with_run=with_run)
     else:

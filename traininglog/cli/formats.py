@@ -23,14 +23,14 @@ _SPECIAL = re.compile('[,"\r\n]')
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet run a cell
 
 
-class Part(NamedTuple):
+class ExportedRun(NamedTuple):
     """What is exported of one run."""
 
     run: str
     columns: list[Column]
 
 
-Parts = Iterable[Part]
+ExportedRuns = Iterable[ExportedRun]
 
 
 def guarded(text: str) -> str:
@@ -40,7 +40,7 @@ def guarded(text: str) -> str:
 
 def write_csv(
     stream: TextIO,
-    parts: Parts,
+    parts: ExportedRuns,
     *,
     long: bool,
     with_run: bool,
@@ -98,7 +98,7 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def write_jsonl(stream: TextIO, parts: Parts, *, long: bool, with_run: bool) -> None:
+def write_jsonl(stream: TextIO, parts: ExportedRuns, *, long: bool, with_run: bool) -> None:
     """Write a JSON object a line. A key that a row lacks is not in it; None is null.
 
     In the long layout the member "type" tells the float NaN from the text "NaN".
@@ -157,5 +157,5 @@ def _rows(columns: Sequence[Column]) -> Iterator[tuple[int, dict[str, Any]]]:
     return ((time, rows[time]) for time in sorted(rows))
 
 
-def _keys(parts: Sequence[Part]) -> list[str]:
+def _keys(parts: Sequence[ExportedRun]) -> list[str]:
     return list(dict.fromkeys(column.key for part in parts for column in part.columns))

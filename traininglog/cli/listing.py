@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 STYLES = {"running": "bold cyan", "finished": "green", "failed": "bold red", "lost": "yellow"}
 
 
-class State(StrEnum):
+class RunState(StrEnum):
     """How a run stands."""
 
     RUNNING = "running"
@@ -46,7 +46,7 @@ def runs(
             "--best", metavar="KEY[:max]", help="Show its least, or greatest, number. Repeatable."
         ),
     ] = None,
-    state: Annotated[State | None, typer.Option(help="Only runs in this state.")] = None,
+    state: Annotated[RunState | None, typer.Option(help="Only runs in this state.")] = None,
     name: Annotated[
         str | None, typer.Option(metavar="GLOB", help="Only runs whose name fits.")
     ] = None,

@@ -56,7 +56,7 @@ def tail(
             if keys:
                 # A run that is followed may log a key that it is asked for later.
                 require([key for key in keys if not (follow and not is_glob(key))], log.keys_seen())
-            printer = JsonLines(uuid) if json else Lines(keys)
+            printer = JsonLines(uuid) if json else TailLines(keys)
             shown, newest = _last_rows(log, rows, keys)
             printer.expect(shown)
             for time, row in shown:
@@ -150,7 +150,7 @@ class JsonLines(Printer):
         print(dumps({"run": self._run, "time": time, "row": row}))  # noqa: T201 - the output
 
 
-class Lines(Printer):
+class TailLines(Printer):
     """Prints a column per key, under a header that is repeated when a new key turns up."""
 
     def __init__(self, keys: list[str] | None) -> None:

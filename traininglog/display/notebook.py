@@ -14,7 +14,7 @@ def in_notebook() -> bool:
     return shell is not None and hasattr(shell, "kernel")
 
 
-class Place:
+class NotebookPlace:
     """A place in the output of the cell that first showed something there."""
 
     def __init__(self) -> None:

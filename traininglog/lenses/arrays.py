@@ -23,7 +23,7 @@ class Activity(NamedTuple):
     elements: int  #: how many there are, of all units together
 
 
-class Arrays(ABC):
+class ArrayOperations(ABC):
     """Operations on the arrays of one library."""
 
     @abstractmethod
@@ -103,7 +103,7 @@ class Arrays(ABC):
         return [array.shape for array in some] == [array.shape for array in others]
 
 
-class NumpyArrays(Arrays):
+class NumpyArrays(ArrayOperations):
     """NumPy's answers; what has an ``__array__``, as JAX's arrays have, is converted."""
 
     def first(self, output: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from traininglog.lenses.state import Immediate, Pool, State
+from traininglog.lenses.state import Immediate, NumberPool, State
 from traininglog.lenses.statistics import (
     Combine,
     Combined,
@@ -48,7 +48,7 @@ class Chart:
         self.attributes = attributes
         self.running = running
         self.numbers: dict[str, dict[str, float]] = {}  #: what the last tick came to
-        self.pool: Pool = Immediate()
+        self.pool: NumberPool = Immediate()
         self._gradients = gradients
         self._overflow: Callable[[], bool] | None = None
         self._finite: dict[str, Finite] = {}

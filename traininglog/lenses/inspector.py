@@ -20,7 +20,7 @@ from traininglog.lenses.non_finite import NonFiniteFound
 from traininglog.lenses.record import LogWriter, last_time
 from traininglog.lenses.state import ExplicitCall
 from traininglog.lenses.tags import key_of
-from traininglog.lenses.ticking import Ticking
+from traininglog.lenses.ticks import Ticks
 from traininglog.values import check_key, check_time
 
 T = TypeVar("T")
@@ -192,21 +192,21 @@ class InspectorBase:
     def _is_attached(self) -> bool:
         return True
 
-    def iter(self, items: Iterable[T]) -> Ticking[T]:
+    def iter(self, items: Iterable[T]) -> Ticks[T]:
         """Give items, for example batches, and tick after each, also after a break or an exception.
 
-        It is a context, too, for those who want that to be certain; see `Ticking`.
+        It is a context, too, for those who want that to be certain; see `Ticks`.
         """
-        return Ticking(
+        return Ticks(
             items,
             self._stretch_now,
             lambda item, stretch: self._end(None, stretch),
             self._end_showing,
         )
 
-    def range(self, *bounds: int) -> Ticking[int]:
+    def range(self, *bounds: int) -> Ticks[int]:
         """Give the numbers of a range, as times, and tick with each at its end; as `iter` does."""
-        return Ticking(builtins.range(*bounds), self._stretch_now, self._end, self._end_showing)
+        return Ticks(builtins.range(*bounds), self._stretch_now, self._end, self._end_showing)
 
     def _stretch_now(self) -> int:
         return self._stretch

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from traininglog.display.notebook import Place, in_notebook
+from traininglog.display.notebook import NotebookPlace, in_notebook
 from traininglog.errors import MissingExtra
 from traininglog.lenses.layout import Box, Page
 from traininglog.lenses.lens import AbstractVisualizer
@@ -72,7 +72,7 @@ class MatplotlibVisualizer(AbstractVisualizer):
         self.live = in_notebook() if live is None else live
         self._tags: dict[str, TagAttributes] = {}
         self._series: dict[str, dict[str, Series]] = {}
-        self._place = Place()
+        self._place = NotebookPlace()
         self._next = 0.0  # when it may be shown again
         self._due = False  # whether there is anything that was not shown
 

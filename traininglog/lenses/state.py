@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from traininglog.lenses.arrays import Arrays
+from traininglog.lenses.arrays import ArrayOperations
 from traininglog.lenses.statistics import Target
 
 
@@ -18,7 +18,7 @@ class Gatherer(Protocol):
         """Stop, and let go of the module."""
 
 
-class Pool(Protocol):
+class NumberPool(Protocol):
     """Where numbers wait on their way to statistics, so that a device is waited for only once."""
 
     def put(self, target: Target, number: Any, times: float = 1.0, plus: float = 0.0) -> None:
@@ -95,8 +95,8 @@ class State(ABC):
     change them. A gatherer calls only while the inspector is active, or with ``always=True`` ever.
     """
 
-    arrays: Arrays
-    pool: Pool
+    arrays: ArrayOperations
+    pool: NumberPool
     separator: str = "."
     aliases: Mapping[str, list[str]] = {}
     scaled: bool = False  #: whether a `GradScaler` scales the loss, see `overflow`

@@ -27,7 +27,7 @@ Data = Iterable[Any] | Callable[[], Iterable[Any]]
 Replay = Literal["check", "trust"]
 
 
-class Reading:
+class DataReading:
     """One way through data, from its start: a pass, or an iterator over several of them."""
 
     def __init__(self, data: Any, state: Mapping[str, Any] | None = None) -> None:
@@ -98,9 +98,9 @@ class Passes:
         self._generators = generators
         self._resumable = resumable
         self._checks = replay == "check"
-        self._reading: Reading | None = None
-        self._readings: dict[str, Reading] = {}  # by number of the pass, the last one
-        self._iterators: list[Reading] = []  # over data that is its own iterator
+        self._reading: DataReading | None = None
+        self._readings: dict[str, DataReading] = {}  # by number of the pass, the last one
+        self._iterators: list[DataReading] = []  # over data that is its own iterator
         self._stateful: dict[str, Any] = {}  # by number of the pass, data that tells its position
         self._used_up: list[Any] = []
         self._skip: dict[str, Any] | None = None
@@ -220,7 +220,7 @@ class Passes:
                 self._arrive()
             return None
         if not self._resumable:
-            self._reading = Reading(data)
+            self._reading = DataReading(data)
             self._reading.source = _asked_for(data)
             unseen: Iterator[Any] = iter(self._reading.source)
             return unseen
@@ -228,9 +228,9 @@ class Passes:
         before = None
         if skip is not None and "began" in skip:
             # Older versions had fewer batches in a position, and none of the rest.
-            before = Reading(data, skip.get("reading") or _older(skip))
+            before = DataReading(data, skip.get("reading") or _older(skip))
         elif number in self._streams:
-            before = Reading(data, self._streams.pop(number))
+            before = DataReading(data, self._streams.pop(number))
         if before is None:
             return self._begin(data, number)
         return self._again(before, number)
@@ -241,7 +241,7 @@ class Passes:
         if number in self._warm:
             self._warm.remove(number)
             _warm_up(data, self._generators)
-        reading = Reading(data)
+        reading = DataReading(data)
         self._place(generators_in(data), own)
         reading.began = randomness.capture(self._generators)
         reading.found = states_of(generators_in(data))
@@ -265,10 +265,10 @@ class Passes:
         self._keep(reading, number)
         return iterator
 
-    def _keep(self, reading: Reading, number: str) -> None:
+    def _keep(self, reading: DataReading, number: str) -> None:
         self._reading = self._readings[number] = reading
 
-    def _again(self, reading: Reading, number: str) -> Iterator[Any]:
+    def _again(self, reading: DataReading, number: str) -> Iterator[Any]:
         """Ask for data that an earlier session was in the middle of, and go there."""
         now = randomness.capture(self._generators)
         own = self._own.pop(number, {})
@@ -302,7 +302,7 @@ class Passes:
             set_states(new, states)
             self._placed |= {id(one): one for one in new.values()}
 
-    def _asked_again(self, reading: Reading) -> tuple[Any, Iterator[Any] | None]:
+    def _asked_again(self, reading: DataReading) -> tuple[Any, Iterator[Any] | None]:
         """Ask for data with the generators as they were; return it, and an iterator over it.
 
         None instead of the iterator where the data has been told where to begin.
@@ -319,7 +319,7 @@ class Passes:
         return source, iterator
 
     def _gone_through(
-        self, reading: Reading, iterator: Iterator[Any], before: int
+        self, reading: DataReading, iterator: Iterator[Any], before: int
     ) -> Iterator[Any]:
         wanted = {at: value for at, value in reading.prints.kept}  # noqa: C416 - lists of two
         first = _go(iterator, reading, wanted)
@@ -401,7 +401,7 @@ def _asked_for(data: Data) -> Any:
     return source
 
 
-def _go(iterator: Iterator[Any], reading: Reading, wanted: Mapping[int, int]) -> dict[int, int]:
+def _go(iterator: Iterator[Any], reading: DataReading, wanted: Mapping[int, int]) -> dict[int, int]:
     """Go through as many batches as were had; return the fingerprints that are wanted."""
     found = {}
     for number in range(1, reading.had + 1):
@@ -417,7 +417,7 @@ def _go(iterator: Iterator[Any], reading: Reading, wanted: Mapping[int, int]) ->
     return found
 
 
-def _differs(number: int, reading: Reading) -> DataDiffers:
+def _differs(number: int, reading: DataReading) -> DataDiffers:
     saved = ", ".join(sorted(reading.found)) or "none"
     return DataDiffers(
         f"the data is not what it was: batch {number} of this pass is another than the one that "

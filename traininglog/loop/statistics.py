@@ -33,7 +33,7 @@ class Statistics:
     inf_counter: int
 
 
-class Part(NamedTuple):
+class PartialSum(NamedTuple):
     """Some numbers, summed up: as much of a collector as merging needs."""
 
     counter: int
@@ -44,7 +44,7 @@ class Part(NamedTuple):
     moment: float  #: sum of the squared distances from the mean
 
 
-def summed_up(values: Sequence[float]) -> Part:
+def summed_up(values: Sequence[float]) -> PartialSum:
     """Sum up floats of weight 1; in two passes over them, exactly."""
     size, finite, nans = len(values), values, 0
     try:
@@ -56,14 +56,14 @@ def summed_up(values: Sequence[float]) -> Part:
         nans = sum(map(math.isnan, values))
     infs = size - len(finite) - nans
     if not finite:
-        return Part(size, nans, infs, 0.0, 0.0, 0.0)
+        return PartialSum(size, nans, infs, 0.0, 0.0, 0.0)
     count = len(finite)
     try:
         mean = (total if finite is values else math.fsum(finite)) / count
         moment = math.fsum([(value - mean) * (value - mean) for value in finite])
     except OverflowError:
         mean, moment = sum(value / count for value in finite), math.inf
-    return Part(size, nans, infs, float(count), mean, moment)
+    return PartialSum(size, nans, infs, float(count), mean, moment)
 
 
 class StatisticsCollector:
@@ -228,7 +228,7 @@ class StatisticsCollector:
         """Collect a list of floats of weight 1; quick, and needs no NumPy."""
         self.merge(summed_up(values))
 
-    def merge(self, part: Part) -> None:
+    def merge(self, part: PartialSum) -> None:
         """Collect what `summed_up` returned."""
         self._counter += part.counter
         self._nans += part.nans

@@ -49,7 +49,7 @@ def to_json(
 
     Raises `NotPlain` for what is no plain data, naming its place in the tree.
     """
-    writer = _Writer(arrays, serializer)
+    writer = _TreeWriter(arrays, serializer)
     return writer.write(tree, where)
 
 
@@ -58,10 +58,10 @@ def from_json(data: Any, arrays: Any, serializer: Serializer | None = None) -> A
 
     Raises `CheckpointUnusable` where it cannot be read in this process, saying what is missing.
     """
-    return _Reader(arrays, serializer).read(data)
+    return _TreeReader(arrays, serializer).read(data)
 
 
-class _Writer:
+class _TreeWriter:
     def __init__(self, arrays: list[Any], serializer: Serializer | None) -> None:
         self.arrays = arrays
         self.serializer = serializer
@@ -156,7 +156,7 @@ class _Writer:
         return len(self.arrays) - 1
 
 
-class _Reader:
+class _TreeReader:
     def __init__(self, arrays: Any, serializer: Serializer | None) -> None:
         self.arrays = arrays
         self.serializer = serializer

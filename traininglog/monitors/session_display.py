@@ -17,7 +17,7 @@ from traininglog.display.fitting import (
     encodable,
     fitted,
 )
-from traininglog.display.notebook import Place, in_notebook
+from traininglog.display.notebook import NotebookPlace, in_notebook
 
 _GAP = "  "
 
@@ -116,7 +116,7 @@ class SessionCell:
     """A line in a notebook's output that is written over."""
 
     def __init__(self) -> None:
-        self._place = Place()
+        self._place = NotebookPlace()
 
     def show(self, stand: Stand) -> None:
         """Write it over the last one."""

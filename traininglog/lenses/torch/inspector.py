@@ -19,7 +19,13 @@ from traininglog.lenses.lens import AbstractLens, AbstractVisualizer, Lens
 from traininglog.lenses.state import ExplicitCall
 from traininglog.lenses.tags import key_of
 from traininglog.lenses.torch.hooks import NetworkHook
-from traininglog.lenses.torch.modules import Found, fingerprint, found_in, is_borrowed, unwrapped
+from traininglog.lenses.torch.modules import (
+    FoundModule,
+    fingerprint,
+    found_in,
+    is_borrowed,
+    unwrapped,
+)
 from traininglog.lenses.torch.ranks import exchanged, own_rank, together
 from traininglog.lenses.torch.scaling import Scaling
 from traininglog.lenses.torch.sight import Sight, half_autocast
@@ -100,7 +106,7 @@ class TorchInspector(InspectorBase):
         self._scaling = None if scaler is None else Scaling(scaler)
         self._attached = False
         self._root: nn.Module | None = None
-        self._found: list[Found] = []
+        self._found: list[FoundModule] = []
         self._fingerprint: list[Any] = []
         self._sight = Sight()
         self._pushed = False
@@ -160,7 +166,7 @@ class TorchInspector(InspectorBase):
             raise
         return self
 
-    def _look(self, root: nn.Module) -> tuple[list[Found], dict[str, list[str]]]:
+    def _look(self, root: nn.Module) -> tuple[list[FoundModule], dict[str, list[str]]]:
         found, aliases = found_in(root, self.depth, self.separator)
         for _, name, _ in found:
             check_key(key_of("tag", name, "statistic"))
@@ -179,7 +185,7 @@ class TorchInspector(InspectorBase):
                 )
         others.add(self)
 
-    def _register(self, found: list[Found], aliases: dict[str, list[str]]) -> None:
+    def _register(self, found: list[FoundModule], aliases: dict[str, list[str]]) -> None:
         state, guarded = self.state, self.state.guarded_for
         state.know(found, aliases)
         for lens in self.lenses:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Ticking(Generic[T]):
+class Ticks(Generic[T]):
     """Gives items, and calls `end` when the body that got one is through, also by a break.
 
     `begin` is called before an item is given, `end` with the item and what `begin` returned, and
@@ -50,7 +50,7 @@ class Ticking(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)  # type: ignore[arg-type]
 
-    def __enter__(self) -> Ticking[T]:
+    def __enter__(self) -> Ticks[T]:
         self._running = self._go()
         return self
 
