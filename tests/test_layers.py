@@ -75,13 +75,13 @@ FOREIGN = {
         *(
             f"loop.{name} (in functions)"
             for name in (
-                "metrics",
-                "moments",
-                "packed_trees",
-                "part_files",
-                "randomness",
-                "statistics",
-                "trees",
+                "checkpoint.checks",
+                "checkpoint.part_files",
+                "measures.metrics",
+                "measures.statistics",
+                "state.packed_trees",
+                "state.randomness",
+                "state.trees",
             )
         ),
     ],
@@ -95,13 +95,13 @@ FOREIGN = {
         "cli",
         "demo",
         "display.bar (in functions)",
-        "lenses.printing",
+        "lenses.pictures.printing",
     ],
     "matplotlib": [
         "cli",
         "demo",
-        "lenses.drawing (in functions)",
-        "lenses.matplotlib_figures (in functions)",
+        "lenses.pictures.drawing (in functions)",
+        "lenses.pictures.matplotlib_figures (in functions)",
         "monitors.pictures",
     ],
     "IPython": ["display.notebook (in functions)"],

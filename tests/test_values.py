@@ -243,7 +243,7 @@ def test_a_checkpoint_with_a_state_is_loaded_by_torch_s_default(tmp_path):
 
 
 def test_times_in_metrics_are_never_a_count_of_some_unit(tmp_path):
-    from traininglog.loop.metrics import number
+    from traininglog.loop.measures.metrics import number
     from traininglog.monitors.flattening import scalar
 
     moment = np.datetime64("2026-01-01T00:00:00.123456789")

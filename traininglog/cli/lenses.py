@@ -26,9 +26,9 @@ def plot_lenses(
         Mistake: It has no such tag, or the file exists.
 
     """
-    from traininglog.lenses.pictures import save
-    from traininglog.lenses.printing import PrintVisualizer
-    from traininglog.lenses.record import last_time, replay, tags_of
+    from traininglog.lenses.pictures.of_runs import save
+    from traininglog.lenses.pictures.printing import PrintVisualizer
+    from traininglog.lenses.tags.log_writer import last_time, replay, tags_of
 
     known = tags_of(log)
     if known:

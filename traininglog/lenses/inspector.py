@@ -12,14 +12,14 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, get_args
 
 from traininglog.base import TrainingLogBase
+from traininglog.lenses.catalogue.losses import TRAIN, VALIDATION, check_scalar
+from traininglog.lenses.catalogue.non_finite import NonFiniteFound
 from traininglog.lenses.choices import PATIENCE, tell_choices
-from traininglog.lenses.gathering import CommonState, NamedState
+from traininglog.lenses.gatherers import CommonState, NamedState
 from traininglog.lenses.lens import AbstractLens, AbstractVisualizer, Lens
-from traininglog.lenses.losses import TRAIN, VALIDATION, check_scalar
-from traininglog.lenses.non_finite import NonFiniteFound
-from traininglog.lenses.record import LogWriter, last_time
-from traininglog.lenses.state import ExplicitCall
-from traininglog.lenses.tags import key_of
+from traininglog.lenses.numbers.state import ExplicitCall
+from traininglog.lenses.tags.attributes import key_of
+from traininglog.lenses.tags.log_writer import LogWriter, last_time
 from traininglog.lenses.ticks import Ticks
 from traininglog.values import check_key, check_time
 
@@ -79,7 +79,7 @@ class InspectorBase:
     def show_with(self, visualizer: str | AbstractVisualizer) -> None:
         """Have a visualizer show what comes from now on; it gets to know the tags at once."""
         if isinstance(visualizer, str):
-            from traininglog.lenses.visualizers import visualizer_named
+            from traininglog.lenses.pictures.by_name import visualizer_named
 
             visualizer = visualizer_named(visualizer)
         self._visualizers.append(visualizer)

@@ -11,10 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from traininglog.lenses.charts import Chart
+from traininglog.lenses.numbers.charts import Chart
+from traininglog.lenses.numbers.state import Gatherer, State
 from traininglog.lenses.options import signature_of
-from traininglog.lenses.state import Gatherer, State
-from traininglog.lenses.tags import Numbers, TagAttributes
+from traininglog.lenses.tags.attributes import Numbers, TagAttributes
 
 
 class AbstractVisualizer(ABC):

@@ -18,23 +18,23 @@ from traininglog.blocks import block
 from traininglog.display.notebook import in_notebook
 from traininglog.errors import TrainingLogWarning
 from traininglog.event_files import EventFile
-from traininglog.loop import overview
-from traininglog.loop.best import Best, smaller_is_better
+from traininglog.loop.checkpoint.snapshots import Snapshots
+from traininglog.loop.counters import Counters
 from traininglog.loop.errors import LoopMisuse
 from traininglog.loop.events import EventKeys, EventSource
-from traininglog.loop.interrupts import Interrupts
-from traininglog.loop.keeping import Keeper
-from traininglog.loop.metrics import TIME_METRIC, MetricFormatter, is_time, number
-from traininglog.loop.metrics_log import MetricsLog
-from traininglog.loop.mishaps import Mishaps
-from traininglog.loop.progress import Progress
-from traininglog.loop.ranks import Ranks
-from traininglog.loop.reporting import Reporter
+from traininglog.loop.measures.best import Best, smaller_is_better
+from traininglog.loop.measures.metrics import TIME_METRIC, MetricFormatter, is_time, number
+from traininglog.loop.measures.metrics_log import MetricsLog
+from traininglog.loop.measures.statistics import StatisticsCollector
+from traininglog.loop.measures.summary_writer import Summaries
+from traininglog.loop.reports import training_summary
+from traininglog.loop.reports.mishaps import Mishaps
+from traininglog.loop.reports.progress import Progress
+from traininglog.loop.reports.reporter import Reporter
 from traininglog.loop.schedule import Schedule
 from traininglog.loop.session import Session
-from traininglog.loop.standing import Standing
-from traininglog.loop.statistics import StatisticsCollector
-from traininglog.loop.summaries import Summaries
+from traininglog.loop.stops.interrupts import Interrupts
+from traininglog.loop.stops.ranks import Ranks
 
 Batch = TypeVar("Batch")
 
@@ -189,10 +189,10 @@ class TrainLoop:
             raise ValueError(f"resume_from must be 'last' or 'best', not {resume_from!r}")
         if replay not in ("check", "trust"):
             raise ValueError(f"replay must be 'check' or 'trust', not {replay!r}")
-        self._keeper = Keeper(
+        self._snapshots = Snapshots(
             params, checkpoint_save_objects, checkpoint_dir, checkpoint_max_to_keep, serializer
         )
-        if early_stopping and self._keeper.params is None:
+        if early_stopping and self._snapshots.params is None:
             raise ValueError("early_stopping puts parameters back: pass params")
         self._best = Best(
             valid_metric_name,
@@ -227,23 +227,23 @@ class TrainLoop:
             )
         )
         self._events = EventSource(EventKeys)
-        self._standing = Standing(max_epoch, max_step)
-        self._interrupts = Interrupts(self._standing)
+        self._counters = Counters(max_epoch, max_step)
+        self._interrupts = Interrupts(self._counters)
         self._interrupts.silent = not self._ranks.first
         self._mishaps = Mishaps()
-        self._progress = Progress(self._standing)
-        self._metrics_log = MetricsLog(self._standing, self._events, self, self._summaries)
+        self._progress = Progress(self._counters)
+        self._metrics_log = MetricsLog(self._counters, self._events, self, self._summaries)
         self._reporter = Reporter(
-            self._standing, self._progress, print_func, metric_formatter or MetricFormatter(),
+            self._counters, self._progress, print_func, metric_formatter or MetricFormatter(),
             self._mishaps, show_eta=show_eta, silent=not self._ranks.first,
         )  # fmt: skip
         self._schedule = Schedule(
-            self._standing, self._metrics_log, self._reporter, self._progress, self._keeper,
+            self._counters, self._metrics_log, self._reporter, self._progress, self._snapshots,
             self._best, self._interrupts, self._events, self._mishaps, self._ranks, self,
             freq=checkpoint_epoch_freq, restores_best=early_stopping, replay=replay,
         )  # fmt: skip
         self._session = Session(
-            log, self._standing, self._metrics_log, self._reporter, self._keeper, self._best,
+            log, self._counters, self._metrics_log, self._reporter, self._snapshots, self._best,
             self._schedule, self._mishaps, self._ranks, restore_from=restore_checkpoint,
             resume_from=resume_from, early_stopping=early_stopping,
         )  # fmt: skip
@@ -260,50 +260,50 @@ class TrainLoop:
     @property
     def params(self) -> Any:
         """What is trained."""
-        return self._keeper.params
+        return self._snapshots.params
 
     @property
     def epoch(self) -> int:
         """The number of the epoch, from 1 on; 0 before the first."""
-        return self._standing.epoch
+        return self._counters.epoch
 
     @property
     def step(self) -> int:
         """The number of the step over all epochs, from 1 on; 0 before the first."""
-        return self._standing.step
+        return self._counters.step
 
     @property
     def step_data(self) -> Any:
         """The batch of the step that is open, else None."""
-        return self._standing.data
+        return self._counters.data
 
     @property
     def max_epoch(self) -> int | None:
         """The last epoch, or None. May be set at any time."""
-        return self._standing.max_epoch
+        return self._counters.max_epoch
 
     @max_epoch.setter
     def max_epoch(self, value: Any) -> None:
-        self._standing.max_epoch = value
+        self._counters.max_epoch = value
 
     @property
     def max_step(self) -> int | None:
         """The last step over all epochs, or None. May be set at any time."""
-        return self._standing.max_step
+        return self._counters.max_step
 
     @max_step.setter
     def max_step(self, value: Any) -> None:
-        self._standing.max_step = value
+        self._counters.max_step = value
 
     @property
     def within_epoch(self) -> bool:
         """Whether an epoch is open."""
-        return self._standing.within_epoch
+        return self._counters.within_epoch
 
     @property
     def within_step(self) -> bool:
         """Whether a step is open."""
-        return self._standing.within_step
+        return self._counters.within_step
 
     @property
     def events(self) -> EventSource:
@@ -361,7 +361,7 @@ class TrainLoop:
     def _require(self, what: str, *, epoch: bool = True) -> None:
         if self._state != "open":
             raise LoopMisuse(f"{what} needs an open loop: use it in a with statement")
-        if epoch and not self._standing.within_epoch:
+        if epoch and not self._counters.within_epoch:
             raise LoopMisuse(f"{what} needs an open epoch: for epoch in loop.iter_epochs()")
 
     # -- entering and leaving ---------------------------------------------------------------
@@ -489,7 +489,7 @@ class TrainLoop:
 
         Raises `LoopMisuse` outside of an epoch, and `TypeError` for what is no number.
         """
-        if not self._standing.within_epoch:
+        if not self._counters.within_epoch:
             self._require("collect_metrics()")
         values = more
         if metrics is not None:
@@ -513,7 +513,7 @@ class TrainLoop:
 
     def _track(self, best: Best, value: float) -> None:
         """Take a value of a metric whose best is kept."""
-        name, row = best.name, self._standing.row
+        name, row = best.name, self._counters.row
         if best.value is None:  # an earlier session's, of the same log
             best.value = self.log.status.get(f"best_{name}")
         if best.offer(value, row):
@@ -522,8 +522,8 @@ class TrainLoop:
 
     def _validate(self, value: float) -> None:
         """Take a value of the validation metric."""
-        best, row = self._best, self._standing.row
-        place = row, self._standing.within_step
+        best, row = self._best, self._counters.row
+        place = row, self._counters.within_step
         if place == self._validated:
             self._tell_repeated(row)
         self._validated = place
@@ -617,7 +617,7 @@ class TrainLoop:
             stretch = "epochs"
             self._schedule.settle()
             self._schedule.time_epoch()
-        self._standing.reported = True
+        self._counters.reported = True
         found = self._metrics_log.metrics.statistics(stretch)
         self._reporter.say_metrics(found, " (*)" if self._new_best else "")
         self._new_best = False
@@ -634,12 +634,12 @@ class TrainLoop:
     def print_training_summary(self) -> None:
         """Print what the training runs on, what it trains, and where it is logged."""
         self._require("print_training_summary()", epoch=False)
-        lines = overview.environment_lines()
+        lines = training_summary.environment_lines()
         lines += ["Training", f"  log {self.log.h_uuid} in {self.log._location()}"]
-        if self._keeper.folder is not None:
-            lines.append(f"  checkpoints in {self._keeper.folder.path}")
-        found = overview.parameters(self._keeper.params)
-        for line in [*lines, *overview.parameter_lines(found, self._groups)]:
+        if self._snapshots.folder is not None:
+            lines.append(f"  checkpoints in {self._snapshots.folder.path}")
+        found = training_summary.parameters(self._snapshots.params)
+        for line in [*lines, *training_summary.parameter_lines(found, self._groups)]:
             self._reporter.say(line)
 
     # -- stopping and checkpoints -----------------------------------------------------------
@@ -661,6 +661,6 @@ class TrainLoop:
         Raises `LoopMisuse` outside of an epoch or without a `checkpoint_dir`.
         """
         self._require("make_checkpoint()")
-        if self._keeper.folder is None:
+        if self._snapshots.folder is None:
             raise LoopMisuse("there is no place for checkpoints: pass checkpoint_dir to the loop")
         return self._schedule.checkpoint()

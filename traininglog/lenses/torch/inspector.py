@@ -16,8 +16,8 @@ from traininglog.errors import InvalidKey, TrainingLogError
 from traininglog.lenses.choices import tell, tell_choices
 from traininglog.lenses.inspector import InspectorBase
 from traininglog.lenses.lens import AbstractLens, AbstractVisualizer, Lens
-from traininglog.lenses.state import ExplicitCall
-from traininglog.lenses.tags import key_of
+from traininglog.lenses.numbers.state import ExplicitCall
+from traininglog.lenses.tags.attributes import key_of
 from traininglog.lenses.torch.hooks import NetworkHook
 from traininglog.lenses.torch.modules import (
     FoundModule,

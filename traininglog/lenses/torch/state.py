@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from traininglog.lenses.gathering import CommonState, Home
-from traininglog.lenses.state import Change, ExplicitCall, Gatherer
+from traininglog.lenses.gatherers import CommonState, Home
+from traininglog.lenses.numbers.state import Change, ExplicitCall, Gatherer
 from traininglog.lenses.torch.hooks import (
     BeginHook,
     ForwardHook,

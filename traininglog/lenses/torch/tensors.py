@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from traininglog.lenses.arrays import EPSILON, Activity, ArrayOperations, golub_kahan, leaves
+from traininglog.lenses.numbers.operations import (
+    EPSILON,
+    Activity,
+    ArrayOperations,
+    golub_kahan,
+    leaves,
+)
 
 #: A device, of which the CPU is None, and a precision.
 Place = tuple[torch.device | None, torch.dtype]
