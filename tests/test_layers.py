@@ -86,7 +86,7 @@ FOREIGN = {
         ),
     ],
     # Elsewhere, who has a tensor has imported it; the other asks for a device.
-    "torch": ["lenses.torch", "trials.environments (in functions)"],
+    "torch": ["lenses.torch", "trials.surroundings.environments (in functions)"],
     "pyarrow": ["arrow"],
     "alembic": ["sqlite.migrations"],
     "sqlalchemy": ["sql", "sqlite"],

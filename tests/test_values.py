@@ -16,8 +16,8 @@ import pytest
 
 from traininglog import SQLiteLog, TrainingLog, ValueTypeError
 from traininglog.testing.samples import REFUSED_VALUES, Options, Settings, same
-from traininglog.trials.errors import InvalidParameter
 from traininglog.trials.plain import plain_data, plain_dict
+from traininglog.trials.trial_errors import InvalidParameter
 from traininglog.values import plain
 
 PARIS = zoneinfo.ZoneInfo("Europe/Paris")

@@ -45,7 +45,7 @@ def restore(
 
     Example: traininglog trial restore 1f3a99c0 --to restored
     """
-    from traininglog.trials import artifacts
+    from traininglog.trials.surroundings import artifacts
 
     with opened_trials(store) as opened:
         kept = chosen(opened, trial).artifacts

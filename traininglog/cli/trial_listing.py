@@ -41,7 +41,7 @@ def trials(
 
     Example: traininglog trials --project paper --status Completed --keys lr --keys 'val*'
     """
-    from traininglog.trials import listing
+    from traininglog.trials import trial_table
 
     query: dict[str, Any] = {}
     if project is not None:
@@ -51,7 +51,7 @@ def trials(
     with opened_trials(store) as opened:
         with asking():
             found = opened.fetch_trials(query)[-limit if limit else None :]
-        lines = listing.lines(opened, found)
+        lines = trial_table.lines(opened, found)
         where = opened.records.location
     wanted = matcher(keys)
     for line in lines:

@@ -12,11 +12,17 @@ from traininglog.errors import LogClosed
 from traininglog.machine import leave_out_command
 from traininglog.selection import Mode, modes
 from traininglog.stores import open_records
-from traininglog.trials import environments, listing
-from traininglog.trials.aggregators import Aggregator
-from traininglog.trials.arguments import arguments_of, stored_arguments
+from traininglog.trials import trial_table
 from traininglog.trials.entities import ORPHAN, Project, Trial, TrialGroup
-from traininglog.trials.errors import (
+from traininglog.trials.logger import TrialLogger
+from traininglog.trials.measures.aggregators import Aggregator
+from traininglog.trials.report import as_json, report
+from traininglog.trials.search.queries import Query
+from traininglog.trials.store import TrialStore
+from traininglog.trials.surroundings import environments
+from traininglog.trials.surroundings.arguments import arguments_of, stored_arguments
+from traininglog.trials.surroundings.versions import default_version
+from traininglog.trials.trial_errors import (
     AlreadySet,
     GroupNotFound,
     InvalidName,
@@ -24,11 +30,6 @@ from traininglog.trials.errors import (
     TrialExists,
     TrialNotFound,
 )
-from traininglog.trials.logger import TrialLogger
-from traininglog.trials.queries import Query
-from traininglog.trials.report import as_json, report
-from traininglog.trials.store import TrialStore
-from traininglog.trials.versions import default_version
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -503,4 +504,4 @@ class TrialClient:
 
         """
         trials = self.fetch_trials(query, sort=sort, limit=limit)
-        return listing.frame(listing.lines(self.store, trials, modes(best)))
+        return trial_table.frame(trial_table.lines(self.store, trials, modes(best)))

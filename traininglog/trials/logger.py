@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 from traininglog.base import TrainingLogBase
 from traininglog.errors import LogClosed, TrainingLogError, TrainingLogWarning
-from traininglog.trials import artifacts, endings, versions
-from traininglog.trials.aggregators import Aggregator
-from traininglog.trials.arguments import arguments_of, stored_arguments
-from traininglog.trials.capture import CapturedOutput
 from traininglog.trials.entities import Trial
-from traininglog.trials.environments import environment
-from traininglog.trials.errors import TrialNeedsParameters
-from traininglog.trials.eta import Eta
-from traininglog.trials.measurements import Measurements
+from traininglog.trials.lifetimes import endings
+from traininglog.trials.measures.aggregators import Aggregator
+from traininglog.trials.measures.eta import Eta
+from traininglog.trials.measures.measurements import Measurements
+from traininglog.trials.measures.timing import Callback, Chrono
 from traininglog.trials.statuses import AnyStatus, Status, status_of
 from traininglog.trials.store import TrialStore
-from traininglog.trials.timing import Callback, Chrono
+from traininglog.trials.surroundings import artifacts, versions
+from traininglog.trials.surroundings.arguments import arguments_of, stored_arguments
+from traininglog.trials.surroundings.capture import CapturedOutput
+from traininglog.trials.surroundings.environments import environment
+from traininglog.trials.trial_errors import TrialNeedsParameters
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace

@@ -14,9 +14,6 @@ from traininglog.errors import RunNotFound, StoreLocked
 from traininglog.masking import masked_line
 from traininglog.selection import Mode
 from traininglog.trial_records import made_of
-from traininglog.trials import endings
-from traininglog.trials.changes import Change, add_group, add_to, remove_group, set_status
-from traininglog.trials.editing import TRIES, Editor
 from traininglog.trials.entities import (
     ORPHAN,
     Project,
@@ -26,21 +23,29 @@ from traininglog.trials.entities import (
     stored_status,
     uid_of_group,
 )
-from traininglog.trials.errors import (
+from traininglog.trials.lifetimes import endings
+from traininglog.trials.lifetimes.processes import refuse_busy, this_process
+from traininglog.trials.measures.measurements import (
+    Measurements,
+    chronos_as_json,
+    read_logged,
+    write_logged,
+)
+from traininglog.trials.plain import escaped, identity, plain_dict, unescaped
+from traininglog.trials.records import Records, going_through
+from traininglog.trials.search.changes import Change, add_group, add_to, remove_group, set_status
+from traininglog.trials.search.edits import TRIES, Editor
+from traininglog.trials.search.matches import as_seen, search
+from traininglog.trials.search.queries import Query
+from traininglog.trials.search.verbs import STARTING, update_of
+from traininglog.trials.statuses import AnyStatus, Status, status_of
+from traininglog.trials.trial_errors import (
     GroupNotFound,
     InvalidName,
     ParametersFixed,
     ProjectNotFound,
     TrialNotFound,
 )
-from traininglog.trials.measurements import Measurements, chronos_as_json, read_logged, write_logged
-from traininglog.trials.plain import escaped, identity, plain_dict, unescaped
-from traininglog.trials.processes import refuse_busy, this_process
-from traininglog.trials.queries import Query
-from traininglog.trials.records import Records, going_through
-from traininglog.trials.searching import as_seen, search
-from traininglog.trials.statuses import AnyStatus, Status, status_of
-from traininglog.trials.updates import STARTING, update_of
 
 
 class Logger(endings.Runs, Protocol):
@@ -173,7 +178,7 @@ class TrialStore:
         sort: str | Sequence[str] | None = None,
         limit: int | None = None,
     ) -> list[Project]:
-        """Return the projects that match, the oldest first; see `traininglog.trials.queries`."""
+        """Return the projects that match, the oldest first; see `trials.search.queries`."""
         return [self._project(one) for one in search(self.records, "project", query, sort, limit)]
 
     def new_trial_group(self, group: TrialGroup) -> TrialGroup:
@@ -198,7 +203,7 @@ class TrialStore:
         sort: str | Sequence[str] | None = None,
         limit: int | None = None,
     ) -> list[TrialGroup]:
-        """Return the groups that match, the oldest first; see `traininglog.trials.queries`."""
+        """Return the groups that match, the oldest first; see `trials.search.queries`."""
         return [self._group(one) for one in search(self.records, "group", query, sort, limit)]
 
     def set_group_metadata(self, group: TrialGroup | str, **metadata: Any) -> TrialGroup:
@@ -341,7 +346,7 @@ class TrialStore:
         sort: str | Sequence[str] | None = None,
         limit: int | None = None,
     ) -> list[Trial]:
-        """Return the trials that match, the oldest first; see `traininglog.trials.queries`.
+        """Return the trials that match, the oldest first; see `trials.search.queries`.
 
         Args:
             query: For example ``{"status": "Completed", "parameters.lr": {"$lt": 0.1}}``.

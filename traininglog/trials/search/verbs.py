@@ -11,18 +11,18 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from traininglog.trials import endings
-from traininglog.trials.changes import (
+from traininglog.trials.entities import Record
+from traininglog.trials.lifetimes import endings
+from traininglog.trials.lifetimes.processes import refuse_busy
+from traininglog.trials.search.changes import (
     GROUP_CHANGES,
     TRIAL_CHANGES,
     Change,
     set_status,
     touch,
 )
-from traininglog.trials.entities import Record
-from traininglog.trials.errors import UnknownAttribute
-from traininglog.trials.processes import refuse_busy
 from traininglog.trials.statuses import Status
+from traininglog.trials.trial_errors import UnknownAttribute
 
 if TYPE_CHECKING:
     from traininglog.trials.store import TrialStore

@@ -8,8 +8,8 @@ from typing import Any
 
 from traininglog.trial_records import groups_of, with_groups
 from traininglog.trials.entities import Record, TrialGroup, uid_of_group
+from traininglog.trials.lifetimes.processes import this_process
 from traininglog.trials.plain import escaped, plain_data, plain_dict
-from traininglog.trials.processes import this_process
 from traininglog.trials.statuses import AnyStatus, Status, status_of
 
 Change = Callable[[Record], None]

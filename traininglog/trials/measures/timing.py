@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from traininglog.blocks import warn_unentered
-from traininglog.trials.aggregators import Aggregator, Number, StatAggregator
+from traininglog.trials.measures.aggregators import Aggregator, Number, StatAggregator
 
 Callback = Callable[[], object]
 

@@ -18,7 +18,7 @@ from typing import Any
 from traininglog.base import TrainingLogBase
 from traininglog.errors import CorruptLog
 from traininglog.flattening import advice
-from traininglog.trials.aggregators import (
+from traininglog.trials.measures.aggregators import (
     Aggregator,
     StatAggregator,
     TimeSeriesAggregator,
@@ -26,8 +26,8 @@ from traininglog.trials.aggregators import (
     made,
     restored,
 )
-from traininglog.trials.errors import InvalidMetric
-from traininglog.trials.timing import Callback, Chrono
+from traininglog.trials.measures.timing import Callback, Chrono
+from traininglog.trials.trial_errors import InvalidMetric
 from traininglog.values import called, check_key, check_time, plain
 
 Factory = Callable[[], Aggregator]

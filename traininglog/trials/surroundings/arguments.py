@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from traininglog.masking import masked_values
-from traininglog.trials.errors import InvalidParameter
+from traininglog.trials.trial_errors import InvalidParameter
 
 
 def stored_arguments(arguments: Any, namespace: Namespace) -> dict[str, Any]:

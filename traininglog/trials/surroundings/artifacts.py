@@ -11,7 +11,7 @@ from typing import Any, Literal
 from traininglog import kept
 from traininglog.errors import CorruptLog, StoreUnwritable
 from traininglog.plain_files import open_plain
-from traininglog.trials.errors import InvalidName
+from traininglog.trials.trial_errors import InvalidName
 
 Kind = Literal["code", "file", "directory"]
 

@@ -12,12 +12,12 @@ import time
 from uuid import uuid4
 
 from traininglog.errors import StoreLocked
-from traininglog.trials.changes import Change
 from traininglog.trials.entities import Record
-from traininglog.trials.errors import GroupNotFound, TrialNotFound
-from traininglog.trials.queries import Query
 from traininglog.trials.records import Records, going_through
-from traininglog.trials.searching import search
+from traininglog.trials.search.changes import Change
+from traininglog.trials.search.matches import search
+from traininglog.trials.search.queries import Query
+from traininglog.trials.trial_errors import GroupNotFound, TrialNotFound
 
 #: How often a change is begun anew.
 TRIES = 1000

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from traininglog.trials.aggregators import Aggregator, StatAggregator
-from traininglog.trials.throttles import throttled
-from traininglog.trials.timing import EstimatedTime
+from traininglog.trials.measures.aggregators import Aggregator, StatAggregator
+from traininglog.trials.measures.throttles import throttled
+from traininglog.trials.measures.timing import EstimatedTime
 
 
 class Eta:

@@ -25,7 +25,7 @@ from typing import Any, Protocol, TypeVar
 from traininglog import taken_signals
 from traininglog.errors import TrainingLogWarning
 from traininglog.masking import masked
-from traininglog.trials.main_thread import do_in_main_thread
+from traininglog.trials.lifetimes.main_thread import do_in_main_thread
 from traininglog.trials.statuses import Status
 
 _LONGEST_MESSAGE = 10_000

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from traininglog.trial_records import groups_of
-from traininglog.trials.errors import InvalidQuery
-from traininglog.trials.processes import is_gone
-from traininglog.trials.queries import Matcher, Query, sorted_by, sorter, statuses_in
+from traininglog.trials.lifetimes.processes import is_gone
 from traininglog.trials.records import Record, Records, going_through
+from traininglog.trials.search.queries import Matcher, Query, sorted_by, sorter, statuses_in
 from traininglog.trials.statuses import Status
+from traininglog.trials.trial_errors import InvalidQuery
 
 #: The fields that a query may ask for, and sort by.
 FIELDS = {

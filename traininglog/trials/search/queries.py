@@ -17,8 +17,8 @@ import operator
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from traininglog.trials.errors import InvalidQuery, UnknownStatus
 from traininglog.trials.statuses import Status, status_of
+from traininglog.trials.trial_errors import InvalidQuery, UnknownStatus
 
 Query = Mapping[str, Any] | Sequence[tuple[str, Any]] | None
 R = TypeVar("R")
