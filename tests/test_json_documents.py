@@ -83,7 +83,7 @@ NO_DOCUMENTS = {
 TRY = """
 import resource, sys, time
 from pathlib import Path
-import traininglog.trials, traininglog.cli.trial_listing, traininglog.memory.trials
+import traininglog.trials, traininglog.cli.trial_commands.trial_list, traininglog.memory.trials
 from traininglog import TrainingLogError
 from traininglog.jsonfile import FileTrials
 from traininglog.trials import TrialClient, TrialStore

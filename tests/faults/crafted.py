@@ -36,7 +36,7 @@ IMPORTS = """
 import gc, logging, numpy, pandas, sqlalchemy, typer, rich.table
 import traininglog.cli.app, traininglog.frames, traininglog.packing, traininglog.sqlite.store
 import traininglog.sqlite.repairing, traininglog.trials, traininglog.stores
-import traininglog.cli.exporting, traininglog.cli.formats
+import traininglog.cli.commands.export, traininglog.cli.output.formats
 from faults import crafted
 """
 

@@ -7,20 +7,9 @@ from typing import Annotated
 import typer
 
 from traininglog import __version__
-from traininglog.cli import (
-    comparing,
-    exporting,
-    listing,
-    plotting,
-    showing,
-    tailing,
-    trial_files,
-    trial_importing,
-    trial_listing,
-    trial_showing,
-    upkeep,
-)
+from traininglog.cli.commands import diff, export, live_tail, plot, runs, show, upkeep
 from traininglog.cli.mistakes import Manners
+from traininglog.cli.trial_commands import trial_files, trial_import, trial_list, trial_show
 
 app = typer.Typer(
     cls=Manners,
@@ -60,19 +49,19 @@ def traininglog(
 
 
 for _command in (
-    listing.runs, showing.show, tailing.tail, plotting.plot, exporting.export, comparing.diff,
+    runs.runs, show.show, live_tail.tail, plot.plot, export.export, diff.diff,
     upkeep.merge, upkeep.backup, upkeep.check, upkeep.seal, upkeep.delete, upkeep.upgrade,
     upkeep.demo,
 ):  # fmt: skip
     app.command()(_command)
 
-app.command()(trial_listing.trials)
-app.command(name="import")(trial_importing.import_)
+app.command()(trial_list.trials)
+app.command(name="import")(trial_import.import_)
 _trial = typer.Typer(no_args_is_help=True, help="Look at one trial.")
-for _look in (trial_showing.show, trial_showing.report, trial_showing.diff, trial_files.files):
+for _look in (trial_show.show, trial_show.report, trial_show.diff, trial_files.files):
     _trial.command()(_look)
 _trial.command()(trial_files.restore)
 _project = typer.Typer(no_args_is_help=True, help="Look at projects.")
-_project.command()(trial_listing.ls)
+_project.command()(trial_list.ls)
 app.add_typer(_trial, name="trial")
 app.add_typer(_project, name="project")

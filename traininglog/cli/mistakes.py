@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from traininglog.cli.text import visible
+from traininglog.cli.output.text import visible
 from traininglog.errors import TrainingLogError
 
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended

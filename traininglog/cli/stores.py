@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from traininglog.cli.mistakes import asking
-from traininglog.cli.terminal import note
+from traininglog.cli.output.terminal import note
 from traininglog.columns import Column
 from traininglog.errors import AmbiguousRun
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from traininglog.cli.output.text import brief, shortened
 from traininglog.cli.stores import columns
-from traininglog.cli.text import brief, shortened
 from traininglog.columns import Column, Point
 
 if TYPE_CHECKING:

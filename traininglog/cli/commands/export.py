@@ -13,20 +13,20 @@ from uuid import UUID
 
 import typer
 
-from traininglog.cli.files import check_target, complete, stdout_is_wanted
-from traininglog.cli.formats import (
+from traininglog.cli.globs import require
+from traininglog.cli.mistakes import Mistake, asking
+from traininglog.cli.options import ForceOption, KeysOption, RunsArgument, StoreOption
+from traininglog.cli.output.files import check_target, complete, stdout_is_wanted
+from traininglog.cli.output.formats import (
     ExportedRun,
     ExportedRuns,
     write_csv,
     write_jsonl,
     write_parquet,
 )
-from traininglog.cli.matching import require
-from traininglog.cli.mistakes import Mistake, asking
-from traininglog.cli.options import ForceOption, KeysOption, RunsArgument, StoreOption
+from traininglog.cli.output.terminal import note, progress
+from traininglog.cli.output.text import counted, visible
 from traininglog.cli.stores import columns, opened, patterns, reading, several
-from traininglog.cli.terminal import note, progress
-from traininglog.cli.text import counted, visible
 
 if TYPE_CHECKING:
     from traininglog.sql.streaming import Stream

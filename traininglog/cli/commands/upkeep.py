@@ -9,12 +9,12 @@ from uuid import UUID
 
 import typer
 
-from traininglog.cli.json_output import print_json
 from traininglog.cli.mistakes import Mistake, asking, complain
 from traininglog.cli.options import JsonOption, StoreOption
+from traininglog.cli.output.json_output import print_json
+from traininglog.cli.output.terminal import busy, note, progress, say
+from traininglog.cli.output.text import counted, size
 from traininglog.cli.stores import named, opened, records, shortest
-from traininglog.cli.terminal import busy, note, progress, say
-from traininglog.cli.text import counted, size
 from traininglog.errors import RunBusy, RunHasChildren
 
 # So many of the runs that are to be deleted are named where it is asked whether to.

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from traininglog.cli.json_output import print_json
-from traininglog.cli.matching import matcher
+from traininglog.cli.globs import matcher
 from traininglog.cli.mistakes import asking
 from traininglog.cli.options import JsonOption, LimitOption, StoreOption
-from traininglog.cli.terminal import Cell, Heading, note, on_terminal, table
-from traininglog.cli.text import brief, moment
-from traininglog.cli.trial_stores import opened_trials
+from traininglog.cli.output.json_output import print_json
+from traininglog.cli.output.terminal import Cell, Heading, note, on_terminal, table
+from traininglog.cli.output.text import brief, moment
+from traininglog.cli.trial_commands.trial_store import opened_trials
 
 STYLES = {
     "Running": "bold cyan", "Completed": "green", "Exception": "bold red", "Broken": "yellow",

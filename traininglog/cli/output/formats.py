@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from traininglog.cli.json_output import dumps
+from traininglog.cli.output.json_output import dumps
 from traininglog.columns import Column
 from traininglog.selection import apart
 from traininglog.texts import cell, kind

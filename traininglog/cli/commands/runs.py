@@ -10,12 +10,12 @@ from uuid import UUID
 
 import typer
 
-from traininglog.cli.json_output import print_json
 from traininglog.cli.mistakes import Mistake, asking
 from traininglog.cli.options import JsonOption, LimitOption, StoreOption
+from traininglog.cli.output.json_output import print_json
+from traininglog.cli.output.terminal import Cell, Heading, note, on_terminal, table
+from traininglog.cli.output.text import brief, moment, point
 from traininglog.cli.stores import named, opened, reading, records, shortest
-from traininglog.cli.terminal import Cell, Heading, note, on_terminal, table
-from traininglog.cli.text import brief, moment, point
 from traininglog.texts import jsonable
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from traininglog.cli.json_output import print_json
-from traininglog.cli.matching import matcher, require
+from traininglog.cli.globs import matcher, require
 from traininglog.cli.options import JsonOption, KeysOption, StoreOption
+from traininglog.cli.output.json_output import print_json
+from traininglog.cli.output.terminal import Cell, Heading, busy, say, table
+from traininglog.cli.output.text import brief
 from traininglog.cli.stores import opened, reading, shortest
 from traininglog.cli.summaries import Summary, at, difference, summaries
-from traininglog.cli.terminal import Cell, Heading, busy, say, table
-from traininglog.cli.text import brief
 from traininglog.texts import jsonable
 
 _ABSENT = object()

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from traininglog.cli.curves import Curve, segments, smoothed, thinned
-from traininglog.cli.terminal import say
-from traininglog.cli.text import shortened
+from traininglog.cli.output.curves import Curve, segments, smoothed, thinned
+from traininglog.cli.output.terminal import say
+from traininglog.cli.output.text import shortened
 from traininglog.errors import MissingExtra
 
 _COLOURS = ("bright_blue", "bright_red", "bright_green", "bright_magenta", "bright_yellow",

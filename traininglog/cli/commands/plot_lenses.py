@@ -8,10 +8,10 @@ from pathlib import Path
 from rich.console import Console
 
 from traininglog.base import TrainingLogBase
-from traininglog.cli.files import complete
-from traininglog.cli.matching import matcher, require
-from traininglog.cli.terminal import note
-from traininglog.cli.text import visible
+from traininglog.cli.globs import matcher, require
+from traininglog.cli.output.files import complete
+from traininglog.cli.output.terminal import note
+from traininglog.cli.output.text import visible
 
 
 def plot_lenses(

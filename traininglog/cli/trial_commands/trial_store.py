@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from traininglog.cli.mistakes import asking
-from traininglog.cli.terminal import note
+from traininglog.cli.output.terminal import note
 
 if TYPE_CHECKING:
     from traininglog.trials.entities import Trial

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from traininglog.cli.curves import Curve, smoothed, thinned
-from traininglog.cli.text import shortened
+from traininglog.cli.output.curves import Curve, smoothed, thinned
+from traininglog.cli.output.text import shortened
 from traininglog.errors import MissingExtra
 from traininglog.palette import COLOURS, FAINT, GRID, INK
 

@@ -10,12 +10,12 @@ from uuid import UUID
 
 import typer
 
-from traininglog.cli.json_output import dumps
-from traininglog.cli.matching import matcher, require
+from traininglog.cli.globs import matcher, require
 from traininglog.cli.options import JsonOption, KeysOption, RunArgument, StoreOption
+from traininglog.cli.output.json_output import dumps
+from traininglog.cli.output.terminal import Cell, fit, line, note
+from traininglog.cli.output.text import brief, visible
 from traininglog.cli.stores import chosen, opened, reading, shortest
-from traininglog.cli.terminal import Cell, fit, line, note
-from traininglog.cli.text import brief, visible
 from traininglog.selection import apart, is_glob
 
 if TYPE_CHECKING:

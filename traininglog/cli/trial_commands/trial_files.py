@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from traininglog.cli.json_output import print_json
 from traininglog.cli.options import JsonOption, StoreOption, TrialArgument
-from traininglog.cli.terminal import Cell, Heading, note, say, table
-from traininglog.cli.text import counted, size
-from traininglog.cli.trial_stores import chosen, opened_trials
+from traininglog.cli.output.json_output import print_json
+from traininglog.cli.output.terminal import Cell, Heading, note, say, table
+from traininglog.cli.output.text import counted, size
+from traininglog.cli.trial_commands.trial_store import chosen, opened_trials
 
 
 def files(trial: TrialArgument = None, store: StoreOption = None, json: JsonOption = False) -> None:

@@ -10,14 +10,14 @@ from uuid import UUID
 
 import typer
 
-from traininglog.cli.curves import GAP, Curve, within_float
-from traininglog.cli.files import check_target, complete
-from traininglog.cli.matching import require
+from traininglog.cli.globs import require
 from traininglog.cli.mistakes import Mistake
 from traininglog.cli.options import ForceOption, KeysOption, RunsArgument, StoreOption
+from traininglog.cli.output.curves import GAP, Curve, within_float
+from traininglog.cli.output.files import check_target, complete
+from traininglog.cli.output.terminal import note, on_terminal, progress
+from traininglog.cli.output.text import visible
 from traininglog.cli.stores import columns, opened, patterns, reading, several, shortest
-from traininglog.cli.terminal import note, on_terminal, progress
-from traininglog.cli.text import visible
 from traininglog.columns import Column, all_times
 from traininglog.selection import advice_on, is_glob
 from traininglog.values import called
@@ -84,7 +84,7 @@ def plot(
         if lenses:
             if len(chosen) > 1:
                 raise Mistake("--lenses draws one run: name one")
-            from traininglog.cli.lenses import plot_lenses
+            from traininglog.cli.commands.plot_lenses import plot_lenses
 
             with reading(file, chosen[0]) as log:
                 plot_lenses(log, patterns(keys), output, force=force)
@@ -119,11 +119,11 @@ def plot(
         axis = f"{axis} - {first}"
     groups = [[c for c in curves if c.key == key] for key in shown] if panels else [curves]
     if output is None:
-        from traininglog.cli.terminal_charts import draw
+        from traininglog.cli.output.terminal_charts import draw
 
         draw(groups, axis, dates=dates, log_y=log_y, smooth=smooth, colour=on_terminal())
         return
-    from traininglog.cli.pictures import save
+    from traininglog.cli.output.plot_pictures import save
 
     with complete(output, force=force) as part:
         picture = _FORMATS[output.suffix.lower()]

@@ -6,13 +6,22 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from traininglog.cli.json_output import print_json
-from traininglog.cli.listing import STYLES
+from traininglog.cli.commands.runs import STYLES
 from traininglog.cli.options import JsonOption, RunArgument, StoreOption
+from traininglog.cli.output.json_output import print_json
+from traininglog.cli.output.terminal import (
+    Cell,
+    Heading,
+    busy,
+    facts,
+    note,
+    on_terminal,
+    say,
+    table,
+)
+from traininglog.cli.output.text import brief, counted, moment, point, size, visible
 from traininglog.cli.stores import chosen, named, opened, reading, records, shortest
 from traininglog.cli.summaries import Summary, at, summaries
-from traininglog.cli.terminal import Cell, Heading, busy, facts, note, on_terminal, say, table
-from traininglog.cli.text import brief, counted, moment, point, size, visible
 from traininglog.masking import masked_line
 from traininglog.texts import jsonable
 

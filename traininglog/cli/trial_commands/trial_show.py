@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from traininglog.cli.json_output import print_json
 from traininglog.cli.options import JsonOption, StoreOption, TrialArgument
-from traininglog.cli.terminal import Cell, Heading, facts, on_terminal, say, table
-from traininglog.cli.text import brief, moment
-from traininglog.cli.trial_listing import STYLES
-from traininglog.cli.trial_stores import chosen, opened_trials, short
+from traininglog.cli.output.json_output import print_json
+from traininglog.cli.output.terminal import Cell, Heading, facts, on_terminal, say, table
+from traininglog.cli.output.text import brief, moment
+from traininglog.cli.trial_commands.trial_list import STYLES
+from traininglog.cli.trial_commands.trial_store import chosen, opened_trials, short
 
 if TYPE_CHECKING:
     from traininglog.trials.entities import Trial

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from traininglog.cli.text import shortened, visible
+from traininglog.cli.output.text import shortened, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
