@@ -79,9 +79,9 @@ FOREIGN = {
                 "checkpoint.part_files",
                 "measures.metrics",
                 "measures.statistics",
-                "state.packed_trees",
-                "state.randomness",
-                "state.trees",
+                "states.packed_trees",
+                "states.randomness",
+                "states.trees",
             )
         ),
     ],
@@ -235,3 +235,51 @@ def test_no_module_is_named_for_nothing():
     for name, tree in MODULES.items():
         assert name.split(".")[-1] not in ("utils", "util", "helpers", "manager", "common", "misc")
         assert ast.get_docstring(tree), f"{name} has no docstring"
+
+
+#: Rooms whose classes and files are named unlike all others.
+NAMED = INSTRUMENTS | {"cli", "display"}
+
+#: What is the same thing of another store, or of the library that a folder is for.
+SAME_THING = {"log", "store", "trials", "check"}
+
+
+def test_a_class_of_an_instrument_or_a_command_has_a_name_of_its_own():
+    """But for `Status`: that of a log and that of a trial are what their users call them."""
+    places = {}
+    for name, tree in MODULES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(name)
+    shared = {
+        name: modules
+        for name, modules in places.items()
+        if len(modules) > 1 and {module.split(".")[0] for module in modules} & NAMED
+    }
+    assert list(shared) in ([], ["Status"]), shared
+
+
+def test_a_file_of_an_instrument_or_a_command_stands_in_two_rooms_at_most():
+    places = {}
+    for name in MODULES:
+        room, _, file = name.rpartition(".")
+        places.setdefault(file, []).append(room)
+    shared = {
+        file: rooms
+        for file, rooms in places.items()
+        if len(rooms) > 2 and {room.split(".")[0] for room in rooms} & NAMED
+    }
+    assert not shared.keys() - SAME_THING, shared
+
+
+def test_a_room_of_an_instrument_or_a_command_is_small():
+    """What a reader has to hold in mind at once."""
+    sizes = {}
+    for name in MODULES:
+        room = name.rpartition(".")[0]
+        if name.split(".")[0] in NAMED and not (PACKAGE / name.replace(".", "/")).is_dir():
+            sizes[room] = sizes.get(room, 0) + 1
+    assert {room for room, size in sizes.items() if size > 8} <= {
+        "lenses.torch", "monitors", "trials",  # a module a lens' need, a monitor, a verb's noun
+    }, sizes  # fmt: skip
+    assert max(sizes.values()) <= 12

@@ -348,7 +348,7 @@ def test_whatever_a_manifest_of_format_1_says_it_is_read_or_refused(tmp_path):
 def _go_on(found):
     """Do with a moment what a loop does with it."""
     from traininglog.loop.measures.metrics import Metrics
-    from traininglog.loop.state import randomness
+    from traininglog.loop.states import randomness
 
     moment = found.trees["now"]
     before = random.getstate(), np.random.get_state()

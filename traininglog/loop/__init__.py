@@ -11,7 +11,7 @@
 (1.5, 1.0, 2)
 
 It knows no framework: what it saves and puts back it finds out by what an object can do (see
-`traininglog.loop.state.objects`), and it writes to any `TrainingLogBase`.
+`traininglog.loop.states.objects`), and it writes to any `TrainingLogBase`.
 """
 
 from traininglog.display.durations import format_duration
@@ -30,7 +30,7 @@ from traininglog.loop.events import EventKeys, EventSource
 from traininglog.loop.loop import TrainLoop
 from traininglog.loop.measures.metrics import MetricFormatter
 from traininglog.loop.measures.statistics import Statistics, StatisticsCollector
-from traininglog.loop.state.objects import Holder
+from traininglog.loop.states.objects import Holder
 
 __all__ = [
     "CheckpointDamaged",

@@ -24,7 +24,7 @@ from traininglog.loop.passes.passes import Passes, Replay
 from traininglog.loop.reports.mishaps import Mishaps
 from traininglog.loop.reports.progress import Progress
 from traininglog.loop.reports.reporter import Reporter
-from traininglog.loop.state import randomness
+from traininglog.loop.states import randomness
 from traininglog.loop.stops.agreement import Agreement
 from traininglog.loop.stops.interrupts import DataGivenUp, Interrupts
 from traininglog.loop.stops.ranks import Ranks, Wish

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from traininglog.base import TrainingLogBase
-from traininglog.loop.state.objects import Holder
+from traininglog.loop.states.objects import Holder
 
 #: By the run, something that lives as long as its parameters do.
 _TRAINED: dict[str, weakref.ref[Any]] = {}

@@ -13,7 +13,7 @@ from traininglog.errors import MissingExtra
 from traininglog.flattening import SEPARATOR
 from traininglog.monitors.base import Monitor
 from traininglog.monitors.flattening import BLACKLIST, Blacklist
-from traininglog.monitors.log import LogMonitor
+from traininglog.monitors.log_monitor import LogMonitor
 from traininglog.monitors.steps import STEP, stored
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 
 from traininglog.loop.checkpoint.folder import Checkpoint
 from traininglog.loop.measures.metrics import Metrics
-from traininglog.loop.state.numpy_states import examine
+from traininglog.loop.states.numpy_states import examine
 
 _COUNTS = ("epoch", "step", "first_step")
 _NUMBER = (float, int)

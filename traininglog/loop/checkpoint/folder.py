@@ -29,7 +29,7 @@ from traininglog.loop.errors import (
     CheckpointNotFound,
     CheckpointUnusable,
 )
-from traininglog.loop.state.trees import Serializer, from_json, to_json
+from traininglog.loop.states.trees import Serializer, from_json, to_json
 
 _FULL = {getattr(errno, name, errno.ENOSPC) for name in ("ENOSPC", "EDQUOT")}
 
@@ -110,7 +110,7 @@ class CheckpointFolder:
             training: What names the training; only its own checkpoints are ever removed.
             step: The step after which it stands.
             facts: Plain JSON.
-            trees: See `traininglog.loop.state.trees`.
+            trees: See `traininglog.loop.states.trees`.
 
         Raises `NotPlain`, before anything was written, for what cannot be saved.
         """

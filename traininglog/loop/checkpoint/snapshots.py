@@ -23,9 +23,9 @@ from traininglog.loop.checkpoint.folder import Checkpoint, CheckpointFolder, fin
 from traininglog.loop.errors import CheckpointUnusable, NotPlain
 from traininglog.loop.measures.best import Best
 from traininglog.loop.reports.mishaps import Mishaps
-from traininglog.loop.state import randomness
-from traininglog.loop.state.objects import checked, is_random, put, take
-from traininglog.loop.state.trees import Serializer, to_json
+from traininglog.loop.states import randomness
+from traininglog.loop.states.objects import checked, is_random, put, take
+from traininglog.loop.states.trees import Serializer, to_json
 
 Moment = dict[str, Any]
 
@@ -34,7 +34,7 @@ class Snapshots:
     """Takes moments, writes them as checkpoints, and puts them back.
 
     Args:
-        params: What is trained; see `traininglog.loop.state.objects`.
+        params: What is trained; see `traininglog.loop.states.objects`.
         objects: What else is to be saved, by name.
         folder: Where the checkpoints are; None: there are none, and a moment is the parameters.
         keep: How many checkpoints to keep; None or 0 keeps all.

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from traininglog.loop.passes.fingerprints import fingerprint
-from traininglog.loop.state.objects import is_random, put, take
+from traininglog.loop.states.objects import is_random, put, take
 
 _MOST = 2000  # objects that are looked at
 _DEPTH = 8

@@ -26,8 +26,8 @@ from traininglog.loop.passes.data_reading import (
 )
 from traininglog.loop.passes.fingerprints import opened
 from traininglog.loop.passes.generators import generators_in, set_states, state_print, states_of
-from traininglog.loop.state import randomness
-from traininglog.loop.state.trees import copied
+from traininglog.loop.states import randomness
+from traininglog.loop.states.trees import copied
 
 Data = Iterable[Any] | Callable[[], Iterable[Any]]
 Replay = Literal["check", "trust"]

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from traininglog.loop.state.objects import Holder
+from traininglog.loop.states.objects import Holder
 
 
 class Parameter(NamedTuple):

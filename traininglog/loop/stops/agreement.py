@@ -19,7 +19,7 @@ from traininglog.loop.counters import Counters
 from traininglog.loop.measures.best import Best
 from traininglog.loop.measures.metrics_log import MetricsLog
 from traininglog.loop.reports.reporter import Reporter
-from traininglog.loop.state.packed_trees import packed, unpacked
+from traininglog.loop.states.packed_trees import packed, unpacked
 from traininglog.loop.stops.interrupts import Interrupts
 from traininglog.loop.stops.ranks import Message, Ranks, Stage, Wish
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from traininglog.loop.errors import CheckpointUnusable
-from traininglog.loop.state.objects import put, take
+from traininglog.loop.states.objects import put, take
 
 
 def capture(own: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from typing import Any
 
 from traininglog.loop.errors import CheckpointUnusable, NotPlain
-from traininglog.loop.state.numpy_states import examine, is_of_numpy
-from traininglog.loop.state.trees import NamedFields, copied
+from traininglog.loop.states.numpy_states import examine, is_of_numpy
+from traininglog.loop.states.trees import NamedFields, copied
 
 _PROTOCOLS = (("get_state", "set_state"), ("state_dict", "load_state_dict"))
 

@@ -6,7 +6,7 @@ import io
 import json
 from typing import Any
 
-from traininglog.loop.state.trees import Serializer, from_json, to_json
+from traininglog.loop.states.trees import Serializer, from_json, to_json
 
 
 def packed(tree: Any, serializer: Serializer | None = None) -> bytes:
