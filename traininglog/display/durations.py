@@ -57,6 +57,17 @@ def on_a_clock(seconds: float) -> str:
     return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
 
 
+def in_one_unit(seconds: float) -> str:
+    """Return a length of time in seconds, minutes or hours: for a column of a table.
+
+    >>> in_one_unit(12.3), in_one_unit(150), in_one_unit(5000)
+    ('12 s', '2 min', '1 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.0f} h"
+
+
 def rate_forms(rate: float | None) -> list[Form]:
     """Return a number of steps per second in the forms of `fitted`, the longest first.
 

@@ -11,6 +11,7 @@ import json
 from datetime import datetime
 from typing import Any
 
+from traininglog.display.durations import in_one_unit
 from traininglog.texts import jsonable
 
 _LONGEST = 80
@@ -75,12 +76,8 @@ def moment(when: datetime | None, now: datetime | None = None) -> str:
         return "-"
     if now is not None:
         seconds = (now - when).total_seconds()
-        if 0 <= seconds < 60:
-            return f"{seconds:.0f} s ago"
-        if 0 <= seconds < 3600:
-            return f"{seconds / 60:.0f} min ago"
         if 0 <= seconds < 86400:
-            return f"{seconds / 3600:.0f} h ago"
+            return f"{in_one_unit(seconds)} ago"
         return when.astimezone().strftime("%Y-%m-%d %H:%M")
     return when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
