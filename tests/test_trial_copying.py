@@ -22,8 +22,8 @@ from traininglog.trials import (
     Status,
     Trial,
     TrialClient,
-    artifacts,
 )
+from traininglog.trials.surroundings import artifacts
 
 
 @pytest.fixture(params=["memory", "sqlite", "file"])
