@@ -95,7 +95,7 @@ FOREIGN = {
         "cli",
         "demo",
         "display.bar (in functions)",
-        "lenses.pictures.printing",
+        "lenses.pictures.printed_tables",
     ],
     "matplotlib": [
         "cli",

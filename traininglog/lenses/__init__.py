@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from traininglog.lenses.lens import AbstractLens, AbstractVisualizer, Lens
     from traininglog.lenses.numbers.charts import Chart
     from traininglog.lenses.pictures.matplotlib_figures import MatplotlibVisualizer
-    from traininglog.lenses.pictures.printing import PrintVisualizer
+    from traininglog.lenses.pictures.printed_tables import PrintVisualizer
     from traininglog.lenses.pictures.tensorboard import TensorBoardVisualizer
     from traininglog.lenses.tags.attributes import TagAttributes
     from traininglog.lenses.tags.log_writer import LogWriter, replay, tags_of
@@ -73,7 +73,7 @@ _LAZY = {
     "ParameterGradientGeometry": "catalogue.parameters",
     "ParameterNorm": "catalogue.parameters",
     "ParameterUpdateGeometry": "catalogue.updates",
-    "PrintVisualizer": "pictures.printing",
+    "PrintVisualizer": "pictures.printed_tables",
     "TagAttributes": "tags.attributes",
     "TensorBoardVisualizer": "pictures.tensorboard",
     "TorchInspector": "torch.inspector",

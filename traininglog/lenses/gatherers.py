@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from traininglog.lenses.catalogue.non_finite import NonFiniteFound
 from traininglog.lenses.numbers.operations import NumpyArrays
 from traininglog.lenses.numbers.state import Change, ExplicitCall, Gatherer, Immediate, State
-from traininglog.lenses.passed_over import PassedOver, name_of
+from traininglog.lenses.omissions import PassedOver, name_of
 
 
 class Home(Protocol):

@@ -476,7 +476,7 @@ class TrialStore:
             if not measured.log.closed:
                 measured.log.commit()
         if file_name_override is not None:
-            from traininglog.trials.copying import export
+            from traininglog.trials.copies import export
 
             export(self.records, Path(file_name_override))
 

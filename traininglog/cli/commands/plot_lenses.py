@@ -27,7 +27,7 @@ def plot_lenses(
 
     """
     from traininglog.lenses.pictures.of_runs import save
-    from traininglog.lenses.pictures.printing import PrintVisualizer
+    from traininglog.lenses.pictures.printed_tables import PrintVisualizer
     from traininglog.lenses.tags.log_writer import last_time, replay, tags_of
 
     known = tags_of(log)

@@ -31,7 +31,7 @@ def import_(
     Example: traininglog import report.json --store runs.db
     """
     from traininglog.stores import open_records
-    from traininglog.trials.copying import copy_all
+    from traininglog.trials.copies import copy_all
 
     with asking():
         records = _opened(source)

@@ -19,7 +19,7 @@ def visualizer_named(name: str) -> AbstractVisualizer:
 
         return TensorBoardVisualizer()
     if name == "print":
-        from traininglog.lenses.pictures.printing import PrintVisualizer
+        from traininglog.lenses.pictures.printed_tables import PrintVisualizer
 
         return PrintVisualizer()
     raise ValueError(f"there is no visualizer {name!r}; there are: matplotlib, tensorboard, print")
