@@ -14,7 +14,7 @@ from contenders import Contenders
 from measure import KEYS, Report, Table, Timing, as_rows, clock_beside, folder, noisy, run_script
 
 from traininglog.trials import Trial, TrialClient
-from traininglog.trials.environments import _lasting
+from traininglog.trials.surroundings.environments import _lasting
 
 #: How often what is measured takes turns with what is beside it.
 TURNS = 20

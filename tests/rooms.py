@@ -28,7 +28,6 @@ GROUPS = {
         "encoding",
         "errors",
         "file_names",
-        "fitting",
         "flattening",
         "floats",
         "imported",
@@ -36,12 +35,10 @@ GROUPS = {
         "machine",
         "masking",
         "moments",
-        "notebook",
         "palette",
         "refusals",
         "scalars",
         "schemes",
-        "standard_output",
         "taken_signals",
         "texts",
         "values",
@@ -69,7 +66,7 @@ GROUPS = {
         "streams",
     ],
     "contract": ["base", "lineage", "rows", "trial_records", "wrapping"],
-    "which store": ["opening", "trial_stores"],
+    "which store": ["stores"],
     "cli": ["__main__"],  # a part of that folder's room
 }
 

@@ -19,8 +19,8 @@ from command_line import run, uuids
 
 import traininglog
 from traininglog import SQLiteLog, Store
-from traininglog.cli import plotting
-from traininglog.cli.curves import segments, smoothed, thinned, within_float
+from traininglog.cli.commands import plot
+from traininglog.cli.output.curves import segments, smoothed, thinned, within_float
 
 NAN = float("nan")
 
@@ -453,7 +453,7 @@ def test_runs_at_times_past_what_a_float_holds_are_exported_and_plotted_exactly(
 
 def _curves_of(path, uuid, x):
     with SQLiteLog(path, uuid, readonly=True) as log:
-        return plotting._curves(log, "run", ["loss"], x)
+        return plot._curves(log, "run", ["loss"], x)
 
 
 @pytest.mark.parametrize(

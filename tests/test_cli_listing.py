@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from traininglog import SQLiteLog, Store
 from traininglog.cli.app import app
-from traininglog.cli.text import brief, moment, size, visible
+from traininglog.cli.output.text import brief, moment, size, visible
 
 HOSTILE = [
     '"; DROP TABLE runs;--',

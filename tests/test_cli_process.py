@@ -217,8 +217,9 @@ def test_an_interrupted_export_leaves_no_file(path, tmp_path):
     target = tmp_path / "out.csv"
     script = (
         "import os, signal, sys\n"
-        "from traininglog.cli import exporting, main\n"
-        "exporting.Part = lambda *a: os.kill(os.getpid(), signal.SIGINT)\n"
+        "from traininglog.cli import main\n"
+        "from traininglog.cli.commands import export\n"
+        "export.columns = lambda *a: os.kill(os.getpid(), signal.SIGINT)\n"
         f"sys.argv = ['traininglog', 'export', '-o', {str(target)!r}]\n"
         "main()\n"
     )
@@ -304,7 +305,12 @@ def test_a_plot_fits_the_terminal_and_is_coloured(path):
 def test_progress_is_shown_on_a_terminal_and_nowhere_else(path, tmp_path, arguments):
     with SQLiteLog(tmp_path / "other.db") as log:
         log[1]["x"] = 1
-    script = "from traininglog.cli import main, terminal; terminal.PATIENCE = 0; main()"
+    script = (
+        "from traininglog.cli import main\n"
+        "from traininglog.cli.output import terminal\n"
+        "terminal.PATIENCE = 0\n"
+        "main()\n"
+    )
     places = {"other": tmp_path / "other.db", "out": tmp_path / "out.csv"}
     words = [word.format(**places) for word in arguments]
     child = pexpect.spawn(

@@ -10,7 +10,7 @@ from command_line import run, uuids
 
 import traininglog
 from traininglog import MissingExtra, SQLiteLog, Store
-from traininglog.cli import tailing
+from traininglog.cli.commands import live_tail
 from traininglog.sql.tables import REVISION
 
 
@@ -80,7 +80,7 @@ def test_following_prints_what_came_while_the_first_rows_were_printed(path, monk
     log = SQLiteLog(path)
     log[1]["loss"] = 0.5
     log.flush()
-    print_row = tailing.Lines.print
+    print_row = live_tail.TailLines.print
 
     def write_meanwhile(printer, time, row):
         print_row(printer, time, row)
@@ -89,7 +89,7 @@ def test_following_prints_what_came_while_the_first_rows_were_printed(path, monk
             log[2]["loss"] = 0.25
             log.close()
 
-    monkeypatch.setattr(tailing.Lines, "print", write_meanwhile)
+    monkeypatch.setattr(live_tail.TailLines, "print", write_meanwhile)
     rows = [line.split() for line in run("tail", "-f", "-n", 1).stdout.splitlines()]
     assert [row for row in rows if row[0] != "time"] == [
         ["1", "0.5"],

@@ -6,7 +6,7 @@ import pytest
 
 import traininglog
 from traininglog import InvalidKey, ReadOnlyValue, SQLiteLog, TrainingLog, ValueTypeError, flatten
-from traininglog.loop.metrics import number
+from traininglog.loop.measures.metrics import number
 from traininglog.monitors import LogMonitor
 from traininglog.trials import TrialClient
 

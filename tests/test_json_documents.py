@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from traininglog import CorruptLog, NotATrainingLog, StoreUnwritable, TrainingLogError
 from traininglog.cli.app import app
 from traininglog.jsonfile import FileTrials
-from traininglog.trials import StatAggregator, TrialClient, TrialStore, listing
+from traininglog.trials import StatAggregator, TrialClient, TrialStore, trial_table
 
 PATIENCE = 120  # seconds, for a process on a crowded machine
 
@@ -83,7 +83,7 @@ NO_DOCUMENTS = {
 TRY = """
 import resource, sys, time
 from pathlib import Path
-import traininglog.trials, traininglog.cli.trial_listing, traininglog.memory.trials
+import traininglog.trials, traininglog.cli.trial_commands.trial_list, traininglog.memory.trials
 from traininglog import TrainingLogError
 from traininglog.jsonfile import FileTrials
 from traininglog.trials import TrialClient, TrialStore
@@ -323,7 +323,7 @@ def uses(path, uuids):
     yield lambda: [(str(one), one.metrics, one.chronos, one.tags) for one in store.fetch_trials()]
     yield lambda: store.fetch_trials({"parameters.lr": {"$gt": 0.15}}, sort="created")
     yield store.latest
-    yield lambda: listing.lines(store, store.fetch_trials(), {"loss": "min"})
+    yield lambda: trial_table.lines(store, store.fetch_trials(), {"loss": "min"})
     yield lambda: [store.environment(one) for one in store.fetch_trials()]
     yield client.report
     yield lambda: [list(store.records.open_log(uuid, readonly=True).status) for uuid in uuids]

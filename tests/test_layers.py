@@ -4,7 +4,7 @@ import ast
 import re
 
 import pytest
-from rooms import GROUPS, PICTURE, ROOT, House, Package, imports, picture
+from rooms import GROUPS, PACKAGE, PICTURE, ROOT, House, Package, imports, picture
 
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
@@ -16,14 +16,14 @@ LAYERS = [
     ["errors"],
     ["traininglog"],  # the package itself, which imports only the errors when it is imported
     ["refusals", "blocks", "callers"],
-    ["moments", "fitting", "taken_signals", "standard_output"],
+    ["moments", "display", "taken_signals"],
     ["flattening"],
     ["waiting", "forks"],
     ["values", "scalars", "floats", "file_locks", "plain_files", "file_names", "masking"],
     ["locked_files"],
     ["side_files"],
     ["parts"],
-    ["encoding", "config", "event_files", "kept", "schemes", "notebook", "palette"],
+    ["encoding", "config", "event_files", "kept", "schemes", "palette"],
     ["imported", "machine"],
     ["log_options"],
     ["texts", "trial_records"],
@@ -38,7 +38,7 @@ LAYERS = [
     ["memory", "sql"],  # stores; they do not know each other
     ["journaled"],  # any store of eight methods
     ["sqlite", "jsonfile"],
-    ["opening", "trial_stores"],  # the places that know every store
+    ["stores"],  # the place that knows every store
     [
         "monitors",
         "loop",
@@ -79,18 +79,18 @@ FOREIGN = {
         *(
             f"loop.{name} (in functions)"
             for name in (
-                "metrics",
-                "moments",
-                "packed_trees",
-                "part_files",
-                "randomness",
-                "statistics",
-                "trees",
+                "checkpoint.checks",
+                "checkpoint.part_files",
+                "measures.metrics",
+                "measures.statistics",
+                "states.packed_trees",
+                "states.randomness",
+                "states.trees",
             )
         ),
     ],
     # Elsewhere, who has a tensor has imported it; the other asks for a device.
-    "torch": ["lenses.torch", "trials.environments (in functions)"],
+    "torch": ["lenses.torch", "trials.surroundings.environments (in functions)"],
     "pyarrow": ["arrow"],
     "alembic": ["sqlite.migrations"],
     "sqlalchemy": ["sql", "sqlite"],
@@ -98,18 +98,17 @@ FOREIGN = {
     "rich": [
         "cli",
         "demo",
-        "lenses.printing",
-        "loop.display (in functions)",
-        "monitors.progress (in functions)",
+        "display.bar (in functions)",
+        "lenses.pictures.printed_tables",
     ],
     "matplotlib": [
         "cli",
         "demo",
-        "lenses.drawing (in functions)",
-        "lenses.matplotlib_figures (in functions)",
+        "lenses.pictures.drawing (in functions)",
+        "lenses.pictures.matplotlib_figures (in functions)",
         "monitors.pictures",
     ],
-    "IPython": ["notebook (in functions)"],
+    "IPython": ["display.notebook (in functions)"],
     "tensorboardX": ["event_files (in functions)"],
     "losswise": ["monitors.losswise (in functions)"],
     "sklearn": ["demo", "lenses.torch.digits"],
@@ -207,7 +206,7 @@ def test_the_picture_of_the_rooms_is_of_today():
 
 
 def test_the_page_of_the_architecture_names_every_room_and_no_other():
-    """Each folder and each module beside the folders; a module of a folder is one that is there."""
+    """Each folder and each module beside the folders; a module that is told of is in its folder."""
     (table,) = re.findall(r"^\| room \| holds \|\n(?:\|.*\n)+", ARCHITECTURE, flags=re.MULTILINE)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
     rooms = [name for room, _ in rows for name in re.findall(r"`([\w/.]+)`", room)]
@@ -218,7 +217,9 @@ def test_the_page_of_the_architecture_names_every_room_and_no_other():
     for room, holds in rows:
         (folder, *_) = re.findall(r"`([\w/.]+)`", room)
         for file in re.findall(r"`([\w/]+)\.py`", holds):
-            assert f"{folder}{file}".replace("/", ".") in MODULES, f"{folder}: {file}.py"
+            inside = f"{folder}{file}".replace("/", ".")
+            below = rf"{re.escape(folder[:-1])}\.\w+\.{re.escape(file)}"  # in a room of that folder
+            assert inside in MODULES or any(re.fullmatch(below, name) for name in MODULES), file
 
 
 def test_no_two_modules_of_a_folder_import_each_other():
@@ -272,3 +273,51 @@ def test_no_module_is_named_for_nothing():
     for name, tree in MODULES.items():
         assert name.split(".")[-1] not in ("utils", "util", "helpers", "manager", "common", "misc")
         assert ast.get_docstring(tree), f"{name} has no docstring"
+
+
+#: Rooms whose classes and files are named unlike all others.
+NAMED = INSTRUMENTS | {"cli", "display"}
+
+#: What is the same thing of another store, or of the library that a folder is for.
+SAME_THING = {"log", "store", "trials", "check"}
+
+
+def test_a_class_of_an_instrument_or_a_command_has_a_name_of_its_own():
+    """But for `Status`: that of a log and that of a trial are what their users call them."""
+    places = {}
+    for name, tree in MODULES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(name)
+    shared = {
+        name: modules
+        for name, modules in places.items()
+        if len(modules) > 1 and {module.split(".")[0] for module in modules} & NAMED
+    }
+    assert list(shared) in ([], ["Status"]), shared
+
+
+def test_a_file_of_an_instrument_or_a_command_stands_in_two_rooms_at_most():
+    places = {}
+    for name in MODULES:
+        room, _, file = name.rpartition(".")
+        places.setdefault(file, []).append(room)
+    shared = {
+        file: rooms
+        for file, rooms in places.items()
+        if len(rooms) > 2 and {room.split(".")[0] for room in rooms} & NAMED
+    }
+    assert not shared.keys() - SAME_THING, shared
+
+
+def test_a_room_of_an_instrument_or_a_command_is_small():
+    """What a reader has to hold in mind at once."""
+    sizes = {}
+    for name in MODULES:
+        room = name.rpartition(".")[0]
+        if name.split(".")[0] in NAMED and not (PACKAGE / name.replace(".", "/")).is_dir():
+            sizes[room] = sizes.get(room, 0) + 1
+    assert {room for room, size in sizes.items() if size > 8} <= {
+        "lenses.torch", "monitors", "trials",  # a module a lens' need, a monitor, a verb's noun
+    }, sizes  # fmt: skip
+    assert max(sizes.values()) <= 13

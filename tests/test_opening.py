@@ -19,8 +19,8 @@ from traininglog import (
     UnknownScheme,
     open_log,
     open_store,
-    opening,
     register,
+    stores,
 )
 from traininglog.trials import TrialClient
 
@@ -29,7 +29,7 @@ from traininglog.trials import TrialClient
 def folder(tmp_path, monkeypatch):
     """Be in an empty folder, with no more schemes than the package brings."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(opening, "_FACTORIES", dict(opening._FACTORIES))
+    monkeypatch.setattr(stores.LOGS, "factories", dict(stores.LOGS.factories))
     return tmp_path
 
 

@@ -36,7 +36,7 @@ KILLED = """
 import contextlib, os, signal, sqlite3, sys
 from pathlib import Path
 from traininglog import SQLiteLog, Store, kept, parts
-from traininglog.cli.files import complete
+from traininglog.cli.output.files import complete
 from traininglog.sqlite import copying, repairing
 
 what, path, target = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])

@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from traininglog import ConfigurationError, TrainingLog, open_log, opening, trial_stores
+from traininglog import ConfigurationError, TrainingLog, open_log, stores
 from traininglog.memory.trials import MemoryTrials
 from traininglog.trials import TrialClient
 
@@ -13,26 +13,26 @@ from traininglog.trials import TrialClient
 def registry(request, monkeypatch, tmp_path):
     """Return a registry, which is as it was afterwards."""
     monkeypatch.chdir(tmp_path)
-    module = opening if request.param == "logs" else trial_stores
-    monkeypatch.setattr(module, "_FACTORIES", dict(module._FACTORIES))
-    return module
+    found = stores.LOGS if request.param == "logs" else stores.RECORDS
+    monkeypatch.setattr(found, "factories", dict(found.factories))
+    return found
 
 
 def opened(registry, where):
-    return open_log(where) if registry is opening else TrialClient(where)
+    return open_log(where) if registry is stores.LOGS else TrialClient(where)
 
 
 def log_or_records(registry):
-    return TrainingLog() if registry is opening else MemoryTrials()
+    return TrainingLog() if registry is stores.LOGS else MemoryTrials()
 
 
 @pytest.mark.parametrize("scheme", ["memory", "sqlite", "file", "SQLite", "MEMORY", "File"])
 def test_what_is_built_in_is_not_replaced(registry, scheme):
     """Neither what this registry has, nor what the other one has: it may have it one day."""
-    before = dict(registry._FACTORIES)
+    before = dict(registry.factories)
     with pytest.raises(ConfigurationError, match=f"^{scheme.lower()}: is a store of traininglog's"):
         registry.register(scheme, lambda *_, **__: None)
-    assert before == registry._FACTORIES
+    assert before == registry.factories
     opened(registry, "memory:").close()
 
 
@@ -43,7 +43,7 @@ def test_what_is_built_in_is_not_replaced(registry, scheme):
 def test_what_is_no_factory_is_refused(registry, factory):
     with pytest.raises(TypeError, match="a factory is called"):
         registry.register("mine", factory)
-    assert "mine" not in registry._FACTORIES
+    assert "mine" not in registry.factories
 
 
 @pytest.mark.parametrize("made", [None, 1, "x", object, dict, MemoryTrials, TrainingLog])
@@ -99,7 +99,7 @@ def failing():
 
 @pytest.mark.parametrize("load", [failing, lambda: None, lambda: 5, lambda: lambda: None])
 def test_a_package_that_brings_no_factory_is_named(monkeypatch, load):
-    monkeypatch.setattr(opening, "entry_points", lambda **_: [Plugin("third", load)])
+    monkeypatch.setattr(stores, "entry_points", lambda **_: [Plugin("third", load)])
     with pytest.raises(ConfigurationError, match=r"^thirdparty:make, which an installed package"):
         open_log("third://x")
 
@@ -108,7 +108,7 @@ def test_a_package_that_brings_no_factory_is_named(monkeypatch, load):
 def test_a_package_does_not_replace_what_is_built_in(monkeypatch, tmp_path, scheme):
     monkeypatch.chdir(tmp_path)
     mine = Plugin(scheme, lambda: lambda *_, **__: pytest.fail("it was called"))
-    monkeypatch.setattr(opening, "entry_points", lambda **_: [mine])
+    monkeypatch.setattr(stores, "entry_points", lambda **_: [mine])
     where = {"memory": "memory:", "sqlite": "sqlite:///x.db", "file": "file:x.json"}[scheme]
     if scheme == "file":
         with pytest.raises(ValueError, match="file: is no store"):

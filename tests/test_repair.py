@@ -1358,7 +1358,12 @@ def test_progress_is_told(path):
 
 def test_progress_is_shown_on_a_terminal(path):
     zero(path, leaves(path)[0])
-    script = "from traininglog.cli import main, terminal; terminal.PATIENCE = 0; main()"
+    script = (
+        "from traininglog.cli import main\n"
+        "from traininglog.cli.output import terminal\n"
+        "terminal.PATIENCE = 0\n"
+        "main()\n"
+    )
     child = pexpect.spawn(
         sys.executable,
         ["-c", script, "check", "--repair", "-s", str(path)],

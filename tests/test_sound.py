@@ -23,7 +23,7 @@ from traininglog.encoding import decode
 from traininglog.kept import damage, folder_of, keep, path_of
 from traininglog.packing import BLOCK, Block, Head, room_for, unpack
 from traininglog.sql import sound
-from traininglog.trials import artifacts
+from traininglog.trials.surroundings import artifacts
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from traininglog.trials import (
     Status,
     Trial,
     TrialClient,
-    artifacts,
 )
+from traininglog.trials.surroundings import artifacts
 
 
 @pytest.fixture(params=["memory", "sqlite", "file"])
@@ -191,23 +191,28 @@ def test_what_cannot_be_imported_is_said_in_a_line(tmp_path, monkeypatch, source
 # -- where a document ends ------------------------------------------------------------------
 
 
-def test_a_change_of_a_document_writes_out_only_what_has_changed(tmp_path, monkeypatch):
+def test_a_change_of_a_document_reads_and_writes_out_only_what_has_changed(tmp_path, monkeypatch):
     """Else of many trials each would take longer than the one before, by all that is there."""
-    written = []
-    before = pieces._indented
+    written, coded, read = [], [], []
+    before, compact, value = pieces._indented, pieces._compact, pieces.DocumentPiece.value
     monkeypatch.setattr(
         pieces, "_indented", lambda value, depth: written.append(depth) or before(value, depth)
     )
-    counts = []
+    monkeypatch.setattr(pieces, "_compact", lambda value: coded.append(1) or compact(value))
+    monkeypatch.setattr(pieces.DocumentPiece, "value", lambda piece: read.append(1) or value(piece))
+    counts, handled = [], []
     with TrialClient(f"file:{tmp_path}/r.json") as client:
         client.set_project(name="p")
         for n in range(40):
-            written.clear()
+            written.clear(), coded.clear(), read.clear()
             with client.new_trial(version="1", parameters={"n": n}) as trial:
                 trial.log_metrics(step=1, loss=1.0)
             counts.append(written.count(2))
+            handled.append(len(coded) + len(read))
     assert max(counts[1:]) <= 20
     assert sum(counts[30:]) == sum(counts[10:20])
+    assert max(handled[1:]) <= 80
+    assert sum(handled[30:]) <= sum(handled[10:20]) + 10
 
 
 def test_a_document_is_written_as_json_for_people(tmp_path):

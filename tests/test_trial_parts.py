@@ -25,7 +25,7 @@ from traininglog.trials import (
     throttle_repeated,
     throttled,
 )
-from traininglog.trials.aggregators import restored
+from traininglog.trials.measures.aggregators import restored
 from traininglog.trials.plain import escaped, identity, plain_data, unescaped
 
 # -- identity -------------------------------------------------------------------------------

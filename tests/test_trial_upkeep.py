@@ -20,8 +20,8 @@ from traininglog.trials import (
     TrialClient,
     TrialGroup,
     TrialStore,
-    artifacts,
 )
+from traininglog.trials.surroundings import artifacts
 
 PAGE = 4096
 

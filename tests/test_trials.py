@@ -46,12 +46,12 @@ from traininglog.trials import (
     TrialNotFound,
     TrialStore,
     UnknownStatus,
-    artifacts,
     compute_version,
     default_version,
     git_version,
     register,
 )
+from traininglog.trials.surroundings import artifacts
 
 
 @pytest.fixture

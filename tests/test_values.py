@@ -16,8 +16,8 @@ import pytest
 
 from traininglog import SQLiteLog, TrainingLog, ValueTypeError
 from traininglog.testing.samples import REFUSED_VALUES, Options, Settings, same
-from traininglog.trials.errors import InvalidParameter
 from traininglog.trials.plain import plain_data, plain_dict
+from traininglog.trials.trial_errors import InvalidParameter
 from traininglog.values import plain
 
 PARIS = zoneinfo.ZoneInfo("Europe/Paris")
@@ -243,7 +243,7 @@ def test_a_checkpoint_with_a_state_is_loaded_by_torch_s_default(tmp_path):
 
 
 def test_times_in_metrics_are_never_a_count_of_some_unit(tmp_path):
-    from traininglog.loop.metrics import number
+    from traininglog.loop.measures.metrics import number
     from traininglog.monitors.flattening import scalar
 
     moment = np.datetime64("2026-01-01T00:00:00.123456789")

@@ -80,11 +80,11 @@ if TYPE_CHECKING:
     from traininglog.lineage import Ancestor
     from traininglog.log_options import LogOptions
     from traininglog.memory import TrainingLog
-    from traininglog.opening import open_log, open_store, register
     from traininglog.run_info import RunInfo, State
     from traininglog.selection import Layout, Mode
     from traininglog.sqlite.log import SQLiteLog
     from traininglog.sqlite.store import Store
+    from traininglog.stores import open_log, open_store, register
     from traininglog.values import StoredValue, Value
 
 __version__ = "0.1.0"
@@ -164,9 +164,9 @@ _LAZY = {
     "TrainingLogBase": "traininglog.base",
     "Value": "traininglog.values",
     "flatten": "traininglog.flattening",
-    "open_log": "traininglog.opening",
-    "open_store": "traininglog.opening",
-    "register": "traininglog.opening",
+    "open_log": "traininglog.stores",
+    "open_store": "traininglog.stores",
+    "register": "traininglog.stores",
 }
 
 

@@ -15,7 +15,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Block(AbstractContextManager[T], Generic[T]):
+class WithBlock(AbstractContextManager[T], Generic[T]):
     """A context manager that warns when it goes and nobody has entered it.
 
     Args:
@@ -53,13 +53,13 @@ class Block(AbstractContextManager[T], Generic[T]):
             warn_unentered(self._name)
 
 
-def block(function: Callable[P, Iterator[T]]) -> Callable[P, Block[T]]:
+def block(function: Callable[P, Iterator[T]]) -> Callable[P, WithBlock[T]]:
     """Make a context manager of a generator function, as `contextlib.contextmanager` does."""
     make = contextmanager(function)
 
     @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> Block[T]:
-        return Block(make(*args, **kwargs), f"{function.__name__}()")
+    def call(*args: P.args, **kwargs: P.kwargs) -> WithBlock[T]:
+        return WithBlock(make(*args, **kwargs), f"{function.__name__}()")
 
     return call
 

@@ -73,3 +73,18 @@ def started(pid: int) -> int | None:
         raise PermissionError(f"process {pid} is hidden") from None
     fields = stat.rpartition(")")[2].split()  # the name in brackets may hold anything
     return None if fields[0] in "ZX" else int(fields[19])  # a zombie has ended
+
+
+def is_alive(pid: int, start: int | None) -> bool | None:
+    """Tell whether the process of a number that was started at a time lives; None: nobody knows.
+
+    Args:
+        pid: Its number, in our own namespace.
+        start: What `started` told of it, in this boot; None if that was unknown.
+
+    """
+    try:
+        now = started(pid)
+    except PermissionError:  # it is there, and hidden
+        return None
+    return now is not None and start in (None, now)

@@ -35,8 +35,8 @@ MOST_SECONDS, MOST_BYTES = 2.0, 200 * 2**20
 IMPORTS = """
 import gc, logging, numpy, pandas, sqlalchemy, typer, rich.table
 import traininglog.cli.app, traininglog.frames, traininglog.packing, traininglog.sqlite.store
-import traininglog.sqlite.repairing, traininglog.trials, traininglog.trial_stores
-import traininglog.cli.exporting, traininglog.cli.formats
+import traininglog.sqlite.repairing, traininglog.trials, traininglog.stores
+import traininglog.cli.commands.export, traininglog.cli.output.formats
 from faults import crafted
 """
 

@@ -307,7 +307,7 @@ def test_a_run_from_elsewhere_takes_its_place_by_when_it_began(path):
 def test_the_latest_trial_is_that_which_was_made_last(path, where):
     script = f"""
 from traininglog.trials import Trial, TrialStore
-from traininglog.trial_stores import open_records
+from traininglog.stores import open_records
 where = {{"sqlite": path, "file": f"file:{{path}}.json", "memory": "memory:"}}[{where!r}]
 store = TrialStore(open_records(where))
 for number, offset in enumerate([0, FORWARD, BACK, 0, 2 * BACK]):
@@ -334,7 +334,7 @@ TrialClient(path).new_trial(name=arguments[1], parameters={})
         store.merge(other)
     script = """
 from traininglog.trials import TrialStore
-from traininglog.trial_stores import open_records
+from traininglog.stores import open_records
 print(TrialStore(open_records(path)).latest().name)
 """
     assert output(script, path) == "second\n"

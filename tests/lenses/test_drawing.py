@@ -22,8 +22,8 @@ from traininglog.lenses import (
     replay,
     tags_of,
 )
-from traininglog.lenses.drawing import tick_texts
-from traininglog.lenses.layout import Page
+from traininglog.lenses.pictures.drawing import tick_texts
+from traininglog.lenses.pictures.layout import Page
 
 RED = "#C0392B"
 

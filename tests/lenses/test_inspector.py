@@ -29,7 +29,7 @@ from traininglog.lenses import (
     replay,
     tags_of,
 )
-from traininglog.lenses.tags import parts_of
+from traininglog.lenses.tags.attributes import parts_of
 
 
 class Recorder(AbstractVisualizer):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from traininglog.lenses.statistics import (
+from traininglog.lenses.numbers.statistics import (
     POINTS,
     Running,
     Sketch,

@@ -5,8 +5,8 @@ import pytest
 
 from traininglog import SQLiteLog, TrainingLog
 from traininglog.lenses import Inspector, LogWriter, OutputNorm, TagAttributes, tags_of
-from traininglog.lenses import stored_tags as module
-from traininglog.lenses.stored_tags import attributes_of, stored_tags
+from traininglog.lenses.tags import stored_tags as module
+from traininglog.lenses.tags.stored_tags import attributes_of, stored_tags
 
 
 def tags(layers):

@@ -25,7 +25,7 @@ from traininglog.lenses import (
     TensorBoardVisualizer,
     replay,
 )
-from traininglog.lenses.pictures import save
+from traininglog.lenses.pictures.of_runs import save
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from traininglog.loop import checkpoints
+from traininglog.loop.checkpoint import folder as checkpoints
 
 FILE = checkpoints.__file__
 

@@ -15,8 +15,8 @@ from patience import GUARD
 
 from traininglog import TrainingLogWarning
 from traininglog.loop import CheckpointNotFound, CheckpointUnusable, NotPlain
-from traininglog.loop.checkpoints import CheckpointFolder, find
-from traininglog.loop.manifest import sealed
+from traininglog.loop.checkpoint.folder import CheckpointFolder, find
+from traininglog.loop.checkpoint.manifest import sealed
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ from patience import GUARD
 
 from traininglog import SQLiteLog, TrainingLog, TrainingLogWarning
 from traininglog.loop import CheckpointDamaged, CheckpointUnusable, TrainLoop
-from traininglog.loop.checkpoints import CheckpointFolder
-from traininglog.loop.manifest import sealed
-from traininglog.loop.moments import check
+from traininglog.loop.checkpoint.checks import check
+from traininglog.loop.checkpoint.folder import CheckpointFolder
+from traininglog.loop.checkpoint.manifest import sealed
 
 FORMAT_1 = Path(__file__).with_name("format1")
 
@@ -266,8 +266,8 @@ def test_a_program_goes_on_from_the_one_before(folder):
         "import sys, numpy as np\n"
         # Whose random state is in the checkpoint, if it was loaded when that was made.
         f"{'import torch' if 'torch' in sys.modules else ''}\n"
-        "from traininglog.loop.checkpoints import CheckpointFolder\n"
-        "from traininglog.loop.moments import check\n"
+        "from traininglog.loop.checkpoint.folder import CheckpointFolder\n"
+        "from traininglog.loop.checkpoint.checks import check\n"
         "print(CheckpointFolder(sys.argv[1]).newest(check).facts['step'])\n"
     )
     done = subprocess.run(
@@ -347,8 +347,8 @@ def test_whatever_a_manifest_of_format_1_says_it_is_read_or_refused(tmp_path):
 
 def _go_on(found):
     """Do with a moment what a loop does with it."""
-    from traininglog.loop import randomness
-    from traininglog.loop.metrics import Metrics
+    from traininglog.loop.measures.metrics import Metrics
+    from traininglog.loop.states import randomness
 
     moment = found.trees["now"]
     before = random.getstate(), np.random.get_state()

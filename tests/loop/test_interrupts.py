@@ -12,8 +12,9 @@ import pytest
 from patience import GUARD
 
 from traininglog import Store, TrainingLog
-from traininglog.loop import TrainLoop, interrupts
-from traininglog.loop.checkpoints import find
+from traininglog.loop import TrainLoop
+from traininglog.loop.checkpoint.folder import find
+from traininglog.loop.stops import interrupts
 
 
 @pytest.fixture

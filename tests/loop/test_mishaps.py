@@ -15,8 +15,9 @@ import pytest
 from patience import GUARD
 
 from traininglog import TrainingLog, TrainingLogWarning
-from traininglog.loop import MetricFormatter, NotPlain, TrainLoop, checkpoints
-from traininglog.loop.checkpoints import find
+from traininglog.loop import MetricFormatter, NotPlain, TrainLoop
+from traininglog.loop.checkpoint import folder as checkpoints
+from traininglog.loop.checkpoint.folder import find
 
 PROGRAM = """
 import sys

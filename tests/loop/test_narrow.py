@@ -10,7 +10,7 @@ import pexpect
 import pytest
 from patience import GUARD
 
-from traininglog.fitting import columns_of
+from traininglog.display.fitting import columns_of
 
 PROGRAM = """
 import time

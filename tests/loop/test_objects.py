@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from traininglog.loop import CheckpointUnusable, Holder, NotPlain
-from traininglog.loop.objects import checked, is_random, put, take
+from traininglog.loop.states.objects import checked, is_random, put, take
 
 Layer = namedtuple("Layer", "w b")  # as trees of JAX have them
 

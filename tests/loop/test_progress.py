@@ -12,7 +12,8 @@ import pytest
 from patience import GUARD
 
 from traininglog import TrainingLog
-from traininglog.loop import TrainLoop, display, format_duration
+from traininglog.loop import TrainLoop, format_duration
+from traininglog.loop.reports import progress_display
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_progress(limits, expected):
 def test_a_step_whose_logs_were_printed_is_done(limits, monkeypatch):
     """In progress, in the time left and in the tag, though its body has yet to end."""
     lines, now = [], [0.0]
-    monkeypatch.setattr("traininglog.loop.progress.monotonic", lambda: now[0])
+    monkeypatch.setattr("traininglog.loop.reports.progress.monotonic", lambda: now[0])
     with TrainLoop(log=TrainingLog(), print_func=lines.append, **limits) as loop:
         for _ in loop.iter_epochs():
             for step, _ in loop.iter_steps("ab"):
@@ -112,7 +113,7 @@ def test_the_time_left_is_right_straight_after_a_resume(tmp_path):
 
 
 def test_off_a_terminal_there_are_lines_if_asked_for(monkeypatch):
-    monkeypatch.setattr(display, "LINE_SECONDS", 0.05)
+    monkeypatch.setattr(progress_display, "LINE_SECONDS", 0.05)
     for wanted in (None, True, False):
         lines = []
         with TrainLoop(

@@ -18,8 +18,8 @@ from patience import GUARD
 
 from traininglog import TrainingLog
 from traininglog.loop import LoopMisuse, TrainLoop
-from traininglog.loop.checkpoints import find
-from traininglog.loop.packed_trees import packed, unpacked
+from traininglog.loop.checkpoint.folder import find
+from traininglog.loop.states.packed_trees import packed, unpacked
 
 pytestmark = pytest.mark.slow
 

@@ -18,8 +18,8 @@ import pytest
 
 from traininglog import SQLiteLog, TrainingLogWarning
 from traininglog.loop import DataDiffers, TrainLoop
-from traininglog.loop.fingerprints import Prints, fingerprint
-from traininglog.loop.sources import generators_in, states_of
+from traininglog.loop.passes.fingerprints import Prints, fingerprint
+from traininglog.loop.passes.generators import generators_in, states_of
 
 SIZE = 24
 

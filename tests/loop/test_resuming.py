@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,10 +94,11 @@ class Killed(BaseException):
 
 
 def columns(log):
-    """Return what a log shows, but for times."""
+    """Return what a log shows, but for times and where checkpoints are."""
+    left_out = ("got_exception", "saved_to")
     return {
         step: {
-            key: value for key, value in row.items() if "time" not in key and key != "got_exception"
+            key: value for key, value in row.items() if "time" not in key and key not in left_out
         }
         for step, row in log.to_dict().items()
     }
@@ -264,6 +266,39 @@ def test_a_longer_training_goes_on_from_the_end_of_a_shorter_one(open_log, tmp_p
     params, rows, _ = undisturbed("generator")
     assert program.params["w"].tobytes() == params
     assert columns(log) == rows
+
+
+def test_the_row_of_a_step_tells_where_its_checkpoint_is(open_log, tmp_path):
+    """Those that are due, those that were asked for, and that of the end; a child sees them all."""
+    log = open_log()
+    with pytest.raises(Killed):
+        Program().run(log, tmp_path / "c", checkpoint_and_die(15, 16))
+    told = {step: row["saved_to"] for step, row in log.to_dict().items() if "saved_to" in row}
+    assert [(step, Path(path).name) for step, path in told.items()] == [
+        (6, "checkpoint-000001-step-6"),
+        (12, "checkpoint-000002-step-12"),
+        (15, "checkpoint-000003-step-15"),
+    ]
+    child = open_log()
+    Program().run(child, tmp_path / "c", restore_checkpoint=told[12])
+    assert child.status["loaded_from"] == told[12]
+    steps = [step for step, row in child.to_dict().items() if "saved_to" in row]
+    assert steps == [6, 12, 18, 24]
+    for step in (18, 24):
+        path = Path(child[step]["saved_to"])
+        assert path.parent == tmp_path / "c"
+        assert path.name.endswith(f"-step-{step}")
+
+
+def test_of_several_checkpoints_of_a_step_its_row_tells_the_last(tmp_path):
+    log, made = TrainingLog(), []
+    with TrainLoop(log=log, checkpoint_dir=tmp_path, progress=False, max_epoch=1) as loop:
+        for _ in loop.iter_epochs():
+            made.extend(loop.make_checkpoint() for _ in loop.iter_steps(range(2)))
+            made.append(loop.make_checkpoint())
+    (newest,) = (path for path in tmp_path.iterdir() if path.name.startswith("checkpoint-000004"))
+    assert log[1]["saved_to"] == str(made[0])
+    assert log[2]["saved_to"] == str(newest)  # that of the end of the training
 
 
 # -- choosing, and refusing -----------------------------------------------------------------

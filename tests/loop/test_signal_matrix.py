@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from patience import GUARD
 
-from traininglog.loop.checkpoints import find
+from traininglog.loop.checkpoint.folder import find
 from traininglog.trials import TrialClient
 
 PROGRAM = Path(__file__).with_name("signalled_training.py")

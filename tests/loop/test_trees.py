@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from traininglog.loop.errors import CheckpointUnusable, NotPlain
-from traininglog.loop.trees import NamedFields, Serializer, copied, from_json, to_json
+from traininglog.loop.states.trees import NamedFields, Serializer, copied, from_json, to_json
 
 Point = namedtuple("Point", "x y")  # as optimizers of JAX have them
 

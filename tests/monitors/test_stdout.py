@@ -12,9 +12,10 @@ import pexpect
 import pytest
 from patience import GUARD
 
-from traininglog import TrainingLogWarning, fitting
+from traininglog import TrainingLogWarning
+from traininglog.display import fitting
 from traininglog.monitors import StdoutMonitor
-from traininglog.monitors.progress import Lines, Stand
+from traininglog.monitors.session_display import SessionLines, Stand
 
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 
@@ -166,7 +167,7 @@ def test_a_pipe_has_plain_lines():
 
 def test_a_long_session_has_about_twenty_lines():
     file = io.StringIO()
-    lines = Lines(file)
+    lines = SessionLines(file)
     for step in range(1001):
         lines.show(Stand(1000, step, elapsed=step / 100, rate=100.0))
     lines.show(Stand(1000, 1000, elapsed=10.0, rate=100.0, over=True))
@@ -179,7 +180,7 @@ def test_a_long_session_has_about_twenty_lines():
 
 def test_a_slow_session_has_a_line_a_minute():
     file = io.StringIO()
-    lines = Lines(file)
+    lines = SessionLines(file)
     for step in range(100):
         lines.show(Stand(1_000_000, step, elapsed=step * 10.0, rate=0.1))
     assert len(file.getvalue().splitlines()) == pytest.approx(17, abs=1)
@@ -412,3 +413,37 @@ def test_whatever_is_shown_fits(width, count, name):
 def test_metrics_that_are_left_out_are_counted():
     shown = narrow(100, [(f"metric_{number}", 0.5) for number in range(200)])
     assert re.search(r"metric_2 0.5  \+197  26", shown)
+
+
+class Terminal(io.StringIO):
+    """A terminal on which one can read what was drawn."""
+
+    def isatty(self):
+        return True
+
+
+def test_a_bar_leaves_what_goes_to_a_file_alone(monkeypatch):
+    """A bar on stderr takes only what would appear on a terminal above itself."""
+    output = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setenv("TERM", "xterm")
+    monitor = StdoutMonitor(["loss"], file=Terminal())
+    with monitor.session(2):
+        print("to a file")
+        assert output.getvalue() == "to a file\n"
+
+
+def test_a_bar_on_a_terminal_that_is_gone_does_not_end_the_program(monkeypatch):
+    """Rich would end it."""
+
+    class Gone(Terminal):
+        def write(self, text):
+            raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setenv("TERM", "xterm")
+    monitor = StdoutMonitor(["loss"], file=Gone())
+    with pytest.warns(TrainingLogWarning, match="Broken pipe"):
+        monitor.start_session(2)
+    monitor.write({"loss": 1.0}, 1)
+    monitor.write({"loss": 1.0}, 2)
+    monitor.end_session()

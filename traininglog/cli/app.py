@@ -26,27 +26,37 @@ class Entry(NamedTuple):
 
 
 COMMANDS = {
-    "runs": Entry("listing", "runs", "List the runs of a store, the latest last."),
-    "show": Entry("showing", "show", "Show one run: its state, lineage, status and keys."),
-    "tail": Entry("tailing", "tail", "Print the last rows of a run, and follow those to come."),
-    "plot": Entry("plotting", "plot", "Plot keys of one or several runs."),
-    "export": Entry("exporting", "export", "Export runs as CSV, JSON lines or Parquet."),
-    "diff": Entry("comparing", "diff", "Compare two runs: their statuses and last values."),
-    "merge": Entry("upkeep", "merge", "Copy the runs of other stores into this one."),
-    "backup": Entry("upkeep", "backup", "Copy the store, as it is now, to a new file."),
-    "check": Entry("upkeep", "check", "Examine a store: every page, every index, every value."),
-    "seal": Entry("upkeep", "seal", "Pack the numbers of runs into segments, to save room."),
-    "delete": Entry("upkeep", "delete", "Delete runs for good, and give their space back."),
-    "upgrade": Entry("upkeep", "upgrade", "Bring a store to the schema of this version."),
-    "demo": Entry("upkeep", "demo", "Train something small, break off, resume, plot."),
-    "trials": Entry("trial_listing", "trials", "List the trials of a store, the latest last."),
+    "runs": Entry("commands.runs", "runs", "List the runs of a store, the latest last."),
+    "show": Entry("commands.show", "show", "Show one run: its state, lineage, status and keys."),
+    "tail": Entry(
+        "commands.live_tail", "tail", "Print the last rows of a run, and follow those to come."
+    ),
+    "plot": Entry("commands.plot", "plot", "Plot keys of one or several runs."),
+    "export": Entry("commands.export", "export", "Export runs as CSV, JSON lines or Parquet."),
+    "diff": Entry("commands.diff", "diff", "Compare two runs: their statuses and last values."),
+    "merge": Entry("commands.upkeep", "merge", "Copy the runs of other stores into this one."),
+    "backup": Entry("commands.upkeep", "backup", "Copy the store, as it is now, to a new file."),
+    "check": Entry(
+        "commands.upkeep", "check", "Examine a store: every page, every index, every value."
+    ),
+    "seal": Entry(
+        "commands.upkeep", "seal", "Pack the numbers of runs into segments, to save room."
+    ),
+    "delete": Entry(
+        "commands.upkeep", "delete", "Delete runs for good, and give their space back."
+    ),
+    "upgrade": Entry("commands.upkeep", "upgrade", "Bring a store to the schema of this version."),
+    "demo": Entry("commands.upkeep", "demo", "Train something small, break off, resume, plot."),
+    "trials": Entry(
+        "trial_commands.trial_list", "trials", "List the trials of a store, the latest last."
+    ),
     "import": Entry(
-        "trial_importing",
+        "trial_commands.trial_import",
         "import_",
         "Bring projects, groups, trials and their logs into this store.",
     ),
-    "trial": Entry("trial_groups", "trial", "Look at one trial.", group=True),
-    "project": Entry("trial_groups", "project", "Look at projects.", group=True),
+    "trial": Entry("trial_commands.trial_groups", "trial", "Look at one trial.", group=True),
+    "project": Entry("trial_commands.trial_groups", "project", "Look at projects.", group=True),
 }
 
 

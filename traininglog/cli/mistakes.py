@@ -57,7 +57,7 @@ class Manners(TyperGroup):
 
 def complain(message: str) -> None:
     """Print one line on stderr."""
-    from traininglog.cli.text import visible  # which every start would else wait for
+    from traininglog.cli.output.text import visible  # which every start would else wait for
 
     print(f"traininglog: {visible(message)}", file=sys.stderr)  # noqa: T201 - the way to say it
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from traininglog.cli.mistakes import asking
-from traininglog.cli.terminal import note
+from traininglog.cli.output.terminal import note
 from traininglog.errors import AmbiguousRun
 from traininglog.texts import jsonable
 from traininglog.values import StoredValue
@@ -25,7 +25,7 @@ _SHORTEST = 8  # digits of a UUID that are shown if they are enough
 @contextmanager
 def opened(where: str | None, *, readonly: bool = True, create: bool = False) -> Iterator[Store]:
     """Open a store, by default the configured one, and close it in the end."""
-    from traininglog.opening import open_store
+    from traininglog.stores import open_store
 
     with asking():
         store = open_store(where, readonly=readonly, create=create)

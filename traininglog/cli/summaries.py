@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from traininglog.cli.text import brief, shortened
+from traininglog.cli.output.text import brief, shortened
 from traininglog.columns import Column, Point
 from traininglog.values import StoredRow, StoredValue
 

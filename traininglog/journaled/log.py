@@ -22,7 +22,7 @@ from traininglog.errors import RunNotFound
 from traininglog.imported import Ending, Imported
 from traininglog.journal.reader import journal_path
 from traininglog.journaled.recovery import recover
-from traininglog.journaled.view import View, ancestry, view_of
+from traininglog.journaled.view import StoredView, ancestry, view_of
 from traininglog.lineage import Ancestor, Descent, new_status, new_uuid
 from traininglog.selection import bounds
 from traininglog.values import MAX_TIME, check_time, check_uuid
@@ -136,7 +136,7 @@ class JournaledLog(WriterLog):
             max_pending_bytes=options["max_pending_bytes"], on_full=options["on_full"],
             waits=self._waits, may_wait=self._may_wait(store),
         ))  # fmt: skip
-        self._seen: tuple[object, View] | None = None
+        self._seen: tuple[object, StoredView] | None = None
 
     def _require(self, uuid: UUID) -> None:
         if next(iter(self._store.runs(uuid)), None) is None:
@@ -185,7 +185,7 @@ class JournaledLog(WriterLog):
     # -- reading: what the store shows, and over it what it has not got yet -----------------
     # The latter is read first: what is saved in between is then there twice, and not missing.
 
-    def _view(self) -> View:
+    def _view(self) -> StoredView:
         """Return what the store has of the run and its ancestors."""
         birth, uuid = self._unstored(), self.uuid
         ask = getattr(self._store, "version", None)
@@ -195,7 +195,7 @@ class JournaledLog(WriterLog):
             self._seen = version, view_of(self._store, uuid, birth)
         return self._seen[1]
 
-    def _order(self, view: View) -> dict[str, int]:
+    def _order(self, view: StoredView) -> dict[str, int]:
         """Return the places of all keys, as first seen."""
         keys = dict.fromkeys([*view.log._run.places(), *self._buffer.numbers])
         return {key: place for place, key in enumerate(keys)}

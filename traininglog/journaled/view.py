@@ -14,7 +14,7 @@ from traininglog.values import MAX_TIME
 from traininglog.writer.sink import Birth, Reader, StoredRun
 
 
-class View(NamedTuple):
+class StoredView(NamedTuple):
     """What a store has of a run and its ancestors."""
 
     log: TrainingLog
@@ -41,7 +41,7 @@ def ancestry(store: Reader, uuid: UUID) -> Iterator[StoredRun]:
         following = found.parent
 
 
-def view_of(store: Reader, uuid: UUID, birth: Birth | None = None) -> View:
+def view_of(store: Reader, uuid: UUID, birth: Birth | None = None) -> StoredView:
     """Return what a store has of a run and its ancestors.
 
     Args:
@@ -68,7 +68,7 @@ def view_of(store: Reader, uuid: UUID, birth: Birth | None = None) -> View:
         layers.append(Layer(uuid, birth.at, [], {}, dict(birth.status or {}), 0.0, {}))
         marks.insert(0, Marks(MAX_TIME, [], []))
         created = birth.created if created is None else created
-    return View(log_of(layers), Clock(created, marks[::-1]))
+    return StoredView(log_of(layers), Clock(created, marks[::-1]))
 
 
 def _layer(store: Reader, run: StoredRun) -> Layer:

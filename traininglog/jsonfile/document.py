@@ -7,7 +7,6 @@ or the new. See `traininglog.jsonfile.locking` for the lock.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import warnings
@@ -29,9 +28,8 @@ from traininglog.errors import (
 from traininglog.file_names import refuse_long
 from traininglog.jsonfile.checks import Damaged, check_document
 from traininglog.jsonfile.locking import DocumentLock
-from traininglog.jsonfile.pieces import Known, Pieces, compact
+from traininglog.jsonfile.pieces import Pieces
 from traininglog.jsonfile.reading import Stamp, parsed, read_text, stamp_of
-from traininglog.trial_records import KINDS
 
 FORMAT = "traininglog trials"
 VERSION = 1
@@ -77,41 +75,35 @@ class Document:
         if readonly and not self.path.exists():
             raise StoreNotFound(f"there is no {self.path}")
         self._lock = DocumentLock.of(self.path)
-        # The state of the file that was read or written last, and what is in it, checked. As text,
-        # as whoever reads gets a copy of his own, which it is the quickest to make of.
-        self._known: tuple[Stamp, str] | None = None
-        self._pieces = Pieces()
-        # The state of the file that was written last, and the pieces that it is made of.
-        self._written: tuple[Stamp, Known] | None = None
+        # The state of the file that was read or written last, and what is in it, checked.
+        self._known: tuple[Stamp, Pieces] | None = None
         self._swept = False
         self.read()
 
     def read(self) -> Contents:
-        """Return what is in the document, which is the caller's to change."""
+        """Return what is in the document, which is the caller's to change.
+
+        Records and runs are in mappings, and each is read once it is asked for.
+        """
         known = self._known
         try:
             stamp, text = read_text(self.path, FORMAT, None if known is None else known[0])
         except FileNotFoundError:
-            return _empty()
+            return _none().contents()
         if text is None:
             assert known is not None  # noqa: S101 - it was given
-            copy: Contents = json.loads(known[1])
-            return copy
-        contents = self._parsed(text)
-        self._known = stamp, compact(contents)
-        return contents
+            return known[1].contents()
+        pieces = _none()
+        if text:
+            pieces = Pieces(self._parsed(text), None if known is None else known[1])
+        self._known = stamp, pieces
+        return pieces.contents()
 
     def get(self, kind: str, uid: str) -> Any:
-        """Return a record, or None, reading no more than that where this object wrote last."""
-        written = self._written
-        if written is not None and self.stamp() == written[0]:
-            piece = written[1].get((kind, uid))
-            return None if piece is None else json.loads(piece[0])
+        """Return a record, or None."""
         return self.read()[kind].get(uid)
 
     def _parsed(self, text: str) -> Contents:
-        if not text:
-            return _empty()
         try:
             contents = parsed(text)
         except ValueError as error:
@@ -181,7 +173,7 @@ class Document:
             return None
 
     def _write(self, contents: Contents) -> None:
-        text, short = self._pieces.texts(contents)
+        pieces = Pieces(contents)
         try:
             if not self._swept:  # nobody else has the lock, so that all of them are left over
                 self._swept = True
@@ -189,12 +181,13 @@ class Document:
             like = self.path if self.path.exists() else None
             with parts.making(self.path, like) as part:
                 with part.open("w", encoding="utf-8") as stream:
-                    stream.write(text)
+                    stream.writelines(pieces.texts())
                     stream.flush()
                     os.fsync(stream.fileno())
-                    stamp = stamp_of(os.fstat(stream.fileno()))  # which it keeps under its name
+                    found = os.fstat(stream.fileno())
+                    stamp = stamp_of(found)  # which it keeps under its name
                 part.replace(self.path)
-                self._known, self._written = (stamp, short), (stamp, self._pieces.known)
+                self._known = stamp, pieces
             parts.sync_folder(self.path.parent)
         except (StoreUnwritable, StoreFailed):
             raise
@@ -202,8 +195,8 @@ class Document:
             raise StoreUnwritable(f"{self.path} cannot be written: {error.strerror}") from error
         except OSError as error:
             raise StoreFailed(f"{self.path} cannot be written: {error.strerror}") from error
-        if len(contents["trial"]) >= MANY or len(text) >= LARGE:
-            self._say_where_it_ends(len(contents["trial"]), len(text))
+        if len(contents["trial"]) >= MANY or found.st_size >= LARGE:
+            self._say_where_it_ends(len(contents["trial"]), found.st_size)
 
     def _say_where_it_ends(self, trials: int, size: int) -> None:
         if self.path in _TOLD:
@@ -219,6 +212,5 @@ class Document:
         )
 
 
-def _empty() -> Contents:
-    kinds: Contents = {kind: {} for kind in KINDS}
-    return {"format": FORMAT, "version": VERSION, **kinds, "logs": {}}
+def _none() -> Pieces:
+    return Pieces.none(format=FORMAT, version=VERSION)

@@ -15,7 +15,7 @@ from traininglog.config import settings
 from traininglog.errors import TrainingLogWarning
 from traininglog.imported import Ending, Imported, Outcome
 from traininglog.journaled.log import JournaledLog
-from traininglog.journaled.view import View
+from traininglog.journaled.view import StoredView
 from traininglog.jsonfile.cells import to_json
 from traininglog.jsonfile.document import Document
 from traininglog.jsonfile.store import DocumentStore, new_run
@@ -64,7 +64,7 @@ class FileLog(JournaledLog):
         document = store.document
         return lambda: not document.is_held_here
 
-    def _view(self) -> View:
+    def _view(self) -> StoredView:
         view = super()._view()
         self._tell()
         return view

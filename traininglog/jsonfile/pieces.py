@@ -1,62 +1,174 @@
-"""The text of a document, of which only what has changed is written out anew.
+"""The text of a document in pieces, of which only what has changed is read and written out anew.
 
 Each record and each run is a piece. Of a document of many trials a change concerns one or two, and
-writing JSON for people takes far longer than telling whether a piece is as it was.
+to read JSON, or to write it for people, takes far longer than to put texts together.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any, Self
 
-from traininglog.trial_records import KINDS
+from traininglog.trial_records import KINDS, made_of
 from traininglog.values import StoredValue
 
 _IN_PIECES = (*KINDS, "logs")
 
-Known = dict[tuple[str, str], tuple[str, str]]
+
+class DocumentPiece:
+    """The JSON of a record or a run. It never changes.
+
+    Args:
+        kind: One of `KINDS`, or ``"logs"``.
+        uid: Under which it stands there.
+        value: What it is.
+        before: The piece that stood there before: its text for people is kept if it says the same.
+
+    Raises `ValueError` for a number that JSON does not have.
+    """
+
+    __slots__ = ("_for_people", "_uid", "made", "short")
+
+    def __init__(
+        self, kind: str, uid: str, value: Any, before: DocumentPiece | None = None
+    ) -> None:
+        self._uid = uid
+        self.short = _compact(value)  #: the shortest JSON
+        #: By what moment a record is ordered; of a run None.
+        self.made = None if kind == "logs" else made_of(value)
+        # Not told by ==, to which 1, 1.0 and True are the same.
+        same = before is not None and before.short == self.short
+        self._for_people: str | None = before._for_people if before is not None and same else None
+
+    def value(self) -> Any:
+        """Return what it is, which is the caller's to change."""
+        return json.loads(self.short)
+
+    def text(self) -> str:
+        """Return it for people, as it stands in the document."""
+        if self._for_people is None:  # most of those who read a document never write it
+            self._for_people = f"  {json.dumps(self._uid)}: {_indented(self.value(), 2)}"
+        return self._for_people
+
+
+class LazyRecords(MutableMapping[str, Any]):
+    """The records of a kind, or the runs, by UID. Each is read when it is asked for.
+
+    Args:
+        kind: One of `KINDS`, or ``"logs"``.
+        pieces: The pieces, which stay as they are.
+
+    """
+
+    def __init__(self, kind: str, pieces: Mapping[str, DocumentPiece]) -> None:
+        self._kind = kind
+        self._pieces: dict[str, DocumentPiece | None] = dict(pieces)  # None: it is new
+        self._values: dict[str, Any] = {}  # those that were asked for, and may have been changed
+
+    def __getitem__(self, uid: str) -> Any:
+        if uid in self._values:
+            return self._values[uid]
+        piece = self._pieces[uid]
+        assert piece is not None  # noqa: S101 - what is new has a value
+        found = self._values[uid] = piece.value()
+        return found
+
+    def __setitem__(self, uid: str, value: Any) -> None:
+        self._pieces.setdefault(uid, None)
+        self._values[uid] = value
+
+    def __delitem__(self, uid: str) -> None:
+        del self._pieces[uid]
+        self._values.pop(uid, None)
+
+    def __contains__(self, uid: object) -> bool:
+        return uid in self._pieces
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._pieces)
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def newest(self) -> float | None:
+        """Return by what moment the last of the records is ordered; None if there is none."""
+        values, pieces = self._values, self._pieces
+        known = [piece.made for uid, piece in pieces.items() if piece and uid not in values]
+        moments = [*known, *map(made_of, values.values())]
+        return max((moment for moment in moments if moment is not None), default=None)
+
+    def pieces(self) -> dict[str, DocumentPiece]:
+        """Return the pieces of what is here now."""
+        made = {}
+        for uid, piece in self._pieces.items():
+            if piece is None or uid in self._values:
+                made[uid] = DocumentPiece(self._kind, uid, self._values[uid], piece)
+            else:
+                made[uid] = piece
+        return made
 
 
 class Pieces:
-    """Writes one document again and again, as ``json.dumps(contents, indent=1)`` would."""
+    """A whole document in pieces. It never changes.
 
-    def __init__(self) -> None:
-        #: By kind and UID: each piece of the text that was made last, in short and for people. It
-        #: stays as it is: the next text gets another dict.
-        self.known: Known = {}
+    Args:
+        contents: What is in it: of each kind a dict or `LazyRecords`.
+        before: What it was before.
 
-    def texts(self, contents: Mapping[str, StoredValue]) -> tuple[str, str]:
-        """Return the document as text for people, and the shortest that says the same.
+    Raises `ValueError` for a number that JSON does not have.
+    """
 
-        Raises `ValueError` for a number that JSON does not have.
-        """
-        known: Known = {}
-        long, short = [], []
+    def __init__(self, contents: Mapping[str, Any], before: Pieces | None = None) -> None:
+        self._kinds: dict[str, dict[str, DocumentPiece]] = {}
+        self._rest: dict[str, Any] = {}
+        self._names = list(contents)
         for name, value in contents.items():
-            key = json.dumps(name)
-            if name in _IN_PIECES and value:
-                pieces = [self._piece(known, name, uid, piece) for uid, piece in value.items()]
-                long.append(f" {key}: {{\n" + ",\n".join(piece[1] for piece in pieces) + "\n }")
-                named = zip(value, pieces, strict=True)
-                inner = ",".join(f"{json.dumps(uid)}:{piece[0]}" for uid, piece in named)
-                short.append(f"{key}:{{{inner}}}")
+            if name not in _IN_PIECES:
+                self._rest[name] = _compact(value)
+            elif isinstance(value, LazyRecords):
+                self._kinds[name] = value.pieces()
             else:
-                long.append(f" {key}: {_indented(value, 1)}")
-                short.append(f"{key}:{compact(value)}")
-        self.known = known  # without what is gone
-        return "{\n" + ",\n".join(long) + "\n}", f"{{{','.join(short)}}}"
+                known = {} if before is None else before._kinds.get(name, {})
+                self._kinds[name] = {
+                    uid: DocumentPiece(name, uid, piece, known.get(uid))
+                    for uid, piece in value.items()
+                }
 
-    def _piece(self, known: Known, kind: str, uid: str, piece: object) -> tuple[str, str]:
-        # Not told by ==, to which 1, 1.0 and True are the same.
-        short = compact(piece)
-        found = self.known.get((kind, uid))
-        if found is None or found[0] != short:
-            found = short, f"  {json.dumps(uid)}: {_indented(piece, 2)}"
-        known[kind, uid] = found
-        return found
+    @classmethod
+    def none(cls, **more: Any) -> Self:
+        """Return those of a document without a record."""
+        return cls({**more, **{name: {} for name in _IN_PIECES}})
+
+    def contents(self) -> dict[str, Any]:
+        """Return what is in the document, which is the caller's to change."""
+        return {
+            name: LazyRecords(name, self._kinds[name])
+            if name in self._kinds
+            else json.loads(self._rest[name])
+            for name in self._names
+        }
+
+    def texts(self) -> Iterator[str]:
+        """Give the text of the document in parts, as ``json.dumps(contents, indent=1)`` would."""
+        before = "{\n"
+        for name in self._names:
+            key, pieces = json.dumps(name), self._kinds.get(name)
+            if pieces:
+                before += f" {key}: {{\n"
+                for piece in pieces.values():
+                    yield before
+                    yield piece.text()
+                    before = ",\n"
+                yield "\n }"
+            else:
+                value = {} if pieces is not None else json.loads(self._rest[name])
+                yield f"{before} {key}: {_indented(value, 1)}"
+            before = ",\n"
+        yield "\n}"
 
 
-def compact(value: StoredValue) -> str:
+def _compact(value: Any) -> str:
     """Return a value as the shortest JSON, which is made and read ten times as fast."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 

@@ -15,7 +15,7 @@ from traininglog.jsonfile.store import DocumentStore
 from traininglog.kept import folder_of
 from traininglog.lineage import new_uuid
 from traininglog.selection import Mode
-from traininglog.trial_records import in_order, made_of
+from traininglog.trial_records import in_order
 from traininglog.values import StoredRow
 
 Record = StoredRow
@@ -50,8 +50,8 @@ class FileTrials:
         if known is not None:
             return bool(known["token"] == record["token"])
         with self._document.changing() as contents:
-            newest = max(map(made_of, contents[kind].values()), default=None)
-            found = contents[kind].setdefault(record["uid"], in_order(record, newest))
+            kept = contents[kind]
+            found = kept.setdefault(record["uid"], in_order(record, kept.newest()))
             return bool(found["token"] == record["token"])
 
     def replace(self, kind: str, record: Record, edit: int) -> bool:

@@ -26,56 +26,60 @@ from typing import TYPE_CHECKING, Any
 from traininglog.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from traininglog.lenses.charts import Chart
-    from traininglog.lenses.histogram import Histogram
-    from traininglog.lenses.inspector import Inspector
-    from traininglog.lenses.lens import AbstractLens, AbstractVisualizer, Lens
-    from traininglog.lenses.losses import LossMetrics
-    from traininglog.lenses.matplotlib_figures import MatplotlibVisualizer
-    from traininglog.lenses.memory import Memory
-    from traininglog.lenses.non_finite import FirstNonFinite, NonFiniteFound
-    from traininglog.lenses.outputs import OutputActivation, OutputGradientGeometry, OutputNorm
-    from traininglog.lenses.parameters import (
+    from traininglog.lenses.catalogue.histogram import Histogram
+    from traininglog.lenses.catalogue.losses import LossMetrics
+    from traininglog.lenses.catalogue.memory import Memory
+    from traininglog.lenses.catalogue.non_finite import FirstNonFinite, NonFiniteFound
+    from traininglog.lenses.catalogue.outputs import (
+        OutputActivation,
+        OutputGradientGeometry,
+        OutputNorm,
+    )
+    from traininglog.lenses.catalogue.parameters import (
         ParameterCondition,
         ParameterGradientActivation,
         ParameterGradientGeometry,
         ParameterNorm,
     )
-    from traininglog.lenses.printing import PrintVisualizer
-    from traininglog.lenses.record import LogWriter, replay, tags_of
-    from traininglog.lenses.tags import TagAttributes
-    from traininglog.lenses.tensorboard import TensorBoardVisualizer
+    from traininglog.lenses.catalogue.updates import ParameterUpdateGeometry, UpdateRatio
+    from traininglog.lenses.inspector import Inspector
+    from traininglog.lenses.lens import AbstractLens, AbstractVisualizer, Lens
+    from traininglog.lenses.numbers.charts import Chart
+    from traininglog.lenses.pictures.matplotlib_figures import MatplotlibVisualizer
+    from traininglog.lenses.pictures.printed_tables import PrintVisualizer
+    from traininglog.lenses.pictures.tensorboard import TensorBoardVisualizer
+    from traininglog.lenses.tags.attributes import TagAttributes
+    from traininglog.lenses.tags.log_writer import LogWriter, replay, tags_of
     from traininglog.lenses.torch.inspector import TorchInspector
-    from traininglog.lenses.updates import ParameterUpdateGeometry, UpdateRatio
 
 _LAZY = {
     "AbstractLens": "lens",
     "AbstractVisualizer": "lens",
-    "Chart": "charts",
-    "FirstNonFinite": "non_finite",
-    "Histogram": "histogram",
+    "Chart": "numbers.charts",
+    "FirstNonFinite": "catalogue.non_finite",
+    "Histogram": "catalogue.histogram",
     "Inspector": "inspector",
     "Lens": "lens",
-    "LogWriter": "record",
-    "LossMetrics": "losses",
-    "MatplotlibVisualizer": "matplotlib_figures",
-    "Memory": "memory",
-    "NonFiniteFound": "non_finite",
-    "OutputActivation": "outputs",
-    "OutputGradientGeometry": "outputs",
-    "OutputNorm": "outputs",
-    "ParameterCondition": "parameters",
-    "ParameterGradientActivation": "parameters",
-    "ParameterGradientGeometry": "parameters",
-    "ParameterNorm": "parameters",
-    "ParameterUpdateGeometry": "updates",
-    "PrintVisualizer": "printing",
-    "TagAttributes": "tags",
-    "TensorBoardVisualizer": "tensorboard",
+    "LogWriter": "tags.log_writer",
+    "LossMetrics": "catalogue.losses",
+    "MatplotlibVisualizer": "pictures.matplotlib_figures",
+    "Memory": "catalogue.memory",
+    "NonFiniteFound": "catalogue.non_finite",
+    "OutputActivation": "catalogue.outputs",
+    "OutputGradientGeometry": "catalogue.outputs",
+    "OutputNorm": "catalogue.outputs",
+    "ParameterCondition": "catalogue.parameters",
+    "ParameterGradientActivation": "catalogue.parameters",
+    "ParameterGradientGeometry": "catalogue.parameters",
+    "ParameterNorm": "catalogue.parameters",
+    "ParameterUpdateGeometry": "catalogue.updates",
+    "PrintVisualizer": "pictures.printed_tables",
+    "TagAttributes": "tags.attributes",
+    "TensorBoardVisualizer": "pictures.tensorboard",
     "TorchInspector": "torch.inspector",
-    "UpdateRatio": "updates",
-    "replay": "record",
-    "tags_of": "record",
+    "UpdateRatio": "catalogue.updates",
+    "replay": "tags.log_writer",
+    "tags_of": "tags.log_writer",
 }
 
 __all__ = [

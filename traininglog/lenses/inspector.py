@@ -12,15 +12,15 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, get_args
 
 from traininglog.base import TrainingLogBase
+from traininglog.lenses.catalogue.losses import TRAIN, VALIDATION, check_scalar
+from traininglog.lenses.catalogue.non_finite import NonFiniteFound
 from traininglog.lenses.choices import PATIENCE, tell_choices
-from traininglog.lenses.gathering import CommonState, NamedState
+from traininglog.lenses.gatherers import CommonState, NamedState
 from traininglog.lenses.lens import AbstractLens, AbstractVisualizer, Lens
-from traininglog.lenses.losses import TRAIN, VALIDATION, check_scalar
-from traininglog.lenses.non_finite import NonFiniteFound
-from traininglog.lenses.record import LogWriter, last_time
-from traininglog.lenses.state import ExplicitCall
-from traininglog.lenses.tags import key_of
-from traininglog.lenses.ticking import Ticking
+from traininglog.lenses.numbers.state import ExplicitCall
+from traininglog.lenses.tags.attributes import key_of
+from traininglog.lenses.tags.log_writer import LogWriter, last_time
+from traininglog.lenses.ticks import Ticks
 from traininglog.values import check_key, check_time
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class InspectorBase:
     def show_with(self, visualizer: str | AbstractVisualizer) -> None:
         """Have a visualizer show what comes from now on; it gets to know the tags at once."""
         if isinstance(visualizer, str):
-            from traininglog.lenses.visualizers import visualizer_named
+            from traininglog.lenses.pictures.by_name import visualizer_named
 
             visualizer = visualizer_named(visualizer)
         self._visualizers.append(visualizer)
@@ -192,21 +192,21 @@ class InspectorBase:
     def _is_attached(self) -> bool:
         return True
 
-    def iter(self, items: Iterable[T]) -> Ticking[T]:
+    def iter(self, items: Iterable[T]) -> Ticks[T]:
         """Give items, for example batches, and tick after each, also after a break or an exception.
 
-        It is a context, too, for those who want that to be certain; see `Ticking`.
+        It is a context, too, for those who want that to be certain; see `Ticks`.
         """
-        return Ticking(
+        return Ticks(
             items,
             self._stretch_now,
             lambda item, stretch: self._end(None, stretch),
             self._end_showing,
         )
 
-    def range(self, *bounds: int) -> Ticking[int]:
+    def range(self, *bounds: int) -> Ticks[int]:
         """Give the numbers of a range, as times, and tick with each at its end; as `iter` does."""
-        return Ticking(builtins.range(*bounds), self._stretch_now, self._end, self._end_showing)
+        return Ticks(builtins.range(*bounds), self._stretch_now, self._end, self._end_showing)
 
     def _stretch_now(self) -> int:
         return self._stretch

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from traininglog.lenses.charts import Chart
-from traininglog.lenses.state import Gatherer, State
-from traininglog.lenses.tags import Numbers, TagAttributes
+from traininglog.lenses.numbers.charts import Chart
+from traininglog.lenses.numbers.state import Gatherer, State
+from traininglog.lenses.options import signature_of
+from traininglog.lenses.tags.attributes import Numbers, TagAttributes
 
 
 class AbstractVisualizer(ABC):
@@ -108,8 +109,8 @@ class Lens(AbstractLens):
     """A lens of charts and gatherers. A new one makes charts, asks for gatherers, and puts numbers.
 
     `nothing` says why a network may have nothing for it, and what to do then: it is told where no
-    layer was registered. A subclass that remembers modules forgets them in `let_go`, and numbers in
-    `detach_from_module`.
+    layer was registered. `defaults` has what a lens takes in place of `options.DEFAULTS`. A
+    subclass that remembers modules forgets them in `let_go`, and numbers in `detach_from_module`.
 
     Args:
         include: Names of layers, or classes of modules, to which it is confined.
@@ -118,6 +119,11 @@ class Lens(AbstractLens):
     """
 
     nothing = ""
+    defaults: ClassVar[Mapping[str, Any]] = {}
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        cls.__signature__ = signature_of(cls, cls.defaults)  # type: ignore[attr-defined]
 
     def __init__(self, include: Iterable[Any] = (), exclude: Iterable[Any] = ()) -> None:
         self.charts: list[Chart] = []

@@ -11,10 +11,10 @@
 (1.5, 1.0, 2)
 
 It knows no framework: what it saves and puts back it finds out by what an object can do (see
-`traininglog.loop.objects`), and it writes to any `TrainingLogBase`.
+`traininglog.loop.states.objects`), and it writes to any `TrainingLogBase`.
 """
 
-from traininglog.loop.durations import format_duration
+from traininglog.display.durations import format_duration
 from traininglog.loop.errors import (
     CheckpointDamaged,
     CheckpointNotFound,
@@ -28,9 +28,9 @@ from traininglog.loop.errors import (
 )
 from traininglog.loop.events import EventKeys, EventSource
 from traininglog.loop.loop import TrainLoop
-from traininglog.loop.metrics import MetricFormatter
-from traininglog.loop.objects import Holder
-from traininglog.loop.statistics import Statistics, StatisticsCollector
+from traininglog.loop.measures.metrics import MetricFormatter
+from traininglog.loop.measures.statistics import Statistics, StatisticsCollector
+from traininglog.loop.states.objects import Holder
 
 __all__ = [
     "CheckpointDamaged",

@@ -15,26 +15,26 @@ from typing import Any, Literal, Self, TypeVar, overload
 
 from traininglog.base import TrainingLogBase
 from traininglog.blocks import block
+from traininglog.display.notebook import in_notebook
 from traininglog.errors import TrainingLogWarning
 from traininglog.event_files import EventFile
-from traininglog.loop import overview
-from traininglog.loop.best import Best, smaller_is_better
+from traininglog.loop.checkpoint.snapshots import Snapshots
+from traininglog.loop.counters import Counters
 from traininglog.loop.errors import LoopMisuse
 from traininglog.loop.events import EventKeys, EventSource
-from traininglog.loop.interrupts import Interrupts
-from traininglog.loop.keeping import Keeper
-from traininglog.loop.metrics import TIME_METRIC, MetricFormatter, is_time, number
-from traininglog.loop.mishaps import Mishaps
-from traininglog.loop.progress import Progress
-from traininglog.loop.ranks import Ranks
-from traininglog.loop.recording import Recorder
-from traininglog.loop.reporting import Reporter
+from traininglog.loop.measures.best import Best, smaller_is_better
+from traininglog.loop.measures.metrics import TIME_METRIC, MetricFormatter, is_time, number
+from traininglog.loop.measures.metrics_log import MetricsLog
+from traininglog.loop.measures.statistics import StatisticsCollector
+from traininglog.loop.measures.summary_writer import Summaries
+from traininglog.loop.reports import training_summary
+from traininglog.loop.reports.mishaps import Mishaps
+from traininglog.loop.reports.progress import Progress
+from traininglog.loop.reports.reporter import Reporter
 from traininglog.loop.schedule import Schedule
 from traininglog.loop.session import Session
-from traininglog.loop.standing import Standing
-from traininglog.loop.statistics import StatisticsCollector
-from traininglog.loop.summaries import Summaries
-from traininglog.notebook import in_notebook
+from traininglog.loop.stops.interrupts import Interrupts
+from traininglog.loop.stops.ranks import Ranks
 
 Batch = TypeVar("Batch")
 
@@ -87,7 +87,8 @@ class TrainLoop:
         checkpoint_dir: The folder of the checkpoints. One is written at the end of the training,
             at its end by a signal, by `make_checkpoint`, and every `checkpoint_epoch_freq` epochs;
             one of the last kind that fails is told of once, and tried again after the next epoch.
-            What cannot be saved is found out when the loop is entered.
+            What cannot be saved is found out when the loop is entered. The row of the step that a
+            checkpoint is of has its path as ``saved_to``.
         checkpoint_epoch_freq: How many epochs lie between two checkpoints.
         checkpoint_max_to_keep: How many checkpoints to keep, over all restarts; None or 0: all.
         checkpoint_save_objects: What to save beside the parameters, by name.
@@ -188,10 +189,10 @@ class TrainLoop:
             raise ValueError(f"resume_from must be 'last' or 'best', not {resume_from!r}")
         if replay not in ("check", "trust"):
             raise ValueError(f"replay must be 'check' or 'trust', not {replay!r}")
-        self._keeper = Keeper(
+        self._snapshots = Snapshots(
             params, checkpoint_save_objects, checkpoint_dir, checkpoint_max_to_keep, serializer
         )
-        if early_stopping and self._keeper.params is None:
+        if early_stopping and self._snapshots.params is None:
             raise ValueError("early_stopping puts parameters back: pass params")
         self._best = Best(
             valid_metric_name,
@@ -226,23 +227,23 @@ class TrainLoop:
             )
         )
         self._events = EventSource(EventKeys)
-        self._standing = Standing(max_epoch, max_step)
-        self._interrupts = Interrupts(self._standing)
+        self._counters = Counters(max_epoch, max_step)
+        self._interrupts = Interrupts(self._counters)
         self._interrupts.silent = not self._ranks.first
         self._mishaps = Mishaps()
-        self._progress = Progress(self._standing)
-        self._recorder = Recorder(self._standing, self._events, self, self._summaries)
+        self._progress = Progress(self._counters)
+        self._metrics_log = MetricsLog(self._counters, self._events, self, self._summaries)
         self._reporter = Reporter(
-            self._standing, self._progress, print_func, metric_formatter or MetricFormatter(),
+            self._counters, self._progress, print_func, metric_formatter or MetricFormatter(),
             self._mishaps, show_eta=show_eta, silent=not self._ranks.first,
         )  # fmt: skip
         self._schedule = Schedule(
-            self._standing, self._recorder, self._reporter, self._progress, self._keeper,
+            self._counters, self._metrics_log, self._reporter, self._progress, self._snapshots,
             self._best, self._interrupts, self._events, self._mishaps, self._ranks, self,
             freq=checkpoint_epoch_freq, restores_best=early_stopping, replay=replay,
         )  # fmt: skip
         self._session = Session(
-            log, self._standing, self._recorder, self._reporter, self._keeper, self._best,
+            log, self._counters, self._metrics_log, self._reporter, self._snapshots, self._best,
             self._schedule, self._mishaps, self._ranks, restore_from=restore_checkpoint,
             resume_from=resume_from, early_stopping=early_stopping,
         )  # fmt: skip
@@ -254,55 +255,55 @@ class TrainLoop:
         """The log that the loop writes."""
         if self._state == "new":
             raise LoopMisuse("the loop has no log before it is entered: use it in a with statement")
-        return self._recorder.log
+        return self._metrics_log.log
 
     @property
     def params(self) -> Any:
         """What is trained."""
-        return self._keeper.params
+        return self._snapshots.params
 
     @property
     def epoch(self) -> int:
         """The number of the epoch, from 1 on; 0 before the first."""
-        return self._standing.epoch
+        return self._counters.epoch
 
     @property
     def step(self) -> int:
         """The number of the step over all epochs, from 1 on; 0 before the first."""
-        return self._standing.step
+        return self._counters.step
 
     @property
     def step_data(self) -> Any:
         """The batch of the step that is open, else None."""
-        return self._standing.data
+        return self._counters.data
 
     @property
     def max_epoch(self) -> int | None:
         """The last epoch, or None. May be set at any time."""
-        return self._standing.max_epoch
+        return self._counters.max_epoch
 
     @max_epoch.setter
     def max_epoch(self, value: Any) -> None:
-        self._standing.max_epoch = value
+        self._counters.max_epoch = value
 
     @property
     def max_step(self) -> int | None:
         """The last step over all epochs, or None. May be set at any time."""
-        return self._standing.max_step
+        return self._counters.max_step
 
     @max_step.setter
     def max_step(self, value: Any) -> None:
-        self._standing.max_step = value
+        self._counters.max_step = value
 
     @property
     def within_epoch(self) -> bool:
         """Whether an epoch is open."""
-        return self._standing.within_epoch
+        return self._counters.within_epoch
 
     @property
     def within_step(self) -> bool:
         """Whether a step is open."""
-        return self._standing.within_step
+        return self._counters.within_step
 
     @property
     def events(self) -> EventSource:
@@ -360,7 +361,7 @@ class TrainLoop:
     def _require(self, what: str, *, epoch: bool = True) -> None:
         if self._state != "open":
             raise LoopMisuse(f"{what} needs an open loop: use it in a with statement")
-        if epoch and not self._standing.within_epoch:
+        if epoch and not self._counters.within_epoch:
             raise LoopMisuse(f"{what} needs an open epoch: for epoch in loop.iter_epochs()")
 
     # -- entering and leaving ---------------------------------------------------------------
@@ -488,7 +489,7 @@ class TrainLoop:
 
         Raises `LoopMisuse` outside of an epoch, and `TypeError` for what is no number.
         """
-        if not self._standing.within_epoch:
+        if not self._counters.within_epoch:
             self._require("collect_metrics()")
         values = more
         if metrics is not None:
@@ -501,7 +502,7 @@ class TrainLoop:
             if type(value) is not float:
                 values = {name: number(name, value) for name, value in values.items()}
                 break
-        self._recorder.collect(values)
+        self._metrics_log.collect(values)
         if self._tracked:
             for name in self._tracked.keys() & values.keys():
                 self._track(self._tracked[name], values[name])
@@ -512,7 +513,7 @@ class TrainLoop:
 
     def _track(self, best: Best, value: float) -> None:
         """Take a value of a metric whose best is kept."""
-        name, row = best.name, self._standing.row
+        name, row = best.name, self._counters.row
         if best.value is None:  # an earlier session's, of the same log
             best.value = self.log.status.get(f"best_{name}")
         if best.offer(value, row):
@@ -521,8 +522,8 @@ class TrainLoop:
 
     def _validate(self, value: float) -> None:
         """Take a value of the validation metric."""
-        best, row = self._best, self._standing.row
-        place = row, self._standing.within_step
+        best, row = self._best, self._counters.row
+        place = row, self._counters.within_step
         if place == self._validated:
             self._tell_repeated(row)
         self._validated = place
@@ -530,7 +531,7 @@ class TrainLoop:
             return
         if best.offer(value, row):
             self._new_best = True
-            self._recorder.best(best.name, value)
+            self._metrics_log.best(best.name, value)
             if self._early_stopping:
                 best.moment = self._schedule.moment()
         elif best.out_of_patience and not self._schedule.stopped:
@@ -560,7 +561,7 @@ class TrainLoop:
         self._require("timeit()")
         began = perf_counter()
         yield
-        self._recorder.collect_time(name, perf_counter() - began)
+        self._metrics_log.collect_time(name, perf_counter() - began)
 
     @block
     def metric_collector(self, name: str) -> Iterator[StatisticsCollector]:
@@ -616,8 +617,8 @@ class TrainLoop:
             stretch = "epochs"
             self._schedule.settle()
             self._schedule.time_epoch()
-        self._standing.reported = True
-        found = self._recorder.metrics.statistics(stretch)
+        self._counters.reported = True
+        found = self._metrics_log.metrics.statistics(stretch)
         self._reporter.say_metrics(found, " (*)" if self._new_best else "")
         self._new_best = False
         times = {name: value for name, value in found.items() if is_time(name)}
@@ -628,17 +629,17 @@ class TrainLoop:
         ):
             if values:
                 self._events.fire(key, self, values)
-        self._recorder.metrics.clear(stretch)
+        self._metrics_log.metrics.clear(stretch)
 
     def print_training_summary(self) -> None:
         """Print what the training runs on, what it trains, and where it is logged."""
         self._require("print_training_summary()", epoch=False)
-        lines = overview.environment_lines()
+        lines = training_summary.environment_lines()
         lines += ["Training", f"  log {self.log.h_uuid} in {self.log.location}"]
-        if self._keeper.folder is not None:
-            lines.append(f"  checkpoints in {self._keeper.folder.path}")
-        found = overview.parameters(self._keeper.params)
-        for line in [*lines, *overview.parameter_lines(found, self._groups)]:
+        if self._snapshots.folder is not None:
+            lines.append(f"  checkpoints in {self._snapshots.folder.path}")
+        found = training_summary.parameters(self._snapshots.params)
+        for line in [*lines, *training_summary.parameter_lines(found, self._groups)]:
             self._reporter.say(line)
 
     # -- stopping and checkpoints -----------------------------------------------------------
@@ -660,6 +661,6 @@ class TrainLoop:
         Raises `LoopMisuse` outside of an epoch or without a `checkpoint_dir`.
         """
         self._require("make_checkpoint()")
-        if self._keeper.folder is None:
+        if self._snapshots.folder is None:
             raise LoopMisuse("there is no place for checkpoints: pass checkpoint_dir to the loop")
         return self._schedule.checkpoint()

@@ -14,20 +14,20 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from traininglog.loop import randomness
-from traininglog.loop.agreement import Agreement
-from traininglog.loop.best import Best
-from traininglog.loop.data import Passes, Replay
+from traininglog.loop.checkpoint.snapshots import Moment, Snapshots
+from traininglog.loop.counters import Counters
 from traininglog.loop.errors import LoopMisuse
 from traininglog.loop.events import EventKeys, EventSource
-from traininglog.loop.interrupts import DataGivenUp, Interrupts
-from traininglog.loop.keeping import Keeper, Moment
-from traininglog.loop.mishaps import Mishaps
-from traininglog.loop.progress import Progress
-from traininglog.loop.ranks import Ranks, Wish
-from traininglog.loop.recording import Recorder
-from traininglog.loop.reporting import Reporter
-from traininglog.loop.standing import Standing
+from traininglog.loop.measures.best import Best
+from traininglog.loop.measures.metrics_log import MetricsLog
+from traininglog.loop.passes.passes import Passes, Replay
+from traininglog.loop.reports.mishaps import Mishaps
+from traininglog.loop.reports.progress import Progress
+from traininglog.loop.reports.reporter import Reporter
+from traininglog.loop.states import randomness
+from traininglog.loop.stops.agreement import Agreement
+from traininglog.loop.stops.interrupts import DataGivenUp, Interrupts
+from traininglog.loop.stops.ranks import Ranks, Wish
 
 _END: Any = object()
 _AFTER_STEP = EventKeys.AFTER_STEP  # an attribute of an Enum takes time to find
@@ -38,7 +38,7 @@ class Schedule:
     """Runs through epochs and steps, and makes checkpoints where they are due.
 
     Args:
-        standing: The counters, which it moves.
+        counters: The counters, which it moves.
         told: What the handlers of events are called with: the loop.
         freq: How many epochs lie between two checkpoints; None: none but those at ends.
         restores_best: Whether the best parameters are to be put back in the end.
@@ -48,11 +48,11 @@ class Schedule:
 
     def __init__(
         self,
-        standing: Standing,
-        recorder: Recorder,
+        counters: Counters,
+        metrics_log: MetricsLog,
         reporter: Reporter,
         progress: Progress,
-        keeper: Keeper,
+        snapshots: Snapshots,
         best: Best,
         interrupts: Interrupts,
         events: EventSource,
@@ -64,23 +64,25 @@ class Schedule:
         restores_best: bool,
         replay: Replay,
     ) -> None:
-        self._standing = standing
-        self._recorder = recorder
+        self._counters = counters
+        self._metrics_log = metrics_log
         self._reporter = reporter
         self._progress = progress
-        self._keeper = keeper
+        self._snapshots = snapshots
         self._best = best
         self._interrupts = interrupts
         self._events = events
         self._mishaps = mishaps
         self.agreement = Agreement(
-            ranks, standing, interrupts, recorder, reporter, keeper, best, self._counters
+            ranks, counters, interrupts, metrics_log, reporter, snapshots, best, self._loop_state
         )
         self._ranks = ranks
         self._told = told
         self._freq = freq
         self._restores_best = restores_best
-        self._passes = Passes(keeper.generators, resumable=keeper.folder is not None, replay=replay)
+        self._passes = Passes(
+            snapshots.generators, resumable=snapshots.folder is not None, replay=replay
+        )
         self.postponed: list[Exception] = []  #: raised where it would have been lost
         self._saved: tuple[int, int, bool] | None = None  # the place of the last checkpoint
         self._owed = False  # whether a checkpoint that was due could not be written
@@ -130,15 +132,15 @@ class Schedule:
         self.refuse_nested_epochs()
         self.settle()
         if self._resuming is not None:
-            randomness.restore(_at_first(self._resuming), self._keeper.generators)
+            randomness.restore(_at_first(self._resuming), self._snapshots.generators)
         while self._may_go_on():
             self._begin_epoch()
             try:
-                yield self._standing.epoch
+                yield self._counters.epoch
             except GeneratorExit:
                 self._left_epoch = perf_counter() - self._epoch_began
                 self._postpone(EventKeys.AFTER_EPOCH)
-                self._standing.within_epoch = False
+                self._counters.within_epoch = False
                 raise
             self.close_iterators()  # a step loop that was left, and kept in a variable
             self.settle()
@@ -146,16 +148,16 @@ class Schedule:
             self._reverse_fire(EventKeys.AFTER_EPOCH)
             self._finish_epoch()
         self._attempt(self.save_end)  # what is asked for by name is raised: when the loop is left
-        self._recorder.metrics.clear_all()
+        self._metrics_log.metrics.clear_all()
 
     def refuse_nested_epochs(self) -> None:
         """Raise `LoopMisuse` if an epoch is open."""
-        if self._standing.within_epoch:
+        if self._counters.within_epoch:
             raise LoopMisuse("another epoch loop is open, and epochs cannot be nested")
 
     def _may_go_on(self) -> bool:
         """Tell whether there is another epoch to come; if not, note why."""
-        now = self._standing
+        now = self._counters
         within = self._resuming is not None and self._resuming["loop"]["within_epoch"]
         if self.stopped:
             return False
@@ -170,7 +172,7 @@ class Schedule:
         return False
 
     def _begin_epoch(self) -> None:
-        now, elapsed = self._standing, 0.0
+        now, elapsed = self._counters, 0.0
         moment, self._resuming = self._resuming, None
         self._first_step = now.step
         self._passes.begin_epoch()
@@ -182,13 +184,13 @@ class Schedule:
             self._first_step, elapsed = before["first_step"], before["elapsed"]
         else:
             now.epoch += 1
-            self._recorder.metrics.clear("epoch")
+            self._metrics_log.metrics.clear("epoch")
         # The row of the last step is that of the epoch before, if there was one.
         now.row = now.step + (now.epoch > 1 and now.step == self._first_step)
         now.within_epoch, now.reported = True, False
         self._epoch_random = None
-        if self._keeper.folder is not None:
-            self._epoch_random = randomness.capture(self._keeper.generators)
+        if self._snapshots.folder is not None:
+            self._epoch_random = randomness.capture(self._snapshots.generators)
         self._cut = self._epoch_timed = False
         self._epoch_began = perf_counter() - elapsed
         self._fire(EventKeys.BEFORE_EPOCH)
@@ -196,15 +198,15 @@ class Schedule:
 
     def _finish_epoch(self) -> None:
         """Write down an epoch that has come to its end."""
-        now = self._standing
+        now = self._counters
         self.time_epoch()
         now.within_epoch = False
         if self._cut is not False:
             return
         if now.row != now.step:  # it took no step: it takes the place of one in the log
             now.step = now.row
-            self._recorder.set_done("iterations_done", now.step)
-        self._recorder.epoch_done()
+            self._metrics_log.set_done("iterations_done", now.step)
+        self._metrics_log.epoch_done()
         self._progress.epoch_ended()
         due = self._owed or (self._freq is not None and now.epoch % self._freq == 0)
         if due and self._may_go_on():  # else the checkpoint of the end follows at once
@@ -225,7 +227,7 @@ class Schedule:
             self._epoch_timed = True
             if seconds is None:
                 seconds = perf_counter() - self._epoch_began
-            self._recorder.collect_time("epoch_time", seconds)
+            self._metrics_log.collect_time("epoch_time", seconds)
 
     # -- steps ------------------------------------------------------------------------------
 
@@ -244,7 +246,7 @@ class Schedule:
     def _steps(self, data: Any) -> Generator[Any, None, None]:
         self._refuse_nested_steps()
         self.settle()
-        now, passes, interrupts = self._standing, self._passes, self._interrupts
+        now, passes, interrupts = self._counters, self._passes, self._interrupts
         agreement = self.agreement
         awaited, before, many = self._events.awaited, EventKeys.BEFORE_STEP, self._ranks.many
         if passes.skipped(data):
@@ -275,7 +277,7 @@ class Schedule:
                 now.begin_step()
                 if iterator is not None:
                     waited, self._waited = self._waited, 0.0
-                    self._recorder.collect_data_time(waited)
+                    self._metrics_log.collect_data_time(waited)
                 if before in awaited:
                     self._fire(before)
                 self._step_began = perf_counter()
@@ -298,8 +300,8 @@ class Schedule:
             self._reverse_fire(_AFTER_STEP)
         if self._step_began is not None:
             self.time_step()
-        self._standing.leave_step()
-        self._recorder.set_done("iterations_done", self._standing.step)
+        self._counters.leave_step()
+        self._metrics_log.set_done("iterations_done", self._counters.step)
         if interrupts.lost is not None:
             lost = interrupts.take_lost()
             if lost is not None:
@@ -311,7 +313,7 @@ class Schedule:
 
     def _ends(self, data: Any) -> bool:
         """Tell whether this pass has no step any more, as all ranks agree; end it then."""
-        batch = self._standing.data
+        batch = self._counters.data
         found = self.agreement.on_step(no_data=batch is _END, cut_off=batch is _CUT_OFF)
         if found is Wish.CUT_OFF:
             self.say_unsaid()
@@ -364,7 +366,7 @@ class Schedule:
         if self._cut is not False:  # in an earlier pass of this epoch: that is where to go on
             return
         self._cut = True
-        if self._keeper.folder is not None:
+        if self._snapshots.folder is not None:
             self._attempt(self._keep_cut)
 
     def _keep_cut(self) -> None:
@@ -378,11 +380,13 @@ class Schedule:
         """Take the time of the step, by default up to now, unless that was done."""
         began, self._step_began = self._step_began, None
         if began is not None:
-            self._recorder.collect_step_time(perf_counter() - began if seconds is None else seconds)
+            self._metrics_log.collect_step_time(
+                perf_counter() - began if seconds is None else seconds
+            )
 
     def _show(self) -> None:
         if self._reporter.due():
-            self._reporter.show(self._recorder.metrics.statistics("steps"))
+            self._reporter.show(self._metrics_log.metrics.statistics("steps"))
 
     # -- what was left ----------------------------------------------------------------------
 
@@ -410,7 +414,7 @@ class Schedule:
         if self._left_step is not None:
             seconds, self._left_step = self._left_step, None
             self.time_step(seconds)
-            self._recorder.set_done("iterations_done", self._standing.step)
+            self._metrics_log.set_done("iterations_done", self._counters.step)
         if self._left_epoch is not None:
             seconds, self._left_epoch = self._left_epoch, None
             self.time_epoch(seconds)
@@ -422,7 +426,7 @@ class Schedule:
 
     def start_from(self, status: Mapping[str, Any]) -> None:
         """Count on from where a log stands: at zero, if it is new."""
-        now = self._standing
+        now = self._counters
         now.epoch = int(status.get("epochs_done", 0))
         now.step = now.row = int(status.get("iterations_done", 0))
         self._saved = self._place()
@@ -431,20 +435,20 @@ class Schedule:
         """Go on from a moment, once the first epoch begins."""
         before = moment["loop"]
         self._resuming = moment
-        self._standing.epoch, self._standing.step = before["epoch"], before["step"]
-        self._standing.row = before["step"]
+        self._counters.epoch, self._counters.step = before["epoch"], before["step"]
+        self._counters.row = before["step"]
         self._saved = self._place()
-        self._recorder.metrics.set_state(before["metrics"])
+        self._metrics_log.metrics.set_state(before["metrics"])
         self._progress.steps_per_epoch = before["steps_per_epoch"]
 
     def moment(self) -> Moment:
         """Return the present moment, as if the step that may be open were done."""
-        if self._keeper.folder is not None:
-            self._recorder.set_done("iterations_done", self._standing.step)
-        return self._keeper.moment(self._recorder.log, self._counters)
+        if self._snapshots.folder is not None:
+            self._metrics_log.set_done("iterations_done", self._counters.step)
+        return self._snapshots.moment(self._metrics_log.log, self._loop_state)
 
-    def _counters(self) -> dict[str, Any]:
-        now = self._standing
+    def _loop_state(self) -> dict[str, Any]:
+        now = self._counters
         elapsed = perf_counter() - self._epoch_began if now.within_epoch else 0.0
         return {
             "epoch": now.epoch,
@@ -454,7 +458,7 @@ class Schedule:
             "elapsed": elapsed,
             "position": self._passes.position(),
             "epoch_random": self._epoch_random if now.within_epoch else None,
-            "metrics": self._recorder.metrics.get_state(),
+            "metrics": self._metrics_log.metrics.get_state(),
             "steps_per_epoch": self._progress.steps_per_epoch,
         }
 
@@ -465,20 +469,22 @@ class Schedule:
     def _write(self, moment: Moment, ended: dict[str, Any] | None = None) -> Path:
         """Write a checkpoint, as the first rank; return where it is, or will be."""
         if self._ranks.first:
-            return self._keeper.write(moment, self._best, ended)
-        assert self._keeper.folder is not None  # noqa: S101 - else nobody asks
-        return self._keeper.folder.path
+            path = self._snapshots.write(moment, self._best, ended)
+            self._metrics_log.saved(path, moment["loop"]["step"])
+            return path
+        assert self._snapshots.folder is not None  # noqa: S101 - else nobody asks
+        return self._snapshots.folder.path
 
     def _place(self) -> tuple[int, int, bool]:
         """Return where the training stands, and whether amid an epoch."""
         within = self._cut is not False
         if self._resuming is not None:
             within = self._resuming["loop"]["within_epoch"]
-        return self._standing.epoch, self._standing.step, within
+        return self._counters.epoch, self._counters.step, within
 
     def save_end(self) -> None:
         """Write the checkpoint of the end, which knows that it is one, and how it came."""
-        if self._keeper.folder is None or self._saved == self._place():
+        if self._snapshots.folder is None or self._saved == self._place():
             return
         restored = self._restores_best and self._best.moment is not None
         ended = {

@@ -9,18 +9,18 @@ from typing import Literal
 
 from traininglog.base import TrainingLogBase
 from traininglog.errors import TrainingLogWarning
-from traininglog.loop.best import Best
-from traininglog.loop.checkpoints import Checkpoint
+from traininglog.loop.checkpoint.folder import Checkpoint
+from traininglog.loop.checkpoint.snapshots import Snapshots
+from traininglog.loop.counters import Counters
 from traininglog.loop.errors import CheckpointNotFound, LoopMisuse
-from traininglog.loop.keeping import Keeper
-from traininglog.loop.mishaps import Mishaps
-from traininglog.loop.ranks import Ranks
-from traininglog.loop.recording import Recorder
-from traininglog.loop.reporting import Reporter
+from traininglog.loop.measures.best import Best
+from traininglog.loop.measures.metrics_log import MetricsLog
+from traininglog.loop.reports.mishaps import Mishaps
+from traininglog.loop.reports.reporter import Reporter
 from traininglog.loop.schedule import Schedule
-from traininglog.loop.standing import Standing
-from traininglog.loop.trained import remember_trained, was_trained
-from traininglog.opening import open_log
+from traininglog.loop.stops.ranks import Ranks
+from traininglog.loop.trained_params import remember_trained, was_trained
+from traininglog.stores import open_log
 
 #: The logs that open loops write: two of them would count in one status.
 _WRITTEN: set[int] = set()
@@ -41,10 +41,10 @@ class Session:
     def __init__(
         self,
         log: TrainingLogBase | None,
-        standing: Standing,
-        recorder: Recorder,
+        counters: Counters,
+        metrics_log: MetricsLog,
         reporter: Reporter,
-        keeper: Keeper,
+        snapshots: Snapshots,
         best: Best,
         schedule: Schedule,
         mishaps: Mishaps,
@@ -55,10 +55,10 @@ class Session:
         early_stopping: bool,
     ) -> None:
         self._given = log
-        self._standing = standing
-        self._recorder = recorder
+        self._counters = counters
+        self._metrics_log = metrics_log
         self._reporter = reporter
-        self._keeper = keeper
+        self._snapshots = snapshots
         self._best = best
         self._schedule = schedule
         self._mishaps = mishaps
@@ -76,14 +76,14 @@ class Session:
             log = self._given
         else:  # what other ranks write is of no account to who reads logs
             log = open_log() if self._ranks.first else open_log("memory:")
-        self._recorder.open(log)
+        self._metrics_log.open(log)
         _WRITTEN.add(id(log))
         try:
             self._ranks.enter(self._reporter.say)
-            if self._keeper.folder is not None and self._ranks.first:
-                self._keeper.folder.try_out()
+            if self._snapshots.folder is not None and self._ranks.first:
+                self._snapshots.folder.try_out()
             self._restore(log)
-            self._keeper.rehearse(self._mishaps)
+            self._snapshots.rehearse(self._mishaps)
         except BaseException as error:
             self.release(error)
             raise
@@ -100,7 +100,7 @@ class Session:
         source = self._resume_from or "last"
         keeps_best = self._early_stopping
         schedule.resume(
-            self._keeper.restore(
+            self._snapshots.restore(
                 found, source, self._best, log, early_stopping=keeps_best, rank=self._ranks.rank
             )
         )
@@ -108,8 +108,8 @@ class Session:
             self._best.waited = 0
         log.status.update(params_source="last", loaded_from=str(found.path))
         ended = found.facts["ended"] or {}
-        step = self._standing.step
-        where = f"epoch {self._standing.epoch}, step {step}"
+        step = self._counters.step
+        where = f"epoch {self._counters.epoch}, step {step}"
         if ended.get("stopped") and self._resume_from is None:
             schedule.stopped, schedule.reason = True, ended["reason"]
             say(
@@ -127,7 +127,7 @@ class Session:
 
     def _tell_where_it_starts(self, log: TrainingLogBase) -> None:
         """Say that a log which has steps is counted on, with which parameters, and how far."""
-        now, say = self._standing, self._reporter.say
+        now, say = self._counters, self._reporter.say
         if not now.epoch and not now.step:
             return
         where = f"epoch {now.epoch}, step {now.step}"
@@ -144,7 +144,7 @@ class Session:
                     f"has {reached}. To go on, pass {name}={reached + limit} for {limit} more."
                 )
                 return
-        if self._keeper.params is not None and not was_trained(log, self._keeper.params):
+        if self._snapshots.params is not None and not was_trained(log, self._snapshots.params):
             warnings.warn(
                 f"the log stands at {where}, but the parameters were restored from nowhere: they "
                 "are as the program made them. Pass the checkpoint_dir of that training or "
@@ -156,14 +156,14 @@ class Session:
     def _find(self) -> Checkpoint | None:
         """Read the checkpoint to go on from: for several ranks, the one that the first finds."""
         if not self._ranks.many:
-            return self._keeper.find(self._restore_from)
-        found = self._keeper.find(self._restore_from) if self._ranks.first else None
+            return self._snapshots.find(self._restore_from)
+        found = self._snapshots.find(self._restore_from) if self._ranks.first else None
         name = b"" if found is None else os.fsencode(found.path)
         path = self._ranks.from_first(name)
         if not path or self._ranks.first:
             return found
         try:
-            return self._keeper.find(Path(os.fsdecode(path)))
+            return self._snapshots.find(Path(os.fsdecode(path)))
         except CheckpointNotFound as error:
             raise CheckpointNotFound(
                 f"{error}, for rank {self._ranks.rank}: the first rank goes on from it, so that "
@@ -173,7 +173,7 @@ class Session:
 
     def finish(self) -> None:
         """End a training that was left without an exception."""
-        schedule, log = self._schedule, self._recorder.log
+        schedule, log = self._schedule, self._metrics_log.log
         schedule.say_unsaid()
         schedule.settle()
         schedule.agreement.on_exit()
@@ -188,7 +188,7 @@ class Session:
         """Write down what ended the training."""
         self._ranks.leave(error)  # before anything that takes time
         self._schedule.reason = "exception"
-        self._recorder.failed(error)
+        self._metrics_log.failed(error)
 
     def put_best_back(self) -> None:
         """Put the best parameters back, if that was asked for."""
@@ -202,19 +202,19 @@ class Session:
                 f"No {best.name} was collected: the parameters are those of the last step."
             )
             return
-        self._keeper.put_params(params)
+        self._snapshots.put_params(params)
         self.params_source = "best"
-        self._recorder.log.status.update(params_source="best", params_step=best.step)
+        self._metrics_log.log.status.update(params_source="best", params_step=best.step)
 
     def release(self, error: BaseException | None) -> None:
         """Let go of the log, and of other ranks; close the log, if it is our own."""
         if error is not None:
             self._ranks.leave(error)
-        if self._keeper.folder is not None:
-            self._keeper.folder.ownership.release()
-        log = self._recorder.log
-        if self._keeper.params is not None:
-            remember_trained(log, self._keeper.params)
+        if self._snapshots.folder is not None:
+            self._snapshots.folder.ownership.release()
+        log = self._metrics_log.log
+        if self._snapshots.params is not None:
+            remember_trained(log, self._snapshots.params)
         _WRITTEN.discard(id(log))
         if self._given is None:
             log.__exit__(None if error is None else type(error), error, None)

@@ -22,7 +22,7 @@ cannot do without it.
 from traininglog.monitors.base import CompositeMonitor, Monitor, StopTraining
 from traininglog.monitors.dataframe import DataframeMonitor
 from traininglog.monitors.flattening import BLACKLIST
-from traininglog.monitors.log import LogMonitor
+from traininglog.monitors.log_monitor import LogMonitor
 from traininglog.monitors.losswise import LosswiseMonitor
 from traininglog.monitors.nan import NanGuard, NotFinite
 from traininglog.monitors.ringbuffer import RingbufferMonitor

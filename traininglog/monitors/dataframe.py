@@ -13,7 +13,7 @@ from traininglog.errors import MissingExtra
 from traininglog.flattening import SEPARATOR
 from traininglog.monitors.base import Monitor
 from traininglog.monitors.flattening import BLACKLIST, Blacklist
-from traininglog.monitors.log import LogMonitor
+from traininglog.monitors.log_monitor import LogMonitor
 from traininglog.monitors.steps import STEP, stored
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class DataframeMonitor(Monitor):
         blacklist: Blacklist = BLACKLIST,
         name: str = "dataframe_monitor",
     ) -> None:
-        from traininglog.opening import open_log
+        from traininglog.stores import open_log
 
         super().__init__(name)
         self._log = open_log("memory:")
@@ -89,7 +89,7 @@ class DataframeMonitor(Monitor):
         The metadata go into its status. Returns the UUID of the run, by which `from_file` finds it
         among others in the file.
         """
-        from traininglog.opening import open_log
+        from traininglog.stores import open_log
 
         with open_log(Path(path)) as log:
             log.update(self._log)
@@ -113,7 +113,7 @@ class DataframeMonitor(Monitor):
             ValueError: The run was not written by a monitor: its rows tell no steps.
 
         """
-        from traininglog.opening import open_log, open_store
+        from traininglog.stores import open_log, open_store
 
         path = Path(path)
         if uuid is None:

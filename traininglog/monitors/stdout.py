@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
+from traininglog.display.standard_output import flush_output
 from traininglog.errors import TrainingLogWarning
 from traininglog.monitors.base import Monitor
 from traininglog.monitors.flattening import number_in, pick
 from traininglog.monitors.steps import check_step
-from traininglog.standard_output import flush_output
 
 if TYPE_CHECKING:
-    from traininglog.monitors.progress import Display
+    from traininglog.monitors.session_display import SessionDisplay
 
 #: Over how many looks, an interval apart, the rate is taken.
 _LOOKS = 50
@@ -70,12 +70,12 @@ class StdoutMonitor(Monitor):
         self.interval = interval
         self._raw = frozenset(raw)
         self._file = file
-        self._display: Display | None = None
+        self._display: SessionDisplay | None = None
         self._release: Any = None
 
     def start_session(self, num_steps: int | None, **kwargs: Any) -> None:
         """Show a new bar. Raises `ValueError` if `num_steps` is not a whole number, or None."""
-        from traininglog.monitors.progress import Stand, display_for
+        from traininglog.monitors.session_display import Stand, display_for
 
         if num_steps is not None:
             if isinstance(num_steps, bool) or not num_steps >= 0 or num_steps % 1:
@@ -132,7 +132,9 @@ class StdoutMonitor(Monitor):
             with contextlib.suppress(OSError, ValueError):  # an output that is gone
                 self._release()  # which closes the display
 
-    def _look(self, now: float, display: Display | None = None, *, over: bool = False) -> None:
+    def _look(
+        self, now: float, display: SessionDisplay | None = None, *, over: bool = False
+    ) -> None:
         stand = self._stand
         self._shown = now
         self._looks.append((now, stand.step))
@@ -151,7 +153,7 @@ class StdoutMonitor(Monitor):
         if display is not None:
             self._show(display)
 
-    def _show(self, display: Display) -> None:
+    def _show(self, display: SessionDisplay) -> None:
         """Show where the session stands; an output that fails is told of once, and ends nothing."""
         try:
             display.show(self._stand)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import os
 
-from traininglog.machine import boot_id, namespace, started
+from traininglog.machine import boot_id, is_alive, namespace, started
 
 #: Device and inode of a file.
 Identity = tuple[int, int]
@@ -57,10 +57,8 @@ def lives(text: object, pid: object, file: Identity) -> bool | None:
         return None
     if pid == os.getpid() or pid <= 0:
         return None
-    try:
-        return str(started(pid)) == words[0]
-    except PermissionError:
-        return None
+    start = int(words[0]) if words[0].isdecimal() else -1  # when none was started
+    return is_alive(pid, start)
 
 
 def _sees_itself() -> bool:

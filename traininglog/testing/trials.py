@@ -29,7 +29,7 @@ from traininglog.trials import (
     UnknownAttribute,
     UnknownStatus,
 )
-from traininglog.trials.updates import TrialUpdate
+from traininglog.trials.search.verbs import TrialUpdate
 
 OpenStore = Callable[[], TrialStore]
 
@@ -450,8 +450,9 @@ class TrialConformance:
         for wrong in ("close", "fetch_trials", "new_trial", "add_group_tags", "_changed"):
             with pytest.raises(UnknownAttribute, match=r"add_trial_tags.*log_trial_metrics"):
                 store.fetch_and_update_trial({}, wrong)
+        for wrong in ("close", "fetch_trials", "new_trial", "commit", "_changed"):
             with pytest.raises(UnknownAttribute):
-                store.fetch_and_update_group({}, "commit" if wrong == "add_group_tags" else wrong)  # type: ignore[arg-type]
+                store.fetch_and_update_group({}, wrong)
 
     def test_every_verb_about_a_trial_may_update_the_first_that_matches(
         self, open_store: OpenStore, store: TrialStore

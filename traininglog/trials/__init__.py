@@ -19,17 +19,25 @@ in one JSON document, or in a store of one's own.
 
 from __future__ import annotations
 
-from traininglog.trial_stores import register
-from traininglog.trials.aggregators import (
+from traininglog.stores import register_records as register
+from traininglog.trials.client import TrialClient
+from traininglog.trials.entities import Project, Trial, TrialGroup
+from traininglog.trials.fields import Exist, TrialFields
+from traininglog.trials.logger import TrialLogger
+from traininglog.trials.measures.aggregators import (
     Aggregator,
     RingAggregator,
     StatAggregator,
     TimeSeriesAggregator,
     ValueAggregator,
 )
-from traininglog.trials.client import TrialClient
-from traininglog.trials.entities import Project, Trial, TrialGroup
-from traininglog.trials.errors import (
+from traininglog.trials.measures.throttles import throttle_repeated, throttled
+from traininglog.trials.measures.timing import Chrono, EstimatedTime
+from traininglog.trials.multiplexer import Multiplexer
+from traininglog.trials.statuses import CustomStatus, Status, status_of
+from traininglog.trials.store import TrialStore
+from traininglog.trials.surroundings.versions import compute_version, default_version, git_version
+from traininglog.trials.trial_errors import (
     AlreadySet,
     GroupNotFound,
     InvalidMetric,
@@ -44,14 +52,6 @@ from traininglog.trials.errors import (
     UnknownAttribute,
     UnknownStatus,
 )
-from traininglog.trials.fields import Exist, TrialFields
-from traininglog.trials.logger import TrialLogger
-from traininglog.trials.multiplexer import Multiplexer
-from traininglog.trials.statuses import CustomStatus, Status, status_of
-from traininglog.trials.store import TrialStore
-from traininglog.trials.throttles import throttle_repeated, throttled
-from traininglog.trials.timing import Chrono, EstimatedTime
-from traininglog.trials.versions import compute_version, default_version, git_version
 
 __all__ = [
     "Aggregator",

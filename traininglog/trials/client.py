@@ -12,19 +12,9 @@ from traininglog.errors import LogClosed
 from traininglog.log_options import StoreOptions
 from traininglog.machine import leave_out_command
 from traininglog.selection import Mode, modes
-from traininglog.trial_stores import open_records
-from traininglog.trials import environments, listing
-from traininglog.trials.aggregators import Aggregator
-from traininglog.trials.arguments import UNSET, Unset, arguments_of, stored_arguments
+from traininglog.stores import open_records
+from traininglog.trials import trial_table
 from traininglog.trials.entities import ORPHAN, Project, Trial, TrialGroup
-from traininglog.trials.errors import (
-    AlreadySet,
-    GroupNotFound,
-    InvalidName,
-    ProjectNotFound,
-    TrialExists,
-    TrialNotFound,
-)
 from traininglog.trials.fields import (
     Described,
     Exist,
@@ -33,12 +23,21 @@ from traininglog.trials.fields import (
     TrialFields,
 )
 from traininglog.trials.logger import TrialLogger
-from traininglog.trials.queries import Query
-from traininglog.trials.records import Records
+from traininglog.trials.measures.aggregators import Aggregator
 from traininglog.trials.report import as_json, report
+from traininglog.trials.search.queries import Query
 from traininglog.trials.store import TrialStore
-from traininglog.trials.updates import GroupUpdate, TrialUpdate
-from traininglog.trials.versions import default_version
+from traininglog.trials.surroundings import environments
+from traininglog.trials.surroundings.arguments import UNSET, Unset, arguments_of, stored_arguments
+from traininglog.trials.surroundings.versions import default_version
+from traininglog.trials.trial_errors import (
+    AlreadySet,
+    GroupNotFound,
+    InvalidName,
+    ProjectNotFound,
+    TrialExists,
+    TrialNotFound,
+)
 from traininglog.values import StoredRow, StoredValue, Value
 
 if TYPE_CHECKING:
@@ -47,7 +46,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from traininglog.trials.arguments import Arguments
+    from traininglog.trials.records import Records
+    from traininglog.trials.search.verbs import GroupUpdate, TrialUpdate
+    from traininglog.trials.surroundings.arguments import Arguments
 
 
 class TrialClient:
@@ -524,7 +525,7 @@ class TrialClient:
 
         """
         trials = self.fetch_trials(query, sort=sort, limit=limit)
-        return listing.frame(listing.lines(self.store, trials, modes(best)))
+        return trial_table.frame(trial_table.lines(self.store, trials, modes(best)))
 
 
 def _the_name(what: str, first: str | None, name: str | None) -> str:

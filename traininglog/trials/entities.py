@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 from traininglog.trial_records import groups_of
-from traininglog.trials.errors import InvalidName, InvalidParameter
 from traininglog.trials.plain import (
     check_name,
     escaped,
@@ -16,6 +15,7 @@ from traininglog.trials.plain import (
     unescaped,
 )
 from traininglog.trials.statuses import AnyStatus, Status, status_of
+from traininglog.trials.trial_errors import InvalidName, InvalidParameter
 from traininglog.values import StoredRow, StoredValue, check_uuid
 
 Record = StoredRow

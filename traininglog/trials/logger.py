@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Self
 
 from traininglog.base import TrainingLogBase
 from traininglog.errors import LogClosed, TrainingLogError, TrainingLogWarning
-from traininglog.trials import artifacts, endings, versions
-from traininglog.trials.aggregators import Aggregator
-from traininglog.trials.arguments import arguments_of, stored_arguments
-from traininglog.trials.capture import CapturedOutput
 from traininglog.trials.entities import Trial
-from traininglog.trials.environments import environment
-from traininglog.trials.errors import TrialNeedsParameters
-from traininglog.trials.eta import Eta
-from traininglog.trials.recorder import Recorder
+from traininglog.trials.lifetimes import endings
+from traininglog.trials.measures.aggregators import Aggregator
+from traininglog.trials.measures.eta import Eta
+from traininglog.trials.measures.measurements import Measurements
+from traininglog.trials.measures.timing import Callback, Chrono
 from traininglog.trials.statuses import AnyStatus, Status, status_of
 from traininglog.trials.store import TrialStore
-from traininglog.trials.timing import Callback, Chrono
+from traininglog.trials.surroundings import artifacts, versions
+from traininglog.trials.surroundings.arguments import arguments_of, stored_arguments
+from traininglog.trials.surroundings.capture import CapturedOutput
+from traininglog.trials.surroundings.environments import environment
+from traininglog.trials.trial_errors import TrialNeedsParameters
 from traininglog.values import StoredRow, Value
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from traininglog.selection import Layout
-    from traininglog.trials.arguments import Arguments
+    from traininglog.trials.surroundings.arguments import Arguments
 
 Factory = Callable[[], Aggregator]
 #: Makes the trial once its parameters are known.
@@ -64,7 +65,7 @@ class TrialLogger:
         self._trial = trial
         self._make = make
         self._waiting_tags: StoredRow = {}
-        self._recorder: Recorder | None = None
+        self._measurements: Measurements | None = None
         self._since = 0.0
         self._chosen: AnyStatus | None = None  # a status that the program has set
         self._ended = False
@@ -101,7 +102,7 @@ class TrialLogger:
     @property
     def running(self) -> bool:
         """Whether the trial was started here, and not ended."""
-        return self._recorder is not None
+        return self._measurements is not None
 
     @property
     def ended(self) -> bool:
@@ -139,22 +140,22 @@ class TrialLogger:
         self._started()
         return self
 
-    def _started(self) -> Recorder:
-        recorder = self._recorder
-        if recorder is None:
+    def _started(self) -> Measurements:
+        measured = self._measurements
+        if measured is None:
             with self._lock:
-                if self._recorder is None:
-                    self._recorder = self._begin()
-                recorder = self._recorder
-        return recorder
+                if self._measurements is None:
+                    self._measurements = self._begin()
+                measured = self._measurements
+        return measured
 
-    def _begin(self) -> Recorder:
+    def _begin(self) -> Measurements:
         if self._ended:
             raise LogClosed(
                 "the trial was ended here: go on with it by client.set_trial(uid=...), or make a "
                 "new one"
             )
-        recorder = self.store.log_trial_start(self.uid)
+        measured = self.store.log_trial_start(self.uid)
         self._since = time.perf_counter()
         self.pid = os.getpid()
         self.store.watch(self)
@@ -162,7 +163,7 @@ class TrialLogger:
             target=self._keep_environment, args=(self.uid,), daemon=True, name="environment"
         )
         self._environment.start()
-        return recorder
+        return measured
 
     def _keep_environment(self, uid: str) -> None:
         try:
@@ -203,20 +204,20 @@ class TrialLogger:
         with self._lock:
             if self._ended:
                 return
-            recorder = self._started()
-            if self.store.is_writing(self.uid, recorder):
-                self._end(recorder, status, error)
+            measured = self._started()
+            if self.store.is_writing(self.uid, measured):
+                self._end(measured, status, error)
             # Else it was ended by the store's verb, or by another logger, and how is known.
-            self._ended, self._recorder = True, None
+            self._ended, self._measurements = True, None
         self.store.unwatch(self)
 
-    def _end(self, recorder: Recorder, status: AnyStatus, error: StoredRow | None) -> None:
+    def _end(self, measured: Measurements, status: AnyStatus, error: StoredRow | None) -> None:
         runtime = time.perf_counter() - self._since
         self._stop_captures()
         if self._environment is not None:
             self._environment.join(_ENVIRONMENT_PATIENCE)
-        if not recorder.log.closed:
-            recorder.add_runtime(runtime)
+        if not measured.log.closed:
+            measured.add_runtime(runtime)
         chosen = self._chosen
         if chosen is not None and chosen != Status.Running and error is None:
             status = chosen
@@ -248,7 +249,7 @@ class TrialLogger:
 
         What it logged later stays in its old run, and is seen no more.
         """
-        if self._recorder is not None:
+        if self._measurements is not None:
             raise LogClosed("the trial is running here: resume it before it is started")
         self.store.resume(self.uid, at)
         return self
@@ -284,10 +285,10 @@ class TrialLogger:
             InvalidTime: A step that is no non-negative integer.
 
         """
-        recorder = self._recorder
-        if recorder is None:
-            recorder = self._started()
-        recorder.log_metrics(step, aggregator, metrics)
+        measured = self._measurements
+        if measured is None:
+            measured = self._started()
+        measured.log_metrics(step, aggregator, metrics)
 
     def log_metadata(self, **metadata: Value) -> None:
         """Note what is neither a parameter nor a metric: plain data by name."""
@@ -368,9 +369,9 @@ class TrialLogger:
                 train()
             output.lines
         """
-        recorder = self._started()
+        measured = self._started()
         capture = CapturedOutput(lines)
-        capture.told = _Saved(recorder.log, capture)
+        capture.told = _Saved(measured.log, capture)
         with self._lock:
             self._captures = [one for one in self._captures if one.active]
             self._captures.append(capture.start())
@@ -463,8 +464,8 @@ class TrialLogger:
         wall: bool = False,
     ) -> pd.DataFrame:
         """Return the trial's log as a DataFrame; see `TrainingLogBase.to_dataframe`."""
-        log = self.log if self._recorder is None else self._recorder.log
-        with log if self._recorder is None else nullcontext():
+        log = self.log if self._measurements is None else self._measurements.log
+        with log if self._measurements is None else nullcontext():
             return log.to_dataframe(
                 keys, start=start, stop=stop, layout=layout, lineage=lineage, index=index, wall=wall
             )

@@ -17,7 +17,7 @@ from traininglog.base import TrainingLogBase
 from traininglog.errors import RunNotFound, TrainingLogError, TrainingLogWarning
 from traininglog.kept import copy_over
 from traininglog.selection import Mode
-from traininglog.trial_stores import open_records
+from traininglog.stores import open_records
 from traininglog.trials.records import Record, Records
 from traininglog.trials.store import TrialStore
 from traininglog.values import StoredRow

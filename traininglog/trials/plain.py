@@ -17,7 +17,7 @@ from uuid import UUID
 
 from traininglog.errors import CorruptLog
 from traininglog.refusals import remedy
-from traininglog.trials.errors import InvalidName, InvalidParameter
+from traininglog.trials.trial_errors import InvalidName, InvalidParameter
 from traininglog.values import StoredRow, StoredValue, called
 
 MAX_NAME_BYTES = 512

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from traininglog.trials.errors import UnknownStatus
+from traininglog.trials.trial_errors import UnknownStatus
 from traininglog.values import StoredRow, StoredValue
 
 

@@ -15,10 +15,6 @@ from traininglog.errors import RunNotFound, StoreLocked
 from traininglog.masking import masked_line
 from traininglog.selection import Mode
 from traininglog.trial_records import made_of
-from traininglog.trials import endings
-from traininglog.trials.aggregators import Aggregator
-from traininglog.trials.changes import Change, add_group, add_to, remove_group, set_status
-from traininglog.trials.editing import TRIES, Editor
 from traininglog.trials.entities import (
     ORPHAN,
     Project,
@@ -28,28 +24,32 @@ from traininglog.trials.entities import (
     stored_status,
     uid_of_group,
 )
-from traininglog.trials.errors import (
+from traininglog.trials.lifetimes import endings
+from traininglog.trials.lifetimes.processes import refuse_busy, this_process
+from traininglog.trials.measures.aggregators import Aggregator
+from traininglog.trials.measures.measurements import (
+    Factory,
+    Measurements,
+    chronos_as_json,
+    read_logged,
+    write_logged,
+)
+from traininglog.trials.measures.timing import Callback
+from traininglog.trials.plain import escaped, identity, plain_dict, unescaped
+from traininglog.trials.records import Records, going_through
+from traininglog.trials.search.changes import Change, add_group, add_to, remove_group, set_status
+from traininglog.trials.search.edits import TRIES, Editor
+from traininglog.trials.search.matches import as_seen, search
+from traininglog.trials.search.queries import Query
+from traininglog.trials.search.verbs import STARTING, GroupUpdate, TrialUpdate, update_of
+from traininglog.trials.statuses import AnyStatus, Status, status_of
+from traininglog.trials.trial_errors import (
     GroupNotFound,
     InvalidName,
     ParametersFixed,
     ProjectNotFound,
     TrialNotFound,
 )
-from traininglog.trials.plain import escaped, identity, plain_dict, unescaped
-from traininglog.trials.processes import refuse_busy, this_process
-from traininglog.trials.queries import Query
-from traininglog.trials.recorder import (
-    Factory,
-    Recorder,
-    chronos_as_json,
-    read_logged,
-    write_logged,
-)
-from traininglog.trials.records import Records, going_through
-from traininglog.trials.searching import as_seen, search
-from traininglog.trials.statuses import AnyStatus, Status, status_of
-from traininglog.trials.timing import Callback
-from traininglog.trials.updates import STARTING, GroupUpdate, TrialUpdate, update_of
 from traininglog.values import StoredRow, StoredValue, Value
 
 
@@ -94,7 +94,7 @@ class TrialStore:
     def __init__(self, records: Records) -> None:
         self.records = records
         self._editor = Editor(records)
-        self._recorders: dict[str, Recorder] = {}
+        self._measurements: dict[str, Measurements] = {}
         self._claimed: set[str] = set()  # trials that were made ours in order to start them
         self._loggers: dict[int, Logger] = {}  # those whose trial was started and has not ended
         self._lock = threading.RLock()
@@ -130,8 +130,8 @@ class TrialStore:
             self.unwatch(logger)
         tried = {logger.uid for logger in loggers}
         bare = [
-            Bare(self, uid) for uid, recorder in list(self._recorders.items())
-            if recorder.pid == os.getpid() and uid not in tried
+            Bare(self, uid) for uid, measured in list(self._measurements.items())
+            if measured.pid == os.getpid() and uid not in tried
         ]  # fmt: skip
         told = endings.told_of(error, signalled=False)
         return failures + endings.each(bare, lambda one: one.end(*told))
@@ -183,7 +183,7 @@ class TrialStore:
         sort: str | Sequence[str] | None = None,
         limit: int | None = None,
     ) -> list[Project]:
-        """Return the projects that match, the oldest first; see `traininglog.trials.queries`."""
+        """Return the projects that match, the oldest first; see `trials.search.queries`."""
         return [self._project(one) for one in search(self.records, "project", query, sort, limit)]
 
     def new_trial_group(self, group: TrialGroup) -> TrialGroup:
@@ -208,7 +208,7 @@ class TrialStore:
         sort: str | Sequence[str] | None = None,
         limit: int | None = None,
     ) -> list[TrialGroup]:
-        """Return the groups that match, the oldest first; see `traininglog.trials.queries`."""
+        """Return the groups that match, the oldest first; see `trials.search.queries`."""
         return [self._group(one) for one in search(self.records, "group", query, sort, limit)]
 
     def set_group_metadata(self, group: TrialGroup | str, **metadata: Value) -> TrialGroup:
@@ -351,7 +351,7 @@ class TrialStore:
         sort: str | Sequence[str] | None = None,
         limit: int | None = None,
     ) -> list[Trial]:
-        """Return the trials that match, the oldest first; see `traininglog.trials.queries`.
+        """Return the trials that match, the oldest first; see `trials.search.queries`.
 
         Args:
             query: For example ``{"status": "Completed", "parameters.lr": {"$lt": 0.1}}``.
@@ -477,17 +477,17 @@ class TrialStore:
                 `TrialClient.save`.
 
         """
-        for recorder in list(self._recorders.values()):
-            if not recorder.log.closed:
-                recorder.log.commit()
+        for measured in list(self._measurements.values()):
+            if not measured.log.closed:
+                measured.log.commit()
         if file_name_override is not None:
-            from traininglog.trials.copying import export
+            from traininglog.trials.copies import export
 
             export(self.records, Path(file_name_override))
 
     # -- logging ----------------------------------------------------------------------------
 
-    def log_trial_start(self, trial: Trial | str) -> Recorder:
+    def log_trial_start(self, trial: Trial | str) -> Measurements:
         """Begin to write a trial, or go on: it is running, and this process is at it.
 
         A trial that has run before goes on in a new run, resumed from its last one. Raises
@@ -495,7 +495,7 @@ class TrialStore:
         """
         uid = _uid(trial)
         with self._lock:
-            known = self._recorders.get(uid)
+            known = self._measurements.get(uid)
             if known is not None and not known.log.closed:
                 return known
             for _ in range(TRIES):
@@ -507,9 +507,9 @@ class TrialStore:
                 log.close()
             else:
                 raise StoreLocked(f"trial {uid} could not be begun in {TRIES} tries")
-            recorder = self._recorders[uid] = Recorder(log)
+            measured = self._measurements[uid] = Measurements(log)
             self._claimed.discard(uid)
-            return recorder
+            return measured
 
     def watch(self, logger: Logger) -> None:
         """See to it that a trial which a logger has started is ended, whatever comes."""
@@ -521,9 +521,9 @@ class TrialStore:
         self._loggers.pop(id(logger), None)
         endings.unwatch(logger)
 
-    def is_writing(self, uid: str, recorder: Recorder) -> bool:
-        """Tell whether a trial is still being written by a recorder, and was not ended since."""
-        return self._recorders.get(uid) is recorder
+    def is_writing(self, uid: str, measured: Measurements) -> bool:
+        """Tell whether these are still the measurements of a trial, which was not ended since."""
+        return self._measurements.get(uid) is measured
 
     def _begin(self, seen: Record, log: str) -> bool:
         def change(record: Record) -> None:
@@ -579,10 +579,10 @@ class TrialStore:
         end_callback: Callback | None = None,
     ) -> None:
         """Begin to measure a block, which `log_trial_chrono_finish` ends."""
-        recorder = self.log_trial_start(trial)
-        chrono = recorder.chrono(name, aggregator, start_callback, end_callback)
+        measured = self.log_trial_start(trial)
+        chrono = measured.chrono(name, aggregator, start_callback, end_callback)
         chrono.__enter__()
-        recorder.open_chronos.setdefault(name, []).append((threading.get_ident(), chrono))
+        measured.open_chronos.setdefault(name, []).append((threading.get_ident(), chrono))
 
     def log_trial_chrono_finish(
         self,
@@ -621,14 +621,14 @@ class TrialStore:
         """Close the log of a trial and set its status; None leaves that as it is."""
         uid = _uid(trial)
         with self._lock:
-            recorder = self._recorders.pop(uid, None)
+            measured = self._measurements.pop(uid, None)
         chronos: StoredRow = {}
         now_log = None
-        if recorder is not None:
-            chronos, now_log = chronos_as_json(recorder.chronos), recorder.log.h_uuid
-            if not recorder.log.closed:
-                recorder.save_chronos()
-                recorder.log.flush()
+        if measured is not None:
+            chronos, now_log = chronos_as_json(measured.chronos), measured.log.h_uuid
+            if not measured.log.closed:
+                measured.save_chronos()
+                measured.log.flush()
 
         def change(record: Record) -> None:
             if status is not None:
@@ -640,9 +640,9 @@ class TrialStore:
                 record["log"] = now_log  # the log may have been resumed by hand
 
         done = self._changed(uid, change)
-        if recorder is not None:
+        if measured is not None:
             failed = status_of(status or done.status) in (Status.Exception, Status.Broken)
-            recorder.log.close("failed" if failed else "finished")
+            measured.log.close("failed" if failed else "finished")
         return done
 
     def ends(
@@ -674,10 +674,10 @@ class TrialStore:
         return Trial.from_record(record, stored_status(record), logged)
 
     def _logged(self, uuid: str) -> StoredRow:
-        for recorder in list(self._recorders.values()):
-            if recorder.log.h_uuid == uuid and not recorder.log.closed:
-                recorder.save_chronos()
-                return read_logged(recorder.log)  # which sees what is not flushed yet
+        for measured in list(self._measurements.values()):
+            if measured.log.h_uuid == uuid and not measured.log.closed:
+                measured.save_chronos()
+                return read_logged(measured.log)  # which sees what is not flushed yet
         try:
             log = self.records.open_log(uuid, readonly=True)
         except RunNotFound:  # it was deleted, and the trial kept

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from traininglog.lenses.non_finite import NonFiniteFound
+from traininglog.lenses.catalogue.non_finite import NonFiniteFound
 from traininglog.lenses.torch.tensors import first_tensor, whole, without_numbers
 
 if TYPE_CHECKING:

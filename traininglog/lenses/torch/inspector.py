@@ -11,19 +11,25 @@ from typing import Any, Self
 from torch import nn
 
 from traininglog.base import TrainingLogBase
+from traininglog.display.notebook import in_notebook
 from traininglog.errors import InvalidKey, TrainingLogError
 from traininglog.lenses.choices import tell, tell_choices
 from traininglog.lenses.inspector import InspectorBase
 from traininglog.lenses.lens import AbstractLens, AbstractVisualizer, Lens
-from traininglog.lenses.state import ExplicitCall
-from traininglog.lenses.tags import key_of
+from traininglog.lenses.numbers.state import ExplicitCall
+from traininglog.lenses.tags.attributes import key_of
 from traininglog.lenses.torch.hooks import NetworkHook
-from traininglog.lenses.torch.modules import Found, fingerprint, found_in, is_borrowed, unwrapped
+from traininglog.lenses.torch.modules import (
+    FoundModule,
+    fingerprint,
+    found_in,
+    is_borrowed,
+    unwrapped,
+)
 from traininglog.lenses.torch.ranks import exchanged, own_rank, together
 from traininglog.lenses.torch.scaling import Scaling
 from traininglog.lenses.torch.sight import Sight, half_autocast
 from traininglog.lenses.torch.state import TorchState
-from traininglog.notebook import in_notebook
 from traininglog.values import check_key
 
 #: The inspectors of each module that are attached to it.
@@ -100,7 +106,7 @@ class TorchInspector(InspectorBase):
         self._scaling = None if scaler is None else Scaling(scaler)
         self._attached = False
         self._root: nn.Module | None = None
-        self._found: list[Found] = []
+        self._found: list[FoundModule] = []
         self._fingerprint: list[Any] = []
         self._sight = Sight()
         self._pushed = False
@@ -160,7 +166,7 @@ class TorchInspector(InspectorBase):
             raise
         return self
 
-    def _look(self, root: nn.Module) -> tuple[list[Found], dict[str, list[str]]]:
+    def _look(self, root: nn.Module) -> tuple[list[FoundModule], dict[str, list[str]]]:
         found, aliases = found_in(root, self.depth, self.separator)
         for _, name, _ in found:
             check_key(key_of("tag", name, "statistic"))
@@ -179,7 +185,7 @@ class TorchInspector(InspectorBase):
                 )
         others.add(self)
 
-    def _register(self, found: list[Found], aliases: dict[str, list[str]]) -> None:
+    def _register(self, found: list[FoundModule], aliases: dict[str, list[str]]) -> None:
         state, guarded = self.state, self.state.guarded_for
         state.know(found, aliases)
         for lens in self.lenses:

@@ -21,7 +21,7 @@ _ACTIVATIONS = tuple(
 )
 
 
-class Found(NamedTuple):
+class FoundModule(NamedTuple):
     """A module, its name, and whether it is a leaf or stands for its branch."""
 
     module: nn.Module
@@ -49,14 +49,14 @@ def is_scripted(module: nn.Module) -> bool:
 
 def found_in(
     root: nn.Module, depth: int, separator: str
-) -> tuple[list[Found], dict[str, list[str]]]:
+) -> tuple[list[FoundModule], dict[str, list[str]]]:
     """Return the modules of a network in its order, and other names of those it has several times.
 
     At `depth` levels below the root (-1: however many there are) a module stands for its branch;
     what has no children is a leaf wherever it is. The root goes by the name of its class. What
     `torch.nn.utils.parametrize` adds to a module is no child of it.
     """
-    found: dict[int, Found] = {}
+    found: dict[int, FoundModule] = {}
     aliases: dict[str, list[str]] = {}
 
     def visit(module: nn.Module, path: tuple[str, ...]) -> None:
@@ -71,7 +71,7 @@ def found_in(
             if child is not None and not _parametrizes(child)
         ]
         leaf = len(path) == depth or not children
-        found[id(module)] = Found(module, name, leaf)
+        found[id(module)] = FoundModule(module, name, leaf)
         if not leaf:
             for part, child in children:
                 visit(unwrapped(child), (*path, part))
@@ -94,7 +94,7 @@ def role_of(module: Any) -> str:
     return "container" if children else "other"
 
 
-def parameters_of(found: Found) -> Iterator[tuple[str, Tensor]]:
+def parameters_of(found: FoundModule) -> Iterator[tuple[str, Tensor]]:
     """Give the parameters that count as a module's, by the last part of their name.
 
     What stands for a parameter that is parametrized, pruned, or made of length and direction, goes
@@ -114,7 +114,7 @@ def parameters_of(found: Found) -> Iterator[tuple[str, Tensor]]:
             yield from ((part, parameter) for parameter in child.parameters())
 
 
-def is_borrowed(found: Iterable[Found]) -> bool:
+def is_borrowed(found: Iterable[FoundModule]) -> bool:
     """Tell whether modules have other parameters for this one call, as of `functional_call`."""
     return any(
         not isinstance(parameter, nn.Parameter)
@@ -132,7 +132,7 @@ def _stands_for(module: nn.Module, name: str) -> str:
     return base if base and (pruned or normed) else name
 
 
-def fingerprint(found: Iterable[Found], optimizers: Sequence[Any]) -> list[Any]:
+def fingerprint(found: Iterable[FoundModule], optimizers: Sequence[Any]) -> list[Any]:
     """Return what changes where a network gets other modules, or trains other parameters."""
     seen: list[Any] = []
     for one in found:

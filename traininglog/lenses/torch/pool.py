@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from traininglog.lenses.statistics import Combined
+from traininglog.lenses.numbers.statistics import Combined
 from traininglog.lenses.torch.tensors import Place, place_of
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from traininglog.lenses.choices import PATIENCE, listed, tell
 from traininglog.lenses.lens import AbstractLens, Lens
 from traininglog.lenses.torch.hooks import ForwardHook, GradientHook
-from traininglog.lenses.torch.modules import Found, is_scripted
+from traininglog.lenses.torch.modules import FoundModule, is_scripted
 
 
 class Sight:
@@ -65,7 +65,7 @@ class Sight:
     def stretch_ends(
         self,
         hooks: tuple[Sequence[ForwardHook], Sequence[GradientHook], Sequence[Any]],
-        found: Sequence[Found],
+        found: Sequence[FoundModule],
         named: Iterable[Any],
         pushed: bool,
     ) -> None:
@@ -93,7 +93,7 @@ class Sight:
             self._look_at_gradients(gradients)
 
     def _look_at_uncalled(
-        self, outputs: Sequence[ForwardHook], found: Sequence[Found], named: set[Any]
+        self, outputs: Sequence[ForwardHook], found: Sequence[FoundModule], named: set[Any]
     ) -> None:
         missed = [hook.layer or "" for hook in outputs if not hook.called]
         if not missed:
@@ -141,7 +141,7 @@ def half_autocast() -> bool:
     return False
 
 
-def _nothing(whole: bool, found: Sequence[Found]) -> str:
+def _nothing(whole: bool, found: Sequence[FoundModule]) -> str:
     text = "lenses have seen no output of any layer of this network"
     if whole:
         return (

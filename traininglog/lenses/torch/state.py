@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from traininglog.lenses.gathering import CommonState, Home
-from traininglog.lenses.state import Change, ExplicitCall, Gatherer
+from traininglog.lenses.gatherers import CommonState, Home
+from traininglog.lenses.numbers.state import Change, ExplicitCall, Gatherer
 from traininglog.lenses.torch.hooks import (
     BeginHook,
     ForwardHook,
@@ -18,7 +18,7 @@ from traininglog.lenses.torch.hooks import (
     NetworkHook,
     Share,
 )
-from traininglog.lenses.torch.modules import Found, parameters_of, role_of
+from traininglog.lenses.torch.modules import FoundModule, parameters_of, role_of
 from traininglog.lenses.torch.pool import DevicePool
 from traininglog.lenses.torch.scaling import Scaling
 from traininglog.lenses.torch.tensors import TorchArrays, is_plain, whole
@@ -46,7 +46,7 @@ class TorchState(CommonState):
         self._updates: dict[int | None, Updates] = {}
         self._parameters: dict[str, dict[str, list[Tensor]]] = {}
 
-    def know(self, found: Sequence[Found], aliases: dict[str, list[str]]) -> None:
+    def know(self, found: Sequence[FoundModule], aliases: dict[str, list[str]]) -> None:
         """Get to know the modules; a parameter that several have counts for the first."""
         self.aliases = aliases
         seen: set[int] = set()

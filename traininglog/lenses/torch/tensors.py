@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from traininglog.lenses.arrays import EPSILON, Activity, Arrays, golub_kahan, leaves
+from traininglog.lenses.numbers.operations import (
+    EPSILON,
+    Activity,
+    ArrayOperations,
+    golub_kahan,
+    leaves,
+)
 
 #: A device, of which the CPU is None, and a precision.
 Place: TypeAlias = "tuple[torch.device | None, torch.dtype]"  # a text: read without PyTorch, too
@@ -28,7 +34,7 @@ _is_wrapped: Any = getattr(
 _MOST_MASKS = 256
 
 
-class TorchArrays(Arrays):
+class TorchArrays(ArrayOperations):
     """PyTorch's answers. What it is given has left the graph; halves are summed in single."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from traininglog.lenses.state import Change
+from traininglog.lenses.numbers.state import Change
 from traininglog.lenses.torch.hooks import Hook
 from traininglog.lenses.torch.tensors import is_plain, whole
 

@@ -1,0 +1,191 @@
+"""`traininglog tail`: the last rows of a run, and those to come."""
+
+from __future__ import annotations
+
+import sys
+import time as clock
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import typer
+
+from traininglog.cli.globs import matcher, require
+from traininglog.cli.options import JsonOption, KeysOption, RunArgument, StoreOption
+from traininglog.cli.output.json_output import dumps
+from traininglog.cli.output.terminal import Cell, fit, line, note
+from traininglog.cli.output.text import brief, visible
+from traininglog.cli.stores import chosen, opened, reading, shortest
+from traininglog.selection import apart, is_glob
+from traininglog.values import StoredRow
+
+if TYPE_CHECKING:
+    from traininglog.sqlite.log import SQLiteLog
+    from traininglog.sqlite.store import Store
+
+Row = StoredRow
+
+_NARROW = 10  # the least width of a column: what "-0.001234" and its like need
+_WIDE = 24
+
+
+def tail(
+    run: RunArgument = None,
+    store: StoreOption = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with new rows until the run ends.")
+    ] = False,
+    rows: Annotated[int, typer.Option("--rows", "-n", min=0, help="How many of the last.")] = 10,
+    keys: KeysOption = None,
+    interval: Annotated[
+        float, typer.Option(min=0.05, help="Seconds between two looks at the store.")
+    ] = 0.5,
+    json: JsonOption = False,
+) -> None:
+    """Print the last rows of a run, and follow those to come.
+
+    Rows appear when the training process flushes them. A row that gains values after it was
+    printed is printed again. Following ends by itself when the run does, and says how it ended.
+
+    With --json, a line a row: {"run", "time", "row": {KEY: VALUE}}.
+
+    Example: traininglog tail --follow --keys loss --keys 'val/*'
+    """
+    with opened(store) as file:
+        uuid = chosen(file, run)
+        with reading(file, uuid) as log:
+            if keys:
+                # A run that is followed may log a key that it is asked for later.
+                require([key for key in keys if not (follow and not is_glob(key))], log.keys_seen())
+            printer = JsonLines(uuid) if json else TailLines(keys)
+            shown, newest = _last_rows(log, rows, keys)
+            printer.expect(shown)
+            for time, row in shown:
+                printer.print(time, row)
+            if follow:
+                _follow(file, log, keys, printer, interval, newest)
+
+
+def _last_rows(
+    log: SQLiteLog, count: int, keys: list[str] | None
+) -> tuple[list[tuple[int, Row]], tuple[int, Row] | None]:
+    """Return the last rows that hold any of the keys, the latest last, and the newest of all."""
+    found: list[tuple[int, Row]] = []
+    newest = None
+    for time in reversed(log):
+        row = _row(log, time, keys)
+        newest = newest or (time, row)
+        if row and count:
+            found.append((time, row))
+        if len(found) == count:
+            break
+    return found[::-1], newest
+
+
+def _row(log: SQLiteLog, time: int, keys: list[str] | None) -> Row:
+    wanted = matcher(keys)
+    return {key: value for key, value in log[time].items() if wanted(key)}
+
+
+def _follow(
+    store: Store,
+    log: SQLiteLog,
+    keys: list[str] | None,
+    printer: Printer,
+    interval: float,
+    newest: tuple[int, Row] | None,
+) -> None:
+    """Print what comes after the newest row, and that one again when it is no longer the same."""
+    position, printed = newest or (0, None)
+    waiting: tuple[int, Row] | None = None
+    while True:
+        # The state first: whatever a run logged before it ended is then read after it.
+        state = store.state(log.uuid)
+        times = list(log[position:])
+        for time in times:
+            row = _row(log, time, keys)
+            if time == position and _same(printed, row):
+                continue
+            # The newest row may be half written: it is to look the same a second time.
+            if time == times[-1] and state == "running" and not _waited(waiting, time, row):
+                waiting = time, row
+                break
+            if row:
+                printer.print(time, row)
+            position, printed = time, row
+        sys.stdout.flush()
+        if state != "running":
+            note(f"run {shortest(store, log.h_uuid)} is {state}")
+            return
+        clock.sleep(interval)
+
+
+def _waited(waiting: tuple[int, Row] | None, time: int, row: Row) -> bool:
+    return waiting is not None and waiting[0] == time and _same(waiting[1], row)
+
+
+def _same(one: Row | None, other: Row) -> bool:
+    """Tell whether two rows show the same; by what is printed, as NaN and arrays do not compare."""
+    return one is not None and dumps(one) == dumps(other)
+
+
+class Printer:
+    """Prints rows, one after the other."""
+
+    def expect(self, rows: Sequence[tuple[int, Row]]) -> None:
+        """Look at the rows that come first, to make room for them."""
+
+    def print(self, time: int, row: Row) -> None:
+        """Print a row."""
+        raise NotImplementedError
+
+
+class JsonLines(Printer):
+    """Prints a JSON object a line."""
+
+    def __init__(self, run: UUID) -> None:
+        self._run = run.hex
+
+    def print(self, time: int, row: Row) -> None:
+        """Print a row."""
+        print(dumps({"run": self._run, "time": time, "row": row}))  # noqa: T201 - the output
+
+
+class TailLines(Printer):
+    """Prints a column per key, under a header that is repeated when a new key turns up."""
+
+    def __init__(self, keys: list[str] | None) -> None:
+        self._widths: dict[str, int] = {}
+        self._header_due = True
+        for key in keys or ():
+            if not is_glob(key):
+                self._add(key, 0)
+
+    def expect(self, rows: Sequence[tuple[int, Row]]) -> None:
+        """Look at the rows that come first, to make room for them."""
+        for _, row in rows:
+            for key, value in row.items():
+                self._add(key, len(brief(value)))
+
+    def print(self, time: int, row: Row) -> None:
+        """Print a row."""
+        for key in row:
+            if key not in self._widths:
+                self._add(key, 0)
+                self._header_due = True
+        if self._header_due:
+            names = [
+                Cell(fit(visible(key), width, right=True), "bold")
+                for key, width in self._widths.items()
+            ]
+            line([Cell(fit(apart("time", self._widths), 8, right=True), "bold"), *names])
+            self._header_due = False
+        cells = [
+            Cell(fit(brief(row[key]) if key in row else "-", width, right=True))
+            for key, width in self._widths.items()
+        ]
+        line([Cell(str(time).rjust(8), "dim"), *cells])
+
+    def _add(self, key: str, needed: int) -> None:
+        width = max(_NARROW, len(visible(key)), needed, self._widths.get(key, 0))
+        self._widths[key] = min(_WIDE, width)

@@ -1,0 +1,178 @@
+"""`traininglog show`: everything about one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from traininglog.cli.commands.runs import STYLES
+from traininglog.cli.options import JsonOption, RunArgument, StoreOption
+from traininglog.cli.output.json_output import print_json
+from traininglog.cli.output.terminal import (
+    Cell,
+    Heading,
+    busy,
+    facts,
+    note,
+    on_terminal,
+    say,
+    table,
+)
+from traininglog.cli.output.text import brief, counted, moment, point, size, visible
+from traininglog.cli.stores import as_dict, chosen, opened, reading, shortest
+from traininglog.cli.summaries import Summary, at, summaries
+from traininglog.masking import masked_line
+from traininglog.values import StoredValue
+
+if TYPE_CHECKING:
+    from traininglog.lineage import Ancestor
+    from traininglog.run_info import RunInfo
+    from traininglog.sqlite.store import Store
+
+_TREE = 12  # runs of a lineage that are shown; a long one is cut in the middle
+
+
+def show(run: RunArgument = None, store: StoreOption = None, json: JsonOption = False) -> None:
+    """Show one run: its state, lineage, status and keys.
+
+    What it inherits from the runs that it was resumed from counts as its own here, as it does for
+    everyone who reads its log.
+
+    Example: traininglog show 1f3a
+    """
+    with opened(store) as file:
+        uuid = chosen(file, run)
+        infos = {info.uuid: info for info in file.iter_runs()}
+        info = infos[uuid]
+        children = [other for other in infos.values() if other.resumed_from == uuid]
+        with reading(file, uuid) as log, busy("Reading"):
+            lineage, status, found = log.lineage(), log.status.copy(), summaries(log)
+        if json:
+            print_json(_as_dict(file, info, lineage, children, status, found))
+            return
+        _print_identity(file, info)
+        say("")
+        _print_lineage(file, infos, lineage, children)
+        say("")
+        _print_status(status)
+        say("")
+        _print_keys(found)
+
+
+def _print_identity(store: Store, info: RunInfo) -> None:
+    now = datetime.now(UTC) if on_terminal() else None
+    origin = store.origin(info.uuid)
+    span = "no rows of its own"
+    if info.rows:
+        rows, values = counted(info.rows, "row"), counted(info.values, "value")
+        span = f"{rows} at {info.first_time} to {info.last_time}, {values}"
+    known = [
+        ("run", Cell(info.uuid.hex, "bold")),
+        ("name", info.name),
+        ("state", Cell(info.state, STYLES[info.state])),
+        ("created", moment(info.created, now)),
+        ("updated", moment(info.updated, now)),
+        ("written by", f"process {origin['pid']} on {origin['host']}"),
+        ("command", origin["command"] and masked_line(origin["command"])),
+        ("versions", origin["versions"]),
+        ("logged", span),
+        ("store", f"{store.path}, {size(store.size().total)}"),
+    ]
+    facts([(name, value) for name, value in known if value])
+
+
+def _print_lineage(
+    store: Store,
+    infos: Mapping[UUID, RunInfo],
+    lineage: Sequence[Ancestor],
+    children: Sequence[RunInfo],
+) -> None:
+    say("Lineage", "bold")
+    branches: list[tuple[UUID, int | None]] = [(item.uuid, item.resumed_at) for item in lineage]
+    branches.reverse()
+    depth = 0
+    for number, (uuid, resumed_at) in enumerate(branches):
+        if len(branches) > _TREE and 2 <= number < len(branches) - _TREE + 2:
+            if number == 2:
+                say(_branch(depth, f"… {len(branches) - _TREE} more"))
+                depth += 1
+            continue
+        current = number == len(branches) - 1
+        say(
+            _branch(depth, _run_in_tree(store, infos.get(uuid), uuid, resumed_at))
+            + ("  <- this run" if current and (len(branches) > 1 or children) else ""),
+            "bold" if current else "",
+        )
+        depth += 1
+    for child in children[:_TREE]:
+        say(_branch(depth, _run_in_tree(store, child, child.uuid, child.resumed_at)))
+    if len(children) > _TREE:
+        say(_branch(depth, f"… {len(children) - _TREE} more"))
+
+
+def _branch(depth: int, text: str) -> str:
+    return "  " + "   " * (depth - 1) + ("└─ " if depth else "") + text
+
+
+def _run_in_tree(store: Store, info: RunInfo | None, uuid: UUID, resumed_at: int | None) -> str:
+    if info is None:
+        return f"{uuid.hex} (not in this store)"
+    parts = [shortest(store, uuid.hex)]
+    if info.name:
+        parts.append(info.name)
+    if resumed_at is not None:
+        parts.append(
+            f"resumed at {resumed_at}" if resumed_at >= 0 else f"resumed {point(resumed_at)}"
+        )
+    return "  ".join(parts)
+
+
+def _print_status(status: Mapping[str, StoredValue]) -> None:
+    say("Status", "bold")
+    if not status:
+        say("  (none)")
+        return
+    facts([(f"  {visible(key)}", brief(value)) for key, value in status.items()])
+
+
+def _print_keys(found: list[Summary]) -> None:
+    if not found:
+        note("nothing has been logged yet")
+        return
+    table(
+        [
+            Heading("KEY", cut=True), Heading("VALUES", right=True), Heading("LAST", cut=True),
+            Heading("MIN"), Heading("MAX"), Heading("NAN"),
+        ],
+        [
+            [
+                Cell(item.key, "bold"), str(item.values), at(item.last), at(item.min), at(item.max),
+                Cell(f"{item.nan_count}, first @ {item.first_nan}", "bold red")
+                if item.nan_count else "-",
+            ]
+            for item in found
+        ],
+    )  # fmt: skip
+
+
+def _as_dict(
+    store: Store,
+    info: RunInfo,
+    lineage: Sequence[Ancestor],
+    children: Sequence[RunInfo],
+    status: Mapping[str, StoredValue],
+    found: Sequence[Summary],
+) -> dict[str, StoredValue]:
+    return as_dict(info) | {
+        "origin": store.origin(info.uuid),
+        "store": str(store.path),
+        "store_bytes": store.size().total,
+        "lineage": [{"uuid": item.uuid.hex, "resumed_at": item.resumed_at} for item in lineage],
+        "children": [
+            {"uuid": child.uuid.hex, "resumed_at": child.resumed_at} for child in children
+        ],
+        "status": status,
+        "keys": [item.as_dict() for item in found],
+    }

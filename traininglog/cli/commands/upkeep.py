@@ -1,0 +1,330 @@
+"""`merge`, `backup`, `check`, `seal`, `delete`, `upgrade`: looking after a store. And `demo`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import typer
+
+from traininglog.cli.mistakes import Mistake, asking, complain
+from traininglog.cli.options import JsonOption, StoreOption
+from traininglog.cli.output.json_output import print_json
+from traininglog.cli.output.terminal import busy, note, progress, say
+from traininglog.cli.output.text import counted, size
+from traininglog.cli.stores import opened, shortest
+from traininglog.errors import RunBusy, RunHasChildren
+
+# So many of the runs that are to be deleted are named where it is asked whether to.
+_SHOWN = 20
+
+if TYPE_CHECKING:
+    from traininglog.run_info import RunInfo
+    from traininglog.sqlite.store import Store
+
+
+def merge(
+    others: Annotated[list[Path], typer.Argument(metavar="OTHER", help="Stores to copy from.")],
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Copy the runs of other stores into this one.
+
+    The store is made if it is not there. Runs are told apart by their UUIDs: merging again, or
+    back, changes nothing. Nothing is removed anywhere. Of a run that both have, the copy that was
+    written longer counts.
+
+    Example: traininglog merge node1.db node2.db --store all.db
+    """
+    from traininglog.sqlite.store import Store
+
+    for other in others:  # all of them first, so that a typing mistake changes nothing
+        Store(other, readonly=True).close()
+    added: list[UUID] = []
+    updated: list[UUID] = []
+    unchanged: list[UUID] = []
+    trials: list[str] = []
+    with opened(store, readonly=False, create=True) as file:
+        for other in others:
+            if other.exists() and other.samefile(file.path):
+                raise Mistake(f"{other} is the store to merge into")
+            with progress(f"Merging {other.name}") as tell:
+                merged = file.merge(other, progress=tell)
+            added += merged.added
+            updated += merged.updated
+            unchanged += merged.unchanged
+            trials += merged.trials
+        path = file.path
+    if json:
+        print_json({
+            "store": str(path),
+            "added": [uuid.hex for uuid in added],
+            "updated": [uuid.hex for uuid in updated],
+            "unchanged": [uuid.hex for uuid in unchanged],
+            "trials": trials,
+        })  # fmt: skip
+        return
+    say(
+        f"{path}: {counted(len(added), 'run')} added, {len(updated)} updated, "
+        f"{len(unchanged)} unchanged"
+        + (f"; {counted(len(trials), 'trial')} added or updated" if trials else "")
+    )
+
+
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The file to make.")],
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Copy the store, as it is now, to a new file. Runs may go on being written meanwhile.
+
+    Example: traininglog backup /backup/runs-$(date +%F).db
+    """
+    with opened(store) as file:
+        with busy(f"Copying {file.path.name}"):
+            file.backup(target)
+        path = file.path
+    count = target.stat().st_size
+    if json:
+        print_json({"store": str(path), "backup": str(target.absolute()), "bytes": count})
+    else:
+        say(f"{target}: a copy of {path}, {size(count)}")
+
+
+def check(
+    store: StoreOption = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Write what can be read of a damaged store anew.")
+    ] = False,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="TARGET", help="The file to make. Default: STORE.repaired."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Examine a store: every page, every index, every value. Exit status 1 if it is damaged.
+
+    With --repair, everything that can still be read of a damaged store is written to a new file,
+    beside it or where --to says. The store stays as it is. Of a sound one nothing is written.
+
+    Example: traininglog check --store runs.db --repair
+    """
+    if repair:
+        _repair(store, to, json=json)
+        return
+    if to is not None:
+        raise Mistake("--to says where to repair a store: it goes with --repair")
+    with opened(store) as file, busy(f"Checking {file.path.name}"):
+        found = file.check()
+    if json:
+        print_json(found._asdict() | {"size": found.size._asdict()})
+    else:
+        place = f" on {found.file_system}" if found.file_system else ""
+        say(
+            f"{found.path}: {counted(found.runs, 'run')}, {size(found.size.total)}{place} "
+            f"({size(found.size.wal)} in the WAL, {size(found.size.free)} free), "
+            f"schema {found.revision}, SQLite {found.sqlite}"
+        )
+        for problem in found.problems:
+            say(f"damaged: {problem}", "bold red")
+        for warning in found.warnings:
+            say(f"note: {warning}", "yellow")
+        if found.ok:
+            say("ok", "green")
+    if not found.ok:
+        complain(
+            f"{found.path} is damaged: {counted(len(found.problems), 'problem')}; what can be read "
+            "of it: traininglog check --repair"
+        )
+        raise typer.Exit(1)
+
+
+def _repair(store: str | None, target: Path | None, *, json: bool) -> None:
+    from traininglog.sqlite.repairing import repair
+
+    with progress("Repairing") as tell, asking():
+        done = repair(store, target, progress=tell)
+    if json:
+        print_json(
+            done._asdict()
+            | {"sound": done.sound, "left_out": done.left_out._asdict(), "notes": done.notes}
+        )
+        return
+    if done.target is None:
+        say(f"{done.path} is sound: nothing was written", "green")
+    else:
+        left_out = done.left_out
+        say(
+            f"{done.target}: {counted(done.runs, 'run')}, {counted(done.values, 'value')}, "
+            f"{done.status} of the status"
+            + (f", {counted(done.trials, 'trial')}" if done.trials else "")
+        )
+        lost = counted(left_out.records, "record")
+        described = f" {lost} of trials and the like," if left_out.records else ""
+        if any(left_out):
+            say(
+                f"left out: {counted(left_out.values, 'damaged value')}, {left_out.status} of the "
+                f"status,{described} and what is gone from "
+                f"{counted(left_out.pages, 'damaged page')}",
+                "yellow",
+            )
+    for line in done.notes:
+        say(f"note: {line}", "yellow")
+    if done.target is not None:
+        name = Path(done.path).name
+        say(
+            f"{done.path} is as it was; before another file takes its name, move away with it what "
+            f"is called {name}-... beside it"
+            + (f", but for {name}-artifacts" if done.trials else "")
+        )
+
+
+def seal(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RUN", help="UUIDs or their starts. Default: all runs."),
+    ] = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Pack the numbers of runs into segments, to save room.
+
+    Segments take a quarter of the room of rows, and are read much faster. A log seals its numbers
+    itself, as it grows and when it is closed; this is for runs whose process was killed, that
+    were written with seal=False, or by an older version. What a run returns stays the same. A run
+    that is being written is left alone.
+
+    Example: traininglog seal --store runs.db
+    """
+    with opened(store, readonly=False) as file:
+        with progress(f"Sealing {file.path.name}") as tell:
+            done = file.seal(runs or None, progress=tell)
+        path = file.path
+        if not json:
+            for uuid in done.runs:
+                say(f"sealed: run {shortest(file, uuid.hex)}")
+            for uuid in done.running:
+                say(f"left alone: run {shortest(file, uuid.hex)} is being written", "yellow")
+    if json:
+        print_json({
+            "store": str(path),
+            "sealed": [uuid.hex for uuid in done.runs],
+            "running": [uuid.hex for uuid in done.running],
+            "values": done.values, "before": done.before, "after": done.after,
+        })  # fmt: skip
+    elif done.runs:
+        say(
+            f"{path}: {counted(done.values, 'value')} of {counted(len(done.runs), 'run')} sealed; "
+            f"it took {size(done.before)} and now takes {size(done.after)}"
+        )
+    else:
+        say(f"{path} has nothing to seal; it takes {size(done.after)}")
+
+
+def delete(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="UUIDs or their starts.")],
+    store: StoreOption = None,
+    descendants: Annotated[
+        bool, typer.Option("--descendants", help="Also the runs that were resumed from them.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Delete runs for good, and give their space back. Asks first, on a terminal.
+
+    Example: traininglog delete 1f3a --descendants
+    """
+    with opened(store, readonly=False) as file:
+        infos = {info.uuid: info for info in file.iter_runs()}
+        doomed = _doomed(infos, [file.find(run) for run in runs], descendants=descendants)
+        if not yes:
+            _confirm(file, [infos[uuid] for uuid in doomed])
+        with busy("Deleting"):
+            gone = file.delete(doomed)
+        left = file.size().file
+        path = file.path
+    if json:
+        print_json({"store": str(path), "deleted": [uuid.hex for uuid in gone], "bytes": left})
+    else:
+        say(f"{counted(len(gone), 'run')} deleted; {path} now takes {size(left)}")
+
+
+def upgrade(store: StoreOption = None, json: JsonOption = False) -> None:
+    """Bring a store to the schema of this version.
+
+    A backup is made beside it first. Opening a store for writing does the same.
+
+    Example: traininglog upgrade --store old.db
+    """
+    with opened(store, readonly=False) as file:
+        before, copy = file.upgraded or (file.revision, None)
+        path, revision = file.path, file.revision
+    if json:
+        print_json({
+            "store": str(path), "upgraded": copy is not None, "from": before, "to": revision,
+            "backup": None if copy is None else str(copy),
+        })  # fmt: skip
+    elif copy is None:
+        say(f"{path} has schema {revision} already: nothing to do")
+    else:
+        say(f"{path}: schema {before} upgraded to {revision}; as it was, it is in {copy}")
+
+
+def demo(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where to put what it makes.")
+    ] = Path("demo"),
+) -> None:
+    """Train something small, break off, resume, plot.
+
+    Example: traininglog demo
+    """
+    from traininglog import demo as demonstration
+
+    status = demonstration.main(folder, echo=say)
+    if status:
+        raise typer.Exit(status)
+
+
+def _doomed(
+    infos: Mapping[UUID, RunInfo], roots: Sequence[UUID], *, descendants: bool
+) -> list[UUID]:
+    """Return the runs to delete; refuse before anything is gone."""
+    children: dict[UUID, list[UUID]] = {}
+    for info in infos.values():
+        if info.resumed_from is not None:
+            children.setdefault(info.resumed_from, []).append(info.uuid)
+    doomed = dict.fromkeys(roots)
+    queue = list(doomed)
+    for uuid in queue:
+        for child in children.get(uuid, ()):
+            if child in doomed:
+                continue
+            if not descendants:
+                raise RunHasChildren(
+                    f"run {child.hex} was resumed from {uuid.hex} and reads through it: delete "
+                    "both with --descendants, or keep both"
+                )
+            doomed[child] = None
+            queue.append(child)
+    for uuid in doomed:
+        if infos[uuid].state == "running":
+            raise RunBusy(
+                f"run {uuid.hex} is being written on {infos[uuid].host}: end it there first"
+            )
+    return list(doomed)
+
+
+def _confirm(store: Store, infos: Sequence[RunInfo]) -> None:
+    if not sys.stdin.isatty():
+        raise Mistake("nothing was deleted: say --yes, as there is no terminal to ask on")
+    for info in infos[:_SHOWN]:
+        name = f" ({info.name})" if info.name else ""
+        note(f"run {shortest(store, info.uuid.hex)}{name}: {counted(info.values, 'value')}")
+    if len(infos) > _SHOWN:
+        note(f"and {counted(len(infos) - _SHOWN, 'more run')}")
+    if not typer.confirm(f"Delete {counted(len(infos), 'run')} for good?", err=True):
+        raise Mistake("nothing was deleted")

@@ -1,0 +1,1 @@
+"""What commands print and write: text, tables, JSON, charts in a terminal, files."""

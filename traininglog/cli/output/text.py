@@ -1,0 +1,89 @@
+"""How text and values from a log are shown to people.
+
+Whatever was logged may hold anything: escape sequences that clear the screen, characters that turn
+the direction of writing around, newlines that fake a line of output. `visible` shows them instead
+of doing what they say.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from traininglog.display.durations import in_one_unit
+from traininglog.texts import jsonable
+from traininglog.values import StoredValue
+
+_LONGEST = 80
+
+
+def visible(text: str) -> str:
+    r"""Return a text with everything that cannot be seen as itself escaped.
+
+    >>> print(visible("a\x1b[31m\n\u202eb"))
+    a\x1b[31m\n\u202eb
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
+def brief(value: StoredValue, longest: int = _LONGEST) -> str:
+    """Return a value as a short visible text: numbers to six digits, arrays as their shape."""
+    if isinstance(value, float):
+        return "NaN" if value != value else f"{value:.6g}"  # noqa: PLR0124 - it is NaN
+    if value is None or isinstance(value, (bool, int)):
+        return str(value)
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    if hasattr(value, "dtype"):
+        return f"array {'x'.join(map(str, value.shape))} {value.dtype}"
+    if isinstance(value, datetime):
+        return visible(value.isoformat(" "))
+    shown = jsonable(value)
+    text = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
+    return shortened(visible(text), longest)
+
+
+def shortened(text: str, longest: int) -> str:
+    """Return a text cut to so many characters, the last of them an ellipsis."""
+    return text if len(text) <= longest else text[: max(0, longest - 1)] + "…"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for people."""
+    if count < 1024:
+        return f"{count} bytes"
+    number, unit = float(count), ""
+    for unit in ("KiB", "MiB", "GiB", "TiB"):  # noqa: B007 - the last one reached is meant
+        number /= 1024
+        if number < 1024:
+            break
+    return f"{number:.1f} {unit}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun, in the plural where there is not just one."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def moment(when: datetime | None, now: datetime | None = None) -> str:
+    """Return a time in the local zone; with `now`, one of the last day as how long ago it was."""
+    if when is None:  # a damaged line has none
+        return "-"
+    if now is not None:
+        seconds = (now - when).total_seconds()
+        if 0 <= seconds < 86400:
+            return f"{in_one_unit(seconds)} ago"
+        return when.astimezone().strftime("%Y-%m-%d %H:%M")
+    return when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def point(resumed_at: int | None) -> str:
+    """Return a resume point for people."""
+    if resumed_at is None:
+        return ""
+    return "before its first row" if resumed_at < 0 else f"{resumed_at}"

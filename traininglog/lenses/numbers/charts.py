@@ -1,0 +1,166 @@
+"""Charts: what lenses put numbers into, and what these come to at a tick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from traininglog.lenses.numbers.state import Immediate, NumberPool, State
+from traininglog.lenses.numbers.statistics import (
+    Combine,
+    Combined,
+    Finite,
+    Running,
+    Statistic,
+    Target,
+    Values,
+    names_of,
+    statistic,
+)
+from traininglog.lenses.tags.attributes import TagAttributes, check_tag
+
+
+class Chart:
+    """A preprocessor: the numbers of one tag since the last tick, by layer.
+
+    Args:
+        tag: The tag.
+        attributes: How it is drawn, which tells which points of the numbers are worked out.
+        running: Whether numbers are forgotten once they are counted.
+        computed: Whether the lens works out `numbers` by itself, and puts nothing.
+        gradients: Whether the numbers are of gradients: of these, what is not finite is left out
+            where that is an overflow which a `GradScaler` skips.
+        also: Points to tell beside those that are drawn.
+
+    """
+
+    def __init__(
+        self,
+        tag: str,
+        attributes: TagAttributes,
+        *,
+        running: bool = True,
+        computed: bool = False,
+        gradients: bool = False,
+        also: Iterable[str] = (),
+    ) -> None:
+        self.tag = check_tag(tag)
+        self.attributes = attributes
+        self.running = running
+        self.numbers: dict[str, dict[str, float]] = {}  #: what the last tick came to
+        self.pool: NumberPool = Immediate()
+        self._gradients = gradients
+        self._overflow: Callable[[], bool] | None = None
+        self._finite: dict[str, Finite] = {}
+        self._layers: dict[str, Statistic] = {}
+        self._kept: dict[str, Statistic] = {}  # of layers that may not be registered again
+        self._combined: dict[tuple[str, int, Combine], Combined] = {}
+        self._points: list[str] = []
+        if not computed and attributes.kind in ("numeric", "probability"):
+            lines = [*attributes.lines, *also]
+            self._points = names_of(lines, attributes.ranges, running=running)
+
+    def bind(self, state: State) -> None:
+        """Put numbers into the pool of an inspector from now on."""
+        self.pool = state.pool
+        if self._gradients and state.scaled:
+            self._overflow = state.overflow
+
+    def expect(self, layer: str) -> None:
+        """Add a layer, in its place in the order."""
+        if layer not in self._layers:
+            kept = self._kept.pop(layer, None)
+            self._layers[layer] = statistic(running=self.running) if kept is None else kept
+            self.attributes.layers.append(layer)
+
+    def put(self, layer: str, number: object, times: float = 1.0, plus: float = 0.0) -> None:
+        """Take ``number * times + plus`` of a layer; the number may still be on a device."""
+        self.pool.put(self._target(layer), number, times, plus)
+
+    def put_total(
+        self, layer: str, numbers: object, times: float = 1.0, plus: float = 0.0, *,
+        nonzero: bool = False,
+    ) -> None:  # fmt: skip
+        """Take ``total * times + plus`` of a layer: of a vector's sum.
+
+        With `nonzero`, of how many in it are not zero. The vector, which may still be on a device,
+        must stay as it is: its total may be worked out later, together with others.
+        """
+        self.pool.put_total(self._target(layer), numbers, times, plus, nonzero=nonzero)
+
+    def put_combined(self, layer: str, numbers: Sequence[object], combine: Combine) -> None:
+        """Take one number of a layer, which `combine` makes of some; see `statistics.Combined`."""
+        place = (layer, len(numbers), combine)
+        target = self._combined.get(place)
+        if target is None:
+            target = Combined(self._target(layer), len(numbers), combine)
+            self._combined[place] = target
+        self.pool.put_together(target, numbers)
+
+    def _target(self, layer: str) -> Target:
+        target = self._layers.get(layer)
+        if target is None:
+            self.expect(layer)
+            target = self._layers[layer]
+        if self._overflow is None:
+            return target
+        finite = self._finite.get(layer)
+        if finite is None or finite.target is not target:
+            finite = self._finite[layer] = Finite(target, self._overflow)
+        return finite
+
+    def renew(self) -> None:
+        """Forget the layers and their order, but not their numbers: they are registered anew."""
+        self._kept |= self._layers
+        self._layers = {}
+        self.attributes.layers.clear()
+
+    def _settle(self) -> None:
+        """Tell, for the last time, of layers that are gone."""
+        for layer in [layer for layer, seen in self._kept.items() if seen.count]:
+            self.expect(layer)
+        self._kept = {}
+
+    def finalize(self) -> None:
+        """Work out the points of each layer that has a number."""
+        self._settle()
+        self.numbers = {
+            layer: {name: seen.point(name) for name in self._points}
+            for layer, seen in self._layers.items()
+            if seen.count
+        }
+
+    def reset(self) -> None:
+        """Begin anew, with the same layers."""
+        self.numbers = {}
+        self._new_statistics()
+
+    def _new_statistics(self) -> None:
+        self._layers = {layer: statistic(running=self.running) for layer in self._layers}
+        self._combined, self._finite = {}, {}
+
+    def clear(self) -> None:
+        """Forget the layers, too."""
+        self._layers, self._combined, self.numbers, self.pool = {}, {}, {}, Immediate()
+        self._kept, self._finite, self._overflow = {}, {}, None
+        self.attributes.layers.clear()
+        self.attributes.aliases.clear()
+
+    def share(self, of: Chart, point: str) -> None:
+        """Have each layer's share of the sum of another chart's points."""
+        found = {layer: values[point] for layer, values in of.numbers.items()}
+        total = sum(found.values())
+        self.numbers = {layer: {"share": value / total} for layer, value in found.items() if total}
+
+    def state(self) -> dict[str, list[float]]:
+        """Return what it has, by layer, as plain numbers."""
+        self._settle()
+        return {layer: seen.state() for layer, seen in self._layers.items() if seen.count}
+
+    def merge(self, states: Iterable[Mapping[str, Sequence[float]]]) -> None:
+        """Become what some states are together."""
+        kind = Running if self.running else Values
+        self._new_statistics()
+        for state in states:
+            for layer, numbers in state.items():
+                self.expect(layer)
+                self._layers[layer].merge(kind.from_state(numbers))  # type: ignore[arg-type]

@@ -1,0 +1,191 @@
+"""The options that several lenses take: what each means is said here, once.
+
+A lens takes those of one of these dicts as keyword arguments, ``**options: Unpack[LineOptions]``,
+which type checkers and editors understand. `complete` refuses others and adds the defaults, and
+`signature_of` is what `help` and notebooks show.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypedDict, TypeVar, cast, get_args, get_type_hints
+
+
+class LayerOptions(TypedDict, total=False):
+    """Which layers are observed.
+
+    Args:
+        include: Names of layers, or classes of modules, to observe only.
+        exclude: Those to leave out in any case.
+
+    """
+
+    include: Iterable[Any]
+    exclude: Iterable[Any]
+
+
+class LineOptions(LayerOptions, total=False):
+    """Which statistics over a tick are told, and drawn.
+
+    Args:
+        running: Without it, all values are kept until the tick, for true quantiles.
+        line: The statistic over the tick that is drawn as a line, or several of them:
+            ``line=["mean", "max"]``; see `statistics.POINTS`.
+        ranges: The ranges around it; see `statistics.RANGES`.
+
+    """
+
+    running: bool
+    line: str | Sequence[str]
+    ranges: Sequence[str]
+
+
+class NormOptions(LineOptions, total=False):
+    """How a norm is taken and drawn.
+
+    Args:
+        normalize_by_size: Whether to divide it by the root of the number of elements: the root mean
+            square.
+        log_scale: Whether the axis of the norm is logarithmic.
+
+    """
+
+    normalize_by_size: bool
+    log_scale: bool
+
+
+class ShareOptions(NormOptions, total=False):
+    """Whether the norms of layers are compared.
+
+    Args:
+        comparison_plot: Whether to tell each layer's share of the sum.
+        comparison_line: The statistic that shares are of; by default the (first) line.
+
+    """
+
+    comparison_plot: bool
+    comparison_line: str | None
+
+
+class DirectionOptions(NormOptions, total=False):
+    """Whether directions are compared.
+
+    Args:
+        correlation: Whether to tell the cosine between what came at two consecutive looks, which
+            needs a copy of it.
+
+    """
+
+    correlation: bool
+
+
+class PassOptions(TypedDict, total=False):
+    """Which forward passes count.
+
+    Args:
+        record_eval: Whether those in evaluation count, too.
+        evaluation_from_grad: Evaluation is where no graph is recorded; with False, where the module
+            is in ``eval()`` mode.
+
+    """
+
+    record_eval: bool
+    evaluation_from_grad: bool
+
+
+class PassLayerOptions(LayerOptions, PassOptions, total=False):
+    """Both `LayerOptions` and `PassOptions`."""
+
+
+class PassLineOptions(LineOptions, PassOptions, total=False):
+    """Both `LineOptions` and `PassOptions`."""
+
+
+class PassShareOptions(ShareOptions, PassOptions, total=False):
+    """Both `ShareOptions` and `PassOptions`."""
+
+
+class _All(ShareOptions, DirectionOptions, PassOptions, total=False):
+    """All of them."""
+
+
+#: What a lens that says nothing else takes; see `Lens.defaults`.
+DEFAULTS: _All = {
+    "include": (),
+    "exclude": (),
+    "running": True,
+    "line": "mean",
+    "ranges": ("std", "min-max"),
+    "normalize_by_size": False,
+    "log_scale": False,
+    "comparison_plot": True,
+    "comparison_line": None,
+    "correlation": True,
+    "record_eval": False,
+    "evaluation_from_grad": False,
+}
+
+Options = TypeVar("Options", bound=Mapping[str, Any])
+
+
+def complete(
+    lens: type, kind: type[Options], options: Options, defaults: Mapping[str, Any]
+) -> Options:
+    """Return options with what was left out.
+
+    Args:
+        lens: Whose options they are.
+        kind: The dict that says which there are.
+        options: Those that were given.
+        defaults: What the lens has in place of `DEFAULTS`.
+
+    Raises `TypeError` for an option that does not exist.
+    """
+    known = _names_of(kind)
+    for name in options:
+        if name not in known:
+            raise TypeError(f"{lens.__name__} takes no argument {name!r}; it takes {sorted(known)}")
+    found = {name: DEFAULTS.get(name) for name in known} | dict(defaults) | dict(options)
+    return cast(Options, {name: found[name] for name in known})
+
+
+def drawn(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of some options that say how a chart of a lens is drawn, for `Lens.chart`."""
+    return {name: options[name] for name in ("running", "line", "ranges")}
+
+
+def signature_of(lens: type, defaults: Mapping[str, Any]) -> inspect.Signature:
+    """Return the arguments of a lens, with its options by name."""
+    make = lens.__init__  # type: ignore[misc]
+    signature = inspect.signature(make)
+    _, *taken = signature.parameters.values()
+    kind = _options_of(make, taken[-1]) if taken else None
+    if kind is not None:
+        types = get_type_hints(kind)
+        taken[-1:] = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=defaults.get(name, DEFAULTS.get(name)),
+                annotation=types[name],
+            )
+            for name in _names_of(kind)
+        ]
+    return signature.replace(parameters=taken)
+
+
+def _options_of(make: Callable[..., Any], last: inspect.Parameter) -> Any:
+    """Return the dict of options that a function unpacks; None if it does not."""
+    if last.kind is not inspect.Parameter.VAR_KEYWORD:
+        return None
+    try:
+        unpacked = get_args(get_type_hints(make).get(last.name))
+    except (NameError, TypeError):  # a stranger's lens, whose types are for others to read
+        return None
+    return unpacked[0] if unpacked and hasattr(unpacked[0], "__optional_keys__") else None
+
+
+def _names_of(kind: type) -> list[str]:
+    """Return the names of the options in a dict, in the order of `DEFAULTS`."""
+    return [name for name in DEFAULTS if name in kind.__optional_keys__]  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""Visualizers: what lenses tell as pictures, as tables, and for TensorBoard."""

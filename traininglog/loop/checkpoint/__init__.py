@@ -1,0 +1,1 @@
+"""Checkpoints: moments of a training, written to a folder, found there, and put back."""

@@ -1,0 +1,67 @@
+"""Where a loop stands, and where it is to end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ENDLESS = float("inf")
+
+
+class Counters:
+    """The counters of a loop and their limits. Its parts share one, and ask it for the truth."""
+
+    __slots__ = (
+        "_max_epoch", "_max_step", "data", "epoch", "last_step", "reported", "row", "step",
+        "within_epoch", "within_step",
+    )  # fmt: skip
+
+    def __init__(self, max_epoch: object = None, max_step: object = None) -> None:
+        self.epoch = 0  #: the one that is open, or the last one
+        self.step = 0  #: over all epochs
+        self.row = 0  #: where metrics stand in the log: at a step, the last one, or the next
+        self.reported = False  #: whether what is open, a step or else an epoch, was told as done
+        self.within_epoch = False
+        self.within_step = False
+        self.data: Any = None  #: of the step that is open
+        self.max_epoch = max_epoch
+        self.max_step = max_step
+
+    def begin_step(self) -> None:
+        """Count a step, which is open from now on."""
+        self.step += 1
+        self.row = self.step
+        self.within_step, self.reported = True, False
+
+    def leave_step(self) -> None:
+        """No step is open from now on."""
+        self.within_step = self.reported = False
+
+    @property
+    def max_epoch(self) -> int | None:
+        """The last epoch, or None."""
+        return self._max_epoch
+
+    @max_epoch.setter
+    def max_epoch(self, value: object) -> None:
+        self._max_epoch = _limit("max_epoch", value)
+
+    @property
+    def max_step(self) -> int | None:
+        """The last step, or None."""
+        return self._max_step
+
+    @max_step.setter
+    def max_step(self, value: object) -> None:
+        self._max_step = _limit("max_step", value)
+        self.last_step = ENDLESS if self._max_step is None else self._max_step
+
+
+def _limit(name: str, value: object) -> int | None:
+    if value is None:
+        return None
+    limit = int(value.item()) if hasattr(value, "item") else value
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        raise TypeError(f"{name} is a whole number or None, not a {type(value).__name__}")
+    if limit < 0:
+        raise ValueError(f"{name} must not be negative, and is {limit}")
+    return limit

@@ -1,0 +1,1 @@
+"""What ends a training in good order: signals, and what several ranks agree upon."""

@@ -1,0 +1,1 @@
+"""How trials end, whatever ends them, and which process is at one."""

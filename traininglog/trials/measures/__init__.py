@@ -1,0 +1,1 @@
+"""What a trial measures: metrics, aggregates, times, and the time that is left."""

@@ -1,0 +1,1 @@
+"""What a trial notes of its surroundings: arguments, versions, packages, output, files."""
