@@ -34,7 +34,7 @@ from traininglog.cli.app import app
 from traininglog.encoding import encode
 from traininglog.packing import Block, pack, unpack
 from traininglog.sql.tables import REVISION
-from traininglog.sqlite.crc import seed_of
+from traininglog.sqlite.resealing import seed_of
 from traininglog.sqlite.rebuilding import LOST_NAME
 from traininglog.sqlite.repairing import LeftOut, repair
 from traininglog.sqlite.rescue import ascending

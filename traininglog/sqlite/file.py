@@ -25,10 +25,10 @@ from traininglog.errors import (
 )
 from traininglog.file_names import refuse_long
 from traininglog.schemes import scheme_of, unknown_scheme
+from traininglog.plain_files import kind_of
 from traininglog.side_files import may
 from traininglog.sql.tables import VERSION_TABLE
 from traininglog.sqlite import shape
-from traininglog.sqlite.beside import ADDED, LEAST_ADDED, refuse_odd
 from traininglog.sqlite.connections import guard
 from traininglog.sqlite.failures import MEMORY, PATIENCE, code_of
 from traininglog.sqlite.revisions import (
@@ -37,6 +37,16 @@ from traininglog.sqlite.revisions import (
     is_revision,
     refuse_newer,
 )
+
+#: What is added to the name of a database: SQLite's own files, and ours with the locks of writers.
+SUFFIXES = ("-wal", "-shm", "-journal", "-owners")
+
+#: How many bytes the longest name beside a database adds to its own: that of a damaged journal,
+#: with an epoch of up to ten digits and a position of up to sixteen.
+ADDED = len("-damaged-tail-") + 32 + len("-") + 10 + len("-") + 16
+
+#: How many the journal of a run adds at the least: nothing could be assigned without it.
+LEAST_ADDED = len("-tail-") + 32 + len("-0")
 
 # Within so many seconds, two changes of a file may have the same time.
 _TICK = 2.0
@@ -319,3 +329,23 @@ def _look(path: Path, way: str = "immutable=1") -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def refuse_odd(path: Path) -> None:
+    """Raise `StoreUnwritable` where one of the files beside a database is no regular file.
+
+    SQLite waits for ever at a pipe, or fails with a word on the disk; and what is written to where
+    a link leads is written there.
+    """
+    real = path.resolve()
+    for suffix in SUFFIXES:
+        beside = real.with_name(real.name + suffix)
+        try:
+            kind = kind_of(beside)
+        except OSError:  # then nothing beside it can be used, as is said when that is tried
+            return
+        if kind is not None:
+            raise StoreUnwritable(
+                f"{beside} is {kind}, where a file that belongs to {path} has to be: look who put "
+                "it there, and move it away; nothing was read or changed"
+            )

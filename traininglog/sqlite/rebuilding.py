@@ -1,19 +1,23 @@
 """The rows of a new file, made from those that were found in a damaged one.
 
 They agree with each other, whatever is missing: each value has a run and a named key, and what a
-run says of its values is counted anew.
+run says of its values is counted anew. Of what a record of a trial names and is lost, a project is
+made up, as its name is all that identifies it; a group or an environment is left out of the record.
 """
 
 from __future__ import annotations
 
 import math
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from sqlalchemy import Connection, Float, case, func, insert, select, update
 
 from traininglog.encoding import Kind, encode
 from traininglog.lineage import BEFORE_ALL, new_uuid
 from traininglog.sql import writing
+from traininglog.sql.trial_checks import REFERENCES
+from traininglog.sql.trials import KINDS, put_record
 from traininglog.sql.tables import entries, runs, status
 from traininglog.sqlite.found import Found, is_key, is_moment, is_uuid
 from traininglog.sqlite.resealing import Place, Segments
@@ -275,3 +279,37 @@ class Build:
             rows.append({"run_id": run, "key": LOST_NAME, "kind": kind, "value": stored})
         if rows:
             self._connection.execute(insert(status), rows)
+
+
+def write_records(connection: Connection, found: Found) -> list[str]:
+    """Write the records, and return what was made up or left out, for people."""
+    records = dict(sorted(found.records.items(), key=lambda item: item[1]["created"]))
+    notes: dict[str, None] = {}
+    for kind, field, other in REFERENCES:
+        for uid in [uid for one, uid in records if one == kind]:
+            named = records[kind, uid][field]
+            if named is None or (other, named) in records:
+                continue
+            if other == "project":
+                records[other, named] = _made_up(named, records[kind, uid]["created"])
+                notes[f"project {named!r} is lost; it was made anew, without a description"] = None
+            else:
+                records[kind, uid] = _edited(records[kind, uid] | {field: None})
+                notes[f"{other} {named} is lost, and left out of what named it"] = None
+    for kind in KINDS:
+        for (one, _), record in records.items():
+            if one == kind:
+                put_record(connection, kind, record)
+    return list(notes)
+
+
+def _made_up(name: str, created: float) -> dict[str, Any]:
+    return {
+        "uid": name, "name": name, "description": None, "tags": {}, "metadata": {},
+        # So that in a merge any other copy goes before it.
+        "edit": 0, "token": "", "created": created,
+    }  # fmt: skip
+
+
+def _edited(record: dict[str, Any]) -> dict[str, Any]:
+    return record | {"edit": record["edit"] + 1, "token": uuid4().hex}

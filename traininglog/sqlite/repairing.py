@@ -40,7 +40,7 @@ from traininglog.side_files import fit
 from traininglog.sql import writing
 from traininglog.sql.tables import REVISION, REVISIONS, VERSION_TABLE, entries, metadata, totals
 from traininglog.sql.totals import total_up
-from traininglog.sqlite.beside import refuse_odd
+from traininglog.sqlite.file import refuse_odd
 from traininglog.sqlite.checking import Size, check
 from traininglog.sqlite.connections import guard
 from traininglog.sqlite.database import Database, is_open_here
@@ -50,7 +50,7 @@ from traininglog.sqlite.found import Found
 from traininglog.sqlite.owners import Owners
 from traininglog.sqlite.pages import Pages
 from traininglog.sqlite.rebuilding import Build
-from traininglog.sqlite.redescribing import write_records
+from traininglog.sqlite.rebuilding import write_records
 from traininglog.sqlite.rescue import Rescue
 from traininglog.sqlite.resealing import Segments
 from traininglog.sqlite.revisions import APPLICATION_ID
