@@ -330,12 +330,12 @@ def _gaps(spans: list[tuple[int, int]], low: int, high: int) -> Iterator[tuple[i
 
 # -- crc32 backwards: what a checksum was begun with, told from what it came to ------------------
 #
-# ``crc32(data, seed)`` is ``crc32(data, 0)``, in which a number has been flipped that depends on the
-# seed and on how many bytes there are, and on nothing else: the seed, after as many steps over zeros.
-# Each of these steps is a linear map of 32 bits that has an inverse. A map is kept as what becomes of
-# each bit, and those for 1, 2, 4, ... steps are made of each other: so any number of them are few.
-# After Ross Williams, "A Painless Guide to CRC Error Detection Algorithms" (1993), and zlib's
-# `crc32_combine`, which does the same forwards.
+# ``crc32(data, seed)`` is ``crc32(data, 0)``, in which a number has been flipped that depends on
+# the seed and on how many bytes there are, and on nothing else: the seed, after as many steps over
+# zeros. Each of these steps is a linear map of 32 bits that has an inverse. A map is kept as what
+# becomes of each bit, and those for 1, 2, 4, ... steps are made of each other: so any number of
+# them are few. After Ross Williams, "A Painless Guide to CRC Error Detection Algorithms" (1993),
+# and zlib's `crc32_combine`, which does the same forwards.
 
 
 def seed_of(checksum: int, unseeded: int, length: int) -> int:
