@@ -1,7 +1,7 @@
 """Alembic's environment: runs migrations on the connection that it is given.
 
-`traininglog.sqlite.migrations` gives one, inside its transaction. From the command line, for the
-people who write revisions, name a file: ``alembic -x store=runs.db current``.
+`traininglog.sqlite.file.migrations` gives one, inside its transaction. From the command line, for
+the people who write revisions, name a file: ``alembic -x store=runs.db current``.
 """
 
 import os

@@ -29,7 +29,7 @@ import ast, atexit, json, os, signal, socket, sys, tempfile, threading, warnings
 from pathlib import Path
 import encodings.ascii, encodings.idna, encodings.utf_8_sig, pwd, grp, shutil
 from typer.testing import CliRunner
-import traininglog, traininglog.sqlite.repairing, traininglog.trials
+import traininglog, traininglog.sqlite.repair.repair, traininglog.trials
 from traininglog import *
 from traininglog.errors import *
 from traininglog.cli.app import app

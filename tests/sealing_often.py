@@ -2,8 +2,8 @@
 
 import numpy  # noqa: F401 - without which logs would wait for more to seal
 
-from traininglog.sql import sealing
-from traininglog.sqlite import sealing as when
+from traininglog.sql import compaction
+from traininglog.sqlite.sink import compaction as when
 
 
 def seal_often(put=setattr, most=3):
@@ -11,4 +11,4 @@ def seal_often(put=setattr, most=3):
     for name in ("ENOUGH", "FEWEST", "_LEAST"):
         put(when, name, 1)
     put(when, "MOST", most)
-    put(sealing, "LEAST", 1)
+    put(compaction, "LEAST", 1)

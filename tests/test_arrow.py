@@ -18,8 +18,8 @@ from traininglog.clock import Clock, Marks
 from traininglog.columns import Column
 from traininglog.encoding import Kind
 from traininglog.selection import Selection
-from traininglog.sql.streaming import stretches
-from traininglog.sqlite.streaming import streaming
+from traininglog.sql.runs.stream import stretches
+from traininglog.sqlite.stream import streaming
 from traininglog.testing.samples import same
 from traininglog.texts import KINDS
 

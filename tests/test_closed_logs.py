@@ -22,7 +22,7 @@ from traininglog import (
     TrainingLog,
     open_log,
 )
-from traininglog.sqlite import database
+from traininglog.sqlite.database import database
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from traininglog import (
     StoreUnwritable,
     TrainingLogError,
 )
-from traininglog.sqlite import file
+from traininglog.sqlite.file import header
 
 UUID = "0123456789abcdef0123456789abcdef"
 
@@ -183,8 +183,8 @@ def busy_process(path, statements):
 def test_a_database_in_the_middle_of_anothers_transaction_is_refused_soon(
     tmp_path, journal, monkeypatch
 ):
-    monkeypatch.setattr("traininglog.sqlite.failures.PATIENCE", 2 * GUARD)
-    monkeypatch.setattr("traininglog.sqlite.file.PATIENCE", 2 * GUARD)
+    monkeypatch.setattr("traininglog.sqlite.file.errors.PATIENCE", 2 * GUARD)
+    monkeypatch.setattr("traininglog.sqlite.file.header.PATIENCE", 2 * GUARD)
     path = tmp_path / "theirs.db"
     make_foreign(path, journal)
     statements = ["PRAGMA cache_size = 1", "BEGIN IMMEDIATE"]
@@ -455,7 +455,7 @@ def test_a_file_into_which_a_wal_is_being_copied_is_known_for_ours(tmp_path):
     with SQLiteLog(whole) as log:
         log[1]["blob"] = os.urandom(100_000)
     path.write_bytes(whole.read_bytes()[:8192])
-    assert file.is_ours(path)
+    assert header.is_ours(path)
     path.write_bytes(whole.read_bytes())
     with SQLiteLog(path, log.uuid) as copied:
         assert len(copied[1]["blob"]) == 100_000
@@ -463,7 +463,7 @@ def test_a_file_into_which_a_wal_is_being_copied_is_known_for_ours(tmp_path):
 
 def test_opening_waits_for_no_one_who_only_reads(log_file, monkeypatch):
     """A reader in another thread, in the midst of its transaction, hinders nobody."""
-    monkeypatch.setattr("traininglog.sqlite.failures.PATIENCE", 2 * GUARD)
+    monkeypatch.setattr("traininglog.sqlite.file.errors.PATIENCE", 2 * GUARD)
     with closing(sqlite3.connect(log_file, check_same_thread=False)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM runs").fetchall()

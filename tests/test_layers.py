@@ -69,10 +69,10 @@ FOREIGN = {
         "scalars (in functions)",
         "encoding (in functions)",
         "columns (in functions)",
-        "sql.sealing (in functions)",
-        "sql.streaming (in functions)",
+        "sql.compaction (in functions)",
+        "sql.runs.stream (in functions)",
         "journal.bulk (in functions)",
-        "sqlite.sealing (in functions)",
+        "sqlite.sink.compaction (in functions)",
         "demo",
         "lenses",
         "testing",
@@ -92,7 +92,7 @@ FOREIGN = {
     # Elsewhere, who has a tensor has imported it; the other asks for a device.
     "torch": ["lenses.torch", "trials.surroundings.environments (in functions)"],
     "pyarrow": ["arrow"],
-    "alembic": ["sqlite.migrations"],
+    "alembic": ["sqlite.file.migrations"],
     "sqlalchemy": ["sql", "sqlite"],
     "typer": ["cli", "demo"],
     "rich": [
@@ -276,7 +276,7 @@ def test_no_module_is_named_for_nothing():
 
 
 #: Rooms whose classes and files are named unlike all others.
-NAMED = INSTRUMENTS | {"cli", "display"}
+NAMED = {name.split(".")[0] for name in MODULES}
 
 #: What is the same thing of another store, or of the library that a folder is for.
 SAME_THING = {"log", "store", "trials", "check"}

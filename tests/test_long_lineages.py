@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from traininglog import SQLiteLog, TrainingLog
-from traininglog.sql import chain
+from traininglog.sql import lineage_chain
 
 KEYS = ("a", "b", "c")
 values = st.one_of(st.floats(-9, 9), st.integers(-9, 9), st.booleans(), st.just("text"))
@@ -39,12 +39,12 @@ def live(log, stretch):
     log.resume(at=times[at % len(times)])
 
 
-@pytest.mark.parametrize("most", [chain._MOST_TIMES, 0], ids=["together", "one by one"])
+@pytest.mark.parametrize("most", [lineage_chain._MOST_TIMES, 0], ids=["together", "one by one"])
 @settings(max_examples=25)
 @given(whole=stretches)
 def test_a_long_lineage_reads_as_the_same_one_in_memory(tmp_path_factory, most, whole):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chain, "_MOST_TIMES", most)
+        patch.setattr(lineage_chain, "_MOST_TIMES", most)
         compare(tmp_path_factory, whole)
 
 
@@ -77,9 +77,11 @@ def test_a_run_is_resumed_and_closed_without_going_through_its_lineage(tmp_path,
     log[0]["x"] = 0.0
     log.resume()
     whole = []
-    original = chain._CHAIN.run
+    original = lineage_chain._CHAIN.run
     monkeypatch.setattr(
-        chain._CHAIN, "run", lambda *args, **named: whole.append(args) or original(*args, **named)
+        lineage_chain._CHAIN,
+        "run",
+        lambda *args, **named: whole.append(args) or original(*args, **named),
     )
     for time in range(1, 20):
         log[time]["x"] = float(time)

@@ -23,7 +23,7 @@ from traininglog.journal.record import (
     pack_status,
 )
 from traininglog.journal.region import HEADER, MAGIC, REGION, Head, pack_head
-from traininglog.sqlite.file import SUFFIXES
+from traininglog.sqlite.file.header import SUFFIXES
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs names of POSIX")
 

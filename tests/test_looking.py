@@ -12,7 +12,7 @@ from people import GROUP, WRITE, Person, around, commons
 from traininglog import SQLiteLog, Store
 from traininglog.errors import RunNotFound, StoreNotFound
 from traininglog.sql.tables import VERSION_TABLE
-from traininglog.sqlite import looking
+from traininglog.sqlite.database import looker
 
 OWNER, MEMBER, STRANGER = 54301, 54302, 54303
 
@@ -215,7 +215,7 @@ def test_root_writes_and_leaves_everything_to_the_owner(people):
 @pytest.fixture
 def looks_only(monkeypatch):
     """Have this process take itself for one that may not write, whoever runs the tests."""
-    monkeypatch.setattr(looking, "makes_for_others", lambda path, found: False)
+    monkeypatch.setattr(looker, "makes_for_others", lambda path, found: False)
 
 
 def fill(path, runs=3):
@@ -234,14 +234,14 @@ def test_a_file_that_changes_while_it_is_looked_at_is_looked_at_again(
     path = tmp_path / "runs.db"
     fill(path)
     store = Store(path, readonly=True)
-    real, changes = looking.stamp, []
+    real, changes = looker.stamp, []
 
     def changing(what):
         if what == path and len(changes) < 2:
             changes.append(fill(path, runs=1))
         return real(what)
 
-    monkeypatch.setattr(looking, "stamp", changing)
+    monkeypatch.setattr(looker, "stamp", changing)
     assert len(store.runs()) == 5
     assert len(changes) == 2
     store.close()
@@ -309,7 +309,7 @@ def test_a_file_that_changes_all_the_time_is_seen_by_a_copy(tmp_path, looks_only
 
 
 def test_what_is_exported_bit_by_bit_is_one_state_of_the_file(tmp_path, looks_only):
-    from traininglog.sqlite.streaming import streaming
+    from traininglog.sqlite.stream import streaming
 
     path = tmp_path / "runs.db"
     fill(path)
@@ -336,7 +336,7 @@ def test_a_hot_journal_is_undone_in_a_copy(tmp_path, looks_only, monkeypatch):
         shutil.copyfile(path, torn)
         shutil.copyfile(f"{path}-journal", f"{torn}-journal")
         connection.execute("ROLLBACK")
-    monkeypatch.setattr("traininglog.sqlite.file.undo_half_done", lambda path: False)
+    monkeypatch.setattr("traininglog.sqlite.file.header.undo_half_done", lambda path: False)
     before = torn.read_bytes()
     with closing(Store(torn, readonly=True)) as store:
         assert len(store.runs()) == 3
@@ -395,9 +395,9 @@ def test_two_changes_within_a_tick_of_the_clock_are_told_apart(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"1" * 10)
     for turn in range(20):
-        before = looking._stamp(looking._settled(path))
+        before = looker._stamp(looker._settled(path))
         path.write_bytes(bytes([65 + turn]) * 10)
-        assert looking.stamp(path) != before
+        assert looker.stamp(path) != before
 
 
 # -- what else is made for a store -----------------------------------------------------------

@@ -23,9 +23,9 @@ from traininglog import (
     open_log,
     open_store,
 )
-from traininglog.sqlite import mounts
-from traininglog.sqlite.database import Database
-from traininglog.sqlite.mounts import NETWORK, file_system, file_system_in
+from traininglog.sqlite.database.database import Database
+from traininglog.sqlite.file import mounts
+from traininglog.sqlite.file.mounts import NETWORK, file_system, file_system_in
 
 # -- the mount table ------------------------------------------------------------------------
 
@@ -272,7 +272,7 @@ def test_mounts_that_are_really_made_are_found(tmp_path):
         exec "$1" -c '
 import sys
 from pathlib import Path
-from traininglog.sqlite.mounts import file_system
+from traininglog.sqlite.file.mounts import file_system
 for name in sys.argv[1:]:
     print(file_system(Path(name) / "no such folder" / "runs.db"))
         ' plain 'a b' twice bound covered covered/deep link "$2"

@@ -17,7 +17,7 @@ from traininglog.encoding import Kind, decode, encode, fits
 from traininglog.floats import NAN, from_text, to_text
 from traininglog.jsonfile.document import Document
 from traininglog.jsonfile.log import FileLog
-from traininglog.sqlite.repairing import repair
+from traininglog.sqlite.repair.repair import repair
 from traininglog.testing.samples import NANS
 
 VALUES = [NAN, *NANS, 0.5]

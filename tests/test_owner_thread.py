@@ -13,7 +13,7 @@ import pytest
 from patience import GUARD
 
 from traininglog import SQLiteLog, Store
-from traininglog.sqlite import owners
+from traininglog.sqlite.sink import leases
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_a_signal_handler_may_open_a_store_at_any_moment(path, monkeypatch):
             seen.append(len(store.runs()))
             again[2]["x"] = 2.0
 
-    real = owners.Owners._is_stale
+    real = leases.Owners._is_stale
 
     def interrupted(self):
         if not seen:
@@ -187,7 +187,7 @@ def test_a_signal_handler_may_open_a_store_at_any_moment(path, monkeypatch):
     before = signal.signal(signal.SIGUSR1, look)
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(owners.Owners, "_is_stale", interrupted)
+            patch.setattr(leases.Owners, "_is_stale", interrupted)
             Store(path).close()
             with SQLiteLog(path, log.uuid) as other:
                 other[3]["x"] = 3.0

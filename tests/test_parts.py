@@ -12,7 +12,7 @@ import pytest
 from command_line import run
 
 from traininglog import SQLiteLog, Store, kept, parts
-from traininglog.sqlite.repairing import repair
+from traininglog.sqlite.repair.repair import repair
 
 PATIENCE = 120  # seconds, for a process on a crowded machine
 

@@ -34,10 +34,10 @@ from traininglog.cli.app import app
 from traininglog.encoding import encode
 from traininglog.packing import Block, pack, unpack
 from traininglog.sql.tables import REVISION
-from traininglog.sqlite.resealing import seed_of
-from traininglog.sqlite.rebuilding import LOST_NAME
-from traininglog.sqlite.repairing import LeftOut, repair
-from traininglog.sqlite.rescue import ascending
+from traininglog.sqlite.repair.rebuild import LOST_NAME
+from traininglog.sqlite.repair.repair import LeftOut, repair
+from traininglog.sqlite.repair.salvage import ascending
+from traininglog.sqlite.repair.segments import seed_of
 from traininglog.testing.samples import ARRAYS, EXACT_VALUES, PLAIN_VALUES, same
 
 PAGE = 4096
@@ -1262,9 +1262,9 @@ def test_a_file_of_another_schema_is_refused(path):
 
 
 def test_a_file_of_an_older_schema_is_refused(path, monkeypatch):
-    from traininglog.sqlite import repairing
+    from traininglog.sqlite.repair import repair
 
-    monkeypatch.setattr(repairing, "REVISION", "9999")
+    monkeypatch.setattr(repair, "REVISION", "9999")
     assert REVISION in refused(SchemaTooOld, path)
 
 

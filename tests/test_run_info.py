@@ -13,7 +13,7 @@ from test_imports import imported
 
 import traininglog
 from traininglog import RunInfo, SQLiteLog, Store
-from traininglog.sqlite import run_list
+from traininglog.sqlite.runs import run_list
 
 
 @pytest.fixture

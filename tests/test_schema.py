@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, text
 import traininglog
 from traininglog import CorruptLog, SchemaTooNew, SchemaTooOld, SQLiteLog, Store
 from traininglog.sql.tables import READER_VERSION, REVISION, REVISIONS, VERSION_TABLE, metadata
-from traininglog.sqlite import migrations, revisions
+from traininglog.sqlite.file import migrations, revisions
 from traininglog.trials import Trial, TrialClient
 
 SCHEMAS = Path(__file__).with_name("schemas")

@@ -21,8 +21,8 @@ def seals_early(monkeypatch):
     """Have logs seal every few hundred steps, where others wait for a thousand."""
     import numpy as np  # noqa: F401 - without, a small run waits
 
-    monkeypatch.setattr("traininglog.sqlite.sealing.ENOUGH", 256)
-    monkeypatch.setattr("traininglog.sqlite.sealing.FEWEST", 512)
+    monkeypatch.setattr("traininglog.sqlite.sink.compaction.ENOUGH", 256)
+    monkeypatch.setattr("traininglog.sqlite.sink.compaction.FEWEST", 512)
 
 
 def sizes(path, key="loss"):
@@ -134,14 +134,14 @@ def test_totals_that_are_worked_out_key_by_key_are_those_of_the_whole(
 ):
     """As they are of a run that is too large to be held at once; `check` works them out again."""
     at_once = {True: 0, False: 10**9}
-    monkeypatch.setattr("traininglog.sql.totals._AT_ONCE", at_once[parts_first])
+    monkeypatch.setattr("traininglog.sql.runs.totals._AT_ONCE", at_once[parts_first])
     with SQLiteLog(path) as log:
         for time in range(3000):
             log[time]["loss"] = time * 7919 % 3001 / 8
             if time % 3 == 1:
                 log[time]["seldom"] = -time
         log[5000].update(loss=float("nan"), text="x", one=1)
-    monkeypatch.setattr("traininglog.sql.totals._AT_ONCE", at_once[not parts_first])
+    monkeypatch.setattr("traininglog.sql.runs.totals._AT_ONCE", at_once[not parts_first])
     with Store(path) as store:
         assert store.check().ok
         listed = store.runs(["loss", "text"], best="seldom").iloc[0]

@@ -9,8 +9,8 @@ import pytest
 
 from traininglog import CorruptLog, SQLiteLog, Store, StoreUnwritable, TrainingLogError
 from traininglog.sql.tables import VERSION_TABLE, metadata
-from traininglog.sqlite import shape
-from traininglog.sqlite.connections import connect
+from traininglog.sqlite.file import shape
+from traininglog.sqlite.file.connections import connect
 
 TABLES = [*metadata.tables, VERSION_TABLE]
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from traininglog import SQLiteLog, Store, TrainingLogWarning
-from traininglog.sqlite.repairing import repair
+from traininglog.sqlite.repair.repair import repair
 from traininglog.trials import (
     Project,
     Status,

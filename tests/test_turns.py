@@ -15,8 +15,8 @@ from patience import until
 
 from traininglog import SQLiteLog, file_locks, forks
 from traininglog.errors import StoreLocked
-from traininglog.sqlite import turns
-from traininglog.sqlite.database import Database
+from traininglog.sqlite.database import turns
+from traininglog.sqlite.database.database import Database
 
 pytestmark = pytest.mark.skipif(not file_locks.OWN, reason="needs locks of open files (Linux)")
 
@@ -72,7 +72,7 @@ def writer(path):
     script = """
 import sys, time
 from pathlib import Path
-from traininglog.sqlite.database import Database
+from traininglog.sqlite.database.database import Database
 database = Database(Path(sys.argv[1]), readonly=False)
 with database.write():
     pass
@@ -321,7 +321,7 @@ def test_where_no_number_can_be_had_it_is_tried_again_and_again(database, path, 
 HAMMER = """
 import sys, time
 from pathlib import Path
-from traininglog.sqlite.database import Database
+from traininglog.sqlite.database.database import Database
 database = Database(Path(sys.argv[1]), readonly=False)
 print("ready", flush=True)
 sys.stdin.readline()

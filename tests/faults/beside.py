@@ -25,7 +25,7 @@ IMPORTS = """
 import hashlib, json, mmap, os, random, shutil, signal, struct, sys, threading, time, warnings
 from pathlib import Path
 import numpy, pandas
-import traininglog.frames, traininglog.sqlite.checking, traininglog.sqlite.sealing
+import traininglog.frames, traininglog.sqlite.check, traininglog.sqlite.sink.compaction
 from traininglog import SQLiteLog, Store, TrainingLogWarning
 
 def copy_folder(target):

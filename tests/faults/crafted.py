@@ -35,7 +35,7 @@ MOST_SECONDS, MOST_BYTES = 2.0, 200 * 2**20
 IMPORTS = """
 import gc, logging, numpy, pandas, sqlalchemy, typer, rich.table
 import traininglog.cli.app, traininglog.frames, traininglog.packing, traininglog.sqlite.store
-import traininglog.sqlite.repairing, traininglog.trials, traininglog.stores
+import traininglog.sqlite.repair.repair, traininglog.trials, traininglog.stores
 import traininglog.cli.commands.export, traininglog.cli.output.formats
 from faults import crafted
 """

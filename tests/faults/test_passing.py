@@ -36,7 +36,8 @@ from traininglog import (
     StoreUnwritable,
 )
 from traininglog.journal.region import REGION
-from traininglog.sqlite import connections, sink
+from traininglog.sqlite.file import connections
+from traininglog.sqlite.sink import sink
 from traininglog.writer import writer
 from traininglog.writer.health import Health
 from traininglog.writer.owner import Owner, Request
@@ -461,8 +462,8 @@ def test_so_does_that_at_the_end_of_a_run(by_hand, path, monkeypatch, error, how
     by_hand.assign(50)
     uuid = by_hand.log.uuid
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("traininglog.sqlite.sealing.seal_run", fail)
-        patch.setattr("traininglog.sql.sealing.seal", fail)
+        patch.setattr("traininglog.sqlite.sink.compaction.seal_run", fail)
+        patch.setattr("traininglog.sql.compaction.seal", fail)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             if how == "close":
@@ -479,7 +480,7 @@ def test_numpy_is_not_imported_where_that_would_fail_halfway():
     """It refuses to be loaded twice: the whole program would be without it from then on."""
     script = """
         import os, resource, sys
-        from traininglog.sqlite.sealing import require_room_to_import
+        from traininglog.sqlite.sink.compaction import require_room_to_import
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (40, most))
         taken = []

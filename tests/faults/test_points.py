@@ -126,7 +126,7 @@ WRITING = {
     "as a key gets its number": ("writer.buffer:pack_key", 1, "after"),
     "as a region begins": ("journal.region:Region.begin", 2, "after"),
     "as a region comes to rest": ("journal.region:Region.rest", 2, "before"),
-    "before a flush": ("sqlite.database:Database.write", 1, "before"),
+    "before a flush": ("sqlite.database.database:Database.write", 1, "before"),
     "mid-flush, as keys are in": ("sql.writing:save_keys", 2, "after"),
     "mid-flush, as entries are in": ("sql.writing:save_mark", 2, "after"),
     "mid-flush, before the commit": ("sql.writing:update_run", 2, "after"),
@@ -135,23 +135,23 @@ WRITING = {
     "mid-seal, before segments are in": ("sql.segments:save_points", 1, "before"),
     "mid-seal, as segments are in": ("sql.segments:save_points", 1, "after"),
     "mid-seal, as entries are gone": ("sql.segments:delete_numbers", 1, "after"),
-    "after the commit of a seal": ("sqlite.sealing:Sealer.committed", 3, "before"),
+    "after the commit of a seal": ("sqlite.sink.compaction:Sealer.committed", 3, "before"),
     "after recycling": ("journal.journal:Journal.recycle", 2, "after"),
-    "mid-close, before the rest is sealed": ("sqlite.sealing:seal_run", 1, "before"),
-    "mid-close, as the rest is sealed": ("sql.totals:forget_totals", 1, "after"),
-    "mid-close, as totals are noted": ("sqlite.sealing:seal_run", 1, "after"),
+    "mid-close, before the rest is sealed": ("sqlite.sink.compaction:seal_run", 1, "before"),
+    "mid-close, as the rest is sealed": ("sql.runs.totals:forget_totals", 1, "after"),
+    "mid-close, as totals are noted": ("sqlite.sink.compaction:seal_run", 1, "after"),
     "mid-close, before the journal goes": ("journal.journal:Journal.remove", 1, "before"),
     "mid-close, after the journal went": ("journal.journal:Journal.remove", 1, "after"),
-    "mid-close, before the lock goes": ("sqlite.owners:Owners.release", 1, "before"),
+    "mid-close, before the lock goes": ("sqlite.sink.leases:Owners.release", 1, "before"),
 }
 
 #: While what another process left is put back.
 RECOVERING = {
-    "before reading": ("sqlite.recovery:read_journal", "before"),
+    "before reading": ("sqlite.sink.recovery:read_journal", "before"),
     "mid-recovery, as entries are in": ("sql.writing:widen_run", "after"),
-    "mid-recovery, before the commit": ("sqlite.recovery:_replay", "after"),
-    "after the commit, before the journal goes": ("sqlite.recovery:Path.unlink", "before"),
-    "after the journal went": ("sqlite.recovery:Path.unlink", "after"),
+    "mid-recovery, before the commit": ("sqlite.sink.recovery:_replay", "after"),
+    "after the commit, before the journal goes": ("sqlite.sink.recovery:Path.unlink", "before"),
+    "after the journal went": ("sqlite.sink.recovery:Path.unlink", "after"),
 }
 
 
@@ -218,7 +218,12 @@ def test_a_process_that_is_killed_while_it_recovers_leaves_it_to_the_next(path, 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
-    "point", ["sql.writing:find_run", "sqlite.sink:SQLiteSink._origin", "sqlite.owners:Owners.take"]
+    "point",
+    [
+        "sql.writing:find_run",
+        "sqlite.sink.sink:SQLiteSink._origin",
+        "sqlite.sink.leases:Owners.take",
+    ],
 )
 def test_a_process_that_is_killed_as_it_becomes_the_writer_changes_nothing(path, point, when):
     steps = killed(path, "sql.writing:save_mark", 3, "before")
@@ -237,10 +242,10 @@ OLD = Path(__file__).parents[1] / "schemas" / "0001.sql"
 @pytest.mark.parametrize(
     ("point", "count"),
     [
-        ("sqlite.database:Database.backup", 1),
-        ("sqlite.migrations:upgrade", 1),
-        ("sqlite.migrations:configuration", 1),
-        ("sqlite.database:Database._set_wal", 1),
+        ("sqlite.database.database:Database.backup", 1),
+        ("sqlite.file.migrations:upgrade", 1),
+        ("sqlite.file.migrations:configuration", 1),
+        ("sqlite.database.database:Database._set_wal", 1),
     ],
 )
 def test_a_process_that_is_killed_as_it_upgrades_a_file_leaves_it_to_the_next(
@@ -280,7 +285,7 @@ def test_a_process_that_is_killed_as_it_takes_a_run_over_loses_nothing_of_the_ot
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         uuid = process.stdout.readline().strip()
-        killed(path, "sqlite.sink:mark_displaced", 1, when, "take over", uuid)
+        killed(path, "sqlite.sink.sink:mark_displaced", 1, when, "take over", uuid)
         process.stdin.write("\n")
         process.stdin.flush()
         process.stdout.readline()

@@ -23,7 +23,7 @@ from sqlalchemy import Engine, event
 
 from traininglog import LogClosed, SQLiteLog, Store, TrainingLog
 from traininglog.journal.region import REGION
-from traininglog.sqlite.connections import _Connection
+from traininglog.sqlite.file.connections import _Connection
 from traininglog.writer.owner import Owner
 
 # Python drops what is raised in a destructor.

@@ -13,7 +13,7 @@ from patience import GUARD
 
 from traininglog import RunBusy, SQLiteLog, Store, StoreUnwritable, TrainingLogWarning
 from traininglog.journal import reader as left
-from traininglog.sqlite import owners
+from traininglog.sqlite.sink import leases
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts and /proc are of Linux")
 
@@ -137,7 +137,7 @@ def test_a_run_is_alive_although_somebody_else_holds_its_lock(path, whole):
         writer.do("log.flush()")
         writer.do("log.flush()")
         with Store(path) as store:
-            byte = owners.writer_byte(2, 1)
+            byte = leases.writer_byte(2, 1)
             assert store._owners.is_locked(byte)
         assert look(path, writer.uuid)[0] == "running"
 
@@ -159,7 +159,7 @@ def test_a_writer_takes_its_lock_again_where_the_file_was_deleted(path):
         writer.do("log.flush()")
         writer.do("log.flush()")
         with Store(path) as store:
-            assert store._owners.is_locked(owners.writer_byte(1, 1))
+            assert store._owners.is_locked(leases.writer_byte(1, 1))
         assert writer.end() == ""
 
 
@@ -168,7 +168,7 @@ def test_whoever_looks_takes_no_lock(path):
     from traininglog import file_locks
 
     with Writer(path) as writer, Store(path) as store:
-        byte = owners.writer_byte(1, 1)
+        byte = leases.writer_byte(1, 1)
         assert store._owners.is_locked(byte)
         assert not store._owners.is_locked(byte + 1)
         with Path(f"{path}-owners").open("rb+") as file:

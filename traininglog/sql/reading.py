@@ -18,7 +18,7 @@ from traininglog.columns import Column, Layer, Point, Strip, overlay
 from traininglog.encoding import HIDDEN, Kind, decode, fits
 from traininglog.errors import CorruptLog
 from traininglog.sql import segments
-from traininglog.sql.chain import Chain, Link, read_key_names
+from traininglog.sql.lineage_chain import Chain, Link, read_key_names
 from traininglog.sql.prepared import Prepared
 from traininglog.sql.segments import Owner
 from traininglog.sql.sound import is_moment, is_text, require_marks

@@ -25,14 +25,14 @@ from traininglog.journal.reader import journal_path
 from traininglog.lineage import Ancestor, Descent, new_status, new_uuid
 from traininglog.selection import bounds
 from traininglog.sql import reading
-from traininglog.sql.chain import Chain
+from traininglog.sql.lineage_chain import Chain
 from traininglog.sql.segments import Cache
-from traininglog.sqlite.database import Database
-from traininglog.sqlite.failures import MEMORY
-from traininglog.sqlite.file import locate, stamp_of
-from traininglog.sqlite.looking import steady
-from traininglog.sqlite.recovery import recover
-from traininglog.sqlite.sink import SQLiteSink
+from traininglog.sqlite.database.database import Database
+from traininglog.sqlite.database.looker import steady
+from traininglog.sqlite.file.errors import MEMORY
+from traininglog.sqlite.file.header import locate, stamp_of
+from traininglog.sqlite.sink.recovery import recover
+from traininglog.sqlite.sink.sink import SQLiteSink
 from traininglog.values import MAX_TIME, check_time, check_uuid
 from traininglog.writer.buffer import Place
 from traininglog.writer.log import WriterLog

@@ -19,27 +19,28 @@ from traininglog.kept import copy_all, folder_of
 from traininglog.log_options import LogOptions
 from traininglog.run_info import RunInfo, State
 from traininglog.selection import Layout, Mode, bounds, check_layout, names
-from traininglog.sql import listing, reading, writing
-from traininglog.sql.choosing import Choice, choose
-from traininglog.sql.many import columns_of_runs
+from traininglog.sql import reading, writing
 from traininglog.sql.ordering import LAST_TO_FIRST, RUNS
+from traininglog.sql.runs import listing
+from traininglog.sql.runs.many_runs import columns_of_runs
+from traininglog.sql.runs.run_query import Choice, choose
 from traininglog.sql.sound import require_run
 from traininglog.sql.tables import runs
-from traininglog.sqlite.checking import Check, Size, check
-from traininglog.sqlite.database import Database
-from traininglog.sqlite.deleting import delete
-from traininglog.sqlite.file import locate, stat_of, wal_path
+from traininglog.sqlite.check import Check, Size, check
+from traininglog.sqlite.database.database import Database
+from traininglog.sqlite.database.looker import steady
+from traininglog.sqlite.file.header import locate, stat_of, wal_path
+from traininglog.sqlite.file.witness import boot_of
 from traininglog.sqlite.log import SQLiteLog
-from traininglog.sqlite.looking import steady
-from traininglog.sqlite.merging import Merged, Progress, bringing, merge
-from traininglog.sqlite.owners import Owners
-from traininglog.sqlite.recovery import recover
-from traininglog.sqlite.repairing import repair
-from traininglog.sqlite.run_list import RunList
-from traininglog.sqlite.sealing import seal_run
-from traininglog.sqlite.states import owned, state_of
-from traininglog.sqlite.streaming import streaming
-from traininglog.sqlite.witness import boot_of
+from traininglog.sqlite.repair.repair import repair
+from traininglog.sqlite.runs.deletion import delete
+from traininglog.sqlite.runs.merge import Merged, Progress, bringing, merge
+from traininglog.sqlite.runs.run_list import RunList
+from traininglog.sqlite.runs.run_states import owned, state_of
+from traininglog.sqlite.sink.compaction import seal_run
+from traininglog.sqlite.sink.leases import Owners
+from traininglog.sqlite.sink.recovery import recover
+from traininglog.sqlite.stream import streaming
 from traininglog.values import MAX_TIME
 
 if TYPE_CHECKING:
@@ -521,7 +522,7 @@ class Store:
         return check(self._database, self.size(), folder_of(self.path))
 
     #: Write what can be read of a damaged file to a new one. For a file that nobody has open, which
-    #: is why this is no method; see `traininglog.sqlite.repairing.repair`.
+    #: is why this is no method; see `traininglog.sqlite.repair.repair.repair`.
     repair = staticmethod(repair)
 
 

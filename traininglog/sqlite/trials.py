@@ -12,13 +12,13 @@ from traininglog.config import setting
 from traininglog.errors import StoreNotFound
 from traininglog.kept import folder_of
 from traininglog.selection import Mode
-from traininglog.sql import trials
-from traininglog.sql.trials import Record
-from traininglog.sqlite.database import Database
-from traininglog.sqlite.file import locate
+from traininglog.sql.trials import records
+from traininglog.sql.trials.records import Record
+from traininglog.sqlite.database.database import Database
+from traininglog.sqlite.database.looker import steady
+from traininglog.sqlite.file.header import locate
 from traininglog.sqlite.log import SQLiteLog
-from traininglog.sqlite.looking import steady
-from traininglog.sqlite.recovery import recover
+from traininglog.sqlite.sink.recovery import recover
 
 
 class SQLiteTrials:
@@ -66,23 +66,23 @@ class SQLiteTrials:
     def insert(self, kind: str, record: Record) -> bool:
         """Add a record; False if another one has its UID."""
         with self._database.write() as connection:
-            return trials.insert_record(connection, kind, record)
+            return records.insert_record(connection, kind, record)
 
     def replace(self, kind: str, record: Record, edit: int) -> bool:
         """Replace a record if it is still at `edit`."""
         with self._database.write() as connection:
-            return trials.replace_record(connection, kind, record, edit)
+            return records.replace_record(connection, kind, record, edit)
 
     @steady
     def get(self, kind: str, uid: str) -> Record | None:
         """Return the record with a UID, or None."""
         with self._database.read() as connection:
-            return trials.get_record(connection, kind, uid)
+            return records.get_record(connection, kind, uid)
 
     def select(self, kind: str, where: Mapping[str, Sequence[Any]]) -> Iterator[Record]:
         """Give the records that `where` allows, and perhaps others, the oldest first."""
         with self._database.read(lasting=True) as connection:
-            yield from trials.select_records(connection, kind, where)
+            yield from records.select_records(connection, kind, where)
 
     # -- logs -------------------------------------------------------------------------------
 
@@ -109,4 +109,4 @@ class SQLiteTrials:
             return {}
         recover(self._database)
         with self._database.read() as connection:
-            return trials.ends_of_runs(connection, uuids, best)
+            return records.ends_of_runs(connection, uuids, best)

@@ -29,7 +29,7 @@ from traininglog.cli.output.text import counted, visible
 from traininglog.cli.stores import opened, patterns, reading, several
 
 if TYPE_CHECKING:
-    from traininglog.sql.streaming import Stream
+    from traininglog.sql.runs.stream import Stream
     from traininglog.sqlite.store import Store
 
 _SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl",
@@ -151,7 +151,7 @@ def _parts(
 def _streaming(
     store: Store, runs: list[UUID], keys: list[str] | None, start: int | None, stop: int | None
 ) -> Iterator[Stream]:
-    from traininglog.sqlite.streaming import streaming
+    from traininglog.sqlite.stream import streaming
 
     wanted = patterns(keys)
     with ExitStack() as stack:

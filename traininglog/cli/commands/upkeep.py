@@ -143,7 +143,7 @@ def check(
 
 
 def _repair(store: str | None, target: Path | None, *, json: bool) -> None:
-    from traininglog.sqlite.repairing import repair
+    from traininglog.sqlite.repair.repair import repair
 
     with progress("Repairing") as tell, asking():
         done = repair(store, target, progress=tell)

@@ -18,7 +18,7 @@ from traininglog.texts import cell, kind
 from traininglog.values import StoredRow, StoredValue
 
 if TYPE_CHECKING:
-    from traininglog.sql.streaming import Stream
+    from traininglog.sql.runs.stream import Stream
 
 _SPECIAL = re.compile('[,"\r\n]')
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet run a cell

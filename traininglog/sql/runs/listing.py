@@ -1,0 +1,336 @@
+"""What a list of runs says of each: its name, how much it logged, its last and best values."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, exists, func, literal, select
+
+from traininglog.columns import Column, Point
+from traininglog.encoding import Kind, decode
+from traininglog.errors import CorruptLog, TrainingLogWarning
+from traininglog.selection import Mode, is_glob
+from traininglog.sql import reading
+from traininglog.sql.lineage_chain import Chain
+from traininglog.sql.ordering import FIRST_TO_LAST, RUNS
+from traininglog.sql.prepared import Prepared, bind
+from traininglog.sql.runs.totals import totals_of
+from traininglog.sql.sound import (
+    RUN_FORM,
+    Test,
+    are_sound,
+    is_count,
+    is_run,
+    is_sound,
+    is_time,
+    is_uuid,
+    is_whole,
+    perhaps,
+)
+from traininglog.sql.tables import entries, keys, runs, segments, status, summaries, totals
+from traininglog.values import MAX_TIME, StoredValue
+
+# Up to so many runs or keys are asked for by number or name; of more, all are looked at.
+_FEW = 200
+
+_lines = (
+    select(
+        runs.c.id, runs.c.uuid, runs.c.created, runs.c.updated, runs.c.epoch, runs.c.outcome,
+        runs.c.host, runs.c.pid, runs.c.boot_id, runs.c.resumed_from, runs.c.resumed_at,
+        exists(literal(1)).where(segments.c.run_id == runs.c.id),
+        func.coalesce(totals.c.high_water == runs.c.high_water, False),
+        totals.c.first, totals.c.last, totals.c.rows, totals.c.count,
+    )
+    .select_from(RUNS.outerjoin(totals, totals.c.run_id == runs.c.id))
+    .order_by(*FIRST_TO_LAST)
+)  # fmt: skip
+_LINES = Prepared(_lines)
+_described = select(status.c.run_id, status.c.key, status.c.kind, status.c.value)
+_DESCRIBED = Prepared(_described.where(status.c.key == bind("name")))
+
+
+class Line(NamedTuple):
+    """A run, as the tables tell of it without looking at its values."""
+
+    id: int
+    uuid: str
+    created: float
+    updated: float
+    epoch: int
+    outcome: str | None
+    host: str | None
+    pid: int | None
+    boot_id: str | None
+    resumed_from: str | None
+    resumed_at: int | None
+    sealed: bool  #: whether it has segments
+    noted: bool  #: whether its totals, which follow, hold
+    first: int | None
+    last: int | None
+    rows: int | None
+    values: int | None
+
+
+_summaries = select(
+    summaries.c.run_id, keys.c.name, summaries.c.last, summaries.c.kind, summaries.c.value,
+    summaries.c.least, summaries.c.greatest,
+).join(keys, (keys.c.run_id == summaries.c.run_id) & (keys.c.id == summaries.c.key_id))  # fmt: skip
+_SUMMARIES = Prepared(_summaries)
+_SUMMARIES_OF_KEY = Prepared(_summaries.where(keys.c.name == bind("name")))
+
+
+class Counts(NamedTuple):
+    """How much a run logged itself."""
+
+    first: int | None = None  #: time
+    last: int | None = None  #: time
+    rows: int = 0
+    values: int = 0
+
+
+_FORM: tuple[Test, ...] = (
+    *(RUN_FORM[name] for name in Line._fields[:11]), is_whole, is_whole,
+    perhaps(is_time), perhaps(is_time), perhaps(is_count), perhaps(is_count),
+)  # fmt: skip
+
+
+def lines(connection: Connection, numbers: Collection[int] | None = None) -> list[Line]:
+    """Return runs, by their numbers (None: all), in the order in which they were made.
+
+    What a line cannot have is left out: one that is damaged hides no other. Where all are asked
+    for, that is warned of.
+    """
+    rows: Iterable[Sequence[Any]]
+    if numbers is None:
+        rows = _LINES.run(connection)
+    else:
+        rows = connection.execute(_lines.where(runs.c.id.in_(numbers)))
+    found = list(map(Line._make, rows))
+    if are_sound(found, _FORM):
+        return found
+    whole = [line if is_sound(line, _FORM) else _mended(line) for line in found]
+    damaged = sum(one is not other for one, other in zip(found, whole, strict=True))
+    if damaged and numbers is None:
+        warnings.warn(
+            f"{damaged} of {len(found)} lines of the table of runs are damaged; what cannot be "
+            "is left out: see `traininglog check`",
+            TrainingLogWarning,
+            stacklevel=2,
+        )
+    return [line for line in whole if line is not None]
+
+
+def _mended(line: Line) -> Line | None:
+    """Return what can be shown of a run; None: not even which it is."""
+    if not (is_run(line.id) and is_uuid(line.uuid)):
+        return None
+    right = {
+        name: test(value)
+        for name, test, value in zip(Line._fields, _FORM, line, strict=True)
+    }  # fmt: skip
+    kept = {name: value for name, value in line._asdict().items() if right[name]}
+    totals_hold = all(right[name] for name in ("noted", "first", "last", "rows", "values"))
+    return Line(**_UNKNOWN._asdict() | kept)._replace(noted=bool(line.noted) and totals_hold)
+
+
+_UNKNOWN = Line(
+    0, "", math.nan, math.nan, 0, None, None, None, None, None, None, False, False,
+    None, None, None, None,
+)  # fmt: skip
+
+
+def described(
+    connection: Connection, names: Sequence[str], numbers: Collection[int] | None = None
+) -> dict[int, dict[str, StoredValue]]:
+    """Return the name, config and tags of runs by their numbers (None: of all), as asked for.
+
+    They are values of the status: a name is a text, the other two are dicts, or they are none.
+    """
+    rows: Iterable[Sequence[Any]]
+    if numbers is None:
+        rows = [row for name in names for row in _DESCRIBED.run(connection, name=name)]
+    else:
+        some = status.c.key.in_(names) & status.c.run_id.in_(numbers)
+        rows = connection.execute(_described.where(some))
+    found: dict[int, dict[str, StoredValue]] = {}
+    for number, name, kind, stored in rows:
+        try:
+            value = decode(kind, stored)
+        except CorruptLog:  # a list is not the place to say so: `check` does
+            continue
+        if isinstance(value, str if name == "name" else dict):
+            found.setdefault(number, {})[name] = value
+    return found
+
+
+def counts(connection: Connection, chosen: Sequence[Line]) -> dict[int, Counts]:
+    """Return what some runs logged themselves; a run without values may be left out."""
+    found = {
+        line.id: Counts(line.first, line.last, line.rows or 0, line.values or 0)
+        for line in chosen
+        if line.noted
+    }
+    for line in chosen:
+        if line.sealed and not line.noted:
+            whole = totals_of(connection, line.id).whole
+            found[line.id] = Counts(
+                whole["first"], whole["last"], whole["rows"] or 0, whole["count"] or 0
+            )
+    rest = [line.id for line in chosen if not line.noted and not line.sealed]
+    return found | (_counts_of_entries(connection, rest) if rest else {})
+
+
+def _counts_of_entries(connection: Connection, chosen: Sequence[int]) -> dict[int, Counts]:
+    shown = entries.c.kind != Kind.HIDDEN.value
+    if len(chosen) <= _FEW:
+        shown &= entries.c.run_id.in_(chosen)
+    # By time first, which is the order of the primary key: count(DISTINCT time) would sort.
+    rows = (
+        select(entries.c.run_id, entries.c.time, func.count().label("number"))
+        .where(shown)
+        .group_by(entries.c.run_id, entries.c.time)
+        .subquery()
+    )
+    found = connection.execute(
+        select(
+            rows.c.run_id,
+            func.min(rows.c.time),
+            func.max(rows.c.time),
+            func.count(),
+            func.sum(rows.c.number),
+        ).group_by(rows.c.run_id)
+    )
+    wanted = set(chosen)
+    return {number: _credible(counted) for number, *counted in found if number in wanted}
+
+
+def _credible(counted: Sequence[Any]) -> Counts:
+    """Return what was counted, without times that are none."""
+    first, last, rows, values = counted
+    return Counts(
+        first if is_time(first) else None, last if is_time(last) else None, rows, values
+    )  # fmt: skip
+
+
+def match(connection: Connection, patterns: Iterable[str]) -> list[str]:
+    """Return the keys in the file that names and globs stand for. Raises `KeyError`."""
+    asked = list(patterns)
+    if not asked:
+        return []
+    # Many names would not fit a statement.
+    plain = len(asked) <= _FEW and not any(map(is_glob, asked))
+    first = func.min(keys.c.run_id * 2**24 + keys.c.id)
+    statement = select(keys.c.name).group_by(keys.c.name).order_by(first)
+    seen = dict.fromkeys(
+        connection.scalars(statement.where(keys.c.name.in_(asked)) if plain else statement)
+    )
+    chosen: dict[str, None] = {}
+    for pattern in asked:
+        if pattern in seen:
+            chosen[pattern] = None
+        elif is_glob(pattern):
+            chosen.update(dict.fromkeys(key for key in seen if fnmatchcase(key, pattern)))
+        else:
+            some = list(connection.scalars(statement.limit(20)))
+            known = ", ".join(map(repr, some)) or "none yet"
+            raise KeyError(f"no run has a key {pattern!r}; there are: {known}")
+    return list(chosen)
+
+
+_FLOAT = Kind.FLOAT.value
+_NOTHING: dict[str, Sequence[Any]] = {}
+
+
+class Ends:
+    """The last and the best values of some keys, as each run sees them."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        wanted: Iterable[str],
+        numbers: Collection[int] | None = None,
+    ) -> None:
+        self._connection = connection
+        self._chains: dict[int, Chain] = {}
+        self._columns: dict[int, dict[str, Column]] = {}
+        chosen = self._wanted = frozenset(wanted)
+        rows: Iterable[Any] = ()
+        if chosen and numbers is not None:
+            some = connection.execute(_summaries.where(summaries.c.run_id.in_(numbers)))
+            rows = (row for row in some if row[1] in chosen)
+        elif len(chosen) == 1:
+            rows = _SUMMARIES_OF_KEY.run(connection, name=next(iter(chosen)))
+        elif chosen:
+            rows = (row for row in _SUMMARIES.run(connection) if row[1] in chosen)
+        #: by run and key: both, the time of the last value, its kind and stored form, the extremes
+        self._noted: dict[int, dict[str, Sequence[Any]]] = defaultdict(dict)
+        for row in rows:
+            self._noted[row[0]][row[1]] = row
+
+    def lasts(self, line: Line, keys: Iterable[str]) -> dict[str, Point]:
+        """Return the last values of some keys and their times, of those that the run has."""
+        if not line.noted or line.resumed_from is not None:
+            found = ((key, self.last(line, key)) for key in keys)
+            return {key: point for key, point in found if point is not None}
+        noted, points = self._noted.get(line.id, _NOTHING), {}
+        for key in keys:
+            if key in noted:
+                row = noted[key]
+                value = row[4]
+                if row[3] != _FLOAT or type(value) is not float:
+                    value = decode(row[3], value)
+                points[key] = Point(row[2], value)
+        return points
+
+    def bests(self, line: Line, modes: Mapping[str, Mode]) -> dict[str, int | float]:
+        """Return the least (or greatest) numbers of some keys, of those that have one."""
+        found = ((key, self.best(line, key, mode)) for key, mode in modes.items())
+        return {key: number for key, number in found if number is not None}
+
+    def last(self, line: Line, key: str) -> Point | None:
+        """Return the last value of a key and its time; None: it has none."""
+        noted = self._noted.get(line.id, _NOTHING).get(key) if line.noted else None
+        if noted is not None:
+            _, _, time, kind, stored, *_ = noted
+            if line.resumed_from is None or time > (line.resumed_at or 0):
+                return Point(time, decode(kind, stored))
+        if line.noted and line.resumed_from is None:
+            return None
+        if len(self._wanted) > _FEW:
+            column = self._columns_of(line).get(key)
+            return None if column is None else column.last
+        return reading.read_last_point(self._connection, self._chain(line), key)
+
+    def best(self, line: Line, key: str, mode: Mode) -> int | float | None:
+        """Return the least (or greatest) number of a key, or None."""
+        if line.noted and line.resumed_from is None:
+            noted = self._noted.get(line.id, _NOTHING).get(key)
+            return None if noted is None else noted[5 if mode == "min" else 6]
+        if len(self._wanted) > _FEW:
+            column = self._columns_of(line).get(key)
+        else:
+            column = self._read(line, [key]).get(key)
+        found = None if column is None else column.best(mode)
+        return None if found is None else found.value
+
+    def _columns_of(self, line: Line) -> dict[str, Column]:
+        """Return all that is wanted of a run: of many keys it is read once, not looked for each."""
+        if line.id not in self._columns:
+            self._columns = {line.id: self._read(line, self._wanted)}
+        return self._columns[line.id]
+
+    def _read(self, line: Line, wanted: Collection[str]) -> dict[str, Column]:
+        columns = reading.read_columns(
+            self._connection, self._chain(line), wanted, 0, MAX_TIME, {}, wanted, lineage=True
+        )
+        return {column.key: column for column in columns}
+
+    def _chain(self, line: Line) -> Chain:
+        if line.id not in self._chains:
+            self._chains = {line.id: Chain(self._connection, line.id)}
+        return self._chains[line.id]

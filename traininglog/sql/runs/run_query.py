@@ -1,0 +1,67 @@
+"""Which runs, keys and times are asked for, where many runs are read in one look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select
+
+from traininglog.errors import RunNotFound
+from traininglog.sql.ordering import FIRST_TO_LAST, RUNS
+from traininglog.sql.prepared import Prepared
+from traininglog.sql.runs import listing
+from traininglog.sql.tables import runs as table
+
+_RUNS = Prepared(
+    select(table.c.id, table.c.uuid, table.c.resumed_from)
+    .select_from(RUNS)
+    .order_by(*FIRST_TO_LAST)
+)
+
+
+class ChosenRun(NamedTuple):
+    """A run that is to be read."""
+
+    run_id: int
+    uuid: str
+    resumed_from: str | None
+
+
+class Choice(NamedTuple):
+    """What is to be read."""
+
+    runs: list[ChosenRun]  #: in the order that was asked for, or in which they were made
+    keys: list[str] | None  #: None: all
+    low: int  #: the first time
+    high: int  #: the last time
+    of: int  #: how many runs there are in all
+
+
+def choose(
+    connection: Connection, uuids: Iterable[str] | None, keys: list[str] | None, low: int, high: int
+) -> Choice:
+    """Look up what is asked for.
+
+    Args:
+        connection: Where.
+        uuids: The runs, in hex; by default all.
+        keys: Names or globs of the keys; by default all.
+        low: The first time to read.
+        high: The last time to read.
+
+    Raises:
+        KeyError: A name in `keys` that no run has.
+        RunNotFound: There is no such run.
+
+    """
+    chosen = None if keys is None else listing.match(connection, keys)
+    known = {row[1]: ChosenRun(*row) for row in _RUNS.run(connection)}
+    found = list(known.values())
+    if uuids is not None:
+        wanted = dict.fromkeys(uuids)
+        missing = [uuid for uuid in wanted if uuid not in known]
+        if missing:
+            raise RunNotFound(f"run {missing[0]} was deleted meanwhile")
+        found = [known[uuid] for uuid in wanted]
+    return Choice(found, chosen, low, high, len(known))

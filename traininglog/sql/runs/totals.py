@@ -1,0 +1,118 @@
+"""Totals: how much a run has logged itself, noted when it is sealed, for lists of many runs.
+
+They hold as long as nothing more was assigned, which the run's high-water mark tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select
+
+from traininglog.columns import Column, union
+from traininglog.encoding import encode
+from traininglog.sql import reading, segments
+from traininglog.sql.lineage_chain import Chain
+from traininglog.sql.tables import runs, summaries, totals
+from traininglog.sql.writing import insert_rows
+from traininglog.values import MAX_TIME
+
+# How many values of a run are held at once, rather than each key's by itself.
+_AT_ONCE = 1_000_000
+
+_COLUMNS = [column.name for column in summaries.columns]
+
+_THIS: BindParameter[int] = bindparam("this")
+_TOTAL_UP = insert(totals).values(
+    run_id=_THIS,
+    high_water=select(runs.c.high_water).where(runs.c.id == _THIS).scalar_subquery(),
+    **{name: bindparam(name) for name in ("rows", "count", "first", "last")},
+)
+_FORGET = [delete(table).where(table.c.run_id == _THIS) for table in (totals, summaries)]
+
+
+class Totals(NamedTuple):
+    """How much a run has logged itself, as the columns of its totals and of its summaries."""
+
+    whole: dict[str, int | None]
+    by_key: list[tuple[Any, ...]]  #: from the number of the key on
+
+
+def totals_of(connection: Connection, run_id: int) -> Totals:
+    """Work out how much a run has logged itself, and of each key the last value and extremes."""
+    chain = Chain(connection, run_id, alone=True)
+    numbers = reading.read_run_keys(connection, run_id)
+    times: Any = []
+    count = 0
+    by_key = []
+    for columns in _parts(connection, run_id, chain, numbers):
+        times = union([times, *(column.raw_times for column in columns)])
+        count += sum(map(len, columns))
+        by_key += [_summary(numbers[column.key], column) for column in columns]
+    whole = {
+        "rows": len(times),
+        "count": count,
+        "first": int(times[0]) if len(times) else None,
+        "last": int(times[-1]) if len(times) else None,
+    }
+    return Totals(whole, by_key)
+
+
+def _parts(
+    connection: Connection, run_id: int, chain: Chain, numbers: Mapping[str, int]
+) -> Iterator[list[Column]]:
+    """Give what a run has logged itself: all of it, or some keys at a time if that is much."""
+    order = chain.places(connection)
+    sizes: dict[int, int] = {}
+    for number, *_, size in segments.spans(connection, run_id):
+        sizes[number] = sizes.get(number, 0) + size
+    for chosen in (
+        [None]
+        if sum(sizes.values()) <= _AT_ONCE
+        else _groups({key: sizes.get(number, 0) for key, number in numbers.items()})
+    ):
+        yield reading.read_columns(connection, chain, chosen, 0, MAX_TIME, {}, order, lineage=False)
+
+
+def _groups(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """Give keys in groups that have about as many sealed values as are read at once."""
+    group: list[str] = []
+    held = 0
+    for key, size in sizes.items():
+        if group and held + size > _AT_ONCE:
+            yield group
+            group, held = [], 0
+        group.append(key)
+        held += size
+    if group:
+        yield group
+
+
+def total_up(connection: Connection, run_id: int) -> None:
+    """Note how much a run has logged itself."""
+    forget_totals(connection, run_id)
+    whole, by_key = totals_of(connection, run_id)
+    connection.execute(_TOTAL_UP, {"this": run_id, **whole})
+    insert_rows(
+        connection,
+        f"INSERT INTO {summaries.name} ({', '.join(_COLUMNS)}) VALUES",
+        "",
+        [(run_id, *row) for row in by_key],
+    )
+
+
+def _summary(number: int, column: Column) -> tuple[Any, ...]:
+    time, value = column.last
+    least, greatest = column.best("min"), column.best("max")
+    return (
+        number, len(column), time, *encode(value),
+        None if least is None else encode(least.value)[1],
+        None if greatest is None else encode(greatest.value)[1],
+    )  # fmt: skip
+
+
+def forget_totals(connection: Connection, run_id: int) -> None:
+    """Drop what was noted: the run has been changed by another than its writer."""
+    for statement in _FORGET:
+        connection.execute(statement, {"this": run_id})

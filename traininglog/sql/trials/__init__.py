@@ -1,0 +1,1 @@
+"""The records of projects, groups and trials in the tables."""

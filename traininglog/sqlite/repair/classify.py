@@ -1,0 +1,201 @@
+"""The rows that were found in a damaged file, but for the values, and whether they can be true."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from traininglog.encoding import fits
+from traininglog.errors import InvalidKey
+from traininglog.imported import UNKNOWN
+from traininglog.lineage import BEFORE_ALL
+from traininglog.sql.tables import keys, marks, projects, runs, status, trial_groups, trials
+from traininglog.sql.trials.checks import examine
+from traininglog.sql.trials.records import TABLES
+from traininglog.sqlite.repair.pages import Record
+from traininglog.sqlite.repair.salvage import (
+    KEYS_BY_NAME,
+    RUNS_BY_PARENT,
+    RUNS_BY_UUID,
+    STATUS_BY_KEY,
+    Part,
+)
+from traininglog.values import check_text
+
+_LATEST = 2.0**33  # a moment past the year 2242 is none that anyone wrote
+_HEX = frozenset("0123456789abcdef")
+
+
+class Known(NamedTuple):
+    """What runs and keys may be called, as the tables and their indexes have it."""
+
+    uuids: dict[int, list[str]]  #: by run
+    names: dict[tuple[int, int], list[str]]  #: by run and number of the key
+    orphans: list[str]  #: UUIDs of parents that are not among those of the runs
+
+
+class Found:
+    """The rows of all tables but those of the values, which are too large to be held."""
+
+    def __init__(self) -> None:
+        self.runs: dict[int, dict[str, Any]] = {}
+        self.uuids: dict[int, str] = {}  # by run, as the index has it
+        self.parents: dict[int, str] = {}  # the same
+        self.keys: dict[tuple[int, int], str] = {}  # by run and number
+        self.keys_by_name: dict[tuple[int, int], str] = {}  # the same, as the index has it
+        self.status: dict[tuple[int, str], tuple[int, int, Any]] = {}  # (place, kind, stored)
+        self.marks: dict[tuple[int, int], float] = {}
+        #: Projects, groups, environments and trials, by kind and UID.
+        self.records: dict[tuple[str, str], dict[str, Any]] = {}
+        self.lost_records = 0  #: how many of those are known to be lost
+        self._status_by_key: set[tuple[int, str]] = set()
+        self._damaged_status = 0
+        self._doubtful: list[Record] = []  # of the status
+        self._adders: dict[str, Callable[[Record], None]] = {
+            runs.name: self._add_run,
+            keys.name: self._add_key,
+            status.name: self._add_status_for_now,
+            marks.name: self._add_mark,
+            projects.name: functools.partial(self._add_described, ("project", "environment")),
+            trial_groups.name: functools.partial(self._add_described, ("group",)),
+            trials.name: functools.partial(self._add_described, ("trial",)),
+            KEYS_BY_NAME: self._add_key_by_name,
+            STATUS_BY_KEY: self._add_status_by_key,
+            RUNS_BY_UUID: self._add_uuid,
+            RUNS_BY_PARENT: self._add_parent,
+        }
+
+    def add(self, part: Part) -> None:
+        """Take what a page holds."""
+        if part.name == status.name:
+            self._damaged_status += part.damaged
+        elif part.name in (projects.name, trial_groups.name, trials.name):
+            self.lost_records += part.damaged
+        add = self._adders.get(part.name)
+        if add is not None:
+            for record in part.records:
+                add(record)
+
+    def _add_run(self, record: Record) -> None:
+        row = dict(zip(runs.columns.keys(), record.values, strict=True)) | {"id": record.rowid}
+        if is_uuid(row["uuid"]):
+            self.runs.setdefault(row["id"], row)
+
+    def _add_key(self, record: Record) -> None:
+        run, number, name = record.values
+        self.keys.setdefault((run, number), name)
+
+    def _add_key_by_name(self, record: Record) -> None:
+        run, name, number = record.values
+        self.keys_by_name.setdefault((run, number), name)
+
+    def settle(self, *, zeroed: bool) -> None:
+        """Decide on what is doubtful: whether pages of the file have been zeroed."""
+        for record in self._doubtful:
+            if zeroed:
+                self._damaged_status += 1
+            else:
+                self._add_status(record)
+
+    def _add_status_for_now(self, record: Record) -> None:
+        if record.doubtful:
+            self._doubtful.append(record)
+        else:
+            self._add_status(record)
+
+    def _add_status(self, record: Record) -> None:
+        _, run, key, kind, stored = record.values
+        if record.rowid is not None and run > 0 and is_key(key) and fits(kind, stored):
+            self.status.setdefault((run, key), (record.rowid, kind, stored))
+        else:
+            self._damaged_status += 1
+
+    def _add_status_by_key(self, record: Record) -> None:
+        run, key, _ = record.values
+        self._status_by_key.add((run, key))
+
+    def _add_uuid(self, record: Record) -> None:
+        uuid, run = record.values
+        if is_uuid(uuid):
+            self.uuids.setdefault(run, uuid)
+
+    def _add_parent(self, record: Record) -> None:
+        uuid, run = record.values
+        if is_uuid(uuid):
+            self.parents.setdefault(run, uuid)
+
+    def _add_mark(self, record: Record) -> None:
+        run, time, wall = record.values
+        if time >= BEFORE_ALL and (is_moment(wall) or wall == UNKNOWN):
+            self.marks.setdefault((run, time), wall)
+
+    def _add_described(self, kinds: tuple[str, ...], record: Record) -> None:
+        for kind in kinds:
+            row = dict(zip(TABLES[kind].columns.keys(), record.values, strict=True))
+            found = examine(kind, row).record
+            if found is not None:
+                place = kind, found["uid"]
+                if self.records.get(place, {"edit": -1})["edit"] < found["edit"]:
+                    self.records[place] = found
+                return
+        self.lost_records += 1
+
+    @functools.cached_property
+    def popularity(self) -> Counter[str]:
+        """How often a name is found to be that of a key."""
+        return Counter([*self.keys.values(), *self.keys_by_name.values()])
+
+    @property
+    def lost_names(self) -> set[tuple[int, str]]:
+        """The keys of a status, with their runs, of which the values are lost."""
+        return self._status_by_key - self.status.keys()
+
+    @property
+    def lost_status(self) -> int:
+        """How many values of a status are known to be lost, by their keys or by what is left."""
+        return max(len(self.lost_names), self._damaged_status)
+
+    def known(self) -> Known:
+        """Return what is found of names."""
+        uuids: dict[int, list[str]] = {run: [row["uuid"]] for run, row in self.runs.items()}
+        for run, uuid in self.uuids.items():
+            uuids.setdefault(run, []).append(uuid)
+        names: dict[tuple[int, int], list[str]] = {}
+        for each in (self.keys, self.keys_by_name):
+            for place, name in each.items():
+                if is_key(name):
+                    names.setdefault(place, []).append(name)
+        parents = {row["resumed_from"] for row in self.runs.values()} | {*self.parents.values()}
+        parents.difference_update(*uuids.values())
+        return Known(uuids, names, [uuid for uuid in parents if is_uuid(uuid)])
+
+    def walls(self) -> dict[int, tuple[float, float]]:
+        """Return when runs were written first and last, by the marks that they made."""
+        walls: dict[int, tuple[float, float]] = {}
+        for (run, time), wall in self.marks.items():
+            if wall == UNKNOWN or time == BEFORE_ALL:  # the latter tells only the order of runs
+                continue
+            first, last = walls.get(run, (wall, wall))
+            walls[run] = min(first, wall), max(last, wall)
+        return walls
+
+
+def is_uuid(value: object) -> bool:
+    """Tell whether a value may be the UUID of a run."""
+    return isinstance(value, str) and len(value) == 32 and not set(value) - _HEX
+
+
+def is_moment(value: object) -> bool:
+    """Tell whether a value may be when something was written, in unix seconds."""
+    return isinstance(value, (int, float)) and 0 <= value < _LATEST
+
+
+def is_key(value: object) -> bool:
+    """Tell whether a value may be the name of a key."""
+    try:
+        check_text(value)
+    except InvalidKey:
+        return False
+    return True

@@ -1,0 +1,156 @@
+"""A list of runs: of each how it stands, and what it logged last and best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from traininglog.run_info import RunInfo, State
+from traininglog.selection import Mode, modes, names
+from traininglog.sql.runs import listing
+from traininglog.sqlite.database.database import Database
+from traininglog.sqlite.database.looker import steadily
+from traininglog.sqlite.runs.run_states import owned, state_of
+from traininglog.sqlite.sink.leases import Owners
+from traininglog.values import StoredValue
+
+#: So many runs are read at once where they are given one by one.
+PAGE = 1000
+
+_DESCRIBED = ("name", "config", "tags")
+
+
+class RunList:
+    """What `Store.iter_runs` and `Store.runs` were asked for.
+
+    Args:
+        database: The file.
+        owners: Who writes its runs.
+        keys: Names or globs of keys whose last values to tell.
+        state: Only runs in this state.
+        name: Only runs whose name fits this glob.
+        limit: Only so many, the latest.
+        best: Keys whose best number to tell, perhaps with a mode.
+
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        owners: Owners,
+        keys: str | Iterable[str] | None,
+        *,
+        state: State | None,
+        name: str | None,
+        limit: int | None,
+        best: Mapping[str, Mode] | Iterable[str] | str | None,
+    ) -> None:
+        self._database = database
+        self._owners = owners
+        self._patterns = names(keys) or []
+        self._state = state
+        self._name = name
+        self._limit = limit
+        #: The keys whose last values are told, once something was read.
+        self.keys: list[str] = []
+        #: The keys whose best numbers are told, and which is the best.
+        self.modes = modes(best)
+
+    def read(self) -> list[RunInfo]:
+        """Return all of them, as one state of the file has them; without config and tags.
+
+        Raises `KeyError` for a key that no run has. To be called within `steadily`.
+        """
+        infos, _ = self._first(None)
+        return infos
+
+    def each(self) -> Iterator[RunInfo]:
+        """Give them one by one, so many at a time as one state of the file has them.
+
+        Raises `KeyError` for a key that no run has.
+        """
+        infos, rest = steadily(lambda: self._first(PAGE))
+        yield from infos
+        for start in range(0, len(rest), PAGE):
+            numbers = rest[start : start + PAGE]
+            yield from steadily(lambda: self._more(numbers))  # noqa: B023 - it is called at once
+
+    def _first(self, most: int | None) -> tuple[list[RunInfo], list[int]]:
+        """Return the first of them (None: all), and the numbers of the others."""
+        live = owned(self._database, self._owners)
+        with self._database.read() as connection:
+            about = listing.described(connection, ["name"])
+            chosen = self._chosen(listing.lines(connection), about, live)
+            if self._limit is not None:
+                chosen = chosen[-self._limit :] if self._limit > 0 else []
+            self.keys = listing.match(connection, self._patterns)
+            listing.match(connection, self.modes)
+            rest = [] if most is None else [line.id for line, _ in chosen[most:]]
+            if most is not None:
+                chosen = chosen[:most]
+                about = listing.described(connection, _DESCRIBED, [line.id for line, _ in chosen])
+            return self._infos(connection, chosen, about, some=bool(rest)), rest
+
+    def _more(self, numbers: Sequence[int]) -> list[RunInfo]:
+        """Return some of them by their numbers. Those that were deleted meanwhile are left out."""
+        live = owned(self._database, self._owners)
+        with self._database.read() as connection:
+            about = listing.described(connection, _DESCRIBED, numbers)
+            chosen = self._chosen(listing.lines(connection, numbers), about, live)
+            return self._infos(connection, chosen, about, some=True)
+
+    def _chosen(
+        self, lines: Iterable[listing.Line], about: Mapping[int, Mapping[str, StoredValue]],
+        live: set[int],
+    ) -> list[tuple[listing.Line, State]]:  # fmt: skip
+        name, wanted, owners = self._name, self._state, self._owners
+        if name is not None:
+            lines = [line for line in lines if fnmatchcase(_name(line, about), name)]
+        chosen = [(line, state_of(line, live, owners)) for line in lines]
+        if wanted is not None:
+            chosen = [(line, state) for line, state in chosen if state == wanted]
+        return chosen
+
+    def _infos(
+        self, connection: Connection, chosen: Sequence[tuple[listing.Line, State]],
+        about: Mapping[int, Mapping[str, StoredValue]], *, some: bool,
+    ) -> list[RunInfo]:  # fmt: skip
+        lines = [line for line, _ in chosen]
+        counts = listing.counts(connection, lines)
+        numbers = [line.id for line in lines] if some else None
+        ends = listing.Ends(connection, {*self.keys, *self.modes}, numbers)
+        keys, asked, infos = self.keys, self.modes, []
+        for line, state in chosen:
+            known, counted = about.get(line.id, _NOTHING), counts.get(line.id, _NO_ROWS)
+            parent = line.resumed_from
+            info = RunInfo(
+                UUID(line.uuid), known.get("name"), state,
+                _moment(line.created), _moment(line.updated), line.host,
+                None if parent is None else UUID(parent), line.resumed_at,
+                counted.first, counted.last, counted.rows, counted.values,
+                ends.lasts(line, keys) if keys else {}, ends.bests(line, asked) if asked else {},
+                known.get("config"), known.get("tags"),
+            )  # fmt: skip
+            infos.append(info)
+        return infos
+
+
+_NOTHING: dict[str, StoredValue] = {}
+_NO_ROWS = listing.Counts()
+
+
+def _name(line: listing.Line, about: Mapping[int, Mapping[str, StoredValue]]) -> str:
+    name: str = about.get(line.id, _NOTHING).get("name", "")
+    return name
+
+
+def _moment(seconds: float) -> datetime | None:
+    """Return unix seconds as a datetime, to the microsecond; None for NaN and what is no moment."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
