@@ -15,7 +15,7 @@ from patience import GUARD
 
 from traininglog import SQLiteLog, Store, StoreLocked, TrainingLogWarning
 from traininglog.sqlite.database.database import Database
-from traininglog.sqlite.file import errors, revisions
+from traininglog.sqlite.file import failures, revisions
 
 
 def start(script, *arguments):
@@ -238,7 +238,7 @@ def test_a_file_that_is_locked_for_two_seconds_is_waited_for(tmp_path):
 
 def test_what_cannot_be_written_waits_in_the_journal_and_is_told_once(tmp_path, monkeypatch):
     path = tmp_path / "runs.db"
-    monkeypatch.setattr(errors, "PATIENCE", 0.05)
+    monkeypatch.setattr(failures, "PATIENCE", 0.05)
     monkeypatch.setattr("traininglog.writer.health._LOCKED_SECONDS", 0.1)
     monkeypatch.setattr("traininglog.writer.writer._RETRY_SECONDS", 0.1)
     monkeypatch.setattr("traininglog.writer.writer._SOON", 0.05)
@@ -271,7 +271,7 @@ def test_every_method_of_a_log_and_store_meets_a_locked_file_with_one_error(tmp_
     with SQLiteLog(path) as log:
         log[1]["x"] = 1
     uuid = log.uuid
-    monkeypatch.setattr(errors, "PATIENCE", 0.05)
+    monkeypatch.setattr(failures, "PATIENCE", 0.05)
     with Store(path) as store, SQLiteLog(path, uuid) as reader:
         with locked(path):
             for write in (
@@ -299,7 +299,7 @@ def test_every_method_of_a_log_and_store_meets_a_locked_file_with_one_error(tmp_
 
 def test_closing_while_the_file_is_locked_raises_and_can_be_done_again(tmp_path, monkeypatch):
     path = tmp_path / "runs.db"
-    monkeypatch.setattr(errors, "PATIENCE", 0.05)
+    monkeypatch.setattr(failures, "PATIENCE", 0.05)
     log = SQLiteLog(path)
     log[1]["x"] = 1
     with locked(path), pytest.raises(StoreLocked):

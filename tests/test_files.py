@@ -183,7 +183,7 @@ def busy_process(path, statements):
 def test_a_database_in_the_middle_of_anothers_transaction_is_refused_soon(
     tmp_path, journal, monkeypatch
 ):
-    monkeypatch.setattr("traininglog.sqlite.file.errors.PATIENCE", 2 * GUARD)
+    monkeypatch.setattr("traininglog.sqlite.file.failures.PATIENCE", 2 * GUARD)
     monkeypatch.setattr("traininglog.sqlite.file.header.PATIENCE", 2 * GUARD)
     path = tmp_path / "theirs.db"
     make_foreign(path, journal)
@@ -463,7 +463,7 @@ def test_a_file_into_which_a_wal_is_being_copied_is_known_for_ours(tmp_path):
 
 def test_opening_waits_for_no_one_who_only_reads(log_file, monkeypatch):
     """A reader in another thread, in the midst of its transaction, hinders nobody."""
-    monkeypatch.setattr("traininglog.sqlite.file.errors.PATIENCE", 2 * GUARD)
+    monkeypatch.setattr("traininglog.sqlite.file.failures.PATIENCE", 2 * GUARD)
     with closing(sqlite3.connect(log_file, check_same_thread=False)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM runs").fetchall()

@@ -14,7 +14,7 @@ from traininglog import CorruptLog
 from traininglog.encoding import Kind
 from traininglog.packing import (
     Block,
-    Head,
+    BlockHead,
     Points,
     joined,
     pack,
@@ -68,7 +68,7 @@ def test_numbers_come_back_to_the_bit_and_as_what_they_were(column, size):
 def test_what_lies_between_two_times_is_read_across_blocks(column, size, low, high):
     times, values = column
     blocks = list(pack(points_of(times, values), size))
-    heads = [Head(b.first, b.last, b.step, b.size, b.times, b.kind) for b in blocks]
+    heads = [BlockHead(b.first, b.last, b.step, b.size, b.times, b.kind) for b in blocks]
     room = np.empty(len(times), np.uint64)
     found_times, found = run_on(heads, iter(blocks), low, high, room, {})
     wanted = [(t, bits(v)) for t, v in zip(times, values, strict=True) if low <= t <= high]
@@ -196,4 +196,4 @@ def test_a_codec_of_a_later_version_is_refused_with_a_remedy():
 @pytest.mark.parametrize("size", [0, -1, 2**40, None, "many", b"", 1.5])
 def test_there_is_no_room_for_a_block_of_no_possible_size(size):
     with pytest.raises(CorruptLog, match="size"):
-        room_for([Head(0, 1, 1, size, None, 2)])
+        room_for([BlockHead(0, 1, 1, size, None, 2)])

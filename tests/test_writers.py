@@ -161,7 +161,7 @@ def test_many_threads_with_logs_of_their_own_on_one_run_lose_nothing(path):
 
 def test_a_log_that_is_collected_while_this_thread_writes_is_closed_afterwards(path, monkeypatch):
     """Its last flush needs the lock that this thread holds, and must not wait for it."""
-    monkeypatch.setattr("traininglog.sqlite.file.errors.PATIENCE", 1.0)
+    monkeypatch.setattr("traininglog.sqlite.file.failures.PATIENCE", 1.0)
     lost = SQLiteLog(path)
     lost[1]["x"] = 1
     uuid = lost.uuid

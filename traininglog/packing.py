@@ -203,7 +203,7 @@ def _unpack_times(first: int, last: int, step: int, count: int, packed: bytes | 
     return times
 
 
-class Head(NamedTuple):
+class BlockHead(NamedTuple):
     """What is known of a block without its numbers."""
 
     first: int
@@ -214,7 +214,7 @@ class Head(NamedTuple):
     kind: int
 
 
-def room_for(heads: Iterable[Head]) -> Words:
+def room_for(heads: Iterable[BlockHead]) -> Words:
     """Return room for the numbers of some blocks. Raises `CorruptLog` for what cannot be one."""
     total = 0
     for head in heads:
@@ -229,7 +229,7 @@ def room_for(heads: Iterable[Head]) -> Words:
 
 
 def run_on(
-    heads: list[Head], blocks: Iterable[Block], low: int, high: int, words: Words,
+    heads: list[BlockHead], blocks: Iterable[Block], low: int, high: int, words: Words,
     shared: dict[Any, Any],
 ) -> tuple[Any, Any]:  # fmt: skip
     """Return the times and values of consecutive blocks of one key that are within ``low..high``.
@@ -253,7 +253,7 @@ def run_on(
 
 
 def _run_on(
-    heads: list[Head], blocks: Iterable[Block], low: int, high: int, words: Words,
+    heads: list[BlockHead], blocks: Iterable[Block], low: int, high: int, words: Words,
     shared: dict[Any, Any],
 ) -> tuple[Any, Any]:  # fmt: skip
     signature = tuple(head[:5] for head in heads)

@@ -191,7 +191,7 @@ def _memory_log(where: str, uuid: UUID | str | None = None, **options: Any) -> T
 def _sqlite_log(
     where: str | Path, uuid: UUID | str | None = None, **options: Any
 ) -> TrainingLogBase:
-    from traininglog.sqlite.file.errors import MEMORY
+    from traininglog.sqlite.file.failures import MEMORY
     from traininglog.sqlite.file.header import locate
     from traininglog.sqlite.log import SQLiteLog
 

@@ -456,7 +456,7 @@ def long_lineage(folder: Path, draw: random.Random) -> None:
 def _segments(folder: Path, changes: dict[str, Any], copies: int = 1, every: int = 0) -> None:
     """Change a segment, and make copies of it at later times, all with right checksums."""
     from traininglog.packing import Block
-    from traininglog.sql.segments import Owner
+    from traininglog.sql.segments import RunKeys
 
     columns = ("first", "last", "step", "size", "kind", "codec", "times", "data")
     names = ", ".join(f'"{name}"' for name in columns)
@@ -470,7 +470,7 @@ def _segments(folder: Path, changes: dict[str, Any], copies: int = 1, every: int
         made = dict(zip(columns, block, strict=True)) | changes
         for _ in range(copies):
             try:
-                checksum = Block(**made).checksum(Owner(run, uuid, {key: name}).seed(key))
+                checksum = Block(**made).checksum(RunKeys(run, uuid, {key: name}).seed(key))
             except TypeError:
                 checksum = 0
             connection.execute(

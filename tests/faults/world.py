@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from traininglog import SQLiteLog, Store, StoreFailed, TrainingLogError
-from traininglog.sqlite.file import errors
+from traininglog.sqlite.file import failures
 from traininglog.values import thaw
 
 #: The longest that one assignment may take, in seconds, whatever happens around it.
@@ -257,11 +257,11 @@ def compare(rows: dict[int, Any]) -> dict[str, Any]:
 
 def impatient(act: Callable[[], object]) -> object:
     """Do something that waits for the file, with little patience."""
-    usual, errors.PATIENCE = errors.PATIENCE, 0.3
+    usual, failures.PATIENCE = failures.PATIENCE, 0.3
     try:
         return act()
     finally:
-        errors.PATIENCE = usual
+        failures.PATIENCE = usual
 
 
 class _Kept:

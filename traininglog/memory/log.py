@@ -14,7 +14,7 @@ from traininglog.encoding import HIDDEN
 from traininglog.errors import LogClosed
 from traininglog.imported import Ending, Imported, Outcome
 from traininglog.lineage import BEFORE_ALL, Ancestor, new_status, new_uuid
-from traininglog.memory.rows import MemoryRow
+from traininglog.memory.memory_row import MemoryRow
 from traininglog.memory.runs import RUNS, Run, find_run
 from traininglog.rows import RowMethods, RowSlice
 from traininglog.values import StoredRow, StoredValue, check_time, check_uuid

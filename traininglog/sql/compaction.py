@@ -15,7 +15,7 @@ from traininglog.encoding import decode, encode
 from traininglog.errors import CorruptLog
 from traininglog.sql import reading, segments, writing
 from traininglog.sql.prepared import Prepared, bind
-from traininglog.sql.segments import IS_NUMBER, Owner
+from traininglog.sql.segments import IS_NUMBER, RunKeys
 from traininglog.sql.sound import require_times
 from traininglog.sql.tables import entries
 from traininglog.values import MAX_TIME
@@ -78,7 +78,7 @@ def has_numbers(connection: Connection, run_id: int, least: int) -> bool:
     return bool(_ANOTHER_NUMBER.run(connection, run_id=run_id, others=least - 1))
 
 
-def _windows(connection: Connection, owner: Owner) -> Iterator[tuple[int, int, Found]]:
+def _windows(connection: Connection, owner: RunKeys) -> Iterator[tuple[int, int, Found]]:
     """Give the numbers of a run by key, whole times at a time, with the span of these."""
     low = 0
     while rows := _NUMBERS.run(connection, run_id=owner.run_id, low=low, limit=_WINDOW):
@@ -99,7 +99,7 @@ def _windows(connection: Connection, owner: Owner) -> Iterator[tuple[int, int, F
         low = high + 1
 
 
-def _seal_window(connection: Connection, owner: Owner, low: int, high: int, found: Found) -> int:
+def _seal_window(connection: Connection, owner: RunKeys, low: int, high: int, found: Found) -> int:
     from traininglog.packing import points_of
 
     there = outline(connection, owner.run_id)
@@ -125,7 +125,7 @@ def outline(connection: Connection, run_id: int) -> dict[int, list[Piece]]:
 
 
 def lay(
-    connection: Connection, owner: Owner, key_id: int, points: Points, pieces: list[Piece]
+    connection: Connection, owner: RunKeys, key_id: int, points: Points, pieces: list[Piece]
 ) -> None:
     """Put numbers of a key into segments, over those that it has, which are `pieces`."""
     import numpy as np
@@ -170,7 +170,7 @@ def lay(
         segments.save_points(connection, owner, [(key_id, new)])
 
 
-def gather(connection: Connection, owner: Owner) -> None:
+def gather(connection: Connection, owner: RunKeys) -> None:
     """Make one segment each of small ones that follow each other, as a slow run leaves them."""
     from traininglog.packing import joined
 
@@ -184,7 +184,7 @@ def gather(connection: Connection, owner: Owner) -> None:
 
 
 def _sound(
-    connection: Connection, owner: Owner, pieces: list[Piece]
+    connection: Connection, owner: RunKeys, pieces: list[Piece]
 ) -> Iterator[dict[int, Points]]:
     """Give what is in neighbours, by their numbers; a damaged one stays between them as it is."""
     found: dict[int, Points] = {}
@@ -219,7 +219,7 @@ def _small(pieces: list[Piece]) -> Iterator[list[Piece]]:
             size += piece.size
 
 
-def unseal(connection: Connection, owner: Owner, numbers: Sequence[int]) -> None:
+def unseal(connection: Connection, owner: RunKeys, numbers: Sequence[int]) -> None:
     """Turn segments of a run back into entries, but where an entry lies over them."""
     for number in numbers:
         key_id, points = segments.read_one(connection, owner, number)

@@ -20,7 +20,7 @@ from traininglog.encoding import Kind
 from traininglog.errors import CorruptLog
 from traininglog.sql import segments
 from traininglog.sql.prepared import Prepared, bind
-from traininglog.sql.segments import Cache, Owner
+from traininglog.sql.segments import Cache, RunKeys
 from traininglog.sql.sound import LINK_FORM, require_names, require_sound
 from traininglog.sql.tables import entries, keys, runs
 from traininglog.sql.tables import segments as sealed
@@ -166,9 +166,9 @@ class Chain:
                 self._keys[link.run_id] = read_key_names(connection, link.run_id)
         return self._keys[link.run_id]
 
-    def owner(self, connection: Connection, link: Link) -> Owner:
+    def owner(self, connection: Connection, link: Link) -> RunKeys:
         """Return whose segments those of a run are."""
-        return Owner(link.run_id, link.uuid, self.keys(connection, link))
+        return RunKeys(link.run_id, link.uuid, self.keys(connection, link))
 
     def number(self, connection: Connection, link: Link, key: str) -> int | None:
         """Return the number that a key has in a run, None where it has none."""

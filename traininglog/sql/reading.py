@@ -20,7 +20,7 @@ from traininglog.errors import CorruptLog
 from traininglog.sql import segments
 from traininglog.sql.lineage_chain import Chain, Link, read_key_names
 from traininglog.sql.prepared import Prepared
-from traininglog.sql.segments import Owner
+from traininglog.sql.segments import RunKeys
 from traininglog.sql.sound import is_moment, is_text, require_marks
 from traininglog.sql.tables import runs
 from traininglog.values import MAX_TIME, StoredRow, StoredValue
@@ -226,7 +226,7 @@ def _together(
 
 
 def _sealed(
-    connection: Connection, owner: Owner, names: Mapping[int, str], wanted: frozenset[str] | None,
+    connection: Connection, owner: RunKeys, names: Mapping[int, str], wanted: frozenset[str] | None,
     low: int, high: int,
 ) -> Layer:  # fmt: skip
     if wanted is None:
@@ -339,9 +339,9 @@ def read_whole_status(connection: Connection, run_id: int) -> StoredRow:
     return {key: decode(kind, stored) for key, kind, stored in rows}
 
 
-def owner_of(connection: Connection, run_id: int, uuid: str) -> Owner:
+def owner_of(connection: Connection, run_id: int, uuid: str) -> RunKeys:
     """Return whose segments those of a run are."""
-    return Owner(run_id, uuid, read_key_names(connection, run_id))
+    return RunKeys(run_id, uuid, read_key_names(connection, run_id))
 
 
 def read_run_keys(connection: Connection, run_id: int) -> dict[str, int]:
@@ -396,7 +396,7 @@ def unreadable(connection: Connection) -> list[str]:
                 if problem:
                     where = f"run {uuid!s:.40}, time {time!s:.40}, {names.get(number)!r:.80}"
                     problems.append(f"{where}: {problem:.200}")
-        owner = Owner(run_id, uuid, names)
+        owner = RunKeys(run_id, uuid, names)
         for row in segments.each(connection, run_id):
             try:
                 segments.decoded(owner, row)

@@ -162,7 +162,7 @@ class Cache:
                 self._points.popitem(last=False)
 
 
-class Owner(NamedTuple):
+class RunKeys(NamedTuple):
     """The run that segments belong to, with the names of its keys: their checksums tell of both."""
 
     run_id: int
@@ -188,10 +188,10 @@ class Owner(NamedTuple):
 
 
 def read_strips(
-    connection: Connection, owner: Owner, low: int, high: int, key_id: int | None = None
+    connection: Connection, owner: RunKeys, low: int, high: int, key_id: int | None = None
 ) -> dict[int, Strip]:
     """Return what is sealed of a run (or of one key of it) at ``low <= time <= high``, by key."""
-    from traininglog.packing import Head, room_for, run_on
+    from traininglog.packing import BlockHead, room_for, run_on
 
     bounds = {"run_id": owner.run_id, "low": low, "high": high}
     if key_id is None:
@@ -199,9 +199,9 @@ def read_strips(
     else:
         bounds["key_id"] = key_id
         heads, rows = _HEADS_OF_KEY.run(connection, **bounds), _OF_KEY.each(connection, **bounds)
-    heads_by_key: dict[int, list[Head]] = {}
+    heads_by_key: dict[int, list[BlockHead]] = {}
     for number, *head in heads:
-        heads_by_key.setdefault(number, []).append(Head(*head))
+        heads_by_key.setdefault(number, []).append(BlockHead(*head))
     shared: dict[object, object] = {}  # most keys have the same times
     # All in one piece, which the system can give in large pages; and each block at once into its
     # place, while the processor has it at hand.
@@ -223,7 +223,7 @@ def read_strips(
     return strips
 
 
-def strips_of(owner: Owner, rows: Iterable[Any], low: int, high: int) -> dict[int, Strip]:
+def strips_of(owner: RunKeys, rows: Iterable[Any], low: int, high: int) -> dict[int, Strip]:
     """Return what is in segments of a run at ``low <= time <= high``, by key: of a few."""
     from traininglog.packing import joined
 
@@ -245,7 +245,11 @@ def each_of_runs(
 
 
 def read_at(
-    connection: Connection, owner: Owner, time: int, cache: Cache | None, key_id: int | None = None
+    connection: Connection,
+    owner: RunKeys,
+    time: int,
+    cache: Cache | None,
+    key_id: int | None = None,
 ) -> Iterator[tuple[int, Any]]:
     """Give what is sealed of a run (or of one key of it) at a time, as key and number."""
     if key_id is None:
@@ -259,7 +263,12 @@ def read_at(
 
 
 def read_last(
-    connection: Connection, owner: Owner, key_id: int, low: int, high: int, cache: Cache | None
+    connection: Connection,
+    owner: RunKeys,
+    key_id: int,
+    low: int,
+    high: int,
+    cache: Cache | None,
 ) -> tuple[int, Any] | None:
     """Return the last time at which a key has a sealed number, and that number."""
     bounds = {"run_id": owner.run_id, "low": low, "high": high, "key_id": key_id}
@@ -286,7 +295,7 @@ def _times(segment: Any) -> Times:
     return unpack_times(*segment)
 
 
-def read_one(connection: Connection, owner: Owner, number: int) -> tuple[int, Points]:
+def read_one(connection: Connection, owner: RunKeys, number: int) -> tuple[int, Points]:
     """Return the key of the segment with an id, and what is in it."""
     (row,) = _ONE.run(connection, id=number)
     return row[1], decoded(owner, row)
@@ -308,7 +317,7 @@ def covered(connection: Connection, run_id: int) -> set[tuple[int, int]]:
     return {(key_id, first) for _, key_id, first, _ in _COVERED.run(connection, run_id=run_id)}
 
 
-def count_uncovered(connection: Connection, owner: Owner) -> int:
+def count_uncovered(connection: Connection, owner: RunKeys) -> int:
     """Return how many sealed numbers of a run have no entry over them."""
     over: dict[int, set[int]] = {}
     for number, _, _, time in _COVERED.run(connection, run_id=owner.run_id):
@@ -359,14 +368,14 @@ def keys_before(connection: Connection, run_id: int, high: int) -> set[int]:
     return {number for (number,) in _KEYS_BEFORE.run(connection, run_id=run_id, high=high)}
 
 
-def decoded(owner: Owner, row: Any) -> Points:
+def decoded(owner: RunKeys, row: Any) -> Points:
     """Return what a segment holds. Raises `CorruptLog` unless all of it is as it was written."""
     from traininglog.packing import unpack
 
     return unpack(verified(owner, row))
 
 
-def verified(owner: Owner, row: Any) -> Block:
+def verified(owner: RunKeys, row: Any) -> Block:
     """Return a segment as it is stored. Raises `CorruptLog` unless it is as it was written."""
     from traininglog.packing import Block
 
@@ -384,7 +393,7 @@ def verified(owner: Owner, row: Any) -> Block:
     return found
 
 
-def _value_at(owner: Owner, row: Any, time: int, cache: Cache | None) -> object:
+def _value_at(owner: RunKeys, row: Any, time: int, cache: Cache | None) -> object:
     """Return what a segment has at a time, or None.
 
     Whoever asks for one number waits only for that one; who asks again may go through all.
@@ -396,7 +405,7 @@ def _value_at(owner: Owner, row: Any, time: int, cache: Cache | None) -> object:
     return _kept(owner, row, cache).at(time)
 
 
-def _kept(owner: Owner, row: Any, cache: Cache | None) -> Points:
+def _kept(owner: RunKeys, row: Any, cache: Cache | None) -> Points:
     points = None if cache is None else cache.get(row[0])
     if points is None:
         points = decoded(owner, row)
@@ -408,7 +417,9 @@ def _kept(owner: Owner, row: Any, cache: Cache | None) -> Points:
 # -- writing ------------------------------------------------------------------------------------
 
 
-def save_points(connection: Connection, owner: Owner, found: Iterable[tuple[int, Points]]) -> None:
+def save_points(
+    connection: Connection, owner: RunKeys, found: Iterable[tuple[int, Points]]
+) -> None:
     """Add segments. The caller sees to it that they overlap with none."""
     from traininglog.packing import pack
 

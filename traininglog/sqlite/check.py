@@ -23,11 +23,11 @@ from traininglog.journal.reader import (
 from traininglog.sql import reading, sound
 from traininglog.sql.runs.totals import totals_of
 from traininglog.sql.tables import REVISION, entries, keys, runs, segments, summaries, totals
-from traininglog.sql.trials import checks
+from traininglog.sql.trials import record_checks
 from traininglog.sqlite.database.database import Database
 from traininglog.sqlite.database.second_names import second_name
 from traininglog.sqlite.file import mounts, shape
-from traininglog.sqlite.file.errors import distrustful
+from traininglog.sqlite.file.failures import distrustful
 from traininglog.sqlite.file.header import wal_path
 from traininglog.sqlite.file.witness import speaks
 from traininglog.sqlite.repair.wal import Wal
@@ -85,7 +85,7 @@ def check(database: Database, size: Size, kept: Path | None = None) -> Check:
         reading.unreadable,
         _impossible,
         _misnoted,
-        checks.problems,
+        record_checks.problems,
     ):
         try:
             with distrustful(database.name), database.read() as connection:
@@ -97,7 +97,7 @@ def check(database: Database, size: Size, kept: Path | None = None) -> Check:
             count = connection.scalar(select(func.count()).select_from(runs)) or 0
             warnings += _orphans(connection)
             warnings += _unseen(connection, database)
-            warnings += checks.notes(connection, kept)
+            warnings += record_checks.notes(connection, kept)
     except CorruptLog as error:
         problems.append(str(error))
     affected = _has_wal_reset_bug(sqlite3.sqlite_version_info)

@@ -29,7 +29,7 @@ from traininglog.sql.lineage_chain import Chain
 from traininglog.sql.segments import Cache
 from traininglog.sqlite.database.database import Database
 from traininglog.sqlite.database.looker import steady
-from traininglog.sqlite.file.errors import MEMORY
+from traininglog.sqlite.file.failures import MEMORY
 from traininglog.sqlite.file.header import locate, stamp_of
 from traininglog.sqlite.sink.recovery import recover
 from traininglog.sqlite.sink.sink import SQLiteSink

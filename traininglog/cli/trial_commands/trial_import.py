@@ -21,7 +21,7 @@ def import_(
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Bring projects, groups, trials and their logs into this store.
+    """Bring trials, with all that they logged, into this store.
 
     From a JSON document, as `file:report.json` or `client.save(file)` makes them. The store is made
     if it is not there. What was brought before is brought up to date: importing again changes

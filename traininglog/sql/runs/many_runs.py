@@ -17,7 +17,7 @@ from traininglog.sql import reading, segments
 from traininglog.sql.lineage_chain import ENTRY, Chain
 from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.runs.run_query import Choice
-from traininglog.sql.segments import Owner
+from traininglog.sql.segments import RunKeys
 from traininglog.sql.sound import require_names
 from traininglog.sql.tables import entries, keys
 
@@ -87,7 +87,7 @@ def _read_together(
     layers: dict[int, list[Layer]] = {number: [] for number in wanted}
     for run_id, rows in groupby(_segments(connection, chosen, low, high), itemgetter(0)):
         if run_id in wanted:
-            owner = Owner(run_id, wanted[run_id], names.get(run_id, {}))
+            owner = RunKeys(run_id, wanted[run_id], names.get(run_id, {}))
             sealed = segments.strips_of(owner, (row[1:] for row in rows), low, high)
             layers[run_id].append({owner.names[key]: strip for key, strip in sealed.items()})
     of_runs: dict[int, Layer] = {}

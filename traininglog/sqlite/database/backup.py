@@ -18,7 +18,7 @@ from traininglog.errors import StoreNotFound, StoreUnwritable
 from traininglog.plain_files import open_plain
 from traininglog.sqlite.file import revisions
 from traininglog.sqlite.file.connections import guard
-from traininglog.sqlite.file.errors import patiently
+from traininglog.sqlite.file.failures import patiently
 from traininglog.sqlite.file.header import free_name, stat_of
 from traininglog.sqlite.file.revisions import APPLICATION_ID
 

@@ -46,9 +46,9 @@ from traininglog.sqlite.database.live_wal import LiveWal, WalLost
 from traininglog.sqlite.database.looker import Looker, can_write, steadily, uris_shared
 from traininglog.sqlite.database.second_names import refuse_second_name
 from traininglog.sqlite.database.turns import Turns
-from traininglog.sqlite.file import errors, revisions, shape
+from traininglog.sqlite.file import failures, revisions, shape
 from traininglog.sqlite.file.connections import Pool, connect, is_connected, number_of, raw_of
-from traininglog.sqlite.file.errors import MEMORY, distrustful, patiently, translated
+from traininglog.sqlite.file.failures import MEMORY, distrustful, patiently, translated
 from traininglog.sqlite.file.header import identity_of, inspect, stat_of, uri_of
 from traininglog.sqlite.file.mounts import refuse_network
 from traininglog.sqlite.file.witness import Identity
@@ -138,7 +138,7 @@ class Database:
         if path is not None and not (readonly or writes or is_open_here(path)):
             take_over(path)
         if path is not None and (readonly or not writes):
-            self._looker = Looker(path, functools.partial(_engine, timeout=errors.PATIENCE))
+            self._looker = Looker(path, functools.partial(_engine, timeout=failures.PATIENCE))
         try:
             with in_use(), translated(self.name):
                 if twin is None:
@@ -291,7 +291,7 @@ class Database:
             return self.steadily(self._version_seen) if found is None else found
         with in_use(), translated(self.name), self._watching:
             self._check_process()  # another thread may have closed it
-            watch = self._watch = self._watch or connect(self._uri, errors.PATIENCE)
+            watch = self._watch = self._watch or connect(self._uri, failures.PATIENCE)
             return number_of(watch), watch.execute("PRAGMA data_version").fetchall()[0][0]
 
     def _version_seen(self) -> object:
@@ -359,7 +359,7 @@ class Database:
 
     def _make_engines(self) -> None:
         # Two, as writers and readers wait for others in different ways; see `write`.
-        self._engine = _engine(self._uri, errors.PATIENCE)
+        self._engine = _engine(self._uri, failures.PATIENCE)
         self._writers = self._engine if self.path is None else _engine(self._uri, 0)
         self._writing = self._writers.execution_options(traininglog_begin="BEGIN IMMEDIATE")
 
@@ -496,7 +496,7 @@ class Database:
 
     @contextmanager
     def _raw_connection(self, timeout: float | None = None) -> Iterator[sqlite3.Connection]:
-        seconds = errors.PATIENCE if timeout is None else timeout
+        seconds = failures.PATIENCE if timeout is None else timeout
         with in_use(), closing(connect(self._uri, seconds)) as connection:
             yield connection
 

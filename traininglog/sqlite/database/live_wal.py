@@ -15,7 +15,7 @@ from pathlib import Path
 
 from traininglog.errors import StoreFailed
 from traininglog.sqlite.database.guard import Guard
-from traininglog.sqlite.file import errors
+from traininglog.sqlite.file import failures
 from traininglog.sqlite.file.header import identity_of, wal_path
 from traininglog.sqlite.file.witness import Identity
 
@@ -89,7 +89,7 @@ class LiveWal:
             entered = self._guard.enter()
             if not entered:  # another process that writes has lost SQLite's lock
                 connection.rollback()
-                raise errors.busy_file()
+                raise failures.busy_file()
 
         try:
             yield begin

@@ -38,7 +38,7 @@ from traininglog.errors import StoreFailed, StoreLocked, StoreNotFound, StoreUnw
 from traininglog.side_files import may
 from traininglog.sqlite.database.guard import Guard
 from traininglog.sqlite.file.connections import connect, is_connected, number_of, raw_of
-from traininglog.sqlite.file.errors import PATIENCE, code_of, patiently
+from traininglog.sqlite.file.failures import PATIENCE, code_of, patiently
 from traininglog.sqlite.file.header import beside_real, is_usable, makes_for_others, stat_of
 
 # How often a look is repeated that others came into, and from when on it is at a copy.

@@ -34,8 +34,8 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError
 
 from traininglog import file_locks, waiting
-from traininglog.sqlite.file import errors
-from traininglog.sqlite.file.errors import is_busy, patiently
+from traininglog.sqlite.file import failures
+from traininglog.sqlite.file.failures import is_busy, patiently
 
 _T = TypeVar("_T")
 
@@ -83,7 +83,7 @@ class Turns:
         """
         if self._path is None:
             return patiently(begin, longest=_NEXT[1], patience=patience)
-        longest = errors.PATIENCE if patience is None else min(patience, errors.PATIENCE)
+        longest = failures.PATIENCE if patience is None else min(patience, failures.PATIENCE)
         deadline = time.monotonic() + longest
         if not self._is_anybody_waiting():
             try:

@@ -30,7 +30,7 @@ from traininglog.side_files import may
 from traininglog.sql.tables import VERSION_TABLE
 from traininglog.sqlite.file import shape
 from traininglog.sqlite.file.connections import guard
-from traininglog.sqlite.file.errors import MEMORY, PATIENCE, code_of
+from traininglog.sqlite.file.failures import MEMORY, PATIENCE, code_of
 from traininglog.sqlite.file.revisions import (
     APPLICATION_ID,
     READ_REVISION,

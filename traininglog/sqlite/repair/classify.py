@@ -12,7 +12,7 @@ from traininglog.errors import InvalidKey
 from traininglog.imported import UNKNOWN
 from traininglog.lineage import BEFORE_ALL
 from traininglog.sql.tables import keys, marks, projects, runs, status, trial_groups, trials
-from traininglog.sql.trials.checks import examine
+from traininglog.sql.trials.record_checks import examine
 from traininglog.sql.trials.records import TABLES
 from traininglog.sqlite.repair.pages import Record
 from traininglog.sqlite.repair.salvage import (

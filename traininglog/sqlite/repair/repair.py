@@ -43,7 +43,7 @@ from traininglog.sql.tables import REVISION, REVISIONS, VERSION_TABLE, entries, 
 from traininglog.sqlite.check import Size, check
 from traininglog.sqlite.database.database import Database, is_open_here
 from traininglog.sqlite.file.connections import guard
-from traininglog.sqlite.file.errors import translated
+from traininglog.sqlite.file.failures import translated
 from traininglog.sqlite.file.header import locate, peek, refuse_odd, stat_of, wal_path
 from traininglog.sqlite.file.revisions import APPLICATION_ID
 from traininglog.sqlite.repair.classify import Found

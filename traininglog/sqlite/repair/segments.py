@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from traininglog.errors import CorruptLog
 from traininglog.sql import compaction, writing
 from traininglog.sql import segments as sealed
-from traininglog.sql.segments import Owner
+from traininglog.sql.segments import RunKeys
 from traininglog.sql.tables import segments
 from traininglog.sqlite.repair.classify import Known
 from traininglog.sqlite.repair.pages import Record
@@ -49,7 +49,7 @@ Place = tuple[int, int]
 Names = tuple[str, str]
 
 
-class Head(NamedTuple):
+class SegmentHead(NamedTuple):
     """A segment that was found, but for what is packed in it."""
 
     id: int
@@ -73,18 +73,18 @@ class Segments:
 
     def __init__(self, rescue: Rescue) -> None:
         self._rescue = rescue
-        self._heads: list[Head] = []
+        self._heads: list[SegmentHead] = []
         self._listed: set[tuple[Place, int]] = set()  # with first times, as the index has it
         self._untold = 0  # of which nothing is known
         #: The UUIDs of runs and the names of keys for which a checksum vouches.
         self.uuids: dict[int, str] = {}
         self.names: dict[Place, str] = {}
         #: Those to carry over: no two of a key overlap.
-        self.kept: list[Head] = []
+        self.kept: list[SegmentHead] = []
         #: What they leave of older ones, the newest first.
         self.rest: list[tuple[Place, Points]] = []
         #: Those that are damaged.
-        self.lost: list[Head] = []
+        self.lost: list[SegmentHead] = []
 
     def add(self, part: Part) -> None:
         """Take what a page holds."""
@@ -128,7 +128,7 @@ class Segments:
             if any(_gaps(taken.get(place, []), first, first))
         }  # fmt: skip
 
-    def _proven(self, known: Known) -> set[Head]:
+    def _proven(self, known: Known) -> set[SegmentHead]:
         """Return those whose checksum is that of a run and key that are known.
 
         Which may be others than those that their lines name: then these are damaged.
@@ -159,12 +159,12 @@ class Segments:
                 self.names.setdefault(head.place, name)
         return sound
 
-    def _agreeing(self, known: Known, heads: Iterable[Head]) -> set[Head]:
+    def _agreeing(self, known: Known, heads: Iterable[SegmentHead]) -> set[SegmentHead]:
         """Return those that two tell to be of the same run, whatever that is called.
 
         One alone, of a run or key whose name is lost, has nothing to be compared with, and counts.
         """
-        groups: dict[tuple[int, ...], list[tuple[int, Head]]] = {}
+        groups: dict[tuple[int, ...], list[tuple[int, SegmentHead]]] = {}
         for head in heads:
             if head.seed is not None:
                 names = [self.names.get(head.place), *known.names.get(head.place, [])]
@@ -234,14 +234,14 @@ class Segments:
 
     # -- writing --------------------------------------------------------------------------------
 
-    def batches(self) -> Iterator[list[Head]]:
+    def batches(self) -> Iterator[list[SegmentHead]]:
         """Give those to carry over, the oldest first, as many at a time as to write at once."""
         ordered = self.kept[::-1]
         for start in range(0, len(ordered), _TOGETHER):
             yield ordered[start : start + _TOGETHER]
 
     def write(
-        self, connection: Connection, heads: Iterable[Head],
+        self, connection: Connection, heads: Iterable[SegmentHead],
         uuids: Mapping[int, str], keys: Mapping[Place, tuple[int, str]],
     ) -> None:  # fmt: skip
         """Add segments, given what their runs, and as which number their keys, are called now."""
@@ -249,7 +249,7 @@ class Segments:
             run = head.place[0]
             key, name = keys[head.place]
             block = self._block(head)
-            checksum = block.checksum(Owner(run, uuids[run], {key: name}).seed(key))
+            checksum = block.checksum(RunKeys(run, uuids[run], {key: name}).seed(key))
             sealed.copy(connection, run, key, (head.id, key, checksum, *block))
 
     def write_rest(self, connection: Connection, keys: Mapping[Place, tuple[int, str]]) -> None:
@@ -258,7 +258,7 @@ class Segments:
             rows = compaction.as_entries(run, keys[run, key][0], points)
             writing.save_entries(connection, rows, replace=False)
 
-    def _block(self, head: Head) -> Block:
+    def _block(self, head: SegmentHead) -> Block:
         part = self._rescue.again(head.page)
         return _block((*part.records, *part.broken)[head.number])
 
@@ -268,13 +268,13 @@ def _seeds(uuids: Iterable[str], names: Iterable[str]) -> Iterator[tuple[int, Na
     every = list(names)
     for uuid in uuids:
         for name in every:
-            yield Owner(0, uuid, {0: name}).seed(0), (uuid, name)
+            yield RunKeys(0, uuid, {0: name}).seed(0), (uuid, name)
 
 
 # -- one of them --------------------------------------------------------------------------------
 
 
-def _head(record: Record, page: int, number: int) -> Head | None:
+def _head(record: Record, page: int, number: int) -> SegmentHead | None:
     """Return what is known of a segment; None if that cannot be true."""
     if len(record.values) < _HEAD:
         return None
@@ -287,7 +287,7 @@ def _head(record: Record, page: int, number: int) -> Head | None:
     seed = None
     if size and len(record.values) == len(_COLUMNS):
         seed = _seed_in(record)
-    return Head(
+    return SegmentHead(
         record.rowid, (run, key), first, last, size, seed, record.doubtful, page, number
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from traininglog.journal.bulk import MOST_KEYS, Arrays, Numbers
 from traininglog.sql import compaction, segments, writing
 from traininglog.sql.runs.totals import total_up
-from traininglog.sql.segments import Owner
+from traininglog.sql.segments import RunKeys
 
 if TYPE_CHECKING:
     from traininglog.journal.record import Batch
@@ -122,7 +122,7 @@ class Sealer:
         self._next: tuple[int, Numbers, int, int] | None = None
 
     def save(
-        self, connection: Connection, owner: Owner, batch: Batch, *, final: bool = False
+        self, connection: Connection, owner: RunKeys, batch: Batch, *, final: bool = False
     ) -> None:
         """Write the numbers of a batch; with `final`, those at hand will not become more.
 
@@ -168,7 +168,13 @@ class Sealer:
         return enough if loaded else max(enough, _WORTH_IMPORTING)
 
     def _seal(
-        self, connection: Connection, owner: Owner, fresh: Numbers, *, over: bool, final: bool
+        self,
+        connection: Connection,
+        owner: RunKeys,
+        fresh: Numbers,
+        *,
+        over: bool,
+        final: bool,
     ) -> int:
         """Move what is at hand to segments; return up to which time anything may be anywhere."""
         require_room_to_import()

@@ -55,7 +55,7 @@ from traininglog.sql.sound import is_run
 from traininglog.sql.tables import REVISION, runs
 from traininglog.sqlite.database.database import Database
 from traininglog.sqlite.database.looker import can_write
-from traininglog.sqlite.file import errors
+from traininglog.sqlite.file import failures
 from traininglog.sqlite.file.header import free_name, stat_of
 from traininglog.sqlite.sink.leases import Owners, changing_byte, writer_byte
 from traininglog.sqlite.sink.origin import origin
@@ -116,7 +116,7 @@ def changing(owners: Owners, run_id: int) -> Iterator[None]:
     In this process that is for the owner thread alone, so that it is the only one here, too.
     """
     byte = changing_byte(run_id)
-    if not owners.take(byte, errors.PATIENCE):
+    if not owners.take(byte, failures.PATIENCE):
         raise StoreLocked("what a process left behind is being recovered by another one")
     try:
         yield

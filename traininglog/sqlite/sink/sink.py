@@ -37,7 +37,7 @@ from traininglog.journal.record import Batch
 from traininglog.journal.region import REGION
 from traininglog.lineage import BEFORE_ALL
 from traininglog.sql import reading, sound, writing
-from traininglog.sql.segments import Owner
+from traininglog.sql.segments import RunKeys
 from traininglog.sqlite.database.database import Database
 from traininglog.sqlite.database.live_wal import WalLost
 from traininglog.sqlite.sink.compaction import Sealer, attempt, seal_in_the_end, seal_run
@@ -378,7 +378,7 @@ class SQLiteSink:
         """Write the numbers of a batch, some of them as segments; where that fails, as entries."""
         sealer = self._sealer
         assert sealer is not None  # noqa: S101
-        owner = Owner(run_id, self._uuid.hex, names)
+        owner = RunKeys(run_id, self._uuid.hex, names)
         if not self._try_to_seal(
             connection, lambda: sealer.save(connection, owner, batch, final=final)
         ):
