@@ -6,7 +6,7 @@ import typer
 from docutils import nodes
 from docutils.parsers.rst import Directive
 
-from traininglog.cli.app import app
+from traininglog.cli.app import Later, app
 
 WIDTH = 88
 
@@ -20,7 +20,7 @@ def helps() -> Iterator[tuple[str, str]]:
         )
         yield context.command_path, command.get_help(context)
         for each, within in getattr(command, "commands", {}).items():
-            yield from visit(within, each, context)
+            yield from visit(within.real() if isinstance(within, Later) else within, each, context)
 
     yield from visit(typer.main.get_command(app), "traininglog", None)
 
