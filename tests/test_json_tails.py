@@ -14,6 +14,7 @@ from traininglog import RunBusy, StoreFailed, TrainingLogWarning
 from traininglog.journal.reader import journal_path, read_journal
 from traininglog.jsonfile import FileTrials
 from traininglog.jsonfile.lease import lease_path
+from traininglog.jsonfile.old_tail import old_tail_path
 
 PATIENCE = 120  # seconds, for a process on a crowded machine
 
@@ -350,7 +351,7 @@ def test_a_damaged_line_costs_itself_and_a_warning(path, bad):
     with FileTrials(path).new_log() as log:
         uuid = log.h_uuid
     text = GOOD % (0, 0) + bad + GOOD % (1, 1) + bad + GOOD % (2, 2)
-    tail = lease_path(path, uuid)
+    tail = old_tail_path(path, uuid)
     tail.write_bytes(text.encode("utf-8", "surrogateescape"))
     there = {n: {"x": n} for n in range(3)}
     with pytest.warns(TrainingLogWarning, match="2 damaged lines were left out") as said:
@@ -374,7 +375,7 @@ def test_a_damaged_line_costs_itself_and_a_warning(path, bad):
 def test_a_last_line_that_was_cut_off_is_said_and_does_not_harm_the_next(path):
     with FileTrials(path).new_log() as log:
         uuid = log.h_uuid
-    lease_path(path, uuid).write_text(GOOD % (0, 0) + (GOOD % (1, 1))[:20], encoding="utf-8")
+    old_tail_path(path, uuid).write_text(GOOD % (0, 0) + (GOOD % (1, 1))[:20], encoding="utf-8")
     with FileTrials(path, readonly=True).open_log(uuid, readonly=True) as log:
         assert log.to_dict() == {0: {"x": 0}}  # for all a reader knows it is being written
     with pytest.warns(TrainingLogWarning, match="in the midst of its last line"):
@@ -434,7 +435,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) < 200 * 1024
 def test_what_is_no_tail_costs_a_warning_and_is_left_alone(path, make):
     with FileTrials(path).new_log() as log:
         log[0]["x"] = 0
-    place = lease_path(path, log.h_uuid)
+    place = old_tail_path(path, log.h_uuid)
     make(place)
     before = place.lstat()
     with started(LOOK, path, log.h_uuid) as process:
@@ -553,7 +554,7 @@ def test_old_tails_are_read(path):
     """Those of the versions before had no first line that tells who writes."""
     with FileTrials(path).new_log() as log:
         uuid = log.h_uuid
-    lease_path(path, uuid).write_text(
+    old_tail_path(path, uuid).write_text(
         GOOD % (0, 0) + '{"status":{"n":3,"x":{"kind":4,"value":"nan"}}}\n', encoding="utf-8"
     )
     with FileTrials(path).open_log(uuid) as log:

@@ -25,6 +25,7 @@ from faults import harness
 from faults.interrupts import Interrupted
 from patience import GUARD
 
+import traininglog
 from traininglog import (
     CorruptLog,
     RunNotFound,
@@ -42,7 +43,7 @@ from traininglog.writer import writer
 from traininglog.writer.health import Health
 from traininglog.writer.owner import Owner, Request
 
-OURS = str(Path(sink.__file__).parents[1])
+OURS = str(Path(traininglog.__file__).parent)
 
 
 @pytest.fixture
@@ -420,10 +421,10 @@ def test_and_so_is_that_the_run_was_deleted(by_hand, path):
 @pytest.mark.parametrize(
     "point",
     [
-        "sqlite.sealing.Sealer._seal",
+        "sqlite.sink.compaction.Sealer._seal",
         "sql.segments.save_points",
         "sql.segments.delete_numbers",
-        "sql.sealing.gather",
+        "sql.compaction.gather",
     ],
 )
 @pytest.mark.usefixtures("always_sealing")
@@ -441,7 +442,7 @@ def test_sealing_that_fails_leaves_rows(by_hand, path, error, point):
             by_hand.assign(20)
             by_hand.flush()
             assert (by_hand.troubles.fatal, by_hand.troubles.current) == (None, None)
-        if point != "sqlite.sealing.Sealer._seal":
+        if point != "sqlite.sink.compaction.Sealer._seal":
             assert by_hand.log.to_dict() == by_hand.rows
     assert any("keeps numbers as rows" in told for told in by_hand.warned)
     for _ in range(20):

@@ -1,8 +1,6 @@
-"""The lease of a run in a document: a file that its writer has locked.
+"""The lease of a run in a document: a file that the writer of the run has locked.
 
-The kernel drops the lock as the process ends. The first line says who writes, for people. Older
-versions wrote to the same file, a line each, what was assigned: the *tail* of the run. So they and
-this version leave each other's runs alone, and a tail that was left behind is read for ever.
+The kernel drops the lock when the process ends. The first line names the writer, for people.
 """
 
 from __future__ import annotations
@@ -11,28 +9,46 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from traininglog.errors import RunBusy, StoreFailed, StoreUnwritable
-from traininglog.jsonfile.changes import Changes, changes_in
-from traininglog.jsonfile.reading import MOST, end_of_lines, lines_of, parsed
+from traininglog.jsonfile.reading import parsed
 from traininglog.locked_files import FileLock, NotRegular, open_regular
 from traininglog.side_files import fit
 
-_MIDDLE = "-tail-"
 # A first line is shorter than this.
 _LONGEST = 4096
 
 
 def lease_path(document: Path, uuid: str) -> Path:
     """Return the file of the lease of a run."""
-    return document.with_name(f"{document.name}{_MIDDLE}{uuid}")
+    return document.with_name(f"{document.name}-lease-{uuid}")
+
+
+def busy(uuid: str, who: str = "another process") -> RunBusy:
+    """Return the error for a run that another process writes."""
+    return RunBusy(
+        f"run {uuid} is being written by {who}: wait for its end, resume it as a run of your own, "
+        "or open it with readonly=True to look at it"
+    )
+
+
+def refusal(path: Path, error: OSError) -> Exception:
+    """Return what to raise where a file beside a document cannot be used."""
+    if isinstance(error, (StoreUnwritable, StoreFailed)):
+        return error
+    if isinstance(error, NotRegular):
+        return StoreUnwritable(f"{path}: {error.strerror}; move it away")
+    if isinstance(error, PermissionError):
+        return StoreUnwritable(
+            f"{path} cannot be written ({error.strerror}); check its permissions and its folder's"
+        )
+    return StoreFailed(f"{path} cannot be made: {error.strerror}")
 
 
 class RunLease:
-    """The right to write a run, of one log.
+    """The right of one log to write a run.
 
     Args:
         document: The document.
@@ -45,87 +61,43 @@ class RunLease:
         self._document = document
         self._path = lease_path(document, uuid)
         self._file: FileLock | None = None
-        self._cut = False  # whether the last line of an old tail is not whole
-
-    @staticmethod
-    def old_tails(document: Path) -> Iterator[str]:
-        """Give the runs, as 32 hex digits, of which somebody may just be writing an old tail."""
-        start = f"{document.name}{_MIDDLE}"
-        with contextlib.suppress(OSError), os.scandir(document.parent) as entries:
-            for entry in entries:
-                rest = entry.name.removeprefix(start)
-                if rest != entry.name and len(rest) == 32:
-                    yield rest
 
     def take(self) -> None:
         """Take the lease. Raises `RunBusy`, `StoreUnwritable` or `StoreFailed`."""
         try:
             taken = self._lock(os.O_RDWR | os.O_CREAT)
         except OSError as error:
-            raise self._refusal(error) from error
+            raise refusal(self._path, error) from error
         if not taken:
             writer = self._writer()
-            who = (
-                "another process" if writer is None else "process {pid} on {host}".format(**writer)
-            )
-            raise RunBusy(
-                f"run {self.uuid} is being written by {who}: wait for its end, resume it as a run "
-                "of your own, or open it with readonly=True to look at it"
-            )
+            if writer is None:
+                raise busy(self.uuid)
+            raise busy(self.uuid, "process {pid} on {host}".format(**writer))
 
-    def is_free_to_take(self) -> bool:
-        """Take the lease if there is a file of it, and nobody has it; tell whether that was so."""
-        try:
-            return self._lock(os.O_RDWR)
-        except OSError:  # whoever assigns is told
-            return False
+    def renew(self) -> None:
+        """Take the lease again if somebody has removed or renamed its file."""
+        if self._file is not None and not self._file.is_at(self._path):
+            self._file.release()
+            with contextlib.suppress(OSError):  # the next flush tries again
+                self._lock(os.O_RDWR | os.O_CREAT)
+
+    def let_go(self) -> None:
+        """Release the lease, and remove its file."""
+        file, self._file = self._file, None
+        if file is not None:
+            if file.is_at(self._path):
+                with contextlib.suppress(OSError):
+                    self._path.unlink()
+            file.release()
 
     def sweep(self) -> None:
-        """Remove the file of a lease that nobody has, unless an old tail is in it."""
-        if self.is_free_to_take():
-            old = self.old_changes()
-            self.let_go(remove=not (old.changes or old.flaw))
-
-    def old_changes(self) -> Changes:
-        """Return what an older version has written to the file. To be called by who has it."""
-        descriptor = self._descriptor
-        size = os.fstat(descriptor).st_size
-        end = end_of_lines(descriptor, size)
-        found = changes_in(self._path, lines_of(descriptor, end))
-        self._cut = end < size
-        return found
-
-    def clear(self, old: Changes) -> list[str]:
-        """Have nothing in the file but who writes: what was in it is in the document.
-
-        Returns what to tell people. A file of which some lines could not be read is kept under
-        another name.
-        """
-        said = []
-        if self._cut:
-            said.append(
-                f"{self._path}: the process that wrote it ended in the midst of its last line, "
-                "which was left out"
-            )
-        if old.flaw is not None:
-            kept = _free_name(self._path.with_name(f"{self._path.name}-damaged"))
-            self._path.rename(kept)
-            said += [old.flaw, f"the file with the lines that cannot be read is now {kept}"]
-            self.let_go(remove=False)
-            self.take()
-        elif old.changes or self._cut:
-            os.ftruncate(self._descriptor, 0)
-            self._sign()
-        return said
-
-    @property
-    def _descriptor(self) -> int:
-        assert self._file is not None  # noqa: S101 - it was taken
-        descriptor = self._file.descriptor
-        assert descriptor is not None  # noqa: S101 - likewise
-        return descriptor
+        """Remove the file of a lease that nobody holds: its writer was killed."""
+        with contextlib.suppress(OSError):
+            if self._lock(os.O_RDWR):
+                self.let_go()
 
     def _lock(self, flags: int) -> bool:
+        """Lock the file; return whether no other process holds it, and it is there."""
         while True:
             try:
                 file = FileLock(open_regular(self._path, flags))
@@ -136,56 +108,22 @@ class RunLease:
             if not file.acquire():
                 file.release()
                 return False
-            if file.is_at(self._path):  # else who had it has just removed it
+            if file.is_at(self._path):  # else its last holder has just removed it
                 break
             file.release()
-        descriptor = file.descriptor
-        assert descriptor is not None  # noqa: S101 - it was opened just now
-        size = os.fstat(descriptor).st_size
-        if size > MOST:
-            file.release()
-            raise StoreUnwritable(
-                f"{self._path} has {size:,} bytes, more than the tail of a run: move it away"
-            )
         self._file = file
-        if not size and flags & os.O_CREAT:
+        if flags & os.O_CREAT:
             fit(self._document, self._path)
-            self._sign()
+            self._sign(file)
         return True
 
-    def _sign(self) -> None:
+    def _sign(self, file: FileLock) -> None:
         writer = {"pid": os.getpid(), "host": socket.gethostname()}
         line = json.dumps({"writer": writer}, separators=(",", ":")).encode() + b"\n"
-        with contextlib.suppress(OSError):  # it is for people
-            os.pwrite(self._descriptor, line, 0)
-
-    def renew(self) -> None:
-        """Take it again, if somebody has removed or renamed the file."""
-        if self._file is not None and not self._file.is_at(self._path):
-            self._file.release()
-            with contextlib.suppress(OSError):  # it is tried again with the next flush
-                self._lock(os.O_RDWR | os.O_CREAT)
-
-    def let_go(self, *, remove: bool = True) -> None:
-        """Let others take it, and remove the file, of which nothing is needed any more."""
-        file, self._file = self._file, None
-        if file is not None:
-            if remove and file.is_at(self._path):
-                with contextlib.suppress(OSError):
-                    self._path.unlink()
-            file.release()
-
-    def _refusal(self, error: OSError) -> Exception:
-        if isinstance(error, (StoreUnwritable, StoreFailed)):
-            return error
-        if isinstance(error, NotRegular):
-            return StoreUnwritable(f"{self._path}: {error.strerror}; move it away")
-        if isinstance(error, PermissionError):
-            return StoreUnwritable(
-                f"{self._path} cannot be written ({error.strerror}); check its permissions and "
-                "its folder's"
-            )
-        return StoreFailed(f"{self._path} cannot be made: {error.strerror}")
+        if file.descriptor is not None:
+            with contextlib.suppress(OSError):  # it is for people
+                os.ftruncate(file.descriptor, 0)
+                os.pwrite(file.descriptor, line, 0)
 
     def _writer(self) -> dict[str, Any] | None:
         """Return which process writes the run, for people; None if that cannot be told."""
@@ -201,34 +139,3 @@ class RunLease:
             return None
         finally:
             os.close(descriptor)
-
-
-def read_old_tail(document: Path, uuid: str) -> Changes:
-    """Return what is in the tail that an older version left, or writes just now.
-
-    A file that cannot be a tail is said to be none, and left alone.
-    """
-    path = lease_path(document, uuid)
-    try:
-        descriptor = open_regular(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return Changes([])
-    except OSError as error:
-        return Changes([], f"{path} cannot be read ({error.strerror}), and was left out")
-    try:
-        size = os.fstat(descriptor).st_size
-        if size > MOST:
-            return Changes([], f"{path} has {size:,} bytes, and was left out: it is no tail")
-        return changes_in(path, lines_of(descriptor, size))
-    except OSError as error:
-        return Changes([], f"{path} cannot be read ({error.strerror}), and was left out")
-    finally:
-        os.close(descriptor)
-
-
-def _free_name(path: Path) -> Path:
-    number, found = 1, path
-    while os.path.lexists(found):
-        number += 1
-        found = path.with_name(f"{path.name}-{number}")
-    return found

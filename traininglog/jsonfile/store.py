@@ -8,6 +8,7 @@ read from there, whoever writes it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,7 @@ from uuid import UUID
 from traininglog.clock import Clock, Marks
 from traininglog.columns import Column
 from traininglog.encoding import HIDDEN, from_cell
-from traininglog.errors import RunNotFound, RunTakenOver, StoreFailed
+from traininglog.errors import RunBusy, RunNotFound, RunTakenOver, StoreFailed, StoreUnwritable
 from traininglog.imported import UNKNOWN, Imported
 from traininglog.journal.bulk import MOST_KEYS
 from traininglog.journal.credible import is_credible
@@ -26,7 +27,8 @@ from traininglog.journal.rest import read_rest
 from traininglog.jsonfile.cells import from_json, hides, to_json
 from traininglog.jsonfile.changes import apply
 from traininglog.jsonfile.document import Contents, Document
-from traininglog.jsonfile.lease import RunLease, read_old_tail
+from traininglog.jsonfile.lease import RunLease
+from traininglog.jsonfile.old_tail import OldTail, old_tails, read_old_tail
 from traininglog.values import MAX_TIME
 from traininglog.writer.sink import Birth, Lease, Saving, Start, StoredRun
 
@@ -62,20 +64,22 @@ class DocumentStore:
 
     def begin(self, birth: Birth, *, takeover: bool, patience: float | None) -> Start:
         """Begin an epoch of a run; see `Sink.begin`. Nobody takes one from a process that lives."""
-        uuid = birth.uuid.hex
-        lease = RunLease(self.document.path, uuid)
+        lease = RunLease(self.document.path, birth.uuid.hex)
+        tail = OldTail(self.document.path, birth.uuid.hex)
         lease.take()
         try:
+            tail.take()
             with self.document.changing() as contents:
                 run = self._made(contents, birth)
-                old = lease.old_changes()
+                old = tail.changes()
                 if run is None:
                     run = self._required(contents, birth.uuid)
                     apply(run, old.changes)
                     _begin_epoch(run, birth)
                 start = Start(run["epoch"], run["position"], _keys(run), _status(run))
-            self.said += lease.clear(old)
+            self.said += tail.remove(old)
         except BaseException:
+            tail.let_go()
             lease.let_go()
             raise
         if self._lease is not None:
@@ -131,18 +135,22 @@ class DocumentStore:
             RunLease(self.document.path, lease.run.hex).sweep()
 
     def put_back(self, run: UUID) -> None:
-        """Put into the document what an older version left in the tail of a run."""
-        lease = RunLease(self.document.path, run.hex)
-        if not lease.is_free_to_take():
-            return
+        """Put into the document what an older version left in the tail of a run.
+
+        Also removes the file of a lease that a killed writer has left.
+        """
+        RunLease(self.document.path, run.hex).sweep()
+        tail = OldTail(self.document.path, run.hex)
+        with suppress(RunBusy, StoreUnwritable, StoreFailed):  # the first assignment raises that
+            tail.take()
         try:
-            old = lease.old_changes()
+            old = tail.changes()
             if old.changes or old.flaw is not None:
                 with self.document.changing() as contents:
                     apply(self._required(contents, run), old.changes)
-            self.said += lease.clear(old)
+            self.said += tail.remove(old)
         finally:
-            lease.let_go()
+            tail.let_go()
 
     # -- the reader ---------------------------------------------------------------------------
 
@@ -191,7 +199,7 @@ class DocumentStore:
     def version(self, run: UUID) -> object:
         """Return what differs from before if anyone has written to a run or what it inherits."""
         others = {left.uuid.hex for left in journals_beside(self.document.path)}
-        others |= set(RunLease.old_tails(self.document.path))
+        others |= set(old_tails(self.document.path))
         if self._lease is not None:
             others.discard(self._lease.uuid)
         if others and not others.isdisjoint(self._lineage(run)):
