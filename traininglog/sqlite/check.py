@@ -44,7 +44,7 @@ class Size(NamedTuple):
 
     @property
     def total(self) -> int:
-        """File and WAL together."""
+        """The size of file and WAL together."""
         return self.file + self.wal
 
 
@@ -61,7 +61,7 @@ class Check(NamedTuple):
     sqlite: str  #: the version of the SQLite library in use
     wal_reset_bug: bool  #: whether that version has this bug (we avoid it; others may not)
     file_system: str | None  #: the type of file system that the file is on; None: unknown
-    journals: list[str]  #: the journals beside it: of runs being written, left behind, or damaged
+    journals: list[str]  #: the journals beside the file: in use, left behind, or damaged
 
 
 def check(database: Database, size: Size, kept: Path | None = None) -> Check:

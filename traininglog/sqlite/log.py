@@ -425,7 +425,7 @@ class SQLiteLog(WriterLog):
 
     @steady
     def last(self, key: str) -> Point:
-        """Return the last value of a key and its time. Raises `KeyError` where there is none."""
+        """Return the last value of a key and its time. Raises `KeyError` if there is none."""
         pending = self._read_back.rows(0, MAX_TIME)
         if not any(key in row for row in pending.values()):
             with self._reading() as (connection, chain):

@@ -69,7 +69,10 @@ class SQLiteTrials:
             return records.insert_record(connection, kind, record)
 
     def replace(self, kind: str, record: Record, edit: int) -> bool:
-        """Replace a record if it is still at `edit` (optimistic concurrency); return whether."""
+        """Replace a record if it is still at `edit`; return whether it was.
+
+        This is optimistic concurrency: the caller reads the record again after False.
+        """
         with self._database.write() as connection:
             return records.replace_record(connection, kind, record, edit)
 

@@ -118,7 +118,7 @@ def _each(
 def _segments(
     connection: Connection, chosen: list[str] | None, low: int, high: int
 ) -> Iterator[Any]:
-    """Give run and segment, by run."""
+    """Yield the segments of runs, each after the number of its run, ordered by run."""
     if chosen is None:
         yield from segments.each_of_runs(connection, low, high)
         return

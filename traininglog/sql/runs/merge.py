@@ -179,7 +179,7 @@ def _count(connection: Connection, run_id: int) -> int:
 def _merge_keys(
     source: Connection, from_run: int, target: Connection, to_run: int
 ) -> dict[int, int]:
-    """Add the keys that the target's copy lacks; return for each of the source its new number."""
+    """Add the keys that the target's copy lacks; return the new number of each source key."""
     known = reading.read_run_keys(target, to_run)
     fresh = dict(_numbered(reading.read_run_keys(source, from_run), known))
     writing.save_keys(target, to_run, fresh)

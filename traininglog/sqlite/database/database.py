@@ -163,7 +163,7 @@ class Database:
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed, in this process."""
+        """Whether the database was closed in this process."""
         return self._closed
 
     @property

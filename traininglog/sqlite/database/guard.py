@@ -82,8 +82,8 @@ class Guard:
     def enter(self) -> bool:
         """Lock out other writing processes, within a transaction; False if another one writes.
 
-        After True, the caller calls `exit` once the transaction has ended. If the system has no
-        such lock, SQLite's own has to do.
+        After True, the caller calls `exit` once the transaction has ended. If the system does not
+        support the lock, only SQLite's own protects the transaction.
         """
         with _LOCK:
             descriptor = self._descriptors.get(_FILE)
@@ -95,7 +95,7 @@ class Guard:
             return True
 
     def exit(self) -> None:
-        """End what `enter` began."""
+        """Release the lock of `enter`."""
         with _LOCK:
             self._writers -= 1
             descriptor = self._descriptors.get(_FILE)

@@ -27,7 +27,7 @@ class WalLost(StoreFailed):
 
 
 class LiveWal:
-    """The WAL of one file, as one `Database` has it open.
+    """The WAL of one file, for one open `Database`.
 
     Args:
         path: The file.
@@ -73,7 +73,7 @@ class LiveWal:
         except OSError:
             return 0
 
-    # -- what is written to it --------------------------------------------------------------
+    # -- writing to it ----------------------------------------------------------------------
 
     @contextmanager
     def alone(self) -> Iterator[Callable[[sqlite3.Connection], None]]:

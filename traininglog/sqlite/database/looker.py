@@ -136,7 +136,7 @@ def uris_shared(path: Path | None) -> tuple[str, ...]:
 
 
 def stamp(path: Path) -> Stamp | None:
-    """Return the stamp of a file; None where there is none."""
+    """Return the stamp of a file; None if there is no file."""
     found = stat_of(path)
     return None if found is None else _stamp(found)
 

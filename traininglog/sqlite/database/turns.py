@@ -152,7 +152,7 @@ class _Number:
         self.file = _opened(path, "r+")
         if self.file is not None:
             _WAITING.add(self)
-            # The file system may lack such locks, or another thread may have closed the file.
+            # The file system may lack these locks, or another thread may have closed the file.
             with suppress(OSError, ValueError):
                 at = _FIRST
                 for _ in range(_TRIES):  # if all fail, a foreign program holds locks here
@@ -238,7 +238,7 @@ def _opened(path: Path, mode: str) -> FileIO | None:
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             return None
-        # In one step: a signal handler that raises finds either nothing or an object that closes.
+        # In one step: a signal handler that raises leaves no file, or an object that closes itself.
         return FileIO(path, mode)
     except OSError:
         return None

@@ -54,7 +54,7 @@ from traininglog.sqlite.repair.segments import Segments
 from traininglog.sqlite.sink.leases import Owners
 from traininglog.values import MAX_TIME
 
-_BATCH = 50_000  # values a transaction
+_BATCH = 50_000  # values per transaction
 
 
 class LeftOut(NamedTuple):

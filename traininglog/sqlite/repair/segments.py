@@ -69,7 +69,7 @@ class SegmentHead(NamedTuple):
 
 
 class Segments:
-    """The segments that a damaged file still holds."""
+    """The segments that were found in a damaged file."""
 
     def __init__(self, rescue: Rescue) -> None:
         self._rescue = rescue

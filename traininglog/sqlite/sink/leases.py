@@ -32,7 +32,7 @@ _PATIENCE = 0.2
 
 
 def writer_byte(run_id: int, epoch: int) -> int:
-    """Return the byte that stands for writing a run in one of its epochs."""
+    """Return the byte to lock for writing a run in one of its epochs."""
     return run_id + (epoch << 32)
 
 
@@ -42,7 +42,7 @@ def changing_byte(run_id: int) -> int:
 
 
 class Owners:
-    """The locks of one database file, as seen from this process."""
+    """The leases of one database file: those that this process holds, and those of others."""
 
     def __init__(self, database: Path, identity: Identity) -> None:
         self.identity = identity  #: device and inode of the database
@@ -59,7 +59,7 @@ class Owners:
 
     @staticmethod
     def of(database: Path) -> Owners:
-        """Return the one object of this process for a database file, whatever path leads to it."""
+        """Return the process's one object for a database file, by any path that leads to it."""
         real = database.resolve()
         identity = identity_of(real) or (0, 0)
         with _REGISTRY_LOCK:

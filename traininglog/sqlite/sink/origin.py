@@ -1,4 +1,4 @@
-"""Where a run was written: the host, the process and the software, as they are now."""
+"""The origin of a run: the present host, process and software, as columns of the table of runs."""
 
 from __future__ import annotations
 

@@ -66,12 +66,12 @@ Warn = Callable[[str, str], None]
 
 
 class SQLiteSink:
-    """Where one log saves its runs.
+    """Saves the runs of one log in a SQLite file.
 
     Args:
         database: The file.
         durable: Wait for the disk with every transaction.
-        seals: Whether numbers become segments as they come, where there are enough.
+        seals: Whether a flush moves numbers to segments, once there are enough of them.
 
     """
 
@@ -161,7 +161,7 @@ class SQLiteSink:
         return int(row.id)
 
     def _end_before(self, connection: Connection, birth: Birth) -> None:
-        """End the run that was written before, in the transaction that adds the next one."""
+        """End the previous run, in the transaction that adds the next one."""
         run_id = self.run_id
         assert run_id is not None  # noqa: S101 - the caller has asked
         if birth.replaces and self._fresh and birth.parent != self._uuid:
@@ -327,7 +327,7 @@ class SQLiteSink:
         return {"epoch": self._epoch} if self._until is None else {"updated": self._until}
 
     def _ended(self, outcome: str | None) -> dict[str, Any]:
-        """Return the columns to set at the end of the run; an imported one ends as it was told."""
+        """Return the columns to set at the end of the run; an import ends with its own outcome."""
         found, said = ended(outcome), self._importing
         if said is None or outcome is None:
             return found
