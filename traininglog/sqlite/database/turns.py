@@ -10,8 +10,8 @@ The queue is only for fairness: SQLite's BEGIN IMMEDIATE decides who may write. 
 not depend on the queue. If no number can be drawn, each writer asks SQLite again and again. A first
 in the queue that does not write, as a stopped process, is passed over: a writer that has waited
 behind the same one for a second asks SQLite, too. Once admitted, it takes the first one to be
-asleep. On a machine so busy that all sleep too long, the second becomes longer: there the first
-one is slow, not stopped.
+asleep. On a machine so busy that sleeps take too long, the wait for the first one is longer than a
+second: there it is slow, not stopped.
 
 No writer blocks in the kernel: a signal handler may run, and write, at any moment of the wait, and
 the wait ends when the patience does. The handler's transaction uses the number of the wait that it

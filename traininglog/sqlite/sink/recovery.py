@@ -83,7 +83,7 @@ def recover(database: Database) -> None:
         if not can_write(path):  # recovery must not leave files that only this user can write
             raise StoreUnwritable(in_the_way(path) or f"{path} cannot be written")
         if database.readonly:
-            # A reader shall see these values, too. It may not be able to write them.
+            # A reader must see these values, too. It may not be able to write them.
             writable = Database(database.path, readonly=False, allow_network=database.allow_network)
             try:
                 notices = _recover_all(writable, owners, dead)
