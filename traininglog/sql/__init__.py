@@ -1,1 +1,1 @@
-"""What any SQL database can do: the tables, and how a log is read from and written to them."""
+"""Code for any SQL database: the tables, and reading logs from them and writing logs to them."""

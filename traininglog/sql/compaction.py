@@ -1,7 +1,8 @@
-"""Sealing: moving the numbers of a run from entries to segments, inside the caller's transaction.
+"""Sealing (compaction): moving a run's numbers from entries to segments.
 
-Segments that the new numbers fall into are made anew with them, and so are small neighbours: a run
-that was opened and closed a thousand times has a few dozen segments and not a thousand.
+Every function works inside the caller's transaction. Sealing rewrites the segments that the new
+numbers fall into, and small neighbours. So a run that was opened and closed a thousand times has a
+few dozen segments, not a thousand.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from traininglog.values import MAX_TIME
 if TYPE_CHECKING:
     from traininglog.packing import Points
 
-#: Fewer numbers of a key than this stay entries: as a segment they would take more room.
+#: Fewer numbers of a key than this stay entries: a segment of them would take more room.
 LEAST = 16
 
 # How many entries are read at a time.
@@ -52,7 +53,7 @@ Found = dict[int, tuple[list[int], list[Any]]]
 
 
 class Piece(NamedTuple):
-    """A segment, as far as it matters for where others go."""
+    """A segment without its data: its id, times and size."""
 
     number: int
     first: int
@@ -63,7 +64,7 @@ class Piece(NamedTuple):
 def seal(connection: Connection, run_id: int, uuid: str) -> int:
     """Move the numbers of a run to segments; return how many were moved.
 
-    Raises `CorruptLog` where there is something among them that nobody logged.
+    Raises `CorruptLog` if an entry cannot have been logged.
     """
     owner = reading.owner_of(connection, run_id, uuid)
     moved = 0
@@ -74,19 +75,19 @@ def seal(connection: Connection, run_id: int, uuid: str) -> int:
 
 
 def has_numbers(connection: Connection, run_id: int, least: int) -> bool:
-    """Tell whether a run has at least so many numbers among its entries."""
+    """Return whether a run has at least `least` numbers among its entries."""
     return bool(_ANOTHER_NUMBER.run(connection, run_id=run_id, others=least - 1))
 
 
 def _windows(connection: Connection, owner: RunKeys) -> Iterator[tuple[int, int, Found]]:
-    """Give the numbers of a run by key, whole times at a time, with the span of these."""
+    """Yield the numbers of a run by key, in windows of whole times: (first, last, numbers)."""
     low = 0
     while rows := _NUMBERS.run(connection, run_id=owner.run_id, low=low, limit=_WINDOW):
-        # What is no time may also have no next one: without this, the loop would have no end.
+        # An invalid time may have no next one: without this check, the loop might not end.
         require_times(owner.uuid, [row[1] for row in rows])
         high = rows[-1][1]
         if len(rows) == _WINDOW and rows[0][1] < high:
-            high -= 1  # there may be more of the last time
+            high -= 1  # the next window may have more numbers of the last time
         found: Found = {}
         for key_id, time, kind, stored in rows:
             if time <= high:
@@ -127,21 +128,21 @@ def outline(connection: Connection, run_id: int) -> dict[int, list[Piece]]:
 def lay(
     connection: Connection, owner: RunKeys, key_id: int, points: Points, pieces: list[Piece]
 ) -> None:
-    """Put numbers of a key into segments, over those that it has, which are `pieces`."""
+    """Put numbers of a key into segments, over its existing segments, which are `pieces`."""
     import numpy as np
 
     from traininglog.packing import BLOCK, joined
 
     firsts = np.array([piece.first for piece in pieces], np.int64)
     lasts = np.array([piece.last for piece in pieces], np.int64)
-    # The segments to be made anew: at first, those that the points fall into.
+    # The segments to rewrite: at first, those that the points fall into.
     again: set[int] = set()
     if pieces:
         places = np.searchsorted(firsts, points.times, side="right") - 1
         inside = (places >= 0) & (points.times <= lasts[places])
         again = set(places[inside].tolist())
     while True:
-        # Between two segments that stay, everything becomes one group of new ones.
+        # All numbers between two segments that stay become one group of new segments.
         stay = [place for place in range(len(pieces)) if place not in again]
         borders = firsts[stay]
         groups = np.searchsorted(borders, points.times, side="right")
@@ -151,7 +152,7 @@ def lay(
         sizes = np.bincount(groups, minlength=len(stay) + 1)
         for place, group in group_of.items():
             sizes[group] += pieces[place].size
-        # A neighbour no larger than what comes after it is small, unless it is as good as full.
+        # A neighbour is small if it is no larger than the group after it, and at most half full.
         small = {
             place
             for number, place in enumerate(stay)
@@ -171,7 +172,7 @@ def lay(
 
 
 def gather(connection: Connection, owner: RunKeys) -> None:
-    """Make one segment each of small ones that follow each other, as a slow run leaves them."""
+    """Merge each group of small neighbouring segments into one; a slow run leaves many."""
     from traininglog.packing import joined
 
     for key_id, pieces in outline(connection, owner.run_id).items():
@@ -186,7 +187,7 @@ def gather(connection: Connection, owner: RunKeys) -> None:
 def _sound(
     connection: Connection, owner: RunKeys, pieces: list[Piece]
 ) -> Iterator[dict[int, Points]]:
-    """Give what is in neighbours, by their numbers; a damaged one stays between them as it is."""
+    """Yield the contents of neighbouring segments, by id; a damaged one splits them, and stays."""
     found: dict[int, Points] = {}
     for piece in pieces:
         try:
@@ -198,9 +199,10 @@ def _sound(
 
 
 def _small(pieces: list[Piece]) -> Iterator[list[Piece]]:
-    """Give groups of neighbours, none much larger than the others: each is packed a few times.
+    """Yield groups of small neighbours to merge, none much larger than the rest of its group.
 
-    What comes last waits for more, but for what is little: whoever closes a log waits meanwhile.
+    So each number is packed only a few times. The last group is limited to a smaller size, as
+    closing a log waits for this; the rest of it is left for the next pass.
     """
     from traininglog.packing import BLOCK
 
@@ -220,7 +222,7 @@ def _small(pieces: list[Piece]) -> Iterator[list[Piece]]:
 
 
 def unseal(connection: Connection, owner: RunKeys, numbers: Sequence[int]) -> None:
-    """Turn segments of a run back into entries, but where an entry lies over them."""
+    """Turn segments of a run back into entries; an existing entry wins."""
     for number in numbers:
         key_id, points = segments.read_one(connection, owner, number)
         found = as_entries(owner.run_id, key_id, points)
@@ -231,7 +233,7 @@ def unseal(connection: Connection, owner: RunKeys, numbers: Sequence[int]) -> No
 def as_entries(
     run_id: int, key_id: int, points: Points
 ) -> Iterator[tuple[int, int, int, int, Any]]:
-    """Give numbers as `writing.save_entries` takes them."""
+    """Yield numbers in the form that `writing.save_entries` takes."""
     values = points.values()
     listed = values.tolist() if hasattr(values, "tolist") else values
     for time, value in zip(points.times.tolist(), listed, strict=True):

@@ -1,9 +1,9 @@
-"""A run and its ancestors, as a chain: who sees what of whom.
+"""A run and its ancestors, as a chain: what a log sees of each.
 
-A log sees its own run and, up to each resume point, the runs that it was resumed from. The chain is
-read by one statement, and what is in its runs by one each, or, where there are many, by one for all
-of them: a thousand resumes cost little more than one. Either way the order in which one lies over
-another is made here in Python, never by the order in which a planner visits tables.
+A log sees its own run and, up to each resume point, the runs that it was resumed from. One
+statement reads the chain. One statement per run reads its contents, or, if there are many runs, one
+statement reads all of them: a thousand resumes cost little more than one. Either way Python code
+decides which run lies over which, never the order in which a query planner visits tables.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from traininglog.sql.tables import entries, keys, runs
 from traininglog.sql.tables import segments as sealed
 from traininglog.values import MAX_TIME
 
-# Far past any real lineage: a file whose runs descend from each other ends here.
+# Far longer than any real lineage. It ends the chain of a damaged file, whose lineage has a cycle.
 _MAX_CHAIN = 100_000
 
-# So many runs are asked together; fewer one by one, and those that may hold very much.
+# From this many runs on, one statement reads all of them, unless they may hold more times than the
+# second number.
 _MANY, _MOST_TIMES = 8, 100_000
 
 #: An entry, after the id of its run.
@@ -43,7 +44,7 @@ _LINK = (
 
 
 def _chain(*columns: Any) -> CTE:
-    """Return some columns of a run and its ancestors, with how far each is and where it is cut."""
+    """Return some columns of a run and its ancestors, with the depth and the cut of each."""
     depth: Any = literal_column("0")
     cut = bind("cut")
     start = select(*columns, depth.label("depth"), cut.label("cut")).where(
@@ -58,12 +59,12 @@ def _chain(*columns: Any) -> CTE:
 
 def _links() -> Select[Any]:
     chain = _chain(*_LINK)
-    # Not ordered by depth: the rows of a lineage that goes in a circle must not be waited for.
+    # Not ordered by depth: sorting would first wait for all rows of a lineage with a cycle.
     return select(*(chain.c[column.name] for column in _LINK), chain.c.cut, chain.c.depth)
 
 
 _runs = _chain(runs.c.id, runs.c.resumed_from, runs.c.resumed_at)
-# As one bound, which an index can use.
+# One upper bound, so that an index can be used.
 _high = case((_runs.c.cut < bind("high"), _runs.c.cut), else_=bind("high"))
 _within = (entries.c.run_id == _runs.c.id) & entries.c.time.between(bind("low"), _high)
 _meeting = (
@@ -76,7 +77,7 @@ def _known(table: Any) -> Any:
     return (keys.c.run_id == table.c.run_id) & (keys.c.id == table.c.key_id)
 
 
-# Most runs have no parent: what is quick for them is worth a statement more for the others.
+# Most runs have no parent. For these this quick statement is enough; the others need a second one.
 _RUN = Prepared("""
     SELECT
         id, uuid, resumed_from, resumed_at, first_time, last_time, deletions,
@@ -109,22 +110,22 @@ class Link(NamedTuple):
     uuid: str
     resumed_from: str | None
     resumed_at: int | None
-    cut: int  #: the last time that is seen of this run
-    first: int  #: none of its entries is before
-    last: int  #: none of its entries that are seen is after
-    hides: bool  #: whether it deleted anything; only then need one look for it
+    cut: int  #: the last time of this run that is seen
+    first: int  #: a lower bound for the times of its entries
+    last: int  #: an upper bound for the times of its entries that are seen
+    hides: bool  #: whether it has tombstones; only then need a reader look for them
     sealed: bool  #: whether it has segments
 
 
 class Chain:
-    """A run and its ancestors, nearest first, as they stood in one read transaction.
+    """A run and its ancestors, nearest first, as one read transaction saw them.
 
     Args:
-        connection: Where from.
+        connection: The connection to read from.
         run_id: The run.
-        cut: The last time that is seen of it.
-        cache: Keeps segments of its runs.
-        alone: Leave the ancestors out: a question about the run itself takes no longer for them.
+        cut: The last time of the run that is seen.
+        cache: A cache of decoded segments of its runs.
+        alone: Leave the ancestors out, to save time if the question is about the run itself.
 
     """
 
@@ -167,11 +168,11 @@ class Chain:
         return self._keys[link.run_id]
 
     def owner(self, connection: Connection, link: Link) -> RunKeys:
-        """Return whose segments those of a run are."""
+        """Return a run and its keys, as the checksums of its segments need them."""
         return RunKeys(link.run_id, link.uuid, self.keys(connection, link))
 
     def number(self, connection: Connection, link: Link, key: str) -> int | None:
-        """Return the number that a key has in a run, None where it has none."""
+        """Return the number that a key has in a run, or None."""
         numbers = self._numbers.get(link.run_id)
         if numbers is None:
             names = self.keys(connection, link)
@@ -179,7 +180,10 @@ class Chain:
         return numbers.get(key)
 
     def places(self, connection: Connection) -> dict[str, int]:
-        """Return all keys of the lineage in the order in which they were first seen, by place."""
+        """Return the place of each key of the lineage, in the order in which they were first seen.
+
+        The places count from 0.
+        """
         if self._places is None:
             names = (self.keys(connection, link).values() for link in reversed(self.links))
             order = dict.fromkeys(name for group in names for name in group)
@@ -190,11 +194,11 @@ class Chain:
 
     @property
     def long(self) -> bool:
-        """Whether it is worth asking its runs together."""
+        """Whether it has enough runs to read all of them with one statement."""
         return len(self.links) >= _MANY
 
     def brief(self, low: int, high: int) -> bool:
-        """Tell whether all that its runs may show at ``low <= time <= high`` is little to hold."""
+        """Return whether its runs span few enough times at ``low <= time <= high`` to hold all."""
         spans = (
             min(link.last, high) - max(link.first, low) + 1 for link in self.covering(low, high)
         )
@@ -203,21 +207,21 @@ class Chain:
     def entries(
         self, connection: Connection, low: int, high: int, name: str | None = None
     ) -> dict[int, list[Any]]:
-        """Return what its runs show of entries, perhaps of one key, as `ENTRY`: by run and time."""
+        """Return the entries that its runs show, all or of one key, as `ENTRY`: by run and time."""
         found = self._by_run(connection, _ENTRIES_OF_ALL, _ENTRIES_OF_NAME, low, high, name)
         for rows in found.values():
             rows.sort(key=itemgetter(1))
         return found
 
     def times(self, connection: Connection, low: int, high: int) -> set[int]:
-        """Return the times at which its runs show entries that are not hidden by themselves."""
+        """Return the times at which its runs show entries other than tombstones."""
         rows = _TIMES_OF_ALL.run(connection, **self._start, low=low, high=high)
         return {time for (time,) in rows}
 
     def segments(
         self, connection: Connection, low: int, high: int, name: str | None = None
     ) -> dict[int, list[Any]]:
-        """Return the segments of its runs that may show something: by run, each after its id."""
+        """Return the segments of its runs that may show something, by run, each after a run id."""
         if not any(link.sealed for link in self.links):
             return {}
         found = self._by_run(connection, _SEGMENTS_OF_ALL, _SEGMENTS_OF_NAME, low, high, name)
@@ -259,6 +263,6 @@ def _read_chain(connection: Connection, start: dict[str, Any]) -> list[Any]:
 def read_key_names(connection: Connection, run_id: int) -> dict[int, str]:
     """Return the names of the keys that a run itself has written, by their numbers.
 
-    Raises `CorruptLog` for what is no name.
+    Raises `CorruptLog` for an invalid name.
     """
     return dict(require_names(_KEYS.run(connection, run_id=run_id)))

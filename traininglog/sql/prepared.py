@@ -1,4 +1,4 @@
-"""Statements that are compiled once and run on the driver's own cursor."""
+"""Prepared statements: compiled once, and run on the driver's own cursor."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from sqlalchemy.sql.elements import BindParameter
 class Prepared:
     """A statement that is compiled once per dialect and run on the driver's own cursor.
 
-    SQLAlchemy writes the SQL; its execution layer, which costs more than a small query, is left
-    out.
+    SQLAlchemy writes the SQL. Its execution layer is not used, as it costs more than a small query.
 
     Args:
         statement: An expression, or SQL that every database understands, with parameters like
-            ``:name``. An expression takes up to a millisecond when it is compiled, once a process,
-            and SQL a tenth of one; so what every log asks that is opened and read is written out.
+            ``:name``. Compiling takes up to a millisecond for an expression, and a tenth of that
+            for SQL, once a process. So the statements for opening and reading any log are SQL.
 
     """
 
@@ -35,12 +34,12 @@ class Prepared:
         return rows
 
     def each(self, connection: Connection, **values: object) -> Generator[Any]:
-        """Execute the statement and give its rows one by one, for what is too much to hold."""
+        """Execute the statement and yield its rows one by one, if they are too many to hold."""
         with closing(self._execute(connection, values)) as cursor:
             yield from cursor
 
     def batches(self, connection: Connection, size: int, **values: object) -> Iterator[list[Any]]:
-        """Execute the statement and give its rows, as plain tuples, so many at a time."""
+        """Execute the statement and yield its rows, as plain tuples, `size` at a time."""
         with closing(self._execute(connection, values)) as cursor:
             while rows := cursor.fetchmany(size):
                 yield rows

@@ -1,8 +1,7 @@
-"""Reading a log out of the tables, through its lineage.
+"""Reading a log from the tables, through its lineage.
 
-The chain of its runs (see `chain`) is walked here in Python, nearest run first: what wins is
-decided by code that one can read. Runs that cannot hold anything in the times asked for are passed
-over.
+Python code walks the chain of runs (see `lineage_chain`), nearest run first, and decides which
+value wins. It skips runs that cannot hold anything at the times asked for.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from traininglog.values import MAX_TIME, StoredRow, StoredValue
 
 
 def stored_uuid(text: str) -> UUID:
-    """Return a UUID as it is stored. Raises `CorruptLog` for what cannot have been one."""
+    """Parse a stored UUID. Raises `CorruptLog` if it is none."""
     try:
         return UUID(text)
     except (ValueError, AttributeError, TypeError):
@@ -58,7 +57,7 @@ _ENTRIES_OF_KEY = Prepared("""
     WHERE run_id = :run_id AND time BETWEEN :low AND :high AND key_id = :key_id
     ORDER BY time
 """)
-# What is of kind 0 hides an older value, see `Kind`.
+# A value of kind 0 is a tombstone: it hides an older value, see `Kind`.
 _TIMES = Prepared("""
     SELECT DISTINCT time FROM entries
     WHERE run_id = :run_id AND time BETWEEN :low AND :high AND kind != 0
@@ -79,8 +78,8 @@ _LAST_OF_KEY = Prepared("""
     WHERE run_id = :run_id AND time BETWEEN :low AND :high AND key_id = :key_id AND kind != 0
     ORDER BY time DESC LIMIT 1
 """)
-# Which keys some entries are of: first a look at the earliest, as most keys are logged from the
-# beginning on, then at all.
+# The keys of a run's entries: first from the earliest entries, as most keys are logged from the
+# beginning on, then from all.
 _FIRST_KEYS = Prepared("""
     SELECT key_id FROM entries WHERE run_id = :run_id AND time BETWEEN 0 AND :high AND kind != 0
     ORDER BY time, key_id LIMIT :most
@@ -105,7 +104,7 @@ def find_id(connection: Connection, uuid: str) -> int | None:
 
 
 def read_value(connection: Connection, chain: Chain, time: int, key: str) -> StoredValue:
-    """Return the value seen at (time, key), or `HIDDEN`, also where there is none."""
+    """Return the value seen at (time, key), or `HIDDEN` if it is deleted or absent."""
     for link in chain.covering(time, time):
         for kind, stored in _VALUE.run(connection, run_id=link.run_id, time=time, key=key):
             return decode(kind, stored)
@@ -119,7 +118,7 @@ def read_value(connection: Connection, chain: Chain, time: int, key: str) -> Sto
 
 
 def read_row(connection: Connection, chain: Chain, time: int) -> StoredRow:
-    """Return what is seen at a time, `HIDDEN` included, in no particular order."""
+    """Return the values seen at a time, `HIDDEN` included, in no particular order."""
     seen: dict[str, object] = {}
     for link in chain.covering(time, time):
         for key, kind, stored in _ROW.run(connection, run_id=link.run_id, time=time):
@@ -135,7 +134,7 @@ def read_row(connection: Connection, chain: Chain, time: int) -> StoredRow:
 def read_times(
     connection: Connection, chain: Chain, low: int, high: int
 ) -> tuple[set[int], set[int]]:
-    """Return the times at which something is logged, and those at which something is hidden."""
+    """Return the times that have a logged value, and the times that have a tombstone."""
     found = chain.times(connection, low, high) if chain.long else set()
     doubtful: set[int] = set()
     for link in chain.covering(low, high):
@@ -173,7 +172,7 @@ def read_columns(
     *,
     lineage: bool,
 ) -> list[Column]:
-    """Return what is seen of some keys, by column, with `top` (what is not flushed) over it all."""
+    """Return some keys as columns, through the chain, with `top` (unflushed values) over all."""
     wanted = None if keys is None else frozenset(keys)
     links = list(chain.covering(low, high))
     if not lineage:
@@ -201,7 +200,7 @@ def _together(
     connection: Connection, chain: Chain, links: list[Link], wanted: frozenset[str] | None,
     low: int, high: int,
 ) -> list[Layer]:  # fmt: skip
-    """Return the layers of many runs. Those of runs that follow each other in time are made one."""
+    """Return the layers of many runs; join the layers of runs that follow each other in time."""
     name = next(iter(wanted)) if wanted is not None and len(wanted) == 1 else None
     stored = chain.entries(connection, low, high, name)
     sealed = chain.segments(connection, low, high, name)
@@ -257,7 +256,7 @@ def _layer(
 
 
 def layer_of_entries(rows: Iterable[Any], names: Mapping[int, str]) -> Layer:
-    """Turn entries of a run, by time, into a layer: those of the keys that are named."""
+    """Turn entries of a run, ordered by time, into a layer of the keys in `names`."""
     columns: dict[int, tuple[list[int], list[object]]] = {}
     for _, time, number, kind, stored in rows:
         if kind != 4 or type(stored) is not float:
@@ -272,7 +271,7 @@ def layer_of_entries(rows: Iterable[Any], names: Mapping[int, str]) -> Layer:
 
 
 def read_clock(connection: Connection, chain: Chain, *, lineage: bool) -> Clock:
-    """Return when the runs of a chain, or its nearest one only, had got to which time."""
+    """Return the clock of a chain (when its runs had got to which time), or of its nearest run."""
     links = chain.links if lineage else chain.links[:1]
     ((created,),) = _CREATED.run(connection, run_id=links[-1].run_id)
     if not is_moment(created):
@@ -287,7 +286,7 @@ def read_clock(connection: Connection, chain: Chain, *, lineage: bool) -> Clock:
 
 
 def read_keys(connection: Connection, chain: Chain) -> tuple[list[str], set[str]]:
-    """Return the keys that some run has a value of, and those of them of which one hides some."""
+    """Return the keys that some run has a value of, and which of them have a tombstone."""
     found: set[str] = set()
     doubtful: set[str] = set()
     for link in chain.covering(0, MAX_TIME):
@@ -302,7 +301,7 @@ def read_keys(connection: Connection, chain: Chain) -> tuple[list[str], set[str]
 def _keys_with_values(
     connection: Connection, link: Link, names: Mapping[int, str], known: set[str]
 ) -> set[int]:
-    """Return those of the keys that are not known yet of which a run of a chain shows a value."""
+    """Return the keys of which a run of a chain shows a value, without the `known` ones."""
     missing = {number for number, name in names.items() if name not in known}
     wanted = len(missing)
     seen: set[int] = set()
@@ -332,7 +331,7 @@ def read_status_value(connection: Connection, run_id: int, key: str) -> StoredVa
 
 
 def read_whole_status(connection: Connection, run_id: int) -> StoredRow:
-    """Return the status of a run with, as `HIDDEN`, what was deleted from it."""
+    """Return the status of a run, with `HIDDEN` for each deleted value."""
     rows = _STATUS.run(connection, run_id=run_id)
     if not all(is_text(key) for key, *_ in rows):
         raise CorruptLog("a key of a status is no text; see `traininglog check`")
@@ -340,7 +339,7 @@ def read_whole_status(connection: Connection, run_id: int) -> StoredRow:
 
 
 def owner_of(connection: Connection, run_id: int, uuid: str) -> RunKeys:
-    """Return whose segments those of a run are."""
+    """Return the run and its keys, as the checksums of its segments need them."""
     return RunKeys(run_id, uuid, read_key_names(connection, run_id))
 
 
@@ -373,18 +372,18 @@ def read_last_point(connection: Connection, chain: Chain, key: str) -> Point | N
         return Point(last, value)
     if last < 0:
         return None
-    # A nearer run deleted it: look at all that is left.
+    # A nearer run deleted it: read the whole column.
     columns = read_columns(connection, chain, [key], 0, MAX_TIME, {}, [key], lineage=True)
     return columns[0].last if columns else None
 
 
 def entry_batches(connection: Connection, run_id: int) -> Iterator[list[Any]]:
-    """Give all entries of a run, as `chain.ENTRY`, some at a time."""
+    """Yield all entries of a run, as `lineage_chain.ENTRY`, 50,000 at a time."""
     return _ENTRIES.batches(connection, 50_000, run_id=run_id, low=0, high=MAX_TIME)
 
 
 def unreadable(connection: Connection) -> list[str]:
-    """Look at every stored value; return, for people, which cannot be read."""
+    """Decode every stored value; return a message for each that cannot be read."""
     problems = []
     for run_id, uuid in connection.execute(select(runs.c.id, runs.c.uuid)).all():
         names = read_key_names(connection, run_id)

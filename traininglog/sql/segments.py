@@ -1,8 +1,8 @@
 """Segments: the numbers of a run, moved out of the entries and packed by key.
 
-Within a run, the segments of a key never overlap in time, and entries lie over them: where both
-have a value the entry's counts, and one of kind `HIDDEN` hides what is below. Sealing, done in one
-transaction, moves numbers from entries to segments; nobody can tell by what a log returns.
+Within a run, the segments of a key never overlap in time. Entries lie over segments: where both
+have a value, the entry wins, and an entry of kind `HIDDEN` hides the segment's value. Sealing moves
+numbers from entries to segments in one transaction. It does not change what a log returns.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ IS_NUMBER = entries.c.kind.between(Kind.BOOL.value, Kind.FLOAT.value)
 
 _COLUMNS = [column.name for column in segments.columns if column.name != "id"]
 
-# How many ids go into one statement.
+# How many ids one statement takes.
 _TOGETHER = 10_000
 
-# How many decoded segments are kept for whoever reads row by row, and of how many more it is known
-# that somebody has asked for a number of theirs.
+# Sizes of the cache of decoded segments, and of the set of segments that were read once. A second
+# read decodes and caches a segment.
 _KEPT = 64
 _KNOWN = 1024
 
@@ -86,7 +86,7 @@ _LAST_OF_KEY = Prepared(
     .order_by(segments.c.first.desc())
     .limit(1)
 )
-# The one of a key that may hold the time is found for each key by itself: by the index.
+# For each key, the index finds the one segment that may hold the time.
 _AT = Prepared("""
     SELECT
         segments.id, key_id, checksum, first, last, step, size, kind, codec, times, data
@@ -130,7 +130,7 @@ _SPANS = Prepared("""
 
 
 class Cache:
-    """Decoded segments, for whoever reads row by row. A segment never changes under its id."""
+    """Decoded segments, for reading row by row. A segment never changes under its id."""
 
     def __init__(self) -> None:
         self._points: OrderedDict[int, Points] = OrderedDict()
@@ -138,7 +138,7 @@ class Cache:
         self._lock = threading.Lock()
 
     def get(self, number: int) -> Points | None:
-        """Return what was kept of a segment, or None."""
+        """Return the cached content of a segment, or None."""
         with self._lock:
             found = self._points.get(number)
             if found is not None:
@@ -146,7 +146,7 @@ class Cache:
             return found
 
     def asked_before(self, number: int) -> bool:
-        """Tell whether this was called for a segment before, not too long ago."""
+        """Return whether this was called for a segment before, not too long ago."""
         with self._lock:
             before = number in self._asked
             if len(self._asked) >= _KNOWN:
@@ -155,7 +155,7 @@ class Cache:
             return before
 
     def keep(self, number: int, points: Points) -> None:
-        """Keep what a segment holds, for a while."""
+        """Cache the content of a segment."""
         with self._lock:
             self._points[number] = points
             if len(self._points) > _KEPT:
@@ -163,19 +163,22 @@ class Cache:
 
 
 class RunKeys(NamedTuple):
-    """The run that segments belong to, with the names of its keys: their checksums tell of both."""
+    """The run that segments belong to, and the names of its keys. Checksums cover both."""
 
     run_id: int
     uuid: str
     names: Mapping[int, str]
 
     def seed(self, key_id: int) -> int:
-        """Return the checksum of what a segment belongs to. Raises `CorruptLog`."""
+        """Return the crc32 of the run's UUID and a key's name, the seed of a segment's checksum.
+
+        Raises `CorruptLog` for a key that the run does not have.
+        """
         name = self.names[self.known(key_id)]
         return crc32(f"{self.uuid}\0{name}".encode("utf-8", "surrogatepass"))
 
     def known(self, key_id: int) -> int:
-        """Return the number of a key that the run has. Raises `CorruptLog` for another."""
+        """Return `key_id` if the run has this key. Raises `CorruptLog` if not."""
         if key_id not in self.names:
             raise CorruptLog(
                 f"run {self.uuid} has a segment of a key {key_id!r:.40} that it does not know; "
@@ -190,7 +193,7 @@ class RunKeys(NamedTuple):
 def read_strips(
     connection: Connection, owner: RunKeys, low: int, high: int, key_id: int | None = None
 ) -> dict[int, Strip]:
-    """Return what is sealed of a run (or of one key of it) at ``low <= time <= high``, by key."""
+    """Return the sealed numbers of a run (or of one key) at ``low <= time <= high``, by key."""
     from traininglog.packing import BlockHead, room_for, run_on
 
     bounds = {"run_id": owner.run_id, "low": low, "high": high}
@@ -203,8 +206,8 @@ def read_strips(
     for number, *head in heads:
         heads_by_key.setdefault(number, []).append(BlockHead(*head))
     shared: dict[object, object] = {}  # most keys have the same times
-    # All in one piece, which the system can give in large pages; and each block at once into its
-    # place, while the processor has it at hand.
+    # One array for all, which the system can map in large pages. Each block is unpacked directly
+    # into its place, while it is in the processor's cache.
     strips = {}
     try:
         words = room_for(head for found in heads_by_key.values() for head in found)
@@ -216,7 +219,7 @@ def read_strips(
                 blocks = (verified(owner, row) for row in islice(rows, len(found)))
                 strips[number] = run_on(found, blocks, low, high, room, shared)
     except CorruptLog:
-        for number in heads_by_key:  # first say which it is, if a checksum knows
+        for number in heads_by_key:  # if a checksum fails, raise an error that names the segment
             for row in _OF_KEY.each(connection, **(bounds | {"key_id": number})):
                 verified(owner, row)
         raise
@@ -224,7 +227,7 @@ def read_strips(
 
 
 def strips_of(owner: RunKeys, rows: Iterable[Any], low: int, high: int) -> dict[int, Strip]:
-    """Return what is in segments of a run at ``low <= time <= high``, by key: of a few."""
+    """Return the numbers in a few given segments at ``low <= time <= high``, by key."""
     from traininglog.packing import joined
 
     parts: dict[int, list[Points]] = {}
@@ -238,7 +241,7 @@ def strips_of(owner: RunKeys, rows: Iterable[Any], low: int, high: int) -> dict[
 def each_of_runs(
     connection: Connection, low: int, high: int, name: str | None = None
 ) -> Iterator[Any]:
-    """Give the segments of all runs, perhaps of one key, each after the id of its run."""
+    """Yield the segments of all runs, or of one key in all runs, each after the id of its run."""
     if name is None:
         return _OF_RUNS.each(connection, low=low, high=high)
     return _OF_RUNS_AND_KEY.each(connection, low=low, high=high, name=name)
@@ -251,7 +254,7 @@ def read_at(
     cache: Cache | None,
     key_id: int | None = None,
 ) -> Iterator[tuple[int, Any]]:
-    """Give what is sealed of a run (or of one key of it) at a time, as key and number."""
+    """Yield the sealed numbers of a run (or of one key) at a time, as (key, number)."""
     if key_id is None:
         rows = _AT.run(connection, run_id=owner.run_id, time=time)
     else:
@@ -281,7 +284,7 @@ def read_last(
 
 
 def read_times(connection: Connection, run_id: int, low: int, high: int) -> list[int]:
-    """Return times at which a run has sealed numbers; one may come several times."""
+    """Return the times at which a run has sealed numbers, with repetitions."""
     found: list[int] = []
     for segment in _TIMES.run(connection, run_id=run_id, low=low, high=high):
         times = _times(segment)
@@ -296,13 +299,13 @@ def _times(segment: Any) -> Times:
 
 
 def read_one(connection: Connection, owner: RunKeys, number: int) -> tuple[int, Points]:
-    """Return the key of the segment with an id, and what is in it."""
+    """Return the key and the content of the segment with an id."""
     (row,) = _ONE.run(connection, id=number)
     return row[1], decoded(owner, row)
 
 
 def each(connection: Connection, run_id: int) -> Iterator[Any]:
-    """Give the segments of a run as they are stored: id, key, checksum, and what makes a block."""
+    """Yield the segments of a run as stored: id, key, checksum, and the fields of a block."""
     for _, number, *_ in _SPANS.run(connection, run_id=run_id):
         yield from _ONE.run(connection, id=number)
 
@@ -313,7 +316,7 @@ def heads(connection: Connection, run_id: int) -> list[Any]:
 
 
 def covered(connection: Connection, run_id: int) -> set[tuple[int, int]]:
-    """Return key and first time of those segments of a run that an entry lies over or within."""
+    """Return key and first time of the segments of a run whose span has an entry of their key."""
     return {(key_id, first) for _, key_id, first, _ in _COVERED.run(connection, run_id=run_id)}
 
 
@@ -329,7 +332,7 @@ def count_uncovered(connection: Connection, owner: RunKeys) -> int:
 
 
 def copy(connection: Connection, run_id: int, key_id: int, row: Any) -> None:
-    """Add a segment of another copy of the same run, as it is stored there."""
+    """Add a segment of another copy of the same run, unchanged."""
     named = dict(zip((column.name for column in BLOCK), row, strict=True))
     named |= {"run_id": run_id, "key_id": key_id}
     _insert(connection, [named])
@@ -338,7 +341,7 @@ def copy(connection: Connection, run_id: int, key_id: int, row: Any) -> None:
 def spans(connection: Connection, run_id: int) -> list[Any]:
     """Return key, id, first and last time, and count of the segments of a run, by key and time.
 
-    Raises `CorruptLog` for those that no run has.
+    Raises `CorruptLog` for impossible ones.
     """
     found = _SPANS.run(connection, run_id=run_id)
     before = (None, -1)  # a key, and the last time of its segments so far
@@ -364,26 +367,26 @@ def read_last_time(connection: Connection, run_id: int, high: int) -> int:
 
 
 def keys_before(connection: Connection, run_id: int, high: int) -> set[int]:
-    """Return the numbers of the keys of which a run has sealed values at times up to `high`."""
+    """Return the numbers of the keys with sealed values at times up to `high` in a run."""
     return {number for (number,) in _KEYS_BEFORE.run(connection, run_id=run_id, high=high)}
 
 
 def decoded(owner: RunKeys, row: Any) -> Points:
-    """Return what a segment holds. Raises `CorruptLog` unless all of it is as it was written."""
+    """Return the content of a segment. Raises `CorruptLog` if the segment is damaged."""
     from traininglog.packing import unpack
 
     return unpack(verified(owner, row))
 
 
 def verified(owner: RunKeys, row: Any) -> Block:
-    """Return a segment as it is stored. Raises `CorruptLog` unless it is as it was written."""
+    """Return a segment as a block, still packed. Raises `CorruptLog` if it is damaged."""
     from traininglog.packing import Block
 
     _, key_id, checksum, *block = row
     found = Block(*block)
     try:
         sound = found.checksum(owner.seed(key_id)) == checksum
-    except TypeError:  # what should be bytes is not even that
+    except TypeError:  # a column that should have bytes has something else
         sound = False
     if not sound:
         raise CorruptLog(
@@ -394,9 +397,9 @@ def verified(owner: RunKeys, row: Any) -> Block:
 
 
 def _value_at(owner: RunKeys, row: Any, time: int, cache: Cache | None) -> object:
-    """Return what a segment has at a time, or None.
+    """Return the number that a segment has at a time, or None.
 
-    Whoever asks for one number waits only for that one; who asks again may go through all.
+    The first call decodes only that number. A second call for the segment decodes and caches all.
     """
     from traininglog.packing import pick
 
@@ -420,7 +423,7 @@ def _kept(owner: RunKeys, row: Any, cache: Cache | None) -> Points:
 def save_points(
     connection: Connection, owner: RunKeys, found: Iterable[tuple[int, Points]]
 ) -> None:
-    """Add segments. The caller sees to it that they overlap with none."""
+    """Add segments. The caller makes sure that they overlap with none."""
     from traininglog.packing import pack
 
     rows = [
@@ -455,7 +458,7 @@ def delete_numbers(
     connection: Connection, run_id: int, low: int, high: int, key_ids: Iterable[int],
     *, bools: bool = True,
 ) -> None:  # fmt: skip
-    """Remove the entries of some keys that are numbers: they are in segments."""
+    """Remove those entries of some keys that are numbers, after they were sealed."""
     is_number = IS_NUMBER if bools else IS_NUMBER & (entries.c.kind != Kind.BOOL.value)
     chosen = list(key_ids)
     for start in range(0, len(chosen), _TOGETHER):

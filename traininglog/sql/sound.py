@@ -1,9 +1,9 @@
-"""What the columns of our tables hold if we wrote them, for files that anybody may have made.
+"""Tests of the rows in our tables, for files that may come from anywhere.
 
-SQLite keeps whatever it is given in any column: a text where a number should be, a number that no
-time is. Where rows are read, `require_run` and its like refuse what cannot be, and name the run;
-`problems` looks at all of them. That holds no less for rows that are only moved: whoever seals,
-merges or goes on with a run takes nothing over that reading would refuse.
+SQLite stores any value in any column: a text instead of a number, or a number that cannot be a
+time. Code that reads rows calls `require_run` and its like, which refuse impossible values and name
+the run. `problems` tests all rows. Code that only moves rows tests them, too: sealing, merging or
+continuing a run takes over no row that reading would refuse.
 """
 
 from __future__ import annotations
@@ -17,80 +17,80 @@ from traininglog.encoding import Kind, decode
 from traininglog.errors import CorruptLog
 from traininglog.values import MAX_TIME
 
-#: Numbers of runs and epochs that locks can tell of.
+#: The largest numbers of runs and epochs that have a byte to lock; see `leases`.
 MOST_RUNS, MOST_EPOCHS = 2**32 - 1, 2**29
 
 _MOST_KEYS = 2**24 - 1
-# Nobody counts further; and what is counted on from there would not fit a column.
+# No real count is larger; and counting on from there would not fit a column.
 _MOST_COUNTED = 2**62
-_LATEST = 2**33  # a moment past the year 2242, or before 1697, is none that anyone wrote
+_LATEST = 2**33  # no real moment is past the year 2242, or before 1697
 _HEX = frozenset("0123456789abcdef")
 
 Test = Callable[[Any], bool]
 
 
 def is_uuid(value: object) -> bool:
-    """Tell whether a value may be the UUID of a run."""
+    """Return whether a value may be the UUID of a run."""
     return isinstance(value, str) and len(value) == 32 and _HEX.issuperset(value)
 
 
 def is_moment(value: object) -> bool:
-    """Tell whether a value may be when something was written, in unix seconds."""
+    """Return whether a value may be the moment of a write, in unix seconds."""
     return type(value) in (int, float) and -_LATEST <= value <= _LATEST  # type: ignore[operator]
 
 
 def is_text(value: object) -> bool:
-    """Tell whether a value is a text."""
+    """Return whether a value is a text."""
     return type(value) is str
 
 
 def is_whole(value: object) -> bool:
-    """Tell whether a value is an integer."""
+    """Return whether a value is an integer."""
     return type(value) is int
 
 
 def is_time(value: object) -> bool:
-    """Tell whether a value may be the time of a row."""
+    """Return whether a value may be the time of a row."""
     return type(value) is int and 0 <= value <= MAX_TIME
 
 
 def is_count(value: object) -> bool:
-    """Tell whether a value may say how many there are of something."""
+    """Return whether a value may be a count."""
     return type(value) is int and 0 <= value <= _MOST_COUNTED
 
 
 def is_run(value: object) -> bool:
-    """Tell whether a value may be the number of a run."""
+    """Return whether a value may be the number of a run."""
     return type(value) is int and 0 < value <= MOST_RUNS
 
 
 def is_epoch(value: object) -> bool:
-    """Tell whether a value may say how often a run was opened."""
+    """Return whether a value may be an epoch, the number of times that a run was opened."""
     return type(value) is int and 0 <= value < MOST_EPOCHS
 
 
 def is_resume_point(value: object) -> bool:
-    """Tell whether a value may be the last time that a run sees of its parent."""
+    """Return whether a value may be the last time that a run sees of its parent."""
     return type(value) is int and -1 <= value <= MAX_TIME
 
 
 def perhaps(test: Test) -> Test:
-    """Return a test that nothing passes, too."""
+    """Return a test that None passes, too."""
     return lambda value: value is None or test(value)
 
 
 def is_outcome(value: object) -> bool:
-    """Tell whether a value may say how a run ended."""
+    """Return whether a value may be the outcome of a run."""
     return value in ("finished", "failed")
 
 
 def is_number(value: object) -> bool:
-    """Tell whether a value is a number."""
+    """Return whether a value is a number."""
     return type(value) in (int, float)
 
 
 def is_stored(kind: Any, stored: Any) -> bool:
-    """Tell whether a kind and a stored form are those of a value."""
+    """Return whether a kind and a stored form can be decoded."""
     try:
         decode(kind, stored)
     except CorruptLog:
@@ -98,7 +98,7 @@ def is_stored(kind: Any, stored: Any) -> bool:
     return True
 
 
-#: What the columns of the table of runs may hold.
+#: The tests of the columns of the table of runs.
 RUN_FORM: dict[str, Test] = {
     "id": is_run, "uuid": is_uuid, "resumed_from": perhaps(is_uuid),
     "resumed_at": perhaps(is_resume_point), "created": is_moment, "updated": is_moment,
@@ -115,12 +115,12 @@ LINK_FORM: tuple[Test, ...] = tuple(RUN_FORM[name] for name in _LINK)
 
 
 def is_sound(row: Sequence[Any], form: Sequence[Test]) -> bool:
-    """Tell whether the first columns of a row pass the tests of a form."""
+    """Return whether the first columns of a row pass the tests of a form."""
     return all(test(value) for test, value in zip(form, row, strict=False))
 
 
 def are_sound(rows: Sequence[Sequence[Any]], form: Sequence[Test]) -> bool:
-    """Tell whether `is_sound` is true of every one of many rows; each value is tested once."""
+    """Return whether `is_sound` holds for each of many rows; each distinct value is tested once."""
     return all(
         all(map(test, _distinct(column)))
         for test, column in zip(form, zip(*rows, strict=True), strict=False)
@@ -130,7 +130,7 @@ def are_sound(rows: Sequence[Sequence[Any]], form: Sequence[Test]) -> bool:
 def _distinct(column: Sequence[Any]) -> Iterable[object]:
     if len(set(map(type, column))) == 1:
         return set(column)
-    # An integer and a float that equal each other are two values: only one of them may be right.
+    # An integer and an equal float are two values: perhaps only one of them passes.
     return (value for _, value in set(zip(map(type, column), column, strict=True)))
 
 
@@ -144,7 +144,7 @@ def require_sound(row: Sequence[Any], form: Sequence[Test]) -> None:
 
 
 def require_run(row: Any) -> Any:
-    """Return a whole row of the table of runs. Raises `CorruptLog` for one that nobody wrote."""
+    """Return a whole row of the table of runs. Raises `CorruptLog` for an impossible one."""
     wrong = [name for name, test in RUN_FORM.items() if not test(getattr(row, name))]
     if (row.first_time is None) != (row.last_time is None):
         wrong.append("last_time")
@@ -157,7 +157,7 @@ def require_run(row: Any) -> Any:
 
 
 def require_names(rows: Iterable[Any]) -> Iterator[Any]:
-    """Give rows that end in the number and the name of a key. Raises `CorruptLog`."""
+    """Yield rows that end in the number and the name of a key. Raises `CorruptLog`."""
     for row in rows:
         *_, number, name = row
         if type(name) is not str or type(number) is not int or not 0 < number <= _MOST_KEYS:
@@ -169,9 +169,9 @@ def require_names(rows: Iterable[Any]) -> Iterator[Any]:
 
 
 def require_entries(uuid: str, rows: Sequence[Any], names: Container[int]) -> Sequence[Any]:
-    """Return entries of a run, as `chain.ENTRY`, given the numbers of its keys.
+    """Return entries of a run, as `lineage_chain.ENTRY`, given the numbers of its keys.
 
-    Raises `CorruptLog` for what nobody logged.
+    Raises `CorruptLog` for an impossible entry.
     """
     for _, time, number, kind, stored in rows:
         if not is_time(time):
@@ -189,7 +189,7 @@ def require_entries(uuid: str, rows: Sequence[Any], names: Container[int]) -> Se
 
 
 def are_totals(whole: Sequence[Mapping[str, Any]], by_key: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether rows of the totals of a run, and of its summaries, can have been noted."""
+    """Return whether the rows of a run's totals and summaries are possible."""
     return all(
         is_count(row["high_water"]) and is_count(row["rows"]) and is_count(row["count"])
         and perhaps(is_time)(row["first"]) and perhaps(is_time)(row["last"])
@@ -202,7 +202,7 @@ def are_totals(whole: Sequence[Mapping[str, Any]], by_key: Sequence[Mapping[str,
 
 
 def require_times(uuid: str, times: Sequence[Any]) -> None:
-    """Raise `CorruptLog` unless each of the times of a run, which ascend, can be one."""
+    """Raise `CorruptLog` unless each of the ascending times of a run is possible."""
     if times and not (set(map(type, times)) == {int} and is_time(times[0]) and is_time(times[-1])):
         wrong = next(time for time in times if not is_time(time))
         raise CorruptLog(
@@ -211,7 +211,7 @@ def require_times(uuid: str, times: Sequence[Any]) -> None:
 
 
 def require_marks(rows: Iterable[Any]) -> list[Any]:
-    """Return rows of a time and when that was. Raises `CorruptLog`."""
+    """Return marks, as rows of time and unix seconds. Raises `CorruptLog`."""
     found = list(rows)
     if not all(is_resume_point(time) and is_moment(wall) for time, wall in found):
         raise CorruptLog("when rows were logged is damaged; see `traininglog check`")
@@ -264,12 +264,12 @@ _COLUMNS: dict[str, dict[str, str]] = {
     "marks": {"time": _int(-1), "wall": _MOMENT},  # -1: see `traininglog.sql.ordering`
 }  # fmt: skip
 
-# So many rows of a column are named, one by one.
+# How many rows of a table are named in messages.
 _TOLD = 5
 
 
 def problems(connection: Connection) -> list[str]:
-    """Return, for people, which columns hold what was never written there."""
+    """Return messages on the columns that hold impossible values."""
     found = []
     for table, columns in _COLUMNS.items():
         tests = {name: "(" + test.format(f'"{name}"') + ")" for name, test in columns.items()}

@@ -1,8 +1,9 @@
 """The tables: the one description of the schema.
 
-`metadata` is what a fresh file gets; the revisions in ``schema/versions`` lead an older one to the
-same place, and a test compares the two. What only SQLite needs (a column without affinity, tables
-without a rowid, comments inside the statements) is declared here and inert elsewhere.
+A new file gets the tables of `metadata`. The revisions in ``schema/versions`` upgrade an older file
+to the same tables, and a test compares the two. What only SQLite needs (a column without affinity,
+tables without a rowid, comments inside the statements) is declared here, and has no effect
+elsewhere.
 """
 
 from __future__ import annotations
@@ -35,18 +36,20 @@ from sqlalchemy.types import UserDefinedType
 REVISIONS = ("0001", "0002", "0003", "0004")
 REVISION = REVISIONS[-1]
 
-#: Where Alembic keeps a file's revision. A name of our own: the database may have other users.
+#: The table in which Alembic keeps a file's revision. Its name is ours, as the database may have
+#: other users.
 VERSION_TABLE = "traininglog_schema"
 
-#: Counts the schemas that readers must know of to read a file. A revision that older readers can
-#: read all the same leaves it as it is; the file says it in SQLite's user_version.
+#: Counts the changes of the schema that readers must know to read a file. A revision that older
+#: readers can still read does not change it. The file has it in SQLite's user_version.
 READER_VERSION = 2
 
 
 class Untyped(UserDefinedType[Any]):
-    """A column without a type, in which SQLite keeps every value as it is.
+    """A column without a type, in which SQLite stores every value unchanged.
 
-    With a type it would turn -0.0 into 0, integers past 2**53 into floats, or digits into numbers.
+    With a type, SQLite would turn -0.0 into 0, integers past 2**53 into floats, or digits into
+    numbers.
     """
 
     cache_ok = True
@@ -101,7 +104,7 @@ runs = Table(
     Column("last_time", BigInteger, comment="no entry of the run is after"),
     Column("deletions", BigInteger, nullable=False, comment="0: none of its entries has kind 0"),
     Index("runs_by_parent", "resumed_from"),
-    sqlite_autoincrement=True,  # an id is never used again: others may still know a deleted run's
+    sqlite_autoincrement=True,  # an id is never reused: others may still know a deleted run's id
     comment="one training run each; a resumed run is a child of the run that it continues",
 )
 
@@ -203,7 +206,7 @@ marks = Table(
 def _records(
     name: str, uid: str, *more: Column[object] | Index, record: str = "JSON", comment: str
 ) -> Table:
-    """Return a table of records: what they are found by stands in columns, too."""
+    """Return a table of records; the fields that are searched also have columns."""
     columns = [one for one in more if isinstance(one, Column)]
     return Table(
         name,
@@ -278,7 +281,7 @@ JOIN runs ON runs.id = entries.run_id
 JOIN keys ON keys.run_id = entries.run_id AND keys.id = entries.key_id
 WHERE entries.kind <> 0"""
 
-# "%" would have to be doubled in a DDL; there is none.
+# A "%" would have to be doubled in a DDL; the view has none.
 _view = DDL(LOG_VIEW)  # type: ignore[no-untyped-call]
 event.listen(metadata, "after_create", _view.execute_if(dialect="sqlite"))
 

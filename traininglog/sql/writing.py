@@ -34,19 +34,19 @@ from traininglog.waiting import pause
 
 _T = TypeVar("_T")
 
-#: Rows a statement. One statement of many rows gives the interpreter lock up once, not once a row,
-#: and writes three times as fast as `executemany`; from here on more rows change little.
+#: Rows per statement. One statement of many rows releases the interpreter lock once, not once a
+#: row, and writes three times as fast as `executemany`. More rows than this change little.
 BATCH_ROWS = 2000
 
-# Of so many things one statement asks by name; SQLite before 3.32 takes no thousand.
+# The most names in one statement; SQLite before 3.32 takes fewer than a thousand parameters.
 _IN_ONE = 500
 
 _REPLACE = """\
 ON CONFLICT (run_id, time, key_id) DO UPDATE SET kind = excluded.kind, value = excluded.value"""
 
 
-# SQLAlchemy takes longer to build a statement than SQLite to run it: those of each log are built
-# once.
+# SQLAlchemy takes longer to build a statement than SQLite takes to run it. So the statements that
+# each log uses are built once.
 _INSERT_RUN = insert(runs)
 _FIND_RUN = select(runs).where(runs.c.uuid == bindparam("wanted"))
 _FIRST: BindParameter[int] = bindparam("first")
@@ -67,14 +67,14 @@ _DROP_HIDDEN = _DROP_STATUS.where(status.c.kind == Kind.HIDDEN.value)
 
 
 def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    """Give things in their order, so many at a time."""
+    """Yield the items in their order, in lists of up to `size`."""
     left = iter(items)
     while some := list(islice(left, size)):
         yield some
 
 
 def insert_run(connection: Connection, values: Mapping[str, object]) -> int:
-    """Add a run and return its id. Raises `CorruptLog` where the file has no more of these."""
+    """Add a run and return its id. Raises `CorruptLog` if the file has no valid id left."""
     result = connection.execute(_INSERT_RUN, dict(values))
     found = result.inserted_primary_key
     assert found is not None  # noqa: S101 - an insert without one would have raised
@@ -91,7 +91,10 @@ def add_run(
     connection: Connection, uuid: UUID, status: Mapping[str, object],
     parent: tuple[UUID, int] | None, origin: Mapping[str, object],
 ) -> int:  # fmt: skip
-    """Add a run that begins now, in its first epoch, perhaps as a child; return its id."""
+    """Add a run that begins now, in its first epoch, as a child if `parent` is given.
+
+    Returns its id.
+    """
     now = time_now()
     values = {
         **origin, "uuid": uuid.hex, "created": now, "updated": now, "opened": now, "epoch": 1,
@@ -101,7 +104,7 @@ def add_run(
         values |= {"resumed_from": parent[0].hex, "resumed_at": parent[1]}
     number = insert_run(connection, values)
     newest = newest_before(connection, number)
-    if newest is not None and now < newest:  # by a clock that was set back
+    if newest is not None and now < newest:  # the clock was set back
         save_mark(connection, number, BEFORE_ALL, newest)
     save_status(connection, number, status)
     return number
@@ -110,7 +113,7 @@ def add_run(
 def update_run(
     connection: Connection, run_id: int, values: Mapping[str, object], *, epoch: int | None = None
 ) -> bool:
-    """Change a run, with `epoch` only if that is still its epoch; return whether that was done."""
+    """Change a run; with `epoch`, only if it is still at that epoch. Return whether it did."""
     given = {f"new_{name}": value for name, value in values.items()}
     change = _change_of(frozenset(values), fenced=epoch is not None)
     known = {"this": run_id} if epoch is None else {"this": run_id, "held": epoch}
@@ -126,7 +129,7 @@ def _change_of(names: frozenset[str], *, fenced: bool) -> Update:
 
 
 def widen_run(connection: Connection, run_id: int, first: int, last: int, deletions: int) -> None:
-    """Note that a run has entries from `first` to `last`, and how many more of them delete.
+    """Widen a run's bounds to include `first` and `last`, and count more deletions.
 
     The bounds never narrow again.
     """
@@ -140,12 +143,12 @@ def find_run(connection: Connection, uuid: str) -> Any:
 
 
 def find_runs(connection: Connection, uuids: Iterable[str]) -> list[Any]:
-    """Return the rows of those runs, by their UUIDs in hex, that are there."""
+    """Return the rows of the runs with these UUIDs in hex; missing runs are left out."""
     return _rows_by(connection, runs.c.uuid, uuids)
 
 
 def find_children(connection: Connection, uuids: Iterable[str]) -> list[Any]:
-    """Return the rows of the runs that were resumed from some, by their UUIDs in hex."""
+    """Return the rows of the runs that were resumed from runs with these UUIDs in hex."""
     return _rows_by(connection, runs.c.resumed_from, uuids)
 
 
@@ -158,7 +161,7 @@ def _rows_by(connection: Connection, column: Column[object], uuids: Iterable[str
 
 
 def untouched_run(connection: Connection, run_id: int) -> Any:
-    """Return the row of a run if nobody has written to it since it was made, nor resumed it."""
+    """Return the row of a run if it has no writes since it was made, and no children; or None."""
     child = runs.alias()
     return connection.execute(
         select(runs).where(
@@ -171,17 +174,17 @@ def untouched_run(connection: Connection, run_id: int) -> Any:
 
 
 def delete_runs(connection: Connection, numbers: Sequence[int]) -> None:
-    """Remove runs and all that hangs on them."""
+    """Remove runs and all rows that belong to them."""
     for table in reversed(metadata.sorted_tables):
         column = table.c.id if table is runs else table.c.get("run_id")
-        if column is None:  # what describes runs is kept
+        if column is None:  # projects, groups and trials are kept
             continue
         for some in batched(numbers, _IN_ONE):
             connection.execute(delete(table).where(column.in_(some)))
 
 
 def save_keys(connection: Connection, run_id: int, named: Mapping[str, int]) -> None:
-    """Add keys to a run, each once."""
+    """Add keys to a run; keys that it has are left alone."""
     insert_rows(
         connection,
         f"INSERT INTO {keys.name} (run_id, id, name) VALUES",
@@ -196,7 +199,10 @@ def save_entries(
     *,
     replace: bool = True,
 ) -> None:
-    """Set entries, given as (run_id, time, key_id, kind, value); over others only if `replace`."""
+    """Set entries, given as (run_id, time, key_id, kind, value).
+
+    An existing entry is overwritten only if `replace`.
+    """
     insert_rows(
         connection,
         f"INSERT INTO {entries.name} (run_id, time, key_id, kind, value) VALUES",
@@ -206,10 +212,10 @@ def save_entries(
 
 
 def save_numbers(connection: Connection, run_id: int, numbers: list[Any]) -> None:
-    """Set entries that are floats or ints, over others; of those to one place the last one counts.
+    """Set entries that are floats or ints, over existing ones. The last one for a place wins.
 
     Args:
-        connection: Where to.
+        connection: The connection to write to.
         run_id: The run.
         numbers: A code, a time and a value of each, one after the other. The code is the number of
             the key, with the kind of the value in the bits from 24 up.
@@ -218,7 +224,8 @@ def save_numbers(connection: Connection, run_id: int, numbers: list[Any]) -> Non
     total = sum(numbers[2::3])
     if total != total:  # noqa: PLR0124 - there is a NaN, or infinities of both signs
         numbers = _with_nans_to_the_bit(numbers)
-    # To bind what is the same in all rows, or can be worked out, would take as long as the rest.
+    # Binding the columns that are the same in all rows, or follow from others, would take as long
+    # as the rest.
     _insert_flat(
         connection,
         f"INSERT INTO {entries.name} (run_id, time, key_id, kind, value) "  # noqa: S608
@@ -247,10 +254,10 @@ def save_status(
 ) -> None:
     """Set values of the status of a run; `HIDDEN` removes one.
 
-    What was deleted and is set again comes last, as in a dict: `renewed` names the keys to which
-    both has happened since the last time.
+    A key that was deleted and is set again comes last, as in a dict. `renewed` names the keys that
+    were deleted and set again since the last call.
     """
-    # What is deleted leaves a mark, so that a merge does not bring it back.
+    # A deleted value leaves a tombstone, so that a merge does not bring it back.
     for key in values:
         drop = _DROP_STATUS if key in renewed else _DROP_HIDDEN
         connection.execute(drop, {"this": run_id, "name": key})
@@ -266,7 +273,7 @@ def save_status(
 
 
 def save_mark(connection: Connection, run_id: int, time: int, wall: float) -> None:
-    """Note when a run had got to a time; the first to say so counts."""
+    """Note when a run had got to a time; an existing mark stays."""
     insert_rows(
         connection,
         f"INSERT INTO {marks.name} (run_id, time, wall) VALUES",
@@ -276,7 +283,7 @@ def save_mark(connection: Connection, run_id: int, time: int, wall: float) -> No
 
 
 def save_marks(connection: Connection, run_id: int, found: Mapping[int, float]) -> None:
-    """Note when a run had got to some times, over what was noted there."""
+    """Note when a run had got to some times, over existing marks."""
     insert_rows(
         connection,
         f"INSERT INTO {marks.name} (run_id, time, wall) VALUES",
@@ -286,16 +293,16 @@ def save_marks(connection: Connection, run_id: int, found: Mapping[int, float]) 
 
 
 def begin_import(connection: Connection, run_id: int, created: float | None) -> None:
-    """Note that a run happened elsewhere: when it was logged is known by marks alone."""
+    """Mark a run as an import: only its marks say when it was logged."""
     save_marks(connection, run_id, {MAX_TIME: UNKNOWN})
     if created is not None:
         update_run(connection, run_id, {"created": created, "updated": created})
         before = (marks.c.run_id == run_id) & (marks.c.time == BEFORE_ALL)
-        connection.execute(delete(marks).where(before))  # by that it is ordered, too
+        connection.execute(delete(marks).where(before))  # `created` alone orders an import
 
 
 def is_import(connection: Connection, run_id: int) -> bool:
-    """Tell whether when a run was logged is known by marks alone."""
+    """Return whether a run is an import, whose marks alone say when it was logged."""
     wall = connection.scalar(
         select(marks.c.wall).where(marks.c.run_id == run_id, marks.c.time == MAX_TIME)
     )
@@ -303,7 +310,7 @@ def is_import(connection: Connection, run_id: int) -> bool:
 
 
 def end_import(connection: Connection, run_id: int, last: int | None) -> None:
-    """Note that a run goes on here and now, after the last time that was imported."""
+    """Note that an imported run goes on here and now, after its last imported time."""
     if is_import(connection, run_id):
         where = (marks.c.run_id == run_id) & (marks.c.time == MAX_TIME)
         connection.execute(delete(marks).where(where))
@@ -314,7 +321,7 @@ def end_import(connection: Connection, run_id: int, last: int | None) -> None:
 def insert_rows(
     connection: Connection, head: str, tail: str, rows: Sequence[tuple[object, ...]]
 ) -> None:
-    """Insert rows, many a statement. `head` and `tail` are constants of this module."""
+    """Insert rows, many per statement. `head` and `tail` are constants of the callers."""
     if rows:
         width = len(rows[0])
         group = f"({', '.join([_mark(connection)] * width)})"
@@ -324,13 +331,13 @@ def insert_rows(
 def _insert_flat(
     connection: Connection, head: str, group: str, tail: str, values: list[object], width: int
 ) -> None:
-    """Insert rows of `width` values each, given one after the other, many a statement."""
+    """Insert rows of `width` values each, given one after the other, many per statement."""
     size = BATCH_ROWS * width
     for start in range(0, len(values), size):
         part = tuple(values[start : start + size])
         text = _statement(head, group, tail, len(part) // width)
         connection.exec_driver_sql(text, part)
-        pause(0.0)  # there may be many, and who assigns may need the thread that writes
+        pause(0.0)  # there may be many rows, and an assignment may wait for the owner thread
 
 
 @functools.lru_cache(maxsize=16)

@@ -1,4 +1,4 @@
 """The SQLite store: many runs in one file.
 
-Here lives what is SQLite's own: the file, its locks and pragmas, and who is alive.
+This room holds what is specific to SQLite: the file, its locks and pragmas, and the leases of runs.
 """

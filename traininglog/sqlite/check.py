@@ -1,4 +1,4 @@
-"""Examining a store: is anything damaged, and does anything need to be known?"""
+"""Checking a store: what is damaged, and what its user should know."""
 
 from __future__ import annotations
 
@@ -36,41 +36,41 @@ from traininglog.values import MAX_TIME
 
 
 class Size(NamedTuple):
-    """What a store takes on disk, in bytes."""
+    """The space that a store takes on disk, in bytes."""
 
     file: int  #: the database
-    wal: int  #: what was written and is not in it yet
-    free: int  #: the part of the file that holds nothing and will be used again
+    wal: int  #: SQLite's WAL, which is not in the database yet
+    free: int  #: the free pages of the file, which will be used again
 
     @property
     def total(self) -> int:
-        """File and WAL together."""
+        """The size of file and WAL together."""
         return self.file + self.wal
 
 
 class Check(NamedTuple):
-    """The state of a store's file, and of what reads it."""
+    """The state of a store's file, and of the SQLite library that reads it."""
 
     path: str
     ok: bool  #: nothing is damaged
-    problems: list[str]  #: what is damaged; for people
-    warnings: list[str]  #: what is not damage and should be known; for people
+    problems: list[str]  #: messages on damage
+    warnings: list[str]  #: messages on other things that the user should know
     revision: str  #: of the schema
     runs: int
     size: Size
     sqlite: str  #: the version of the SQLite library in use
-    wal_reset_bug: bool  #: whether that version has it (we work around it; others may not)
+    wal_reset_bug: bool  #: whether that version has this bug (we avoid it; others may not)
     file_system: str | None  #: the type of file system that the file is on; None: unknown
-    journals: list[str]  #: the journals beside it: of runs being written, left behind, or damaged
+    journals: list[str]  #: the journals beside the file: in use, left behind, or damaged
 
 
 def check(database: Database, size: Size, kept: Path | None = None) -> Check:
-    """Examine a database: every page and index, every stored value, and what runs say of others.
+    """Examine a database: every page and index, every stored value, and references between runs.
 
     Args:
         database: The database.
-        size: What it takes on disk.
-        kept: Where the files are that are kept with trials, if these are to be examined, too.
+        size: Its size on disk.
+        kept: The folder of the files that are kept with trials, to examine these, too.
 
     """
     problems: list[str] = []
@@ -125,7 +125,7 @@ def check(database: Database, size: Size, kept: Path | None = None) -> Check:
     )  # fmt: skip
 
 
-# The storage classes that a kind is stored in, where decoding would not notice another.
+# The storage classes of the kinds for which decoding would not notice a wrong one.
 _FORMS = {
     Kind.HIDDEN: ("null",),
     Kind.NONE: ("null",),
@@ -135,7 +135,7 @@ _FORMS = {
 
 
 def _unseen(connection: Connection, database: Database) -> list[str]:
-    """Name the runs of which a lock alone tells whether they are being written."""
+    """Return messages on the runs for which only a lock tells that they are being written."""
     if database.path is None:
         return []
     owners = Owners.of(database.path)
@@ -154,7 +154,7 @@ def _unseen(connection: Connection, database: Database) -> list[str]:
 
 
 def _journals(path: Path) -> tuple[list[str], list[str]]:
-    """Return the names of the journals beside a file, and what people should know of them."""
+    """Return the names of the journals beside a file, and messages on them."""
     names, notes = [], []
     try:
         lefts = list(journals_beside(path))
@@ -199,10 +199,10 @@ def _damaged_pages(connection: Connection) -> list[str]:
 
 
 def _cut_short(connection: Connection, path: Path | None) -> list[str]:
-    """Tell whether pages are missing at the end of a file, which SQLite may read as zeros."""
+    """Return a message if pages are missing at the end of a file; SQLite may read them as zeros."""
     if path is None:
         return []
-    # In this order: what is copied out of the WAL meanwhile is in the file by then.
+    # In this order: a page that is copied from the WAL meanwhile is in the file by then.
     count, size = (
         int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
         for name in ("page_count", "page_size")
@@ -219,7 +219,7 @@ def _cut_short(connection: Connection, path: Path | None) -> list[str]:
 
 
 def _impossible(connection: Connection) -> list[str]:
-    """Return, for people, what can be read and yet cannot be what was written."""
+    """Return messages on rows that can be read, but cannot have been written."""
     problems = []
     form = func.typeof(entries.c.value)
     wrong = or_(
@@ -266,7 +266,7 @@ def _impossible(connection: Connection) -> list[str]:
 
 
 def _misplaced(connection: Connection) -> list[str]:
-    """Return, for people, what is wrong about where segments are, and about the keys of runs."""
+    """Return messages on misplaced segments, and on wrong numbers of keys."""
     outside = (
         select(runs.c.uuid)
         .join(segments, segments.c.run_id == runs.c.id)
@@ -313,7 +313,7 @@ def _misplaced(connection: Connection) -> list[str]:
 
 
 def _misnoted(connection: Connection) -> list[str]:
-    """Return, for people, where totals that should hold are not those of what a run holds."""
+    """Return messages on the runs whose up-to-date totals differ from their values."""
     problems = []
     for row in connection.execute(
         select(runs.c.uuid, totals)
@@ -353,7 +353,7 @@ def _orphans(connection: Connection) -> list[str]:
 
 
 def _has_wal_reset_bug(version: tuple[int, ...]) -> bool:
-    """Tell whether a SQLite has the bug fixed in 3.51.3; see sqlite.org/wal.html."""
+    """Return whether a SQLite has the WAL-reset bug, fixed in 3.51.3; see sqlite.org/wal.html."""
     fixed_in = {44: 6, 50: 7, 51: 3}
     _, minor, patch = version[:3]
     return minor < 52 and not (minor in fixed_in and patch >= fixed_in[minor])

@@ -46,49 +46,50 @@ Rows = dict[int, dict[str, Any]]
 class SQLiteLog(WriterLog):
     """A training log in one SQLite file, beside any number of other runs.
 
-    What is assigned can be read from this object at once, and from any other process after a
-    flush, which a thread does every quarter of a second, and `flush`, `close` and the end of the
-    log or of the interpreter do, too.
+    This object returns an assigned value at once. Other processes see it after the next flush. A
+    thread flushes every quarter of a second; `flush`, `close` and the end of the log or of the
+    interpreter flush, too.
 
-    Any number of processes may write runs of their own to the same file and read every one; they
+    Any number of processes may write runs of their own to the same file, and read every run. They
     wait for each other for the milliseconds that a flush takes.
 
     Args:
         store: The path of the file, ``"sqlite:///path"`` or ``":memory:"``; by default the
-            configured store (``TRAININGLOG_STORE``, a TOML file, else ``traininglog.db`` here). A
-            file is made where there is none, for a new run.
+            configured store (``TRAININGLOG_STORE``, a TOML file, else ``traininglog.db`` here). For
+            a new run, the file is made if it does not exist.
         uuid: The run to open; by default a new one.
         resume: Resume the run on opening, at its last time or at `at`.
         at: The resume point; implies `resume`.
-        durability: ``"process"``: whatever was assigned is there, also after ``kill -9``.
-            ``"buffered"``: without the journal that sees to it. ``"power"``: as the first, and
-            every flush waits for the disk.
-        seal: Move numbers, many at a time and in the end, from rows to packed segments, which take
-            a quarter of the room and are read twenty times as fast. False leaves them rows of the
-            table ``entries``, for people who look at them with SQL.
-        readonly: Never write; the file may then be of a newer schema, or not writable.
-        takeover: Take the run from a process that is writing it. That one gets `RunTakenOver`; what
-            it had assigned so far is in the run, what it assigns afterwards becomes another one.
-        max_value_bytes: The size that one text, bytes, array or container may have.
-        max_pending_bytes: How much may wait, in the journal and in memory, while the file cannot be
-            written.
-        on_full: What to do with an assignment beyond that: ``"raise"``, or ``"drop"`` it and tell
-            how many from which to which time in ``status["_dropped"]``.
+        durability: ``"process"``: an assigned value survives ``kill -9``, by the write-ahead
+            journal. ``"buffered"``: no journal. ``"power"``: as ``"process"``, and every flush
+            waits for the disk.
+        seal: Move numbers from rows to packed segments (compaction), many at a time and at the end
+            of the run. Segments take a quarter of the room and are read twenty times as fast. False
+            keeps numbers as rows of the table ``entries``, for people who read them with SQL.
+        readonly: Never write. The file may then have a newer schema, or not be writable.
+        takeover: Take the run from a process that is writing it. That process gets `RunTakenOver`.
+            The run keeps what that process assigned so far; what it assigns afterwards becomes
+            another run.
+        max_value_bytes: The largest size of one text, bytes, array or container.
+        max_pending_bytes: How many bytes may wait, in the journal and in memory, while the file
+            cannot be written.
+        on_full: What to do with an assignment beyond that: ``"raise"``, or ``"drop"`` it and record
+            in ``status["_dropped"]`` how many were dropped, and from which to which time.
         allow_network: Write even on a network file system, which is unsafe.
-        created: When the new run began, in unix seconds or as a `datetime` with a time zone, if it
-            happened elsewhere, or before, and is only written down now. This or one of the next two
-            makes it an import: when its rows were logged is what `mark` says, and nothing else; it
-            was updated last at its latest mark.
-        host: Where it ran.
-        outcome: How it ended, ``"finished"``, ``"failed"`` or ``"lost"``, which is its state once
-            this log is closed. An exception that leaves the log makes it ``"failed"``.
+        created: When the new run began, in unix seconds or as a `datetime` with a time zone. It is
+            for a run that happened elsewhere or earlier. Any of `created`, `host` and `outcome`
+            makes the run an import: only `mark` says when its rows were logged, and its latest mark
+            is when it was last updated.
+        host: Where the imported run ran.
+        outcome: How the imported run ended, ``"finished"``, ``"failed"`` or ``"lost"``. This is its
+            state once this log is closed. An exception that leaves the log makes it ``"failed"``.
 
     Raises:
         RunNotFound: The file does not hold the run.
         RunBusy: At the first assignment: another process is writing the run.
-        NetworkFileSystem: The file is on one, and would be written.
-        NotATrainingLog, StoreNotFound, StoreUnwritable, SchemaTooNew: The file cannot be used; it
-            was left as it is.
+        NetworkFileSystem: The file is on a network file system, and would be written.
+        NotATrainingLog, StoreNotFound, StoreUnwritable, SchemaTooNew: The file cannot be used. It
+            is left unchanged.
 
     """
 
@@ -177,12 +178,12 @@ class SQLiteLog(WriterLog):
         )  # fmt: skip
         sink.warn = writer.warn
         self._write_through(writer)
-        self._run_id: int | None = None  # the number of the run in the file, once it was asked for
-        self._run_uuid: UUID | None = None  # which run that is
+        self._run_id: int | None = None  # the number of the run in the file, once looked up
+        self._run_uuid: UUID | None = None  # the run that `_run_id` belongs to
         self._chain: Chain | None = None
         self._chain_token: object = None
-        # The row that was read last, of what version of the file, and what the file has there:
-        # whoever goes through a row asks for each of its values.
+        # The row that was read last: its time, the version of the file, and the stored values. A
+        # caller that goes through a row asks for each of its values.
         self._last_row: tuple[int, object, dict[str, Any]] | None = None
         self._last_status: tuple[object, dict[str, Any]] | None = None
         self._segments = Cache()
@@ -204,7 +205,7 @@ class SQLiteLog(WriterLog):
     def lineage(self) -> list[Ancestor]:
         """Return the runs from this one to the root, each with its resume point in its parent.
 
-        A parent that is not in the file (only its child was copied here) stands at the end.
+        A parent that is not in the file (only its child was copied here) comes last.
         """
         with self._reading() as (_, chain):
             links = chain.links
@@ -224,7 +225,7 @@ class SQLiteLog(WriterLog):
     # -- lifecycle --------------------------------------------------------------------------
 
     def seal(self) -> None:
-        """Flush, and move the numbers of the run to segments; see `Store.seal`."""
+        """Flush, and compact the numbers of the run into segments; see `Store.seal`."""
         self._writer.flush_and(self._sink.seal)
 
     def _close(self, outcome: Outcome) -> None:
@@ -238,9 +239,9 @@ class SQLiteLog(WriterLog):
 
     @contextmanager
     def _connected(self) -> Iterator[tuple[Connection, object]]:
-        """Give a connection to read from, and what differs once anyone has written (or None).
+        """Yield a connection to read from, and a token that changes with each write (or None).
 
-        A log that was closed holds nothing of its file: it is opened for this, and let go.
+        A closed log holds no file open: this opens the file, and closes it again.
         """
         self._writer.check_readable()
         with ExitStack() as stack:
@@ -249,7 +250,7 @@ class SQLiteLog(WriterLog):
                 if not self._database.closed:
                     connection = stack.enter_context(self._database.read())
                     token = self._database.change_token(connection)
-            except LogClosed:  # by another thread, just now
+            except LogClosed:  # another thread has just closed it
                 pass
             if token is None:
                 database = stack.enter_context(self._reopened())
@@ -268,9 +269,9 @@ class SQLiteLog(WriterLog):
             database.close()
 
     def _number(self, connection: Connection) -> int:
-        """Return the number of the run, which is in the file."""
+        """Return the number that the run has in the file, or -1."""
         identity, uuid = self._database.identity, self.uuid
-        if identity != self._identity:  # somebody has put another file there since
+        if identity != self._identity:  # the path names another file since
             self._chain, self._segments, self._identity = None, Cache(), identity
             self._run_uuid = None
         if uuid != self._run_uuid or self._run_id is None:
@@ -278,7 +279,7 @@ class SQLiteLog(WriterLog):
         return -1 if self._run_id is None else self._run_id
 
     def _version(self) -> object:
-        """Return something that differs from before if anyone has written to the file since."""
+        """Return a token that changes with each write to the file."""
         try:
             return self._database.version()
         except LogClosed:
@@ -287,7 +288,7 @@ class SQLiteLog(WriterLog):
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[Connection, Chain]]:
-        """Give a connection, and the chain of runs as it is in that connection's transaction."""
+        """Yield a connection, and the chain of runs as its transaction sees it."""
         writer = self._writer
         with self._connected() as (connection, token):
             chain = self._chain
@@ -310,7 +311,7 @@ class SQLiteLog(WriterLog):
         status = self._read_back.status()
         if status is not None:
             return status
-        closed = self._database.closed  # then each look opens the file, and there are several
+        closed = self._database.closed  # then each read opens the file, and there are several
         version = self._version() if closed else None
         last = self._last_status
         if closed and last is not None and last[0] == version:
@@ -338,7 +339,7 @@ class SQLiteLog(WriterLog):
     def _read_row(self, time: int) -> dict[str, Any]:
         pending = self._read_back.row(time)
         self._writer.check_readable()
-        version = self._version()  # before: what is written meanwhile makes it another
+        version = self._version()  # before the read: a write meanwhile changes it
         with self._reading() as (connection, chain):
             stored = reading.read_row(connection, chain, time)
             seen = stored | pending
@@ -349,7 +350,7 @@ class SQLiteLog(WriterLog):
     def _in_order(
         self, connection: Connection, chain: Chain, keys: Collection[str] | None = None
     ) -> list[str]:
-        """Return some keys (None: all) as first seen; what is not flushed may hold new ones."""
+        """Return some keys (None: all) as first seen; unflushed values may have new keys."""
         places, new = chain.places(connection), self._buffer.numbers
         if keys is None:
             return list(dict.fromkeys([*places, *new]))
@@ -385,7 +386,7 @@ class SQLiteLog(WriterLog):
         with self._reading() as (connection, chain):
             own_only = not lineage and self._writer.unborn is None
             if not lineage and not own_only:
-                low, high = 1, 0  # a run that is not in the file yet has nothing there
+                low, high = 1, 0  # a run that is not in the file yet has no entries
             order = self._in_order(connection, chain)
             return reading.read_columns(
                 connection, chain, keys, low, high, top, order, lineage=not own_only
@@ -398,7 +399,7 @@ class SQLiteLog(WriterLog):
         with self._reading() as (connection, chain):
             unborn = self._writer.unborn is not None
             if unborn and not lineage:
-                return Clock(None, [])  # a run that is not in the file yet has nothing there
+                return Clock(None, [])  # a run that is not in the file yet has no marks
             clock = reading.read_clock(connection, chain, lineage=lineage)
         own = clock.runs[-1]
         if marks and not unborn:
@@ -424,7 +425,7 @@ class SQLiteLog(WriterLog):
 
     @steady
     def last(self, key: str) -> Point:
-        """Return the last value of a key and its time. Raises `KeyError` where there is none."""
+        """Return the last value of a key and its time. Raises `KeyError` if there is none."""
         pending = self._read_back.rows(0, MAX_TIME)
         if not any(key in row for row in pending.values()):
             with self._reading() as (connection, chain):
@@ -434,9 +435,10 @@ class SQLiteLog(WriterLog):
         return super().last(key)
 
     def _own_last_time(self, pending: Rows) -> int | None:
-        """Return the last time if this run, without its ancestors, tells for sure: mostly it does.
+        """Return the last time, or None if only the ancestors of this run can tell.
 
-        Else a run that is resumed again and again would go through all of its lineage each time.
+        Mostly the run alone tells. So a run that is resumed again and again need not read all of
+        its lineage each time.
         """
         if self._writer.unborn is not None:
             return None
@@ -464,7 +466,7 @@ class SQLiteLog(WriterLog):
                 return None
             if self._read_row(last):
                 return last
-            below = last - 1  # all that was there is hidden
+            below = last - 1  # all values at this time are hidden
 
     # -- elsewhere --------------------------------------------------------------------------
 
@@ -491,7 +493,10 @@ class SQLiteLog(WriterLog):
 def _restore(
     path: str, state: dict[str, Any], options: dict[str, Any], limit: int, allow_network: bool
 ) -> SQLiteLog:
-    """Unpickle: open the file, to stand where the state says as a child made when first written."""
+    """Unpickle a log: open its file at the run and time of the state.
+
+    The first write makes a child run.
+    """
     log = SQLiteLog.__new__(SQLiteLog)
     log._max_value_bytes = limit
     uuid, at, status = log._checked_state(state)
@@ -508,9 +513,9 @@ def _restore(
 
 
 def _ended(database: Database, sink: SQLiteSink, *, taken_over: bool, gone: bool) -> None:
-    """Let go of the file of a log that was closed, in the owner thread."""
-    sink.owners = None  # whose file is closed with the last who needs it
+    """Close the file of a closed log, in the owner thread."""
+    sink.owners = None  # the last user of an `Owners` closes its file
     if taken_over:
-        recover(database)  # what was assigned since then becomes a run of its own
-    if gone or database.path is not None:  # in memory it is all there is: the log holds it on
+        recover(database)  # what was assigned since the takeover becomes a run of its own
+    if gone or database.path is not None:  # a closed log keeps a database in memory, to be read
         database.close()

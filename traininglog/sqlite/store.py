@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 
 class Origin(TypedDict):
-    """What a run tells of the process that wrote it last."""
+    """The process that wrote a run last, as the run names it."""
 
     host: str | None
     pid: int | None
@@ -61,22 +61,22 @@ class Origin(TypedDict):
 class Sealed(NamedTuple):
     """What `Store.seal` did."""
 
-    runs: list[UUID]  #: of which something was moved
-    running: list[UUID]  #: which are being written, and were left alone
-    values: int  #: how many were moved
-    before: int  #: the size of the file, in bytes
-    after: int  #: what it is now
+    runs: list[UUID]  #: the runs that had numbers to move
+    running: list[UUID]  #: the runs that are being written, and were left alone
+    values: int  #: how many values were moved
+    before: int  #: the size of the file before, in bytes
+    after: int  #: the size of the file now, in bytes
 
 
 class Store:
     """All the runs in one file: list, find, read, merge, back up and delete them.
 
-    A store only looks, until it is told to delete or merge. It sees what the logs have flushed.
+    A store only reads, until a caller tells it to write. It sees what the logs have flushed.
 
     Args:
         store: The path of the file, or ``sqlite:///path``; by default the configured store.
         readonly: Never write, not even to upgrade an older file.
-        create: Make the file where there is none.
+        create: Make the file if it does not exist.
         allow_network: Write even on a network file system, which is unsafe.
 
     Raises what `SQLiteLog` raises for a file that cannot be used, and `LogClosed` after `close()`.
@@ -106,7 +106,7 @@ class Store:
         self._finalizer = weakref.finalize(self, self._database.close)
 
     def close(self) -> None:
-        """Let go of the file. Closing a closed store does nothing."""
+        """Close the file. Closing a closed store does nothing."""
         self._finalizer()
 
     def __enter__(self) -> Self:
@@ -125,7 +125,7 @@ class Store:
 
     @property
     def _owners(self) -> Owners:
-        """Who writes the runs of the file that has the name now: it may be replaced by another."""
+        """The leases of the file that has the path now, which may be another file than before."""
         return Owners.of(self.path)
 
     @property
@@ -149,7 +149,7 @@ class Store:
         return self._find([prefix])[0]
 
     def _find(self, prefixes: Iterable[str | UUID]) -> list[UUID]:
-        """Return what `find` says of each, with few statements for many whole UUIDs."""
+        """Return what `find` returns for each prefix; many whole UUIDs take few statements."""
         digits = [_digits(prefix) for prefix in prefixes]
         with self._database.read() as connection:
             whole = writing.find_runs(connection, [each for each in digits if len(each) == 32])
@@ -182,8 +182,8 @@ class Store:
     def latest(self) -> UUID:
         """Return the run that was made last. Raises `RunNotFound` in an empty store.
 
-        Those that were merged from elsewhere count by when they were created. A run that is made
-        here comes after those that were there, also if the clock was set back meanwhile.
+        Merged runs count by when they were created. A run that is made here comes after those that
+        were there, even if the clock was set back meanwhile.
         """
         with self._database.read() as connection:
             newest = connection.scalar(
@@ -195,7 +195,7 @@ class Store:
 
     @steady
     def state(self, uuid: UUID | str) -> State:
-        """Return how a run stands now; see `runs`."""
+        """Return the state of a run now; see `runs`."""
         wanted = self.find(uuid).hex
         live = owned(self._database, self._owners)
         with self._database.read() as connection:
@@ -226,21 +226,21 @@ class Store:
         limit: int | None = None,
         best: Mapping[str, Mode] | Iterable[str] | str | None = None,
     ) -> Iterator[RunInfo]:
-        """Give each run, in the order in which they were made, without pandas.
+        """Yield each run, in the order in which they were made, without pandas.
 
-        A thousand runs are read at a time, and nothing is held open in between. Each thousand is as
-        it was at one moment; a run that is deleted before its turn is left out, one that is made
-        after the first was given does not come.
+        The store reads a thousand runs at a time, and holds nothing open in between. Each thousand
+        is one snapshot. A run that is deleted before its turn is left out. A run that is made after
+        the first was yielded is left out, too.
 
         Args:
-            keys: Names or globs of keys whose last values to tell.
+            keys: Names or globs of keys whose last values to include.
             state: Only runs in this state.
-            name: Only runs whose name fits this glob.
-            limit: Only so many, the latest.
-            best: Keys whose smallest number to tell; as a dict, to ``"min"`` or ``"max"``.
+            name: Only runs whose name matches this glob.
+            limit: Only this many runs, the latest.
+            best: Keys whose smallest number to include; as a dict, to ``"min"`` or ``"max"``.
 
         Raises:
-            KeyError: A name in `keys` or `best` that no run has. It is raised as the first run is
+            KeyError: A name in `keys` or `best` that no run has. It is raised when the first run is
                 asked for.
 
         """
@@ -258,24 +258,24 @@ class Store:
         limit: int | None = None,
         best: Mapping[str, Mode] | Iterable[str] | str | None = None,
     ) -> pd.DataFrame:
-        """Return what `iter_runs` gives as a DataFrame, with a line per run.
+        """Return what `iter_runs` yields as a DataFrame, with a line per run.
 
         Columns: ``uuid`` (32 hex digits), ``name`` (the status value of that key, if it is a text),
         ``state``, ``created`` and ``updated`` (UTC), ``host``, ``resumed_from``, ``resumed_at``,
-        and of what the run itself logged the ``first`` and ``last`` time, the number of ``rows``
+        and, of what the run itself logged, the ``first`` and ``last`` time, the number of ``rows``
         and of ``values``. Then the last value of each key asked for, as the run sees it, and the
-        best numbers asked for, as ``best.<key>``. What is called like a column before it comes in a
+        best numbers asked for, as ``best.<key>``. A key with the name of an earlier column gets a
         column ``log.<key>``.
 
-        The state is worked out now, not stored: ``running`` (a live process is writing it),
-        ``finished`` (it was closed), ``failed`` (an exception left it), ``lost`` (its process is
-        gone without a word). All lines are as they were at one moment.
+        The state is computed now, not stored: ``running`` (a live process is writing it),
+        ``finished`` (it was closed), ``failed`` (an exception left it), ``lost`` (its process ended
+        without closing it). All lines are one snapshot.
 
         Args:
             keys: Names or globs of keys whose last values to show.
             state: Only runs in this state.
-            name: Only runs whose name fits this glob.
-            limit: Only so many, the latest.
+            name: Only runs whose name matches this glob.
+            limit: Only this many runs, the latest.
             best: Keys whose smallest number to show; as a dict, to ``"min"`` or ``"max"``.
 
         Raises:
@@ -314,9 +314,9 @@ class Store:
         stop: int | None = None,
         lineage: bool = True,
     ) -> dict[str, list[Column]]:
-        """Return many runs by column: what `to_dataframe` makes a frame of, by their UUIDs in hex.
+        """Return the columns of many runs, by their UUIDs in hex.
 
-        The arguments are those of `to_dataframe`.
+        `to_dataframe` makes its frame of these. The arguments are those of `to_dataframe`.
 
         Raises:
             KeyError: A name in `keys` that no run has.
@@ -340,13 +340,13 @@ class Store:
 
         Args:
             runs: The runs to take, by UUID or prefix; by default all.
-            keys: Names or globs of the keys to take; by default all. One that some run lacks is
-                simply not there.
+            keys: Names or globs of the keys to take; by default all. A run that lacks one of them
+                has no value for it.
             start: The first time to take.
             stop: The time to stop before.
             layout: ``"long"``: the columns ``run`` (32 hex digits), ``time``, ``key``, ``value``, a
-                row per value. ``"wide"``: a column per key, indexed by (run, time); beside a key
-                that is called so, these are called ``log.run`` and ``log.time``.
+                row per value. ``"wide"``: a column per key, indexed by (run, time). Where a key has
+                one of these names, the index is called ``log.run`` or ``log.time``.
             lineage: Whether a resumed run includes what it sees of its ancestors.
 
         Raises:
@@ -384,7 +384,7 @@ class Store:
         from traininglog import arrow
 
         check_layout(layout)
-        whole = MAX_TIME  # of each run at once: all of it is wanted anyway
+        whole = MAX_TIME  # all of a run at once, as the table needs all of it anyway
         with streaming(self, runs, keys, start, stop, lineage=lineage, most=whole) as stream:
             parts = stream.parts()
             return arrow.long_of_runs(parts) if layout == "long" else arrow.wide_of_runs(parts)
@@ -394,7 +394,7 @@ class Store:
         self, runs: Iterable[UUID | str] | None, keys: str | Iterable[str] | None,
         start: int | None, stop: int | None, *, lasting: bool = False,
     ) -> Iterator[tuple[Connection, Choice]]:  # fmt: skip
-        """Give a connection to read from, and what is to be read by the arguments."""
+        """Yield a connection to read from, and the choice that the arguments describe."""
         wanted = None if runs is None else [self.find(run).hex for run in runs]
         low, high = bounds(start, stop)
         with self._database.read(lasting=lasting) as connection:
@@ -405,18 +405,18 @@ class Store:
     def delete(
         self, runs: UUID | str | Iterable[UUID | str], *, descendants: bool = False
     ) -> list[UUID]:
-        """Delete runs for good, give their space back to the file system, and return what went.
+        """Delete runs for good, give their space back to the file system, and return their UUIDs.
 
-        All of them go in one step, or none. A trial that wrote a run stays. Its metrics are then
-        those of the nearest ancestor of the run that stays, or it has none.
+        One atomic step deletes all of them, or none. A trial that wrote a run stays. Its metrics
+        are then those of the run's nearest ancestor that stays, or it has none.
 
         Args:
             runs: The run or the runs, by UUID or prefix.
             descendants: Delete the runs that were resumed from them, too.
 
         Raises:
-            RunHasChildren: Others were resumed from one of them, and `descendants` is False.
-            RunBusy: One that is to be deleted is being written.
+            RunHasChildren: Other runs were resumed from one of them, and `descendants` is False.
+            RunBusy: One of the runs to delete is being written.
 
         """
         asked = [runs] if isinstance(runs, (str, UUID)) else runs
@@ -424,20 +424,20 @@ class Store:
         return delete(self._database, self._owners, roots, descendants=descendants)
 
     def merge(self, other: Store | str | Path, *, progress: Progress | None = None) -> Merged:
-        """Copy every run of another store into this one, and what it knows more of runs in both.
+        """Copy every run of another store into this one, and complete the runs that both have.
 
-        Runs are told apart by their UUIDs, so that merging again, merging back, or merging in any
-        order gives the same. Where two copies of a run have a value for the same place, the copy
-        counts that has been assigned to more often, and it tells how the run ended. Nothing is
-        removed, here or there; what a run deleted stays deleted.
+        UUIDs identify runs, so merging is idempotent, and the order of merges does not matter.
+        Where two copies of a run have a value for the same place, the copy that was assigned to
+        more often wins. It also says how the run ended. Nothing is removed, here or there; what a
+        run deleted stays deleted.
 
-        Projects, groups and trials come along, and the files that were kept with them. Of two
-        copies of a trial the one counts that was changed more often; tags, metadata, errors and
-        files of either are kept. A trial whose UID is another one's here becomes its next revision.
+        Projects, groups and trials are merged, too, with their kept files. Of two copies of a
+        trial, the one that was changed more often wins; tags, metadata, errors and files of both
+        are kept. A trial whose UID belongs to another trial here becomes its next revision.
 
         Raises:
-            RunBusy: A run that is being written here, and of which the other store may know more.
-                Nothing was merged.
+            RunBusy: A run is being written here, and the other store may have more of it. Nothing
+                was merged.
 
         """
         if not isinstance(other, Store):
@@ -447,15 +447,15 @@ class Store:
         return merge(other._database, self._database, self._owners, bring, progress)
 
     def backup(self, path: str | Path) -> None:
-        """Copy the store, as it is now, to a new file; runs may go on being written meanwhile.
+        """Copy a snapshot of the store to a new file; writers may go on meanwhile.
 
-        Files that were kept with trials are copied, too, into the folder beside the new file.
+        The kept files of trials are copied, too, into the folder beside the new file.
 
-        Raises `StoreUnwritable` where a file of that name exists.
+        Raises `StoreUnwritable` if a file of that name exists.
         """
         target = Path(path).absolute()
         self._database.backup(target)
-        # Afterwards: what the copy names is there by now, and nothing is ever taken away.
+        # After the copy: every file that it names exists by now, and none is ever removed.
         copy_all(folder_of(self.path), folder_of(target))
 
     # -- looking after ----------------------------------------------------------------------
@@ -468,13 +468,13 @@ class Store:
     ) -> Sealed:
         """Move the numbers of runs from rows to packed segments, and give the space back.
 
-        That is done by itself as a log is closed. It is for runs whose process was killed, that
-        were written with ``seal=False``, or with an older version.
+        A log does this itself when it is closed. Call it for runs whose process was killed, or that
+        were written with ``seal=False`` or by an older version.
 
         Args:
-            runs: A run or several, by UUID or prefix; by default all. Those that are being written
+            runs: A run or several, by UUID or prefix; by default all. Runs that are being written
                 are left alone: their own logs seal them.
-            progress: Told how many runs are done, and of how many.
+            progress: Called with the number of runs done, and the number of all.
 
         """
         asked = [runs] if isinstance(runs, (str, UUID)) else runs
@@ -507,7 +507,7 @@ class Store:
 
     @steady
     def size(self) -> Size:
-        """Return what the store takes on disk."""
+        """Return how much space the store takes on disk."""
         with self._database.read() as connection:
             free = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
             page = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
@@ -521,13 +521,13 @@ class Store:
         """Examine the file: every page and index, and every stored value."""
         return check(self._database, self.size(), folder_of(self.path))
 
-    #: Write what can be read of a damaged file to a new one. For a file that nobody has open, which
-    #: is why this is no method; see `traininglog.sqlite.repair.repair.repair`.
+    #: Write what can be read of a damaged file to a new one. No process may have the file open, so
+    #: this is not a method; see `traininglog.sqlite.repair.repair.repair`.
     repair = staticmethod(repair)
 
 
 def _digits(prefix: str | UUID) -> str:
-    """Return the hex digits by which a run is named. Raises `InvalidUUID`."""
+    """Return the hex digits of a UUID or prefix. Raises `InvalidUUID`."""
     wanted = prefix.hex if isinstance(prefix, UUID) else str(prefix).replace("-", "").lower()
     if not wanted or len(wanted) > 32 or set(wanted) - set("0123456789abcdef"):
         raise InvalidUUID(f"a run is named by hex digits, not by {str(prefix)[:80]!r}")

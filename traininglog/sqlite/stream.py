@@ -1,4 +1,4 @@
-"""Reading many runs of a store in one look, and no more of them at a time than is bearable."""
+"""Reading many runs of a store in one transaction, a bounded part of them at a time."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def streaming(
     lineage: bool = True,
     most: int = MOST,
 ) -> Iterator[Stream]:
-    """Give what `Store.to_dataframe` would return of the same arguments, as a `Stream`.
+    """Yield a `Stream` of what `Store.to_dataframe` would return for the same arguments.
 
-    All of it is as it was when this began, whatever others write meanwhile.
+    The stream reads one snapshot, from when this began; it does not see later writes.
     """
     with store._choosing(runs, keys, start, stop, lasting=True) as (connection, choice):
         yield Stream(connection, choice, lineage=lineage, most=most)

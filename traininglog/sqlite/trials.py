@@ -22,12 +22,12 @@ from traininglog.sqlite.sink.recovery import recover
 
 
 class SQLiteTrials:
-    """The records of one file; see `traininglog.trials.records.Records` for what each call does.
+    """The records of one file; `traininglog.trials.records.Records` says what each method does.
 
     Args:
         database: The path of the file, or ``sqlite:///path``; by default the configured store.
         readonly: Never write.
-        options: Of the logs that are opened here; see `SQLiteLog`.
+        options: The options of the logs that are opened here; see `SQLiteLog`.
 
     Raises what `Store` raises for a file that cannot be used.
 
@@ -58,18 +58,21 @@ class SQLiteTrials:
         self._finalizer = weakref.finalize(self, self._database.close)
 
     def close(self) -> None:
-        """Let go of the file. Closing it twice does nothing."""
+        """Close the file. Closing it twice does nothing."""
         self._finalizer()
 
     # -- records ----------------------------------------------------------------------------
 
     def insert(self, kind: str, record: Record) -> bool:
-        """Add a record; False if another one has its UID."""
+        """Add a record. Returns False if another one has its UID."""
         with self._database.write() as connection:
             return records.insert_record(connection, kind, record)
 
     def replace(self, kind: str, record: Record, edit: int) -> bool:
-        """Replace a record if it is still at `edit`."""
+        """Replace a record if it is still at `edit`; return whether it was.
+
+        This is optimistic concurrency: the caller reads the record again after False.
+        """
         with self._database.write() as connection:
             return records.replace_record(connection, kind, record, edit)
 
@@ -80,14 +83,14 @@ class SQLiteTrials:
             return records.get_record(connection, kind, uid)
 
     def select(self, kind: str, where: Mapping[str, Sequence[Any]]) -> Iterator[Record]:
-        """Give the records that `where` allows, and perhaps others, the oldest first."""
+        """Yield the records that `where` allows, and perhaps others, the oldest first."""
         with self._database.read(lasting=True) as connection:
             yield from records.select_records(connection, kind, where)
 
     # -- logs -------------------------------------------------------------------------------
 
     def new_log(self, **options: Any) -> SQLiteLog:
-        """Return a new log, with more options of `SQLiteLog`: when it was created, and so on."""
+        """Return a new log, with further options of `SQLiteLog`, such as `created`."""
         return SQLiteLog(self.path, **self._options, **options)
 
     def open_log(self, uuid: UUID | str, *, readonly: bool = False) -> SQLiteLog:
@@ -104,7 +107,7 @@ class SQLiteTrials:
     def ends(
         self, uuids: Sequence[str], best: Mapping[str, Mode]
     ) -> dict[str, dict[str, tuple[Any, Any]]]:
-        """Return of runs, by UUID, the last value of every key and the best of some."""
+        """Return the last value of every key, and the best of some, of runs by UUID."""
         if not uuids:
             return {}
         recover(self._database)

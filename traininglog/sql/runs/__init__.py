@@ -1,1 +1,1 @@
-"""Questions about many runs at once: which they are, what they hold, a stream of values."""
+"""Queries over many runs at once: lists, totals, columns, streams; and merging one run."""

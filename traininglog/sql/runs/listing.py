@@ -1,4 +1,4 @@
-"""What a list of runs says of each: its name, how much it logged, its last and best values."""
+"""The facts of each run in a list: its name, how much it logged, its last and best values."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from traininglog.sql.sound import (
 from traininglog.sql.tables import entries, keys, runs, segments, status, summaries, totals
 from traininglog.values import MAX_TIME, StoredValue
 
-# Up to so many runs or keys are asked for by number or name; of more, all are looked at.
+# Up to this many runs or keys are selected by number or name; for more, all are read.
 _FEW = 200
 
 _lines = (
@@ -55,7 +55,7 @@ _DESCRIBED = Prepared(_described.where(status.c.key == bind("name")))
 
 
 class Line(NamedTuple):
-    """A run, as the tables tell of it without looking at its values."""
+    """A run, with the facts that the tables have without its values."""
 
     id: int
     uuid: str
@@ -69,7 +69,7 @@ class Line(NamedTuple):
     resumed_from: str | None
     resumed_at: int | None
     sealed: bool  #: whether it has segments
-    noted: bool  #: whether its totals, which follow, hold
+    noted: bool  #: whether its totals, which follow, are up to date
     first: int | None
     last: int | None
     rows: int | None
@@ -87,8 +87,8 @@ _SUMMARIES_OF_KEY = Prepared(_summaries.where(keys.c.name == bind("name")))
 class Counts(NamedTuple):
     """How much a run logged itself."""
 
-    first: int | None = None  #: time
-    last: int | None = None  #: time
+    first: int | None = None  #: the first time
+    last: int | None = None  #: the last time
     rows: int = 0
     values: int = 0
 
@@ -102,8 +102,8 @@ _FORM: tuple[Test, ...] = (
 def lines(connection: Connection, numbers: Collection[int] | None = None) -> list[Line]:
     """Return runs, by their numbers (None: all), in the order in which they were made.
 
-    What a line cannot have is left out: one that is damaged hides no other. Where all are asked
-    for, that is warned of.
+    Impossible values of a line are left out, so that a damaged line does not hide the others. If
+    all runs are asked for, this warns of damaged lines.
     """
     rows: Iterable[Sequence[Any]]
     if numbers is None:
@@ -126,7 +126,7 @@ def lines(connection: Connection, numbers: Collection[int] | None = None) -> lis
 
 
 def _mended(line: Line) -> Line | None:
-    """Return what can be shown of a run; None: not even which it is."""
+    """Return the possible values of a damaged line; None if its number or UUID is damaged."""
     if not (is_run(line.id) and is_uuid(line.uuid)):
         return None
     right = {
@@ -147,9 +147,10 @@ _UNKNOWN = Line(
 def described(
     connection: Connection, names: Sequence[str], numbers: Collection[int] | None = None
 ) -> dict[int, dict[str, StoredValue]]:
-    """Return the name, config and tags of runs by their numbers (None: of all), as asked for.
+    """Return some of name, config and tags of runs, by their numbers (None: of all runs).
 
-    They are values of the status: a name is a text, the other two are dicts, or they are none.
+    They are values of the status. A name that is not a text is left out, and so are config or tags
+    that are not a dict.
     """
     rows: Iterable[Sequence[Any]]
     if numbers is None:
@@ -161,7 +162,7 @@ def described(
     for number, name, kind, stored in rows:
         try:
             value = decode(kind, stored)
-        except CorruptLog:  # a list is not the place to say so: `check` does
+        except CorruptLog:  # `check` reports it, not a list
             continue
         if isinstance(value, str if name == "name" else dict):
             found.setdefault(number, {})[name] = value
@@ -169,7 +170,7 @@ def described(
 
 
 def counts(connection: Connection, chosen: Sequence[Line]) -> dict[int, Counts]:
-    """Return what some runs logged themselves; a run without values may be left out."""
+    """Return how much some runs logged themselves; a run without values may be left out."""
     found = {
         line.id: Counts(line.first, line.last, line.rows or 0, line.values or 0)
         for line in chosen
@@ -189,7 +190,7 @@ def _counts_of_entries(connection: Connection, chosen: Sequence[int]) -> dict[in
     shown = entries.c.kind != Kind.HIDDEN.value
     if len(chosen) <= _FEW:
         shown &= entries.c.run_id.in_(chosen)
-    # By time first, which is the order of the primary key: count(DISTINCT time) would sort.
+    # Grouped by time first, in the order of the primary key: count(DISTINCT time) would sort.
     rows = (
         select(entries.c.run_id, entries.c.time, func.count().label("number"))
         .where(shown)
@@ -210,7 +211,7 @@ def _counts_of_entries(connection: Connection, chosen: Sequence[int]) -> dict[in
 
 
 def _credible(counted: Sequence[Any]) -> Counts:
-    """Return what was counted, without times that are none."""
+    """Return the counts, without impossible times."""
     first, last, rows, values = counted
     return Counts(
         first if is_time(first) else None, last if is_time(last) else None, rows, values
@@ -218,11 +219,11 @@ def _credible(counted: Sequence[Any]) -> Counts:
 
 
 def match(connection: Connection, patterns: Iterable[str]) -> list[str]:
-    """Return the keys in the file that names and globs stand for. Raises `KeyError`."""
+    """Return the keys in the file that match names and globs. Raises `KeyError`."""
     asked = list(patterns)
     if not asked:
         return []
-    # Many names would not fit a statement.
+    # Many names would not fit into one statement.
     plain = len(asked) <= _FEW and not any(map(is_glob, asked))
     first = func.min(keys.c.run_id * 2**24 + keys.c.id)
     statement = select(keys.c.name).group_by(keys.c.name).order_by(first)
@@ -267,13 +268,13 @@ class Ends:
             rows = _SUMMARIES_OF_KEY.run(connection, name=next(iter(chosen)))
         elif chosen:
             rows = (row for row in _SUMMARIES.run(connection) if row[1] in chosen)
-        #: by run and key: both, the time of the last value, its kind and stored form, the extremes
+        #: By run and key: the row of `_summaries`.
         self._noted: dict[int, dict[str, Sequence[Any]]] = defaultdict(dict)
         for row in rows:
             self._noted[row[0]][row[1]] = row
 
     def lasts(self, line: Line, keys: Iterable[str]) -> dict[str, Point]:
-        """Return the last values of some keys and their times, of those that the run has."""
+        """Return the last values of some keys and their times, without keys that the run lacks."""
         if not line.noted or line.resumed_from is not None:
             found = ((key, self.last(line, key)) for key in keys)
             return {key: point for key, point in found if point is not None}
@@ -288,12 +289,12 @@ class Ends:
         return points
 
     def bests(self, line: Line, modes: Mapping[str, Mode]) -> dict[str, int | float]:
-        """Return the least (or greatest) numbers of some keys, of those that have one."""
+        """Return the least (or greatest) numbers of some keys, without keys that have none."""
         found = ((key, self.best(line, key, mode)) for key, mode in modes.items())
         return {key: number for key, number in found if number is not None}
 
     def last(self, line: Line, key: str) -> Point | None:
-        """Return the last value of a key and its time; None: it has none."""
+        """Return the last value of a key and its time, or None."""
         noted = self._noted.get(line.id, _NOTHING).get(key) if line.noted else None
         if noted is not None:
             _, _, time, kind, stored, *_ = noted
@@ -319,7 +320,7 @@ class Ends:
         return None if found is None else found.value
 
     def _columns_of(self, line: Line) -> dict[str, Column]:
-        """Return all that is wanted of a run: of many keys it is read once, not looked for each."""
+        """Return the columns of all wanted keys of a run: one read for many keys, not one each."""
         if line.id not in self._columns:
             self._columns = {line.id: self._read(line, self._wanted)}
         return self._columns[line.id]

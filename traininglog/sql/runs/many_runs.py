@@ -1,6 +1,6 @@
-"""Reading many runs at once: a few statements for all of them, where runs by themselves are asked.
+"""Reading many runs at once: a few statements for all the runs without a parent.
 
-A run that was resumed is read through its lineage, by itself; most were not.
+A run that was resumed is read alone, through its lineage; most runs were not resumed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from traininglog.sql.segments import RunKeys
 from traininglog.sql.sound import require_names
 from traininglog.sql.tables import entries, keys
 
-# Fewer runs are read one by one.
+# Fewer runs than this are read one by one.
 _MANY = 8
 
-# Of more keys, all that the runs hold is read once, rather than looked through for each.
+# For more keys than this, one query reads all keys of the runs, instead of one query per key.
 _FEW_KEYS = 8
 
 _KEYS = Prepared(select(keys.c.run_id, keys.c.id, keys.c.name).order_by(keys.c.run_id, keys.c.id))
@@ -39,8 +39,8 @@ _ENTRIES = Prepared(
     .where(_within)
     .order_by(entries.c.run_id, entries.c.time, entries.c.key_id)
 )  # fmt: skip
-# A key mostly has the same number in all runs. Where it has not, others come, too; to look each
-# entry's key up takes three times as long.
+# A key mostly has the same number in all runs. If not, this also returns entries of other keys,
+# which are dropped later; a join with the table of keys takes three times as long.
 _ENTRIES_OF_NAME = Prepared(
     select(*ENTRY)
     .where(entries.c.key_id.in_(select(keys.c.id).where(keys.c.name == bind("name"))), _within)
@@ -51,11 +51,11 @@ _ENTRIES_OF_NAME = Prepared(
 def columns_of_runs(
     connection: Connection, choice: Choice, *, lineage: bool
 ) -> Iterator[tuple[str, list[Column]]]:
-    """Give the UUID and what is seen of the chosen keys, by column, of each chosen run.
+    """Yield the UUID of each chosen run, and the columns of the chosen keys.
 
     Args:
-        connection: Where from.
-        choice: What to read.
+        connection: The connection to read from.
+        choice: The runs, keys and times to read.
         lineage: Whether a resumed run includes what it sees of its ancestors.
 
     """
@@ -76,7 +76,7 @@ def columns_of_runs(
 def _read_together(
     connection: Connection, wanted: Mapping[int, str], choice: Choice
 ) -> dict[int, list[Column]]:
-    """Return what some runs, given by number and UUID, hold themselves."""
+    """Return the columns that some runs, given by number and UUID, logged themselves."""
     _, keys, low, high, _ = choice
     among = None if keys is None else frozenset(keys)
     chosen = None if keys is None or len(keys) > _FEW_KEYS else keys
@@ -108,7 +108,7 @@ def _each(
     connection: Connection, whole: Prepared, of_name: Prepared, chosen: list[str] | None,
     **bounds: int,
 ) -> Iterator[Any]:  # fmt: skip
-    """Give rows by run: of all keys together, or of each chosen one after the other."""
+    """Yield rows by run: of all keys together, or of each chosen key in turn."""
     if chosen is None:
         yield from whole.each(connection, **bounds)
     for name in chosen or ():
@@ -118,7 +118,7 @@ def _each(
 def _segments(
     connection: Connection, chosen: list[str] | None, low: int, high: int
 ) -> Iterator[Any]:
-    """Give run and segment, by run."""
+    """Yield the segments of runs, each after the number of its run, ordered by run."""
     if chosen is None:
         yield from segments.each_of_runs(connection, low, high)
         return

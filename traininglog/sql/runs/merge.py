@@ -22,17 +22,17 @@ _COPIED = [
 
 
 def is_part_of(theirs: Any, ours: Any, *, sure: bool) -> bool:
-    """Tell, by their rows of the table of runs, whether one copy of a run holds all of another.
+    """Return whether one copy of a run holds all of another, by their rows of the table of runs.
 
     Args:
         theirs: The copy that may be the smaller one.
         ours: The copy that may hold all of it.
-        sure: Whether the writer named in `ours` is known to be at work there. It cannot have
-            written the other one elsewhere at the same time, so that one is an earlier copy of it.
+        sure: Whether the writer named in `ours` is known to be writing it. It cannot have written
+            `theirs` elsewhere at the same time, so `theirs` is an earlier copy.
 
     """
     if _age(theirs) == _age(ours):
-        return True  # whatever changes a run also changes one of these
+        return True  # each change of a run also changes one of these values
     writer = ("epoch", "host", "pid", "boot_id")
     same_writer = all(getattr(theirs, name) == getattr(ours, name) for name in writer)
     return sure and same_writer and _age(theirs) < _age(ours)
@@ -41,12 +41,12 @@ def is_part_of(theirs: Any, ours: Any, *, sure: bool) -> bool:
 def merge_run(source: Connection, theirs: Any, target: Connection, ours: Any) -> bool:
     """Copy the run `theirs` (a row of runs) into `target`, over its copy `ours` if there is one.
 
-    The copy that has been assigned to more often counts where both have a value, and tells how the
-    run ended. Two copies may also have gone on separately, and nothing tells whether they did: so
-    everything in either is kept. Returns whether the target's copy changed.
+    The copy that was assigned to more often wins where both have a value, and says how the run
+    ended. Two copies may have gone on separately, and nothing tells whether they did. So everything
+    in either copy is kept. Returns whether the target's copy changed.
 
-    Raises `CorruptLog` where either copy holds what nobody logged: `traininglog check --repair`
-    makes a file without it.
+    Raises `CorruptLog` if either copy holds an impossible value: `traininglog check --repair` makes
+    a file without it.
     """
     described = {name: getattr(theirs, name) for name in _COPIED}
     before = 0
@@ -60,7 +60,8 @@ def merge_run(source: Connection, theirs: Any, target: Connection, ours: Any) ->
         if newer:
             writing.update_run(target, number, described)
     new_numbers = _merge_keys(source, theirs.id, target, number)
-    # What the copy says of its own span is not relied on: by that, readers would pass over values.
+    # The span in the copy's row may be wrong, and readers would then skip values. So the span is
+    # widened by what the copy holds.
     times = [] if theirs.first_time is None else [theirs.first_time, theirs.last_time]
     times += [time for _, _, *span, _ in segments.spans(source, theirs.id) for time in span]
     deletions = 0
@@ -92,7 +93,7 @@ def merge_run(source: Connection, theirs: Any, target: Connection, ours: Any) ->
         return True
     after = _count(target, number)
     if after > (_count(source, theirs.id) if newer else before):
-        # Neither copy had all of it. This one must not pass for either of them in a later merge.
+        # Neither copy had everything. A later merge must not take this one for either of them.
         writing.update_run(target, number, {"updated": time_now()})
     if resealed:
         total_up(target, number)
@@ -105,9 +106,9 @@ def _merge_segments(
     source: Connection, theirs: Any, target: Connection, number: int, new_numbers: dict[int, int],
     *, replace: bool,
 ) -> bool:  # fmt: skip
-    """Bring the segments of a run over; return whether some became entries on the way.
+    """Copy the segments of a run; return whether some became entries.
 
-    Where both copies have the same segment, and nothing over it, it stays. What differs is compared
+    If both copies have the same segment, and no entry over it, it stays. Other segments are merged
     value by value, as entries.
     """
     mine = {
@@ -130,7 +131,7 @@ def _merge_segments(
             apart.append(row)
     if not mine and not _count(target, number):
         for row in apart:
-            segments.decoded(owner, row)  # a damaged one is not spread
+            segments.decoded(owner, row)  # raises for a damaged one, which must not spread
             segments.copy(target, number, new_numbers[row[1]], row)
         return False
     doomed = [segment for segment, _ in mine.values() if segment not in kept]
@@ -145,7 +146,7 @@ def _merge_segments(
 def _copy_totals(
     source: Connection, from_run: int, target: Connection, to_run: int, new_numbers: dict[int, int]
 ) -> None:
-    """Bring the totals of a run over; what cannot be right is worked out anew when it is asked."""
+    """Copy the totals of a run; impossible ones are left out, and computed when they are needed."""
     whole, by_key = (
         list(map(dict, source.execute(select(table).where(table.c.run_id == from_run)).mappings()))
         for table in (totals, summaries)
@@ -160,12 +161,12 @@ def _copy_totals(
 
 
 def _age(run: Any) -> tuple[int, int, bool, float]:
-    """Return by what the copies of a run are ordered: how much was assigned, to the very end."""
+    """Return the key that orders copies of a run: how much was assigned, and whether it ended."""
     return run.high_water, run.epoch, run.outcome is not None, run.updated
 
 
 def _count(connection: Connection, run_id: int) -> int:
-    """Return for how many places a run says something."""
+    """Return for how many places a run has a value or tombstone, in entries, status or segments."""
     stored = sum(
         connection.scalar(select(func.count()).where(table.c.run_id == run_id)) or 0
         for table in (entries, status)
@@ -178,7 +179,7 @@ def _count(connection: Connection, run_id: int) -> int:
 def _merge_keys(
     source: Connection, from_run: int, target: Connection, to_run: int
 ) -> dict[int, int]:
-    """Add the keys that the target's copy lacks; return for each of the source its new number."""
+    """Add the keys that the target's copy lacks; return the new number of each source key."""
     known = reading.read_run_keys(target, to_run)
     fresh = dict(_numbered(reading.read_run_keys(source, from_run), known))
     writing.save_keys(target, to_run, fresh)

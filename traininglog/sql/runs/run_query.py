@@ -1,4 +1,4 @@
-"""Which runs, keys and times are asked for, where many runs are read in one look."""
+"""The query for reading many runs at once: which runs, keys and times."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RUNS = Prepared(
 
 
 class ChosenRun(NamedTuple):
-    """A run that is to be read."""
+    """A run to read."""
 
     run_id: int
     uuid: str
@@ -29,9 +29,9 @@ class ChosenRun(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What is to be read."""
+    """The runs, keys and times to read."""
 
-    runs: list[ChosenRun]  #: in the order that was asked for, or in which they were made
+    runs: list[ChosenRun]  #: in the order of the query, or else in the order of their making
     keys: list[str] | None  #: None: all
     low: int  #: the first time
     high: int  #: the last time
@@ -41,10 +41,10 @@ class Choice(NamedTuple):
 def choose(
     connection: Connection, uuids: Iterable[str] | None, keys: list[str] | None, low: int, high: int
 ) -> Choice:
-    """Look up what is asked for.
+    """Look up the runs and keys of a query.
 
     Args:
-        connection: Where.
+        connection: The connection to read from.
         uuids: The runs, in hex; by default all.
         keys: Names or globs of the keys; by default all.
         low: The first time to read.

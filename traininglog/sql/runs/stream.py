@@ -1,7 +1,7 @@
-"""Reading runs a stretch of times after the other, so that the memory it takes has a bound.
+"""Reading runs in stretches of times, one after the other, to bound the memory.
 
-How long the stretches are, and what the columns hold, is found out first, as far as that goes
-without reading the values themselves.
+A stream first finds the lengths of the stretches, and the types of the columns, as far as possible
+without reading the values.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from traininglog.values import MAX_TIME
 if TYPE_CHECKING:
     from traininglog.arrays import Content
 
-#: A part holds about so many values.
+#: About how many values a part holds.
 MOST = 200_000
 
-# Entries are counted so many at a time.
+# How many entries each step of counting passes.
 _STEP = 50_000
 
 _within = (
@@ -58,7 +58,7 @@ _KINDS_OF_SEGMENTS = Prepared(
 
 
 class _Run(NamedTuple):
-    """A run, and the stretches that it is read in."""
+    """A run, and the stretches in which it is read."""
 
     run_id: int
     uuid: str
@@ -66,10 +66,10 @@ class _Run(NamedTuple):
 
 
 class Stream:
-    """What some runs hold of some keys and times, as it is in one read transaction.
+    """The values of some runs, keys and times, as one read transaction sees them.
 
     Args:
-        connection: Where to read.
+        connection: The connection to read from.
         choice: The runs, keys and times to take.
         lineage: Whether a resumed run includes what it sees of its ancestors.
         most: About how many values a part may have.
@@ -93,16 +93,16 @@ class Stream:
         return sum(len(run.stretches) for run in self._runs)
 
     def parts(self) -> Iterator[tuple[str, list[Column]]]:
-        """Give the UUID of a run and its columns, a stretch of times after the other."""
+        """Yield the UUID of a run and its columns, for one stretch of times after the other."""
         for run in self._runs:
             chain = Chain(self._connection, run.run_id)
             for columns in self._read(chain, run, self._keys):
                 yield run.uuid, columns
 
     def contents(self) -> dict[str, Content]:
-        """Return the keys that have a value, in the order in which they come, and what they hold.
+        """Return the keys that have a value, in order, with the types of their values.
 
-        The values of a key are looked at only where there may be several types of them, or none.
+        The values of a key are read only if there may be several types of them, or no values.
         """
         from traininglog.arrays import Content, content
 
@@ -139,7 +139,7 @@ class Stream:
             )
 
     def _links(self, chain: Chain) -> list[tuple[Link, int]]:
-        """Return the runs of a chain that may have something, each with the last time to take."""
+        """Return the runs of a chain that may have values, each with the last time to read."""
         links = chain.covering(self._low, self._high)
         return [
             (link, min(self._high, link.cut))
@@ -173,7 +173,7 @@ class Stream:
             yield low, bounds["high"], count
 
     def _outline(self, chain: Chain) -> dict[str, tuple[set[str], bool]]:
-        """Return the kinds of what may be seen of each key, and whether that is sure."""
+        """Return the kinds of value that each key may show, and whether they are sure."""
         kinds: dict[str, set[int]] = {}
         there: set[str] = set()
         for link, high in self._links(chain):
@@ -181,7 +181,8 @@ class Stream:
             names = chain.keys(self._connection, link)
             found = [(*row, 1) for row in _KINDS_OF_ENTRIES.run(self._connection, **bounds)]
             if link.sealed:
-                # A segment of several kinds says 0, as does what is hidden: neither is sure.
+                # Kind 0 means several kinds in a segment, and a tombstone in an entry: neither is
+                # sure.
                 found += _KINDS_OF_SEGMENTS.run(self._connection, **bounds)
             for number, kind, whole in found:
                 name = names.get(number)
@@ -201,13 +202,13 @@ class Stream:
 def stretches(
     pieces: Sequence[tuple[int, int, int]], low: int, high: int, most: int
 ) -> list[tuple[int, int]]:
-    """Return first and last times of stretches that hold about the same, and `most` at the most.
+    """Return first and last times of stretches with about equally many values, at most `most`.
 
     Args:
-        pieces: First time, last time and number of values, which are taken for evenly spread.
+        pieces: First time, last time and number of values, which count as evenly spread.
         low: The first time of the first stretch.
-        high: The last time of the last.
-        most: How many values one may hold.
+        high: The last time of the last stretch.
+        most: The most values of a stretch.
 
     >>> stretches([(0, 99, 100), (100, 149, 100)], 0, 10**6, 50)
     [(0, 49), (50, 99), (100, 124), (125, 1000000)]
@@ -216,7 +217,7 @@ def stretches(
     number = -(-total // most)
     if number <= 1:
         return [(low, min(high, MAX_TIME))]
-    # Times are integers to the last: a float past 2**53 would be another time.
+    # Times stay integers: a float past 2**53 would be another time.
     changes = sorted(
         change
         for first, last, size in pieces

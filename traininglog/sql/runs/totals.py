@@ -1,6 +1,6 @@
-"""Totals: how much a run has logged itself, noted when it is sealed, for lists of many runs.
+"""Totals: how much a run has logged itself, stored when it is sealed, for lists of many runs.
 
-They hold as long as nothing more was assigned, which the run's high-water mark tells.
+They are up to date as long as they have the same ``high_water`` as the run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from traininglog.sql.tables import runs, summaries, totals
 from traininglog.sql.writing import insert_rows
 from traininglog.values import MAX_TIME
 
-# How many values of a run are held at once, rather than each key's by itself.
+# How many values of a run are read at once; of a larger run, a group of keys at a time.
 _AT_ONCE = 1_000_000
 
 _COLUMNS = [column.name for column in summaries.columns]
@@ -36,11 +36,11 @@ class Totals(NamedTuple):
     """How much a run has logged itself, as the columns of its totals and of its summaries."""
 
     whole: dict[str, int | None]
-    by_key: list[tuple[Any, ...]]  #: from the number of the key on
+    by_key: list[tuple[Any, ...]]  #: rows of summaries, without the number of the run
 
 
 def totals_of(connection: Connection, run_id: int) -> Totals:
-    """Work out how much a run has logged itself, and of each key the last value and extremes."""
+    """Compute how much a run has logged itself, and the last value and extremes of each key."""
     chain = Chain(connection, run_id, alone=True)
     numbers = reading.read_run_keys(connection, run_id)
     times: Any = []
@@ -62,7 +62,7 @@ def totals_of(connection: Connection, run_id: int) -> Totals:
 def _parts(
     connection: Connection, run_id: int, chain: Chain, numbers: Mapping[str, int]
 ) -> Iterator[list[Column]]:
-    """Give what a run has logged itself: all of it, or some keys at a time if that is much."""
+    """Yield the columns that a run has logged itself: all at once, or some keys at a time."""
     order = chain.places(connection)
     sizes: dict[int, int] = {}
     for number, *_, size in segments.spans(connection, run_id):
@@ -76,7 +76,7 @@ def _parts(
 
 
 def _groups(sizes: Mapping[str, int]) -> Iterator[list[str]]:
-    """Give keys in groups that have about as many sealed values as are read at once."""
+    """Yield keys in groups that have at most `_AT_ONCE` sealed values, or are one key."""
     group: list[str] = []
     held = 0
     for key, size in sizes.items():
@@ -90,7 +90,7 @@ def _groups(sizes: Mapping[str, int]) -> Iterator[list[str]]:
 
 
 def total_up(connection: Connection, run_id: int) -> None:
-    """Note how much a run has logged itself."""
+    """Compute and store the totals of a run."""
     forget_totals(connection, run_id)
     whole, by_key = totals_of(connection, run_id)
     connection.execute(_TOTAL_UP, {"this": run_id, **whole})
@@ -113,6 +113,6 @@ def _summary(number: int, column: Column) -> tuple[Any, ...]:
 
 
 def forget_totals(connection: Connection, run_id: int) -> None:
-    """Drop what was noted: the run has been changed by another than its writer."""
+    """Delete the totals of a run, as another than its writer has changed it."""
     for statement in _FORGET:
         connection.execute(statement, {"this": run_id})

@@ -1,4 +1,4 @@
-"""What may be wrong with the records of projects, groups and trials, and what to know of them."""
+"""Checks of the records of projects, groups and trials: damage, and what the user should know."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ALWAYS: dict[str, type | tuple[type, ...]] = {
     "uid": str, "edit": int, "token": str, "created": (int, float),
 }  # fmt: skip
 
-#: Which records name which others: the kind, its field, and the kind of what is named.
+#: The references between records: a kind, its field, and the kind of the record that it names.
 REFERENCES = (
     ("group", "project_id", "project"), ("trial", "project_id", "project"),
     ("trial", "group_id", "group"), ("trial", "environment", "environment"),
@@ -39,15 +39,15 @@ REFERENCES = (
 
 
 class Examined(NamedTuple):
-    """A row of one of the tables."""
+    """A row of one of the tables, as `examine` found it."""
 
     uid: str
-    record: Record | None  #: if it is sound
-    flaw: str  #: why it is not, for people
+    record: Record | None  #: the record; None: it is damaged
+    flaw: str  #: a message on the damage; empty if there is none
 
 
 def examine(kind: str, row: Mapping[str, Any]) -> Examined:
-    """Tell whether a row, by column, can be what was written."""
+    """Check a row, given by column, and return its record or its flaw."""
     uid = str(row["uid"])
     try:
         record = json.loads(row["record"])
@@ -81,7 +81,7 @@ def examine(kind: str, row: Mapping[str, Any]) -> Examined:
 
 
 def problems(connection: Connection) -> list[str]:
-    """Return, for people, what is wrong with the records."""
+    """Return messages on damaged records."""
     found = []
     uids: dict[str, set[str]] = {}
     for kind in KINDS:
@@ -109,11 +109,11 @@ def problems(connection: Connection) -> list[str]:
 
 
 def notes(connection: Connection, folder: Path | None) -> list[str]:
-    """Return, for people, what is no damage of the database and should be known.
+    """Return messages on missing runs and kept files of trials; the database is not damaged.
 
     Args:
-        connection: To the database.
-        folder: Where the files are that are kept with trials; None: they are not looked at.
+        connection: A connection to the database.
+        folder: The folder of the files that are kept with trials; None: they are not checked.
 
     """
     found = []

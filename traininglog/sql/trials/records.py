@@ -1,7 +1,7 @@
-"""Records of projects, groups and trials in tables: what any SQL database can do.
+"""Records of projects, groups and trials in the tables of any SQL database.
 
-A record is a dict that JSON can hold. It is stored whole; what it is found by stands in columns,
-too, which are taken from it whenever it is written.
+A record is a dict that JSON can hold. It is stored whole. The fields that are searched also have
+columns, which each write copies from the record.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from traininglog.trial_records import flaw_of, groups_of, in_order, made_of, wit
 
 Record = dict[str, Any]
 
-#: The kinds of records, each after those that it names.
+#: The kinds of records, each after the kinds that it names.
 KINDS = ("project", "group", "environment", "trial")
 
 #: The table of each kind of record.
@@ -44,20 +44,20 @@ TABLES: dict[str, Table] = {
     "environment": environments,
 }
 
-# So many of those that were added last are looked at to tell which is the latest: among them is one
-# that was made here, unless as many were merged since.
+# How many of the records that were added last are examined to find the latest. One of them was made
+# here, unless at least as many were merged since.
 _LAST = 256
 
-#: More values than a statement takes as parameters are left to whoever asked.
+#: The most values that a statement takes as parameters. With more, the caller filters the records.
 _MANY = 500
 
 
 def insert_record(connection: Connection, kind: str, record: Record) -> bool:
-    """Add a record. Returns whether it is there: False if another one has its UID."""
+    """Add a record. Returns whether it is there; False if another one has its UID."""
     table = TABLES[kind]
     found = connection.scalar(select(table.c.record).where(table.c.uid == record["uid"]))
     if found is not None:
-        return bool(loaded(found, kind)["token"] == record["token"])  # said twice, it is done once
+        return bool(loaded(found, kind)["token"] == record["token"])  # a repeated call: idempotent
     ordered = in_order(record, _newest(connection, kind))
     connection.execute(insert(table).values(**columns_of(table, ordered)))
     _note_groups(connection, kind, ordered)
@@ -65,21 +65,24 @@ def insert_record(connection: Connection, kind: str, record: Record) -> bool:
 
 
 def _newest(connection: Connection, kind: str) -> float | None:
-    """Return by what moment the last of the records are ordered, at the most; None: of none."""
+    """Return the latest moment by which the last records are ordered; None if there are none."""
     table = TABLES[kind]
     last = connection.execute(
         select(table.c.uid, table.c.created).order_by(table.c.id.desc()).limit(_LAST)
     ).all()
     found = [float(created) for _, created in last if is_moment(created)]
     if last:
-        with suppress(CorruptLog):  # that one is damaged keeps no other out
+        with suppress(CorruptLog):  # a damaged record must not prevent a new one
             record = get_record(connection, kind, last[0].uid)
             found += [] if record is None else [made_of(record)]
     return max(found, default=None)
 
 
 def replace_record(connection: Connection, kind: str, record: Record, edit: int) -> bool:
-    """Replace the record with this UID if it is still at `edit`. Returns whether it was."""
+    """Replace the record with this UID if it is still at `edit` (optimistic concurrency).
+
+    Returns whether it was. A repeated call returns True, too.
+    """
     table = TABLES[kind]
     row = connection.execute(
         select(table.c.edit, table.c.record).where(table.c.uid == record["uid"])
@@ -96,10 +99,9 @@ def replace_record(connection: Connection, kind: str, record: Record, edit: int)
 
 
 def put_record(connection: Connection, kind: str, record: Record) -> None:
-    """Add a record, or put it in the place of the one with its UID.
+    """Add a record, or replace the one with its UID.
 
-    A trial is left out of groups that are not there: they are to be put there first, where they are
-    not lost.
+    Groups that do not exist are removed from a trial. So the caller puts groups before trials.
     """
     if kind == "trial":
         record = _without_lost_groups(connection, record)
@@ -126,7 +128,7 @@ def _without_lost_groups(connection: Connection, record: Record) -> Record:
 
 
 def _note_groups(connection: Connection, kind: str, record: Record) -> None:
-    """Let the table of what is in which groups be as the record of a trial says."""
+    """Update the table of group members to match the record of a trial."""
     if kind != "trial":
         return
     there = groups_in(connection, record["uid"])
@@ -141,7 +143,7 @@ def _note_groups(connection: Connection, kind: str, record: Record) -> None:
 
 
 def groups_in(connection: Connection, uid: str) -> set[str]:
-    """Return the groups that a trial is in, as the table of members has it."""
+    """Return the groups that a trial is in, by the table of members."""
     return set(
         connection.scalars(
             select(group_members.c.group_id).where(
@@ -152,7 +154,7 @@ def groups_in(connection: Connection, uid: str) -> set[str]:
 
 
 def move_logs(connection: Connection, instead: Mapping[str, str | None]) -> None:
-    """Give trials another log, as theirs is deleted: by UUID the one to take, or None."""
+    """Replace the deleted logs of trials: `instead` maps each UUID to another one, or None."""
     for record in list(select_records(connection, "trial", {"log": list(instead)})):
         if record["log"] in instead:
             new = {"log": instead[record["log"]], "edit": record["edit"] + 1, "token": uuid4().hex}
@@ -169,9 +171,9 @@ def get_record(connection: Connection, kind: str, uid: str) -> Record | None:
 def select_records(
     connection: Connection, kind: str, where: Mapping[str, Sequence[object]]
 ) -> Iterator[Record]:
-    """Give records, the oldest first: all those that `where` allows, and perhaps others.
+    """Yield records, the oldest first: all that `where` allows, and perhaps others.
 
-    `where` maps a field to the values that are wanted of it; of ``groups`` one at least.
+    `where` maps a field to the values to match. A trial matches ``groups`` if it is in one of them.
     """
     table = TABLES[kind]
     statement = select(table.c.record).order_by(table.c.id)
@@ -183,7 +185,7 @@ def select_records(
             continue
         wanted = column.in_([value for value in values if value is not None])
         statement = statement.where(wanted | column.is_(None) if None in values else wanted)
-    # Each is given in turn, so that who wants only the first reads no more.
+    # A generator, so that a caller that needs only the first record reads no more.
     return (loaded(found, kind) for found in connection.execute(statement).scalars())
 
 
@@ -197,7 +199,7 @@ def _in_groups(table: Table, values: Sequence[object]) -> Any:
 def ends_of_runs(
     connection: Connection, uuids: Sequence[str], best: Mapping[str, Mode]
 ) -> dict[str, dict[str, tuple[Any, Any]]]:
-    """Return of runs, by UUID, the last value of every key, and the best of the keys in `best`."""
+    """Return the last value of every key, and the best of the keys in `best`, of runs by UUID."""
     wanted = set(uuids)
     lines = [line for line in listing.lines(connection) if line.uuid in wanted]
     simple = {line.id: line for line in lines if line.noted and line.resumed_from is None}
@@ -236,7 +238,7 @@ _NOTED = str(
 
 
 def columns_of(table: Table, record: Record) -> dict[str, Any]:
-    """Return the row of a record, but for its number."""
+    """Return the row of a record, without its number."""
     values = {
         column.name: record.get(column.name)
         for column in table.columns
@@ -250,7 +252,7 @@ def columns_of(table: Table, record: Record) -> dict[str, Any]:
 
 
 def loaded(text: str, kind: str) -> Record:
-    """Return the record of a kind that a row has as text. Raises `CorruptLog`."""
+    """Parse the text of a record of a kind. Raises `CorruptLog`."""
     try:
         record = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:

@@ -1,13 +1,13 @@
-"""Bringing projects, groups and trials from one database into another.
+"""Merging projects, groups and trials from one database into another.
 
-A trial is the same as another one if both have the same hash and were made at the same moment. Its
-UID need not be: where the UID is another trial's, as two machines that do not know of each other
-both begin to count revisions at 0, it becomes the next revision.
+Two trials are the same if they have the same hash and were made at the same moment. Their UIDs may
+differ: two machines that do not know of each other both count revisions from 0. If the UID of a
+trial belongs to another trial here, the trial becomes the next revision.
 
-Of two copies of a record the one counts that has been changed more often; of those changed equally
-often the one whose last change has the greater token, which is as good as by lot but the same
-everywhere. Tags, metadata, groups, errors and kept files that only the other one has are added to
-it. So merging again, or back, changes nothing, and nothing gets lost.
+Of two copies of a record, the one that was changed more often wins. If both were changed equally
+often, the one whose last change has the greater token wins; that is arbitrary, but the same
+everywhere. Tags, metadata, groups, errors and kept files that only the other copy has are added to
+it. So merging is idempotent in both directions, and nothing gets lost.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from traininglog.sql.trials.records import (
 )
 from traininglog.trial_records import groups_of, with_groups
 
-#: Brings a file that was kept with a trial: called with the trial's UID, and what it says of it.
+#: Copies a kept file of a trial: called with the trial's UID, and its record of the file.
 Bring = Callable[[str, dict[str, Any]], None]
 
 
 def merge_trials(source: Connection, target: Connection, bring: Bring) -> list[str]:
-    """Bring all that is described over; return the UIDs of the trials that changed here."""
+    """Copy all records; return the UIDs of the trials that changed here."""
     changed = []
     for kind in KINDS:
         for theirs in select_records(source, kind, {}):
@@ -53,7 +53,7 @@ def merge_trials(source: Connection, target: Connection, bring: Bring) -> list[s
 
 
 def _pair(target: Connection, theirs: Record) -> tuple[Record | None, Record]:
-    """Return our copy of a trial, if there is one, and theirs under the UID that it has here."""
+    """Return our copy of a trial, or None, and their copy under the UID that it has here."""
     table = TABLES["trial"]
     rows = target.scalars(select(table.c.record).where(table.c.hash == theirs["hash"])).all()
     revisions = {}
@@ -68,7 +68,7 @@ def _pair(target: Connection, theirs: Record) -> tuple[Record | None, Record]:
 
 
 def united(ours: Record, theirs: Record) -> Record:
-    """Return a record of which there are two copies: all that either says."""
+    """Return the union of two copies of a record."""
     older, newer = sorted((ours, theirs), key=lambda record: (record["edit"], record["token"]))
     if older["token"] == newer["token"]:
         return ours

@@ -1,1 +1,1 @@
-"""An open file: transactions, turns, the WAL, copies, and looking without leaving a trace."""
+"""An open file: transactions, the queue of writers, the WAL, copies, and read-only access."""

@@ -1,8 +1,8 @@
-"""What SQLite left beside a file for one user alone, made fit for all who may write the file.
+"""Taking over WAL files that only another user can write.
 
-A file may be opened to a group after its WAL was made, or somebody else's process may have left one
-that only its user can write. Who may write the file and the folder puts a copy in its place, while
-it is sure that nobody has the file open.
+A file may be opened to a group after its WAL was made. Or a process of another user may have left a
+WAL that only that user can write. A process that may write the file and the folder replaces such a
+WAL by a copy, while a lock makes sure that no process has the file open.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from traininglog import file_locks, parts
 from traininglog.side_files import may
 from traininglog.sqlite.file.header import stat_of, wal_path
 
-# The first of the bytes that whoever has a file open in WAL mode has a shared lock on; see
-# sqlite.org/fileformat.html, 1.6, and `SHARED_FIRST` in SQLite's sources.
+# The first of the bytes that SQLite holds a shared lock on while it has a file open in WAL mode;
+# see sqlite.org/fileformat.html, 1.6, and `SHARED_FIRST` in SQLite's sources.
 _SHARED_FIRST = 0x40000002
 
 
 def take_over(path: Path) -> None:
-    """Put copies in the place of what only somebody else can write, if nobody has the file open.
+    """Replace WAL files that only another user can write, if no process has the file open.
 
-    To be called in a process that has not. Where it cannot be done, all stays as it is.
+    This process must not have it open either. If it cannot be done, all files stay as they are.
     """
     real = path.resolve()
     wal = wal_path(path)
@@ -38,11 +38,11 @@ def take_over(path: Path) -> None:
         return
     descriptor = os.open(real, os.O_RDWR | os.O_CLOEXEC)
     try:
-        # Nobody has it open, and nobody can open it before this lock is given up.
+        # With this lock, no process has the file open, and none can open it until it is released.
         if file_locks.lock(descriptor, _SHARED_FIRST, patience=0.0):
             if wal in unfit:
                 _put_copy(real, wal)
-            with suppress(OSError):  # the WAL has all that is in there
+            with suppress(OSError):  # SQLite rebuilds it from the WAL
                 shm.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
@@ -54,4 +54,4 @@ def _put_copy(database: Path, wal: Path) -> None:
             shutil.copyfileobj(source, target)
             target.flush()
             os.fsync(target.fileno())
-        part.replace(wal)  # which a sticky folder may refuse
+        part.replace(wal)  # a sticky folder may refuse this

@@ -1,4 +1,4 @@
-"""Copies of a whole file: a backup, and the one that is made before a file is upgraded."""
+"""Copies of a whole file: a backup on request, and the backup before an upgrade."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from traininglog.sqlite.file.revisions import APPLICATION_ID
 
 
 def refuse_target(target: Path) -> None:
-    """Raise unless a new file can be made under a name."""
+    """Raise unless a new file can be made at a path."""
     if not target.parent.is_dir():
         raise StoreNotFound(
             f"the folder of {target} does not exist; make it first: "
@@ -35,9 +35,9 @@ def refuse_target(target: Path) -> None:
 
 
 def copy(source: sqlite3.Connection, target: Path, like: Path | None = None) -> None:
-    """Copy a database, as it is now, to a new file; others may go on writing.
+    """Copy a snapshot of a database to a new file; others may go on writing.
 
-    It gets mode and owner of the file `like`, so that it is not open to more people.
+    The copy gets mode and owner of the file `like`, so that no more people can read it.
     """
     _sweep_earlier(target)
     with parts.making(target, like) as part:
@@ -49,11 +49,11 @@ def copy(source: sqlite3.Connection, target: Path, like: Path | None = None) -> 
 
 
 def _sweep_earlier(target: Path) -> None:
-    """Remove what killed makers of a file left in the earlier versions, which did not lock it."""
+    """Remove parts that killed processes of earlier versions left; those did not lock them."""
     for part in target.parent.glob(f"{glob.escape(target.name)}.part*"):
         if not re.fullmatch(r"\.part(-\d+)?", part.name.removeprefix(target.name)):
             continue
-        with suppress(OSError):  # as of another user, to whom it is left
+        with suppress(OSError):  # it may belong to another user, and is left alone
             descriptor = open_plain(part)
             try:
                 header = os.pread(descriptor, 100, 0)
@@ -68,15 +68,15 @@ def _sweep_earlier(target: Path) -> None:
 def upgrade(
     engine: Engine, name: str, path: Path, back_up: Callable[[Path], None]
 ) -> tuple[str, Path] | None:
-    """Bring an older file to today's schema, after a backup beside it.
+    """Upgrade an older file to today's schema, after a backup beside it.
 
-    Returns the revision that it had, and the backup; None if somebody else was first.
+    Returns the revision that it had, and the backup; None if another process was first.
 
     Args:
-        engine: Whose transactions begin by locking the file.
-        name: What to call the file in messages.
+        engine: An engine whose transactions begin by locking the file.
+        name: The name of the file in messages.
         path: The file.
-        back_up: Copies it.
+        back_up: Copies the file to a path.
 
     """
     from traininglog.sqlite.file import migrations
@@ -84,7 +84,7 @@ def upgrade(
     backup: Path | None = None
     try:
         with engine.connect() as connection, patiently(connection.begin):
-            # Others may have waited for the same lock to do the same work.
+            # Another process may have done the upgrade while this one waited for the lock.
             before = revisions.read_revision(connection, name)
             if before == revisions.current():
                 return None
@@ -92,7 +92,7 @@ def upgrade(
             back_up(backup)
             migrations.upgrade(connection)
     except BaseException:
-        if backup is not None:  # the file itself is what it was
+        if backup is not None:  # the file itself is unchanged
             backup.unlink(missing_ok=True)
         raise
     return before, backup

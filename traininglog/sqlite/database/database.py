@@ -2,12 +2,12 @@
 
 Nothing here knows what a log is. Three things about SQLite shape it:
 
-* A deferred transaction that turns into a writing one fails at once when another wrote meanwhile,
+* A deferred transaction that starts to write fails at once if another connection wrote meanwhile,
   whatever the timeout. So writers say BEGIN IMMEDIATE, and wait there.
 * Reading a file with plain file calls in a process that has it open drops SQLite's locks on it. So
-  even the look whether a file is ours goes through SQLite.
+  even the check whether a file is ours goes through SQLite.
 * SQLite before 3.51.3 (3.50.7, 3.44.6) can lose data when connections that write and checkpoint
-  meet ("WAL-reset bug"). So nobody checkpoints automatically; `checkpoint` does, under the write
+  meet ("WAL-reset bug"). So automatic checkpoints are off; `checkpoint` does it, under the write
   lock.
 """
 
@@ -53,25 +53,24 @@ from traininglog.sqlite.file.header import identity_of, inspect, stat_of, uri_of
 from traininglog.sqlite.file.mounts import refuse_network
 from traininglog.sqlite.file.witness import Identity
 
-# What goes wrong where something is of another type, or size, than we ever write.
+# The errors of values that have another type or size than this package ever writes.
 _SURPRISES = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
 
 _CHECKPOINT_BYTES = 4 * 2**20
 
-# What may lie idle in a file, and will be used again, before it is given back.
+# How many bytes of free pages a file keeps for reuse before it is shrunk.
 _FREE_BYTES = 2**20
 
-# Every file has the same dialect and the same compiled statements: with those that `create_engine`
-# makes, each log that is opened would compile its statements anew, which takes longer than all that
-# a short run asks of the database.
+# All files share one dialect and one cache of compiled statements. `create_engine` would make new
+# ones for each log, and compiling the statements takes longer than all queries of a short run.
 _DIALECT = pysqlite.dialect(dbapi=sqlite3)
-_DIALECT.server_version_info = sqlite3.sqlite_version_info  # which it would ask the first engine
+_DIALECT.server_version_info = sqlite3.sqlite_version_info  # else the first engine would ask for it
 _DIALECT.default_schema_name = "main"
 _COMPILED: dict[Any, Any] = {}
 
 _T = TypeVar("_T")
 
-# The open databases, for what must happen after a fork.
+# The open databases, for the handler that runs after a fork.
 _OPEN: dict[int, Database] = {}
 
 
@@ -81,14 +80,14 @@ class Database:
     Args:
         path: The file; None is a database in memory.
         readonly: Never write.
-        create: Make the file where there is none.
+        create: Make the file if it does not exist.
         allow_network: Write even on a network file system, which is unsafe; by default as set.
-        follows: Go on with another file that gets this name. One that is opened for reading does
-            so anyway; a writer of runs may not, as the other file has others.
+        follows: Go on with another file that gets this name. A database that is opened for reading
+            does so anyway. A writer of runs must not, as the other file has other runs.
 
     Raises:
-        NetworkFileSystem: The file is to be written on one, and that was not allowed. Nothing was
-            looked at, made or changed.
+        NetworkFileSystem: The file is to be written on a network file system, and that was not
+            allowed. Nothing was read, made or changed.
 
     """
 
@@ -113,16 +112,17 @@ class Database:
         self._pid = os.getpid()
         self._closed = False
         self._lock = threading.RLock()
-        self._users: dict[object, int] = {}  # whoever uses connections just now, with their threads
+        self._users: dict[object, int] = {}  # the uses of connections just now, with their threads
         self._watch: sqlite3.Connection | None = None
         self._identity: Identity | None = None
-        # Held while it is used: to close a connection under another thread crashes the process.
+        # Held while `_watch` is used: closing a connection that another thread uses crashes the
+        # process.
         self._watching = threading.RLock()
-        self._wal: LiveWal | None = None  # of who writes
-        #: What a writer should be told at its next assignment; whoever tells it takes it away.
+        self._wal: LiveWal | None = None  # only for a writer
+        #: A warning for the next assignment; the sink takes it and clears it.
         self.notice: str | None = None
-        self._linked = False  # and told of
-        self._sound_schema: int | None = None  # the version of the schema that was looked at
+        self._linked = False  # whether a second name of the file was found, and warned of
+        self._sound_schema: int | None = None  # the version of the schema that was examined
         fresh = path is None or (
             twin is None and inspect(path, readonly=readonly, create=create and not readonly)
         )
@@ -133,7 +133,7 @@ class Database:
         self._uri = MEMORY if path is None else uri_of(path)
         self._follows = follows
         self._make_engines()
-        self._looker: Looker | None = None  # of who only looks
+        self._looker: Looker | None = None  # only for a process that may not write the file
         writes = twin is not None or fresh or (path is not None and can_write(path))
         if path is not None and not (readonly or writes or is_open_here(path)):
             take_over(path)
@@ -143,7 +143,7 @@ class Database:
             with in_use(), translated(self.name):
                 if twin is None:
                     self._prepare(fresh=fresh)
-                else:  # each transaction looks whether that has changed
+                else:  # each transaction checks whether these have changed
                     self.revision, self._sound_schema = twin.revision, twin._sound_schema
         except BaseException:
             self._dispose()
@@ -158,28 +158,28 @@ class Database:
 
     @property
     def name(self) -> str:
-        """What to call the file in messages."""
+        """The name of the file in messages."""
         return MEMORY if self.path is None else str(self.path)
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed, in this process."""
+        """Whether the database was closed in this process."""
         return self._closed
 
     @property
     def is_used_here(self) -> bool:
-        """Whether this thread is in the midst of a transaction."""
+        """Whether this thread is inside a transaction."""
         return threading.get_ident() in list(self._users.values())
 
     # -- transactions -----------------------------------------------------------------------
 
     @contextmanager
     def read(self, *, lasting: bool = False) -> Iterator[Connection]:
-        """Give a connection that sees one state of the database throughout.
+        """Yield a connection that reads one snapshot of the database.
 
-        Who may not write the file may find in the end that it was changed, and raises
-        `ChangedMeanwhile`: read within `steadily`. With `lasting` that does not happen, as with
-        what is used before the end.
+        In a process that may not write the file, this may raise `ChangedMeanwhile` on exit, as
+        others changed the file: call it within `steadily`. With `lasting` that does not happen; use
+        it if the caller uses the values before the exit.
         """
         self._check_process()
         looker = self._looker
@@ -211,11 +211,11 @@ class Database:
     def write(
         self, *, durable: bool = False, patience: float | None = None
     ) -> Iterator[Connection]:
-        """Give a connection that is the only one to write; commit at the end, or undo it all.
+        """Yield the only connection that writes; commit on exit, or roll back after an error.
 
         Args:
-            durable: Wait until the disk has it, and with it everything that was committed before.
-            patience: How many seconds to wait for others at the most.
+            durable: Wait until the disk has this commit and every commit before it.
+            patience: How many seconds to wait for other writers at the most.
 
         """
         self._check_process()
@@ -227,21 +227,22 @@ class Database:
                 self._check_wal()
                 connection = patiently(self._writing.connect)
                 with self._beginning() as begin, connection:
-                    # It may look into the file, and so find that others are just opening it, too.
+                    # The pragma reads the file, and can get SQLITE_BUSY while another process
+                    # opens it.
                     level = "FULL" if durable else "NORMAL"
                     set_level = functools.partial(self._set_synchronous, connection, level)
                     patiently(set_level, longest=0.008, patience=patience)
-                    # Not by SQLite's own waiting, which sleeps longer and longer: who has waited
-                    # long waits on, others pass. And not by `connection.begin`, which would take
-                    # ten times as long to fail.
+                    # Not by SQLite's busy timeout, which sleeps longer and longer: a writer that
+                    # has waited long sleeps on while others pass it. And not by `connection.begin`,
+                    # which takes ten times as long to fail.
                     self._turns.take(functools.partial(begin, raw_of(connection)), patience)
-                    self._check_schema(connection)  # anybody may have changed it meanwhile
+                    self._check_schema(connection)  # others may have changed it meanwhile
                     try:
                         yield connection
                     except _SURPRISES as error:
                         self._blame(connection, error)
                         raise
-                    # Not by SQLAlchemy, which makes an AssertionError of Ctrl-C amid a commit.
+                    # Not by SQLAlchemy, which turns Ctrl-C during a commit into an AssertionError.
                     raw_of(connection).commit()
             if self._wal is not None and self._wal.is_lost:
                 raise WalLost(
@@ -251,10 +252,10 @@ class Database:
             self._checkpoint_if_due()
 
     def sync(self) -> None:
-        """Wait until the disk has all that was committed, by anyone.
+        """Wait until the disk has all commits, of any process.
 
-        It is either in the WAL or was copied from there, which SQLite does not do without waiting.
-        A commit that changes nothing would wait for nothing.
+        Each commit is in the WAL, or SQLite copied it from there to the file and synced that. An
+        empty commit would not do: SQLite syncs nothing for it.
         """
         self._check_process()
         with self._using(), translated(self.name):
@@ -268,18 +269,18 @@ class Database:
             connection.info["synchronous"] = level
 
     def change_token(self, connection: Connection) -> object:
-        """Return something that differs from before if anyone has written since.
+        """Return a token that changes with each write to the file.
 
-        To be compared only with what it returned before; takes two microseconds.
+        Compare it only with earlier tokens. It takes two microseconds.
         """
         raw = raw_of(connection)
-        # What others committed, and what this very connection changed, which the first leaves out.
+        # `data_version` counts the commits of others, `total_changes` those of this connection.
         return number_of(raw), raw.execute("PRAGMA data_version").fetchone()[0], raw.total_changes
 
     def version(self) -> object:
-        """Return something that differs from before if anyone has written since, asked at any time.
+        """Return a token that changes with each write to the file, without a transaction.
 
-        To be compared only with what it returned before; takes a tenth of what a transaction does.
+        Compare it only with earlier tokens. It takes a tenth of the time of a transaction.
         """
         self._check_process()
         if self.path is None:
@@ -300,15 +301,15 @@ class Database:
 
     @property
     def identity(self) -> tuple[int, int] | None:
-        """Device and inode of the file: who only looks at it follows its name to another one."""
+        """Device and inode of the file; a reader that may not write follows its name to another."""
         if self._closed:
             return None if self.path is None else identity_of(self.path)
         return self._identity if self._looker is None else self._looker.identity
 
     def close(self) -> None:
-        """Close every connection. Whoever closes a file last also empties its WAL.
+        """Close every connection. The process that closes a file last also empties its WAL.
 
-        Those that are in use are closed by who uses them, at the end of it.
+        If connections are in use, the last user closes them when it is done.
         """
         if os.getpid() == self._pid:
             self._closed = True
@@ -318,7 +319,7 @@ class Database:
 
     @contextmanager
     def _using(self) -> Iterator[None]:
-        """Use connections. Who does so last, after it was closed meanwhile, lets go of the file."""
+        """Count a use of connections; the last use of a database closed meanwhile detaches it."""
         token = object()
         self._users[token] = threading.get_ident()
         try:
@@ -331,7 +332,7 @@ class Database:
                 self._detach()
 
     def _attach(self) -> None:
-        """Be one of those who have the file open for writing, after it was found to be in order."""
+        """Note the identity of the file, which is in order; a writer also holds its WAL."""
         self._identity = None if self.path is None else identity_of(self.path)
         if self._identity is not None and self.path is not None and self._looker is None:
             self._wal = LiveWal(self.path, self._identity)
@@ -358,13 +359,13 @@ class Database:
             self._turns.close()
 
     def _make_engines(self) -> None:
-        # Two, as writers and readers wait for others in different ways; see `write`.
+        # Two engines, as writers and readers wait for others in different ways; see `write`.
         self._engine = _engine(self._uri, failures.PATIENCE)
         self._writers = self._engine if self.path is None else _engine(self._uri, 0)
         self._writing = self._writers.execution_options(traininglog_begin="BEGIN IMMEDIATE")
 
     def _follow(self) -> None:
-        """Go on with another file, if one has got the name."""
+        """Go on with another file, if the path names one now."""
         if not self._follows or self.path is None or self._identity is None:
             return
         if identity_of(self.path) == self._identity:
@@ -381,20 +382,20 @@ class Database:
     # -- the WAL ----------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Hold the file open so that no close of other descriptors ends it, and note its WAL."""
+        """Take locks of our own on the file and note its WAL; see `guard`."""
         if self._wal is None:
             return
-        with self._engine.connect() as connection:  # only then SQLite opens it
+        with self._engine.connect() as connection:  # a first read makes SQLite open the WAL
             patiently(connection.begin).rollback()
             patiently(lambda: _pragma(connection, "data_version"))
             self._wal.note()
 
     def _beginning(self) -> AbstractContextManager[Callable[[sqlite3.Connection], Any]]:
-        """Give what begins a transaction that writes; see `LiveWal.alone`."""
+        """Return a context that yields the function to begin a write; see `LiveWal.alone`."""
         return nullcontext(_begin) if self._wal is None else self._wal.alone()
 
     def _check_wal(self) -> None:
-        """Begin anew with the WAL that others find, before something is read or written."""
+        """Before a read or write, reopen the file if others find another WAL than ours."""
         if self._wal is None:
             return
         self._wal.hold()
@@ -405,12 +406,12 @@ class Database:
     def _begin_anew(self, wal: LiveWal) -> None:
         """Close every connection of this process to the file, and open it again.
 
-        Raises `WalLost` as long as some are in use. While one is left, SQLite would let the others
-        share what it has of a WAL that is gone.
+        Raises `WalLost` as long as some are in use. While one is left, SQLite would let new
+        connections share its state of a WAL that is gone.
         """
         mine = [each for each in list(_OPEN.values()) if each.identity == self._identity]
-        # Nobody has opened the file since, or there would be another one: so what is in the lost
-        # WAL still follows on what is in the file.
+        # If no file has the WAL's name, no process has opened the database since. So the lost WAL
+        # still continues the file.
         saved = wal.is_gone and any(each._salvage() for each in mine)
         for each in mine:
             each._dispose()
@@ -434,7 +435,7 @@ class Database:
             )  # fmt: skip
 
     def _salvage(self) -> bool:
-        """Copy what is in a WAL that was deleted into the file; tell whether that is all of it."""
+        """Checkpoint a deleted WAL into the file; return whether all of it was copied."""
         connections = [engine.pool.idle() for engine in (self._writers, self._engine)
                        if isinstance(engine.pool, Pool)]  # fmt: skip
         for connection in filter(None, [*connections, self._watch]):
@@ -445,9 +446,9 @@ class Database:
         return False
 
     def checkpoint(self) -> None:
-        """Move what is in the WAL into the file, as far as readers allow.
+        """Copy the WAL into the file, as far as readers allow.
 
-        Where that fails, a later one will come round to it: what was committed stays so.
+        If that fails, a later checkpoint does it: a commit stays a commit.
         """
         if self._looker is not None:
             return
@@ -457,14 +458,14 @@ class Database:
             self._raw_connection(0) as holder,
             self._raw_connection(0) as other,
         ):
-            # One connection holds the write lock while another copies: nobody can reset the WAL
-            # meanwhile, which is what the bug needs.
+            # One connection holds the write lock while another copies. So no process can reset the
+            # WAL meanwhile, and without that the WAL-reset bug cannot happen.
             begin(holder)
             other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             holder.execute("ROLLBACK")
 
     def shrink(self) -> None:
-        """Give the pages that hold nothing back to the file system, as far as others allow."""
+        """Give the free pages back to the file system, as far as other connections allow."""
         self._check_process()
         self._require_writer()
         with (
@@ -473,13 +474,13 @@ class Database:
             self._raw_connection() as connection,
         ):
             patiently(functools.partial(begin, connection))
-            connection.execute("ROLLBACK")  # what follows is a transaction of its own
-            # A page a step and no rows: `execute` would stop after the first of them.
+            connection.execute("ROLLBACK")  # the vacuum is a transaction of its own
+            # Each step frees one page and returns no row; `execute` would stop after the first.
             connection.executescript("PRAGMA incremental_vacuum")
         self.checkpoint()
 
     def shrink_if_worth(self) -> None:
-        """Give space back where there is much of it."""
+        """Call `shrink` if the file has many free pages."""
         with self.read() as connection:
             free, pages, page = (
                 int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
@@ -501,7 +502,7 @@ class Database:
             yield connection
 
     def _prepare(self, *, fresh: bool) -> None:
-        """Make the schema where there is none; refuse or upgrade one that is not today's."""
+        """Make the schema if there is none; refuse or upgrade one of another revision."""
         if self._looker is not None:
             self.steadily(self._look_first)
             return
@@ -509,39 +510,39 @@ class Database:
             if self.path is not None:
                 make_store(self.path)
             with self._changing().connect() as connection:
-                # So that deleting frees space.
+                # With it, deleting frees space.
                 patiently(lambda: _pragma(connection, "auto_vacuum = INCREMENTAL"))
                 with patiently(connection.begin):
                     if revisions.is_blank(connection):
                         revisions.create_schema(connection)
         self._check_revision()
-        # Last: a file that was refused must not have been changed, not even in its header.
+        # Last, as a refused file must stay unchanged, even its header.
         if self.path is not None:
             patiently(self._set_wal)
             fit_all(self.path)
 
     def _look_first(self) -> None:
-        """Look at the file for the first time, which examines its schema."""
+        """Read the file for the first time, to examine its schema."""
         assert self._looker is not None and self.path is not None  # noqa: S101, PT018
         with self._looker.reading(self._renewed):
             fit_all(self.path)
 
     def _renewed(self, connection: Connection) -> None:
-        """Examine a file that is to be read, of which others may have changed the schema."""
+        """Examine the schema of a file to read; others may have changed it."""
         self._examine(connection)
         revisions.refuse_older(self.name, self.revision)
 
     def _changing(self) -> Engine:
         """Return the engine for changing a file that may have no WAL yet.
 
-        There even a commit waits for those who read.
+        Without a WAL, even a commit waits for readers.
         """
         return self._engine.execution_options(traininglog_begin="BEGIN IMMEDIATE")
 
     def _is_blank(self) -> bool:
-        """Tell whether there is nothing in the file.
+        """Return whether the file is empty.
 
-        A process that was killed as it made the file left it so, once SQLite has undone its work.
+        It is if a process was killed while it made the file, after SQLite has rolled that back.
         """
         with self._engine.connect() as connection, patiently(connection.begin):
             return revisions.is_blank(connection)
@@ -562,10 +563,10 @@ class Database:
             self._upgrade()
 
     def _check_schema(self, connection: Connection) -> None:
-        """Raise where the schema, which others may have changed, is not to be read or written.
+        """Examine the schema if others have changed it; raise if it must not be read or written.
 
-        A newer version of this package may have upgraded it, or somebody put into it what reading
-        or writing would run.
+        A newer version of this package may have upgraded it. Another program may have added
+        something that reading or writing would run, such as a trigger.
         """
         version = raw_of(connection).execute("PRAGMA schema_version").fetchone()[0]
         if version != self._sound_schema:
@@ -588,7 +589,7 @@ class Database:
         self.revision = revisions.current()
 
     def backup(self, target: Path) -> None:
-        """Copy the database, as it is now, to a new file; others may go on writing."""
+        """Copy a snapshot of the database to a new file; others may go on writing."""
         self._check_process()
         backup.refuse_target(target)
         with self.read(lasting=True) as connection:
@@ -597,7 +598,7 @@ class Database:
     # -- guards -----------------------------------------------------------------------------
 
     def _check_file(self) -> None:
-        """Raise if the file was removed: SQLite would go on writing where nobody finds it."""
+        """Raise if the file was removed or replaced: no process would find what SQLite writes."""
         found = None if self.path is None else stat_of(self.path)
         now = None if found is None else (found.st_dev, found.st_ino)
         if now == self._identity:
@@ -615,9 +616,9 @@ class Database:
         )
 
     def _blame(self, connection: Connection, error: Exception) -> None:
-        """Raise `CorruptLog` if what went wrong may come from what the file holds.
+        """Raise `CorruptLog` if the file holds rows that may have caused an error.
 
-        Looked at only then: nothing else tells a file that somebody has made up from a bug of ours.
+        The rows are examined only after an error. Only they tell a made-up file from a bug of ours.
         """
         if not isinstance(error, TrainingLogError):
             found = sound.problems(connection)
@@ -637,7 +638,7 @@ class Database:
             )
 
     def _require_writer(self) -> None:
-        """Raise `StoreUnwritable` for who may not write; become a writer if that has changed."""
+        """Raise `StoreUnwritable` if this process may not write; become a writer if it may now."""
         if self.readonly:
             raise StoreUnwritable(f"{self.name} was opened for reading only")
         if self._looker is None:
@@ -655,12 +656,12 @@ class Database:
                     self._attach()
 
     def steadily(self, act: Callable[[], _T]) -> _T:
-        """Do something that only reads, and again where `ChangedMeanwhile` says so."""
+        """Call `act`, which only reads, again after each `ChangedMeanwhile`; see `looker`."""
         return steadily(act)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Let one thread at a time use the single connection that a database in memory has."""
+        """Lock the single connection of a database in memory, for one thread at a time."""
         if self.path is None:
             with self._lock:
                 yield
@@ -669,8 +670,9 @@ class Database:
 
 
 def _after_fork_in_child() -> None:
-    # While these are open, SQLite believes this process to have the locks that stayed with its
-    # parent, and would take none for what is opened here. The parent's keep this harmless.
+    # While these connections are open, SQLite believes that this process has the locks, which the
+    # parent kept. So it would take none for a file that is opened here. Closing them is harmless:
+    # the parent's locks stay.
     for database in list(_OPEN.values()):
         database._watching = threading.RLock()  # another thread of the parent may have held it
         database._dispose()
@@ -680,7 +682,7 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def is_open_here(path: Path) -> bool:
-    """Tell whether this process has a file open: plain file calls would drop its locks on it."""
+    """Return whether this process has a file open: plain file calls would drop its locks on it."""
     return any(
         database._pid == os.getpid()
         and database.path is not None
@@ -691,7 +693,7 @@ def is_open_here(path: Path) -> bool:
 
 
 def _twin_of(path: Path | None) -> Database | None:
-    """Return a database of this process that writes this very file: it was found to be in order."""
+    """Return a database of this process that writes this very file, and has checked it."""
     if path is None:
         return None
     identity = identity_of(path)
@@ -710,7 +712,7 @@ def _twin_of(path: Path | None) -> Database | None:
 
 
 def _engine(uri: str, timeout: float) -> Engine:
-    """Return an engine whose connections wait so many seconds for others."""
+    """Return an engine whose connections wait up to `timeout` seconds for others."""
     kind = pool.StaticPool if uri == MEMORY else Pool
     connecting: Callable[[], Any] = functools.partial(connect, uri, timeout)
     engine = Engine(kind(connecting, dialect=_DIALECT), _DIALECT, URL.create("sqlite"))

@@ -1,18 +1,18 @@
-"""What keeps others from deleting the WAL of a file that is open here.
+"""Locks that keep other processes from deleting the WAL of a file that is open here.
 
-SQLite tells other processes by record locks that a file is open. A process loses those when it
-closes *any* descriptor of the file, as a program does that copies or hashes its own files. The next
-process that closes the file then believes that nobody else has it open: it deletes the WAL, and
-what is committed from then on goes into a file without a name. Likewise with the file of the shared
-memory, which it would truncate under our feet.
+SQLite uses record locks to tell other processes that a file is open. A process loses those when it
+closes *any* descriptor of the file; a program that copies or hashes its own files does that. The
+next process that closes the file then believes that no other has it open. It deletes the WAL, and
+later commits go into a file without a name. The file of the shared memory has the same problem: it
+would be truncated while this process uses it.
 
-So each process holds the same two locks once more, by descriptors of its own, from which no close
-of others can take them (`file_locks`): read locks on the bytes that SQLite locks while it has a
-file open. Where the system has no such locks, `Database` still notices what happened.
+So each process holds the same two locks once more, by descriptors of its own. Closing another
+descriptor does not release these (`file_locks`). They are read locks on the bytes that SQLite locks
+while it has a file open. If the system has no such locks, `Database` still notices the loss.
 
-Likewise with the right to write. Whoever closes the shared memory amid a transaction, as a thread
-does that copies the folder, lets another process in, and one of the two commits is overwritten. So
-who has begun a transaction also locks a byte of the file that SQLite does not use.
+The right to write has the same problem. If a thread closes the shared memory during a transaction,
+as one does that copies the folder, another process can write, too, and one of the two commits is
+overwritten. So a writer also locks a byte of the file that SQLite does not use.
 
 See os_unix.c of SQLite for the bytes: SHARED_FIRST, SHARED_SIZE, UNIX_SHM_DMS.
 """
@@ -38,12 +38,12 @@ _WRITING: _Span = (2**62, 1)
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
-# How long to wait for one that is just closing the file, in seconds.
+# How long to wait for a process that is just closing the file, in seconds.
 _PATIENCE = 5.0
 
 
 class Guard:
-    """The locks of this process on one file, for all who have it open here."""
+    """The locks of this process on one file, shared by all of its users in the process."""
 
     def __init__(self, path: Path, identity: Identity) -> None:
         real = path.resolve()
@@ -52,11 +52,11 @@ class Guard:
         self._paths = {_FILE: real, _MEMORY: shm_path(real)}
         self._descriptors: dict[_Span, int] = {}
         self._held: set[_Span] = set()
-        self._writers = 0  # of this process; SQLite lets one in after the other
+        self._writers = 0  # of this process; SQLite admits them one after the other
 
     @staticmethod
     def of(path: Path, identity: Identity) -> Guard:
-        """Return the one of this process for a file; each use of it ends with `leave`."""
+        """Return the process's one guard of a file; each use of it ends with `leave`."""
         with _LOCK:
             guard = _GUARDS.get(identity)
             if guard is None:
@@ -65,12 +65,12 @@ class Guard:
             return guard
 
     def hold(self) -> None:
-        """Take the locks that are not held yet. To be called once SQLite has opened the WAL."""
+        """Take the locks that are not held yet. SQLite must have opened the WAL before."""
         if not file_locks.OWN or len(self._held) == len(self._paths):
             return
         with _LOCK:
             for span, path in self._paths.items():
-                # Where it cannot be, as no descriptor is free, the next one who writes tries again.
+                # If that fails, as when no descriptor is free, the next writer tries again.
                 with suppress(OSError):
                     if span not in self._descriptors:
                         self._descriptors[span] = _opened(path)
@@ -80,10 +80,10 @@ class Guard:
                         self._held.add(span)
 
     def enter(self) -> bool:
-        """Be the only process that writes, within a transaction; False if another one is at it.
+        """Lock out other writing processes, within a transaction; False if another one writes.
 
-        Whoever gets True calls `exit` once the transaction has ended. Where there is no such lock,
-        SQLite's own has to do.
+        After True, the caller calls `exit` once the transaction has ended. If the system does not
+        support the lock, only SQLite's own protects the transaction.
         """
         with _LOCK:
             descriptor = self._descriptors.get(_FILE)
@@ -95,7 +95,7 @@ class Guard:
             return True
 
     def exit(self) -> None:
-        """End what `enter` began."""
+        """Release the lock of `enter`."""
         with _LOCK:
             self._writers -= 1
             descriptor = self._descriptors.get(_FILE)
@@ -103,9 +103,9 @@ class Guard:
                 file_locks.unlock(descriptor, *_WRITING)
 
     def release(self) -> None:
-        """Unlock if nobody else here has the file open.
+        """Unlock if there is no other user of the file in this process.
 
-        Before the last connection is closed, which empties the WAL; `leave` must follow it.
+        Call it before the last connection is closed, as that empties the WAL. `leave` must follow.
         """
         with _LOCK:
             while self._users == 1 and self._held:
@@ -113,7 +113,7 @@ class Guard:
                 file_locks.unlock(self._descriptors[span], *span)
 
     def leave(self) -> None:
-        """Use it no longer, after the connections were closed: a close drops SQLite's own locks."""
+        """End one use, after its connections were closed: closing here drops SQLite's own locks."""
         with _LOCK:
             self._users -= 1
             if self._users == 0:
@@ -122,9 +122,9 @@ class Guard:
                 self.close()
 
     def renew(self) -> None:
-        """Let go of a shared memory that may have been replaced; `hold` takes the new one.
+        """Close the file of the shared memory, which may have been replaced; `hold` takes the new.
 
-        To be called when no connection is open here.
+        No connection may be open in this process.
         """
         with _LOCK:
             self._held.discard(_MEMORY)
@@ -133,7 +133,7 @@ class Guard:
                 os.close(descriptor)
 
     def close(self) -> None:
-        """Close the descriptors; a forked child does not unlock what is its parent's."""
+        """Close the descriptors. In a forked child this leaves the parent's locks alone."""
         self._held.clear()
         while self._descriptors:
             os.close(self._descriptors.popitem()[1])
@@ -144,7 +144,7 @@ _LOCK = threading.RLock()
 
 
 def _opened(path: Path) -> int:
-    """Open a file, to write if this user may: only then it can be locked alone."""
+    """Open a file, for writing if this user may: an exclusive lock needs that."""
     try:
         return os.open(path, _FLAGS | os.O_RDWR)
     except OSError:

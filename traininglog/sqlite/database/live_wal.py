@@ -1,8 +1,8 @@
-"""The WAL of a file that is open for writing here: held, and known to be the one others find.
+"""The WAL of a file that is open for writing here, held and checked to be the one others find.
 
-SQLite goes on writing to a WAL that somebody has deleted, where nobody finds what is committed. So
-what holds it (`guard`) is taken as soon as it is open, and its device and inode are noted; they are
-compared before each transaction and after each commit.
+SQLite goes on writing to a WAL that another process has deleted, and no process finds these
+commits. So the writer takes locks that protect it (`guard`) as soon as it is open, and notes its
+device and inode. It compares these before each transaction and after each commit.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from traininglog.sqlite.file.witness import Identity
 
 
 class WalLost(StoreFailed):
-    """What was just committed is where nobody finds it; it has to be written again."""
+    """The last commit went to a WAL that no process finds; it has to be written again."""
 
     code = "wal-lost"
 
 
 class LiveWal:
-    """The WAL of one file, as one `Database` has it open.
+    """The WAL of one file, for one open `Database`.
 
     Args:
         path: The file.
@@ -43,43 +43,44 @@ class LiveWal:
     # -- which one it is --------------------------------------------------------------------
 
     def note(self) -> None:
-        """Hold the WAL that SQLite has just opened, and note which one it is."""
+        """Hold the WAL that SQLite has just opened, and note its device and inode."""
         self._guard.hold()
         self._known = identity_of(self.path)
 
     def hold(self) -> None:
-        """Take what could not be taken before."""
+        """Take the locks that could not be taken before."""
         self._guard.hold()
 
     @property
     def is_lost(self) -> bool:
-        """Whether others find another WAL than the one that is written to, or none."""
+        """Whether others find another WAL than the one that this process writes, or none."""
         return self._known is not None and identity_of(self.path) != self._known
 
     @property
     def is_gone(self) -> bool:
-        """Whether there is none by its name."""
+        """Whether no file has the WAL's name."""
         return identity_of(self.path) is None
 
     def forget(self) -> None:
-        """Forget which one it was. No connection of this process may be open."""
+        """Forget the noted WAL. No connection of this process may be open."""
         self._known = None
         self._guard.renew()
 
     def size(self) -> int:
-        """Return how large it is, in bytes; 0 where there is none."""
+        """Return the size of the WAL in bytes; 0 if there is none."""
         try:
             return self.path.stat().st_size
         except OSError:
             return 0
 
-    # -- what is written to it --------------------------------------------------------------
+    # -- writing to it ----------------------------------------------------------------------
 
     @contextmanager
     def alone(self) -> Iterator[Callable[[sqlite3.Connection], None]]:
-        """Give what begins a transaction in which no other process writes, until this is left.
+        """Yield a function that begins a transaction and shuts out other writing processes.
 
-        It raises SQLite's error for a busy file where another one does.
+        The function raises SQLite's error for a busy file if another process is writing. The lock
+        is released on exit.
         """
         entered = False
 
@@ -87,7 +88,7 @@ class LiveWal:
             nonlocal entered
             connection.execute("BEGIN IMMEDIATE")
             entered = self._guard.enter()
-            if not entered:  # another process that writes has lost SQLite's lock
+            if not entered:  # another process is writing, and has lost SQLite's lock
                 connection.rollback()
                 raise failures.busy_file()
 
@@ -98,9 +99,9 @@ class LiveWal:
                 self._guard.exit()
 
     def sync(self) -> None:
-        """Wait until the disk has all of it, and its name. Raises `StoreFailed`."""
+        """Wait until the disk has all of the WAL, and its name. Raises `StoreFailed`."""
         try:
-            for path in (self.path, self.path.parent):  # whose name is the parent's to keep
+            for path in (self.path, self.path.parent):  # the folder keeps the name
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 try:
                     os.fsync(descriptor)
@@ -112,9 +113,9 @@ class LiveWal:
     # -- the end ----------------------------------------------------------------------------
 
     def release(self) -> None:
-        """Let whoever closes the file last empty it; `leave` follows once that is done."""
+        """Release the locks, so that the last close can empty the WAL; `leave` must follow."""
         self._guard.release()
 
     def leave(self) -> None:
-        """Use it no longer: every connection of ours is closed."""
+        """End the use of the WAL, after every connection of ours was closed."""
         self._guard.leave()

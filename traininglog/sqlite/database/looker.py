@@ -1,17 +1,17 @@
-"""Looking at a file without changing anything for others, by whoever may not write it.
+"""Reading a file without changing anything for others, in a process that may not write it.
 
-A reader of a WAL database shares memory with the others through files beside it. Where there are
-none, SQLite would make them. Who may only read the database must not, be it that the folder does
-not allow it or that it does: the next writer could not use what belongs to another user. So
+A reader of a WAL database shares memory with other processes, through files beside it. If there are
+none, SQLite makes them. A process that may only read the database must not make them, even if the
+folder allows it: the next writer could not use files of another user. So a looker reads in one of
+three ways:
 
-* where somebody has the file open, a looker takes part in what is there, and makes nothing;
-* where nobody has, it looks at the file as if it could not change (``immutable``), and compares the
-  file's stamp before with that after: what was read while it changed counts for nothing, and is
-  read again;
-* where neither will do, it looks at a copy of its own; the owner of the file, and root, have SQLite
-  make what it needs, as this is of use for others, too.
+* If another process has the file open, the looker shares its files, and makes none.
+* If no process has, the looker reads the file as one that cannot change (``immutable``), and
+  compares the file's stamp before and after. If the file changed meanwhile, it reads again.
+* If neither works, the looker reads a copy of its own. But the owner of the file, and root, let
+  SQLite make its files, as these are of use for others, too.
 
-Which of them it is holds for a moment only. It is judged anew at each look.
+The way to read is right for a moment only. So the looker judges it anew at each look.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from traininglog.sqlite.file.connections import connect, is_connected, number_of
 from traininglog.sqlite.file.failures import PATIENCE, code_of, patiently
 from traininglog.sqlite.file.header import beside_real, is_usable, makes_for_others, stat_of
 
-# How often a look is repeated that others came into, and from when on it is at a copy.
+# How often a look is repeated that a change interrupted, and after how many tries it uses a copy.
 _TRIES = 6
 _COPY_FROM = 2
 
-# Two changes within one tick of the clock leave the same time with the file, in seconds: within one
-# tick of the kernel, or of a file system that notes whole seconds.
+# Two changes within one tick of the clock leave the same time with the file. The ticks, in seconds:
+# of the kernel, and of a file system that notes whole seconds.
 _TICK = 0.012
 _LONG_TICK = 2.1
 
-# Of a URI: how to take part in what others have open.
+# The parts of a URI for sharing the files that other processes have open.
 _SHARED = "mode=ro"
 _MAKES_NOTHING = "&readonly_shm=1"
 
@@ -58,18 +58,18 @@ _T = TypeVar("_T")
 _P = ParamSpec("_P")
 _Reader = TypeVar("_Reader")
 
-#: What examines a file, through a connection to it, before it is read.
+#: Examines a file, through a connection to it, before it is read.
 Renewed = Callable[[Connection], None]
 
 
 class ChangedMeanwhile(StoreLocked):
-    """Others changed the file while it was looked at, so that what was read counts for nothing."""
+    """Others changed the file while it was read, so that the result is not valid."""
 
     code = "changed-meanwhile"
 
 
 class Stamp(NamedTuple):
-    """What differs once a file was changed or replaced."""
+    """Facts of a file that differ after it was changed or replaced."""
 
     device: int
     inode: int
@@ -79,17 +79,17 @@ class Stamp(NamedTuple):
 
 
 class Look(NamedTuple):
-    """How a file can be looked at, as things are at the moment."""
+    """How a file can be read at the moment."""
 
     real: Path  #: the database itself, where links lead
     uri: str | None  #: for SQLite; None: only by a copy
     identity: tuple[int, int]  #: device and inode of the database
-    parts: tuple[Stamp | None, ...]  #: what may not change: in the end, or else as it is copied
-    verified: bool = False  #: whether `parts` are to be compared in the end
+    parts: tuple[Stamp | None, ...]  #: must not change: until the end of a look, or while copying
+    verified: bool = False  #: whether `parts` are compared at the end of a look
 
 
 def can_write(path: Path) -> bool:
-    """Tell whether this process may write a database, with what SQLite needs beside it."""
+    """Return whether this process may write a database, with the files that SQLite needs."""
     real = path.resolve()
     if not (may(real, os.W_OK) and is_usable(real)):
         return False
@@ -98,7 +98,7 @@ def can_write(path: Path) -> bool:
 
 
 def judge(path: Path, *, steadily: bool = False) -> Look:
-    """Return how a file can be looked at now; with `steadily` not by what is verified in the end.
+    """Return how a file can be read now; with `steadily`, never by a look that is verified.
 
     Raises `StoreNotFound`.
     """
@@ -107,7 +107,7 @@ def judge(path: Path, *, steadily: bool = False) -> Look:
     if found is None:
         raise StoreNotFound(f"there is no {path} any more: it was removed or renamed")
     identity = found.st_dev, found.st_ino
-    # After the file itself: whoever changed that, and is killed at it, leaves a WAL or a journal.
+    # After the file itself: a process that is killed while it changes it leaves a WAL or a journal.
     paths = beside_real(real)
     wal, shm = map(stat_of, paths)
     journal = stat_of(real.with_name(real.name + "-journal"))
@@ -115,7 +115,8 @@ def judge(path: Path, *, steadily: bool = False) -> Look:
     makes = makes_for_others(real, found)
     if journal is None or not journal.st_size:
         if wal is not None and shm is not None and all(may(p, os.R_OK) for p in paths):
-            # Of a memory that one connection of a process may not write, no other one may.
+            # All connections of a process share the memory, so one that may not write it hinders
+            # the others.
             making = "" if makes or may(real, os.W_OK) else _MAKES_NOTHING
             return Look(real, f"{uri}?{_SHARED}{making}", identity, (_identity_stamp(wal),))
         if (wal is None or not wal.st_size) and not steadily:
@@ -127,7 +128,7 @@ def judge(path: Path, *, steadily: bool = False) -> Look:
 
 
 def uris_shared(path: Path | None) -> tuple[str, ...]:
-    """Return the URIs by which lookers take part in what those who write a file have there."""
+    """Return the URIs by which lookers share the files of the writers of a database."""
     if path is None:
         return ()
     uri = path.resolve().as_uri()
@@ -135,7 +136,7 @@ def uris_shared(path: Path | None) -> tuple[str, ...]:
 
 
 def stamp(path: Path) -> Stamp | None:
-    """Return the stamp of a file; None where there is none."""
+    """Return the stamp of a file; None if there is no file."""
     found = stat_of(path)
     return None if found is None else _stamp(found)
 
@@ -149,9 +150,9 @@ def _identity_stamp(found: os.stat_result | None) -> Stamp | None:
 
 
 def _settled(path: Path) -> os.stat_result | None:
-    """Return what is known of a file once a change would give it another stamp.
+    """Wait until any further change gives a file another stamp, and return its facts.
 
-    Where somebody writes it, that need not be waited for: a WAL is there, and tells of changes.
+    If another process has the file open, there is no wait: its WAL tells of changes.
     """
     found = stat_of(path)
     for _ in range(10):
@@ -172,7 +173,7 @@ def _copied_parts(real: Path) -> list[Path]:
 
 
 class Looker:
-    """The connections of a process that may not write a file, and how they reach it now.
+    """The connections of a process that may not write a file, and its present way to read it.
 
     Args:
         path: The file.
@@ -190,24 +191,24 @@ class Looker:
         self._folder: tuple[str, int] | None = None  # of the copy, and the process that made it
         self._guard: Guard | None = None
         self._watch: sqlite3.Connection | None = None  # asks whether others have written
-        self._unsteady = 0  # looks in turn that others came into
+        self._unsteady = 0  # how many looks in a row a change interrupted
 
     @property
     def identity(self) -> tuple[int, int] | None:
-        """Device and inode of the file that was looked at last."""
+        """Device and inode of the file that was read last."""
         return None if self._look is None else self._look.identity
 
     @contextmanager
     def reading(self, renewed: Renewed, *, lasting: bool = False) -> Iterator[Connection]:
-        """Give a connection that sees one state of the file.
+        """Yield a connection that reads one snapshot of the file.
 
         Args:
-            renewed: Called with the connection, before it is used, when the file is another one
-                than at the look before, or its schema was changed; raises what is against it.
-            lasting: What is read is used before the end, so that it cannot be read again.
+            renewed: Called with the connection, before it is used, if the file is another one than
+                at the last look, or its schema was changed. It raises if the file must not be read.
+            lasting: The caller uses the values before the exit, and cannot read them again.
 
         Raises:
-            ChangedMeanwhile: In the end: others changed the file.
+            ChangedMeanwhile: On exit: others changed the file.
 
         """
         connection, look = self._begun(renewed, lasting=lasting)
@@ -215,7 +216,7 @@ class Looker:
             try:
                 yield connection
             except Exception as error:
-                if self._is_overtaken(look):  # which may be why
+                if self._is_overtaken(look):  # the change may be the cause
                     raise self._changed() from error
                 raise
             finally:
@@ -225,7 +226,7 @@ class Looker:
         self._unsteady = 0
 
     def version(self) -> object:
-        """Return what differs from before if anyone has written since; None: it takes a look."""
+        """Return a token that changes with each write to the file; None: that takes a look."""
         look = judge(self._path)
         with self._lock:
             if self._engine is None or not self._is_as_before(look):
@@ -236,7 +237,7 @@ class Looker:
                 if self._watch is None:
                     self._watch = connect(look.uri, PATIENCE)
                 (version,) = self._watch.execute("PRAGMA data_version").fetchall()[0]
-            except sqlite3.DatabaseError:  # then a look says what is wrong, if it still is
+            except sqlite3.DatabaseError:  # a look then raises the error, if it lasts
                 return None
             return number_of(self._watch), version
 
@@ -250,7 +251,7 @@ class Looker:
         )
 
     def _begun(self, renewed: Renewed, *, lasting: bool) -> tuple[Connection, Look]:
-        """Return a connection in a transaction, and how it looks at the file."""
+        """Return a connection in a transaction, and its way to read the file."""
         refused: Exception | None = None
         for turn in range(_TRIES):
             steadily = lasting or self._unsteady >= _COPY_FROM or turn >= _COPY_FROM
@@ -282,13 +283,13 @@ class Looker:
         raise refused
 
     def _is_passing(self, error: Exception, look: Look) -> bool:
-        """Tell whether an error may be due to what others do, and another look may do better."""
+        """Return whether other processes may have caused an error, so that a new look may work."""
         if code_of(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
             return True
         return self._is_overtaken(look)
 
     def _take_back(self, before: os.stat_result | None, look: Look) -> None:
-        """Remove the WAL that SQLite made, as that of the others went just before."""
+        """Remove an empty WAL that SQLite made because the others' WAL had just been deleted."""
         if look.uri is None or not look.uri.endswith(_MAKES_NOTHING):
             return
         wal, shm = beside_real(look.real)
@@ -298,14 +299,14 @@ class Looker:
             and (before is None or found.st_ino != before.st_ino)
             and found.st_uid == os.geteuid()
             and not found.st_size
-            and stat_of(shm) is None  # else somebody uses it
+            and stat_of(shm) is None  # else another process uses it
         ):
             self._drop()
             with suppress(OSError):
                 wal.unlink()
 
     def _check(self, connection: Connection, renewed: Renewed) -> None:
-        """Begin to read; see to it that it is the file and the schema that are known."""
+        """Begin to read; call `renewed` if the file or its schema is not the known one."""
         raw = raw_of(connection)
         schema = raw.execute("PRAGMA schema_version").fetchone()[0]
         if schema != self._schema:
@@ -315,13 +316,13 @@ class Looker:
     # -- engines ----------------------------------------------------------------------------
 
     def _at(self, look: Look) -> Engine:
-        """Return the engine for a look: that of the last one, if nothing has changed."""
+        """Return the engine for a look: the same as before, if nothing has changed."""
         with self._lock:
             if self._engine is not None and self._is_as_before(look):
                 return self._engine
             self._drop()
             if self._guard is not None and not any(map(is_connected, uris_shared(self._path))):
-                self._unguard()  # it may be that of another file, or of memory that was replaced
+                self._unguard()  # it may guard another file, or shared memory that was replaced
             uri = look.uri or self._copy(look)
             self._engine, self._look, self._schema = self._make_engine(uri), look, None
             return self._engine
@@ -333,12 +334,12 @@ class Looker:
         if known.parts == look.parts:
             return True
         if look.uri is not None and not look.verified and known.parts == (None,):
-            self._look = look  # the WAL is that which our own connection made
+            self._look = look  # our own connection made the WAL
             return True
         return False
 
     def _drop(self) -> None:
-        """Let go of the file; those who are reading go on to their end."""
+        """Close the engine; reads that are in progress finish."""
         with self._lock:
             watch, self._watch = self._watch, None
             if watch is not None:
@@ -351,14 +352,14 @@ class Looker:
                 _remove(*folder)
 
     def close(self) -> None:
-        """Let go of the file for good, or until the next look."""
+        """Close the file, for good or until the next look."""
         self._drop()
         self._unguard()
 
-    # -- what others must know of -----------------------------------------------------------
+    # -- locks that others see --------------------------------------------------------------
 
     def _keep(self, look: Look) -> None:
-        """See to it that others know that the file is open here; see `guard`."""
+        """Hold the locks that tell others that the file is open here; see `guard`."""
         if look.uri is None or look.verified:
             return
         guard = self._guard
@@ -374,7 +375,7 @@ class Looker:
     # -- a copy -----------------------------------------------------------------------------
 
     def _copy(self, look: Look) -> str:
-        """Copy the file, with what waits beside it, and return the URI of the copy."""
+        """Copy the file with its WAL and rollback journal, and return the URI of the copy."""
         real = self._path.resolve()
         try:
             folder = tempfile.mkdtemp(prefix="traininglog-look-")
@@ -384,7 +385,7 @@ class Looker:
         weakref.finalize(self, _remove, *self._folder)
         target = Path(folder, "copy")
         try:
-            # By SQLite: to open and close it as a plain file would drop its locks on it.
+            # By SQLite: opening and closing it as a plain file would drop SQLite's locks on it.
             with (
                 closing(sqlite3.connect(f"{real.as_uri()}?immutable=1", uri=True)) as source,
                 closing(sqlite3.connect(target)) as made,
@@ -415,12 +416,12 @@ class Looker:
 
 
 def _remove(folder: str, pid: int) -> None:
-    if os.getpid() == pid:  # a forked child does not take it from its parent
+    if os.getpid() == pid:  # a forked child leaves its parent's folder alone
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def steadily(act: Callable[[], _T]) -> _T:
-    """Do something that only reads, and again while `ChangedMeanwhile` says so."""
+    """Call `act`, which only reads, again after each `ChangedMeanwhile`, a few times."""
     for _ in range(_TRIES - 1):
         with suppress(ChangedMeanwhile):
             return act()
@@ -430,7 +431,7 @@ def steadily(act: Callable[[], _T]) -> _T:
 def steady(
     method: Callable[Concatenate[_Reader, _P], _T],
 ) -> Callable[Concatenate[_Reader, _P], _T]:
-    """Repeat a method that only reads while others change the file as it is read."""
+    """Decorate a method that only reads: repeat it if others change the file meanwhile."""
 
     @functools.wraps(method)
     def repeated(self: _Reader, /, *args: _P.args, **options: _P.kwargs) -> _T:

@@ -1,4 +1,4 @@
-"""The names of a file: SQLite keeps a WAL beside each, and two for one file destroy each other."""
+"""Second names of a file: SQLite keeps a WAL beside each name, and two WALs destroy a file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from traininglog.sqlite.file.mounts import is_mounted_alone
 
 
 def second_name(path: Path) -> str | None:
-    """Return, for people, why a file has a name in another folder, and the remedy; None if not."""
+    """Return a message on the second name of a file, and the remedy; None if it has no other."""
     found = stat_of(path)
     if found is None:
         return None
@@ -33,7 +33,7 @@ def second_name(path: Path) -> str | None:
 
 
 def refuse_second_name(path: Path) -> None:
-    """Raise `StoreUnwritable` for a file that others may have open by another name."""
+    """Raise `StoreUnwritable` if others may have the file open by another name."""
     reason = second_name(path)
     if reason is not None:
         raise StoreUnwritable(f"{reason}. readonly=True reads it here, as it is now")

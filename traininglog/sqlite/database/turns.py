@@ -1,19 +1,21 @@
-"""Whose turn it is to write a file: those who wait for it queue, across processes.
+"""A fair queue, across processes, of the writers that wait for a file.
 
-SQLite lets in whoever asks at the right moment. Where many write at once that is now and then the
-same few, and one of the others waits for minutes. So who finds the file taken, or others waiting,
-draws a number: it locks a byte of the file of locks (``runs.db-owners``), the one after the last
-that is locked. It asks SQLite once no byte before its own is locked, and unlocks it as soon as it
-is let in. The kernel drops the lock of a process that dies.
+SQLite admits the writer that asks at the right moment. If many write at once, now and then the same
+few win, and another one waits for minutes. So a writer that finds the file taken, or others
+waiting, draws a number: it locks a byte of the file of locks (``runs.db-owners``), the one after
+the last that is locked. It asks SQLite once no byte before its own is locked, and unlocks its byte
+as soon as SQLite admits it. The kernel drops the lock of a process that dies.
 
-This is about fairness alone: who may write is up to SQLite's BEGIN IMMEDIATE. So nothing depends on
-the queue. Where no number can be had, everybody asks again and again. And whoever is first and
-makes no use of it, as a process that was stopped, is gone round: who has waited behind the same one
-for a second asks SQLite, too, and, once let in, takes that one to be asleep. On a machine so busy
-that everybody oversleeps, it takes that much longer: there the first one is slow, not stopped.
+The queue is only for fairness: SQLite's BEGIN IMMEDIATE decides who may write. So correctness does
+not depend on the queue. If no number can be drawn, each writer asks SQLite again and again. A first
+in the queue that does not write, as a stopped process, is passed over: a writer that has waited
+behind the same one for a second asks SQLite, too. Once admitted, it takes the first one to be
+asleep. On a machine so busy that sleeps take too long, the wait for the first one is longer than a
+second: there it is slow, not stopped.
 
-Nobody is blocked in the kernel: a signal handler may run, and write, at any moment of the wait, and
-a patience is kept. The handler's transaction uses the number of the one that it interrupts.
+No writer blocks in the kernel: a signal handler may run, and write, at any moment of the wait, and
+the wait ends when the patience does. The handler's transaction uses the number of the wait that it
+interrupts.
 """
 
 from __future__ import annotations
@@ -39,27 +41,28 @@ from traininglog.sqlite.file.failures import is_busy, patiently
 
 _T = TypeVar("_T")
 
-# The bytes that are numbers lie between those of writers and those of takeovers; see `owners`.
+# The bytes of the queue lie between those of writers and those of takeovers; see `leases`.
 _FIRST, _END = 2**61, 2**62
 
-#: How long the same one may be first before it is gone round, in seconds.
+#: How long the same number may be first before it is passed over, in seconds.
 ASLEEP = 1.0
 
-# Who is first on a busy machine may only be slow: so many times what others there oversleep.
+# The first one on a busy machine may only be slow. So `ASLEEP` is extended by this many times the
+# time by which a sleep here was too long.
 _LATE = 20
 
-# How often a number is tried to be had that another process was faster to take.
+# How often to try for a number when other processes take each one first.
 _TRIES = 1000
 
-# The pauses between two looks, in seconds: of who is first, of others for each place that they are
-# behind, and of who goes round somebody, who might wake up.
+# The pauses between two tries, in seconds: of the first one, of the others for each place that they
+# are behind, and of one that passes over another, which might wake up.
 _NEXT = (0.0005, 0.008)
 _BEHIND = (0.001, 0.03)
 _ROUND = 0.03
 
 
 class Turns:
-    """The queue at one database file, as who has it open sees it.
+    """The queue at one database file, for one user of the file.
 
     Args:
         path: The file; None is a database in memory.
@@ -71,13 +74,13 @@ class Turns:
         if path is not None and file_locks.OWN:
             real = path.resolve()
             self._path = real.with_name(real.name + "-owners")
-        self._file: FileIO | None = None  # for looking
+        self._file: FileIO | None = None  # to see whether others wait
 
     def take(self, begin: Callable[[], _T], patience: float | None = None) -> _T:
-        """Do what fails while others are in the way, once it is this one's turn.
+        """Wait for our turn, then call `begin`, until it does not find the file busy.
 
         Args:
-            begin: What to do. It raises SQLite's error for a busy file, at once.
+            begin: The function to call. It raises SQLite's error for a busy file, at once.
             patience: How many seconds to wait at the most; then that error is raised.
 
         """
@@ -101,7 +104,7 @@ class Turns:
             number.give_back()
 
     def _is_anybody_waiting(self) -> bool:
-        assert self._path is not None  # noqa: S101 - who has none does not ask
+        assert self._path is not None  # noqa: S101 - the caller has checked
         try:
             if self._file is None or os.fstat(self._file.fileno()).st_nlink == 0:
                 self.close()
@@ -116,7 +119,7 @@ class Turns:
             return False
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file of locks."""
         file, self._file = self._file, None
         if file is not None:
             file.close()
@@ -132,7 +135,7 @@ class _Number:
         self._thread = threading.get_ident()
 
     def interrupted(self, path: Path) -> _Number | None:
-        """Return the number with which this thread waits already, in what a signal interrupted."""
+        """Return the number with which this thread waits already, in a wait that a signal broke."""
         return next(
             (
                 number
@@ -144,15 +147,15 @@ class _Number:
         )
 
     def draw(self, path: Path) -> _Number:
-        """Take the place after the last one; stay without where that cannot be."""
+        """Take the place after the last one; if that fails, stay without a number."""
         self.path = path
         self.file = _opened(path, "r+")
         if self.file is not None:
             _WAITING.add(self)
-            # A file system without such locks; or another thread has closed it.
+            # The file system may lack these locks, or another thread may have closed the file.
             with suppress(OSError, ValueError):
                 at = _FIRST
-                for _ in range(_TRIES):  # more, and somebody has locked what he should not
+                for _ in range(_TRIES):  # if all fail, a foreign program holds locks here
                     while (place := _some(self.file, at, _END)) is not None:
                         at = place + 1
                     if file_locks.lock(self.file.fileno(), at):
@@ -161,7 +164,7 @@ class _Number:
         return self
 
     def ahead(self) -> tuple[int, int] | None:
-        """Return who is first and how many places that is ahead; None: it is our turn."""
+        """Return the first number and how many places it is ahead; None: it is our turn."""
         file, at = self.file, self.at
         if file is None or at is None or self.path is None:
             return None
@@ -172,12 +175,12 @@ class _Number:
         return None if first is None else (first, at - first)
 
     def go_round(self, first: int) -> None:
-        """Take who is first to be asleep, as long as it has that number."""
+        """Mark the owner of the first number as asleep, as long as it holds that number."""
         if self.path is not None:
             _ASLEEP.setdefault(self.path, set()).add(first)
 
     def give_back(self) -> None:
-        """Leave the queue; another may follow."""
+        """Leave the queue, so that the next one can follow."""
         file, self.file, self.at = self.file, None, None
         if file is not None:
             file.close()
@@ -188,16 +191,16 @@ class _Number:
             self.file.close()
 
 
-#: Those of this process that wait.
+#: The numbers with which this process waits.
 _WAITING: weakref.WeakSet[_Number] = weakref.WeakSet()
 
-#: By file of locks: the numbers of those who make no use of being first.
+#: The numbers that were first and did not write, by file of locks.
 _ASLEEP: dict[Path, set[int]] = {}
 
 
 def _wait(number: _Number, begin: Callable[[], _T], deadline: float) -> _T:
     first, since, pause = None, time.monotonic(), _NEXT[0]
-    late = 0.0  # how much longer than asked for this one sleeps: all do on a busy machine
+    late = 0.0  # how much longer than asked for a sleep takes: on a busy machine all do
     while True:
         ahead = number.ahead()
         now = time.monotonic()
@@ -222,7 +225,7 @@ def _wait(number: _Number, begin: Callable[[], _T], deadline: float) -> _T:
             pause = _ROUND
         else:
             pause = min(_BEHIND[1], _BEHIND[0] * ahead[1])
-        # With some chance in it, so that those who wait do not all come back together.
+        # Random, so that those who wait do not all come back together.
         seconds = pause * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
         asked = max(0.0, min(seconds, deadline - now))
         start = time.monotonic()
@@ -231,23 +234,23 @@ def _wait(number: _Number, begin: Callable[[], _T], deadline: float) -> _T:
 
 
 def _opened(path: Path, mode: str) -> FileIO | None:
-    """Open a file of locks; None where there is none that this process can use."""
+    """Open a file of locks; None if there is none that this process can use."""
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             return None
-        # In one step: a signal handler that raises finds either nothing or an object that closes.
+        # In one step: a signal handler that raises leaves no file, or an object that closes itself.
         return FileIO(path, mode)
     except OSError:
         return None
 
 
 def _some(file: FileIO, start: int, stop: int) -> int | None:
-    """Return some number of a stretch that somebody has."""
+    """Return a number of a stretch that another process holds, or None."""
     return file_locks.some_locked(file.fileno(), start, stop - start)
 
 
 def _first(file: FileIO, start: int, stop: int, asleep: set[int]) -> int | None:
-    """Return the first number of a stretch that somebody has who is not asleep."""
+    """Return the first number of a stretch that is held, by a process that is not asleep."""
     found = None
     while start < stop:
         place = _some(file, start, stop)
@@ -269,7 +272,7 @@ def _still_locked(file: FileIO, places: set[int]) -> set[int]:
 
 
 def _after_fork_in_child() -> None:
-    # What a child inherits would keep its parent's place after the parent has left it.
+    # An inherited descriptor would keep the parent's place after the parent has left it.
     for number in list(_WAITING):
         number.give_back()
     _ASLEEP.clear()

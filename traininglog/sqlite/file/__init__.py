@@ -1,1 +1,1 @@
-"""What a file is before a log is read from it: its header, shape, schema and file system."""
+"""Checks of a file before a log is read from it: its header, shape, schema and file system."""

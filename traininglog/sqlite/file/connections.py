@@ -1,4 +1,4 @@
-"""The connections to a file: how they are opened, kept for the next who needs one, and closed."""
+"""The connections to a file: opening them, keeping idle ones, and closing them."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ _NUMBERS = itertools.count()
 
 
 def raw_of(connection: Connection) -> sqlite3.Connection:
-    """Return the connection of the driver under one of SQLAlchemy."""
+    """Return the driver's connection under one of SQLAlchemy."""
     raw = connection.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - an open connection has one
     return raw
 
 
 def number_of(raw: sqlite3.Connection) -> int:
-    """Return the number of a connection, which no other one of this process ever has."""
+    """Return the number of a connection, which is unique in this process."""
     assert isinstance(raw, _Connection)  # noqa: S101 - `connect` makes no others
     return raw.number
 
 
 def connect(uri: str, timeout: float) -> sqlite3.Connection:
-    """Open a connection that waits so many seconds for others."""
+    """Open a connection that waits up to `timeout` seconds for others."""
     connection = sqlite3.connect(
         uri,
         uri=True,
         timeout=timeout,
-        isolation_level=None,  # transactions are ours: no BEGIN behind our back
-        check_same_thread=False,  # the pool hands a connection to one thread at a time
-        cached_statements=32,  # those that insert thousands of rows take memory
+        isolation_level=None,  # the driver must not BEGIN by itself
+        check_same_thread=False,  # the pool gives a connection to one thread at a time
+        cached_statements=32,  # a statement that inserts thousands of rows takes memory
         factory=_Connection,
     )
     try:
@@ -44,33 +44,34 @@ def connect(uri: str, timeout: float) -> sqlite3.Connection:
         _LIVE.add(connection)
         guard(connection)
         connection.execute("PRAGMA wal_autocheckpoint = 0")
-        # Once the WAL was copied and is begun anew, cut it: it tells by its size when to copy.
+        # Truncate the WAL when it is restarted after a checkpoint: its size decides when the next
+        # checkpoint is due.
         connection.execute("PRAGMA journal_size_limit = 0").fetchall()
-    except BaseException:  # Python 3.13 warns of one that nobody closes
+    except BaseException:  # Python 3.13 warns of a connection that is not closed
         connection.close()
         raise
     return connection
 
 
-# Those that are open, by a path of their file, for who must know that none is.
+# The open connections of this process, for `is_connected`.
 _LIVE: weakref.WeakSet[_Connection] = weakref.WeakSet()
 
 
 def is_connected(uri: str) -> bool:
-    """Tell whether this process has a connection that was opened by this URI."""
+    """Return whether this process has an open connection with this URI."""
     return any(connection.uri == uri for connection in list(_LIVE))
 
 
 def guard(connection: sqlite3.Connection, *, defensive: bool = True) -> None:
-    """Have SQLite trust nothing that a file says: it may be anybody's.
+    """Make SQLite distrust the contents of a file, which may come from anywhere.
 
-    Functions with side effects are not called from its schema, and no cell is believed to end where
-    it says. Where Python can ask for it (from 3.12 on), no trigger runs either, and no statement
-    can damage the file.
+    SQLite then calls no functions with side effects from the schema, and checks the size of each
+    cell. From Python 3.12 on, it also runs no triggers, and no statement can damage the file.
 
     Args:
-        connection: Of which nothing has been asked yet.
-        defensive: Whether the schema cannot be written, nor asked to be taken as it is.
+        connection: A connection that has not run a statement yet.
+        defensive: Whether to forbid ``PRAGMA writable_schema``, which lets a statement write the
+            schema, or read a damaged one.
 
     """
     connection.execute("PRAGMA trusted_schema = OFF")
@@ -82,10 +83,10 @@ def guard(connection: sqlite3.Connection, *, defensive: bool = True) -> None:
 
 
 class _Connection(sqlite3.Connection):
-    """Lets go of the file as it is closed, and has a number that no other one ever had.
+    """A connection with a unique number, which releases the file when it is closed.
 
-    SQLite goes on holding it as long as there is a cursor that was not read to its end; after
-    Ctrl-C, the exception's traceback has one.
+    SQLite would keep the file open while there is a cursor that was not read to its end; after
+    Ctrl-C, the exception's traceback holds one.
     """
 
     uri = ""
@@ -102,9 +103,9 @@ class _Connection(sqlite3.Connection):
 
 
 class Pool(pool.NullPool):
-    """Opens connections that are needed, and keeps one of those that nobody uses.
+    """Opens connections as needed, and keeps one idle connection.
 
-    Without a lock: a signal handler may read while the program does, and those of SQLAlchemy's
+    It has no lock, as a signal handler may read while the program does. The locks of SQLAlchemy's
     pools are conditions, which Ctrl-C at the wrong moment leaves held for good.
     """
 
@@ -125,18 +126,18 @@ class Pool(pool.NullPool):
             self._idle.append(record)
 
     def dispose(self) -> None:
-        """Close the one that nobody uses, and those that are in use when they come back."""
+        """Close the idle connection, and each used connection when it is returned."""
         self._disposed = True
         with suppress(IndexError):
             while True:
                 self._idle.pop().close()
 
     def idle(self) -> sqlite3.Connection | None:
-        """Return the connection that nobody uses, and leave it where it is."""
+        """Return the idle connection, and keep it in the pool."""
         waiting = list(self._idle)
         connection = waiting[-1].dbapi_connection if waiting else None
         return connection if isinstance(connection, sqlite3.Connection) else None
 
     def recreate(self) -> Pool:
-        """Return one like this, with no connections."""
+        """Return a pool like this one, without connections."""
         return type(self)(self._creator, _dispatch=self.dispatch, dialect=self._dialect)

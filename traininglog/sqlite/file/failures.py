@@ -1,4 +1,4 @@
-"""What SQLite answers when it cannot: waiting for others, and errors in our own words."""
+"""SQLite's errors: waiting for others when the file is busy, and translating the rest to ours."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from traininglog.errors import (
 )
 from traininglog.side_files import in_the_way, may
 
-#: How long a writer waits for others before it says so. They hold the file for milliseconds.
+#: How many seconds a writer waits for others before it raises. They hold the file for milliseconds.
 PATIENCE = 60.0
 
-#: What a database that is in no file is called.
+#: The name of a database in memory.
 MEMORY = ":memory:"
 
 _T = TypeVar("_T")
 
 
 def patiently(act: Callable[[], _T], *, longest: float = 0.1, patience: float | None = None) -> _T:
-    """Do it again while others are in the way; SQLite's own timeout does not cover every case.
+    """Call `act`, again while the file is busy; SQLite's own timeout does not cover every case.
 
-    `longest` is the longest pause between two tries, and `patience` how long to go on, in seconds.
+    `longest` is the longest pause between two tries, and `patience` the time to go on, in seconds.
     """
     deadline = time.monotonic() + (PATIENCE if patience is None else min(patience, PATIENCE))
     pause = 0.001
@@ -46,13 +46,13 @@ def patiently(act: Callable[[], _T], *, longest: float = 0.1, patience: float | 
         except (DBAPIError, sqlite3.OperationalError) as error:
             if not is_busy(error) or time.monotonic() > deadline:
                 raise
-            # With some chance in it, so that those who wait do not all come back together.
+            # A random backoff, so that those who wait do not all come back together.
             waiting.pause(pause * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
             pause = min(longest, pause * 2)
 
 
 def is_busy(error: BaseException) -> bool:
-    """Tell whether others were in the way, so that it may be tried again."""
+    """Return whether an error says that the file is busy, so that the call may be repeated."""
     return code_of(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
@@ -63,7 +63,7 @@ def code_of(error: BaseException) -> int:
 
 
 def busy_file() -> sqlite3.OperationalError:
-    """Return what SQLite raises where another process writes."""
+    """Return the error that SQLite raises while another process writes."""
     error = sqlite3.OperationalError("database is locked")
     error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_BUSY, "SQLITE_BUSY"
     return error
@@ -100,8 +100,8 @@ _TRANSLATIONS: dict[int, tuple[type[TrainingLogError], str]] = {
 }  # fmt: skip
 
 
-# What our own statements never meet in a file whose schema is as we made it; Python gives the first
-# no code, and SQLite the others the code of any mistake.
+# Errors that our own statements never get from a file whose schema is as we made it. The first has
+# no code in Python; SQLite gives the others the code of any error in a statement.
 _SIGNS_OF_DAMAGE = (
     "Could not decode to UTF-8", "no such table: ", "no such column: ", "unsupported file format",
 )  # fmt: skip
@@ -109,7 +109,7 @@ _SIGNS_OF_DAMAGE = (
 
 @contextmanager
 def translated(name: str) -> Iterator[None]:
-    """Turn the database errors that a user can do something about into ours; let bugs through."""
+    """Translate the database errors that a user can mend into ours; let bugs through."""
     try:
         yield
     except (DBAPIError, sqlite3.DatabaseError) as error:
@@ -128,8 +128,8 @@ def translated(name: str) -> Iterator[None]:
 
 
 def _what_hinders(path: Path, code: int) -> str | None:
-    """Return, for people, what SQLite's answer is due to; None where nothing can be seen."""
-    # That a file cannot be opened by who may not write it anyway has other reasons.
+    """Return a message on the cause of SQLite's error; None if no cause is found."""
+    # If this user may not write the file anyway, that is not why it cannot be opened.
     if code == sqlite3.SQLITE_CANTOPEN and path.exists() and not may(path, os.W_OK):
         return None
     return in_the_way(path)
@@ -137,9 +137,9 @@ def _what_hinders(path: Path, code: int) -> str | None:
 
 @contextmanager
 def distrustful(name: str) -> Iterator[None]:
-    """Take it for damage, too, if a statement of ours does not fit the tables.
+    """Raise `CorruptLog` if a statement of ours does not fit the tables.
 
-    Only where a file is examined: elsewhere it would rather be a bug, and must be seen as one.
+    It is for examining a file. Elsewhere this error is more likely a bug, and must look like one.
     """
     try:
         yield

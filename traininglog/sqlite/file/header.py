@@ -1,7 +1,8 @@
-"""A file as seen from outside: its name, and whether it is one of ours.
+"""A file as seen from outside: its name, its header, and whether it is one of ours.
 
-Nothing here locks a file or changes it. Even the look into its header goes through SQLite: plain
-file calls in a process that has the file open would drop SQLite's locks on it.
+Nothing here locks a file or changes it, but for undoing what a killed process began. Even the
+header is read through SQLite: plain file calls in a process that has the file open would drop
+SQLite's locks on it.
 """
 
 from __future__ import annotations
@@ -38,27 +39,27 @@ from traininglog.sqlite.file.revisions import (
     refuse_newer,
 )
 
-#: What is added to the name of a database: SQLite's own files, and ours with the locks of writers.
+#: The suffixes of the files beside a database: SQLite's own, and ours with the locks of writers.
 SUFFIXES = ("-wal", "-shm", "-journal", "-owners")
 
 #: How many bytes the longest name beside a database adds to its own: that of a damaged journal,
 #: with an epoch of up to ten digits and a position of up to sixteen.
 ADDED = len("-damaged-tail-") + 32 + len("-") + 10 + len("-") + 16
 
-#: How many the journal of a run adds at the least: nothing could be assigned without it.
+#: How many bytes the journal of a run adds at the least: no assignment works without it.
 LEAST_ADDED = len("-tail-") + 32 + len("-0")
 
-# Within so many seconds, two changes of a file may have the same time.
+# Two changes of a file within this many seconds may have the same time.
 _TICK = 2.0
 
-# How long a file that is being written may look like a stranger before it is taken for one.
+# How long a file that is being written may look foreign before it counts as foreign, in seconds.
 _STRANGER_PATIENCE = 0.5
 
 
 def locate(name: str) -> Path | None:
     """Return the file that a path or a URL ``sqlite:///path`` names; None: a database in memory.
 
-    Raises `UnknownScheme` for a URL of another kind, which would otherwise be taken for a path.
+    Raises `UnknownScheme` for a URL of another kind, so that it is not used as a path.
     """
     if name == MEMORY:
         return None
@@ -77,34 +78,34 @@ def locate(name: str) -> Path | None:
 
 
 def wal_path(path: Path) -> Path:
-    """Return where SQLite keeps the write-ahead log of a file: beside what a link leads to."""
+    """Return the path of SQLite's WAL of a file: beside the real file, if the path is a link."""
     path = path.resolve()
     return path.with_name(path.name + "-wal")
 
 
 def shm_path(path: Path) -> Path:
-    """Return where SQLite keeps what the processes that have a file open share."""
+    """Return the path of the memory that SQLite shares between processes, for a file."""
     path = path.resolve()
     return path.with_name(path.name + "-shm")
 
 
 def beside(path: Path) -> tuple[Path, Path]:
-    """Return where SQLite keeps the write-ahead log of a file, and the memory that it shares."""
+    """Return the paths of SQLite's WAL of a file, and of the memory that it shares."""
     return beside_real(path.resolve())
 
 
 @functools.lru_cache(maxsize=64)
 def beside_real(path: Path) -> tuple[Path, Path]:
-    """Return what `beside` does, by the path of the file itself, without links in it."""
+    """Return the same as `beside`, for a path without links."""
     return path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")
 
 
 def makes_for_others(path: Path, found: os.stat_result) -> bool:
-    """Tell whether what this process makes beside a database is of use for who else writes it.
+    """Return whether other writers can use the files that this process makes beside a database.
 
     Args:
-        path: The database itself, by a path without links.
-        found: What is known of it.
+        path: The database, by a path without links.
+        found: The stat of the database.
 
     """
     return (
@@ -116,16 +117,16 @@ def makes_for_others(path: Path, found: os.stat_result) -> bool:
 
 
 def is_usable(path: Path) -> bool:
-    """Tell whether this process may write what SQLite has beside a database, if anything.
+    """Return whether this process may write SQLite's files beside a database, if there are any.
 
-    By the path of the database itself, without links in it.
+    The path has no links in it.
     """
-    # In this order: others may close the database meanwhile, and delete it.
+    # In this order, as others may close the database meanwhile, and delete these files.
     return all(may(each, os.R_OK | os.W_OK) or stat_of(each) is None for each in beside_real(path))
 
 
 def free_name(path: Path, suffix: str) -> Path:
-    """Return a name beside `path` that is not taken."""
+    """Return a path beside `path`, with the suffix and perhaps a number, that is not taken."""
     candidate = path.with_name(f"{path.name}.{suffix}")
     number = 1
     while candidate.exists():
@@ -135,12 +136,12 @@ def free_name(path: Path, suffix: str) -> Path:
 
 
 def uri_of(path: Path) -> str:
-    """Return how SQLite is to open a file for whoever may write it."""
+    """Return the URI by which SQLite opens a file for writing."""
     return f"{path.absolute().as_uri()}?mode=rwc"
 
 
 def stat_of(path: Path) -> os.stat_result | None:
-    """Return what the file system knows of a path; None where there is nothing."""
+    """Return the stat of a path; None if there is no file. Raises `StoreUnwritable`."""
     try:
         return path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -150,22 +151,23 @@ def stat_of(path: Path) -> os.stat_result | None:
 
 
 def identity_of(path: Path) -> tuple[int, int] | None:
-    """Return device and inode of a file; None where there is nothing."""
+    """Return device and inode of a file; None if there is no file."""
     found = stat_of(path)
     return None if found is None else (found.st_dev, found.st_ino)
 
 
 def stamp_of(path: Path | None) -> tuple[object, ...] | None:
-    """Return what differs from before if a file or its WAL was written since; None: who knows.
+    """Return a token that changes with each write to a file or its WAL; None: no token is safe.
 
-    What was written just now may be written again in the same tick of the file system's clock.
+    A file that was written just now may be written again in the same tick of the file system's
+    clock.
     """
     if path is None:
         return None
     stamp: list[object] = []
     for each in (path, wal_path(path)):
         found = stat_of(each)
-        if found is not None and not found.st_size:  # as those who only look leave a WAL
+        if found is not None and not found.st_size:  # readers leave an empty WAL
             found = None
         if found is not None and abs(time.time() - found.st_mtime) < _TICK:
             return None
@@ -174,7 +176,7 @@ def stamp_of(path: Path | None) -> tuple[object, ...] | None:
 
 
 def inspect(path: Path, *, readonly: bool, create: bool) -> bool:
-    """Refuse, without touching it, a path that cannot be a training log; tell if it is new."""
+    """Raise if a path cannot be a training log, without touching it. Return whether it is new."""
     found = stat_of(path)
     if not readonly:
         refuse_long(path, ADDED if found is None else LEAST_ADDED)
@@ -208,7 +210,7 @@ def inspect(path: Path, *, readonly: bool, create: bool) -> bool:
         raise StoreUnwritable(f"{path} cannot be read; check its permissions")
     if not is_ours(path):
         if create and is_half_made(path):
-            return True  # its maker was killed; SQLite will undo what there is
+            return True  # its maker was killed; SQLite will roll back what there is
         raise NotATrainingLog(
             f"{path} is not a training log; it was left as it is. Name another file"
         )
@@ -225,12 +227,13 @@ def inspect(path: Path, *, readonly: bool, create: bool) -> bool:
 
 
 def is_ours(path: Path) -> bool:
-    """Look into the header of a file without locking it or leaving files beside it.
+    """Return whether a file is ours, by its header, without locks or files beside it.
 
-    Other processes may be at work under locks that this look does not see: writing the very first
-    pages, or copying a WAL into the file, whose header then tells of pages that are yet to come. So
-    a file is a stranger only if it is one twice while no rollback journal tells of work under way.
-    A stranger may have a journal for as long as it likes; our own first pages take no second.
+    Other processes may be at work under locks that this look does not see. They may write the very
+    first pages, or copy a WAL into the file, whose header then names pages that are yet to come. So
+    a file is foreign only if it looks foreign twice while it has no rollback journal. After a
+    while the journal is ignored: a foreign file may keep one, and our own first pages take less
+    than a second.
     """
     journal = path.with_name(path.name + "-journal")
     deadline = time.monotonic() + _STRANGER_PATIENCE
@@ -239,7 +242,7 @@ def is_ours(path: Path) -> bool:
         busy = journal.exists()
         try:
             with closing(_look(path)) as connection:
-                # Otherwise a file that is shorter than its header says is an error.
+                # Without this, SQLite raises for a file that is shorter than its header says.
                 connection.execute("PRAGMA writable_schema = ON")
                 found = connection.execute("PRAGMA application_id").fetchone()[0]
         except sqlite3.DatabaseError as error:
@@ -254,10 +257,10 @@ def is_ours(path: Path) -> bool:
 
 
 def is_half_made(path: Path) -> bool:
-    """Tell whether a process was killed as it made a file, so that there is nothing in it yet.
+    """Return whether a process was killed while it made a file, so that the file is empty.
 
-    Either a rollback journal would undo all but the first page, or that page is all there is, with
-    the one mark that we make before the tables are there.
+    Then a rollback journal would undo all but the first page; or the first page is all there is,
+    with the one setting that we make before the tables (auto_vacuum).
     """
     journal = path.with_name(path.name + "-journal")
     try:
@@ -265,7 +268,8 @@ def is_half_made(path: Path) -> bool:
             header = file.read(20)
     except OSError:
         header = b""
-    # The file's size in pages before the transaction; see sqlite.org/fileformat.html, 3.
+    # The journal has the file's size in pages before the transaction; see
+    # sqlite.org/fileformat.html, 3.
     if header[:8] == b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7":
         return int.from_bytes(header[16:20], "big") <= 1
     if wal_path(path).exists():
@@ -283,12 +287,12 @@ def is_half_made(path: Path) -> bool:
 
 
 def undo_half_done(path: Path) -> bool:
-    """Undo what a process that was killed had begun, before the file had its WAL.
+    """Roll back the transaction of a killed process, from before the file had its WAL.
 
-    Any other reader would do it, but not a connection that may only read. Returns whether it did.
+    Any other connection would do it, but a read-only one does not. Returns whether it was done.
     """
     journal = path.with_name(path.name + "-journal")
-    # Who may not write could not undo it, and would only leave files that nobody can use.
+    # A process that may not write cannot do it, and would leave files that no other can use.
     if not journal.exists() or not (may(path, os.W_OK) and may(path.parent, os.W_OK | os.X_OK)):
         return False
     with suppress(sqlite3.DatabaseError), closing(
@@ -300,13 +304,13 @@ def undo_half_done(path: Path) -> bool:
 
 
 def peek(path: Path) -> tuple[str | None, int]:
-    """Return the revision of one of our files, None if that cannot be told, and its user_version.
+    """Return the revision of one of our files (None if it cannot be read), and its user_version.
 
-    Only a look: to open the file for writing would be to change it, by emptying its WAL on closing.
+    The file is opened only for reading: a writing connection would empty its WAL when it closes.
     """
     file, (wal, shm) = path.stat(), map(stat_of, beside(path))
     making = makes_for_others(path.resolve(), file)
-    # A WAL that cannot be read without making a file beside it is left out of this look.
+    # A WAL is ignored if reading it would make a file beside it.
     alone = wal is None or wal.st_size == 0 or (shm is None and not making)
     way = "immutable=1" if alone else "mode=ro" if making else "mode=ro&readonly_shm=1"
     try:
@@ -315,13 +319,13 @@ def peek(path: Path) -> tuple[str | None, int]:
             known = shape.is_table(listed, VERSION_TABLE)
             row = connection.execute(READ_REVISION).fetchone() if known else None
             readable = connection.execute("PRAGMA user_version").fetchone()[0]
-    except (sqlite3.DatabaseError, UnicodeDecodeError):  # the latter: of a message with bytes in it
+    except (sqlite3.DatabaseError, UnicodeDecodeError):  # the latter from bytes in SQLite's message
         return None, 0
     return (None if row is None else str(row[0])), readable
 
 
 def _look(path: Path, way: str = "immutable=1") -> sqlite3.Connection:
-    """Open a file for reading, by default without a lock, as if nobody else had it open."""
+    """Open a file for reading, by default without a lock, as a file that cannot change."""
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?{way}", uri=True, timeout=PATIENCE)
     try:
         guard(connection, defensive=False)
@@ -332,17 +336,17 @@ def _look(path: Path, way: str = "immutable=1") -> sqlite3.Connection:
 
 
 def refuse_odd(path: Path) -> None:
-    """Raise `StoreUnwritable` where one of the files beside a database is no regular file.
+    """Raise `StoreUnwritable` if one of the files beside a database is not a regular file.
 
-    SQLite waits for ever at a pipe, or fails with a word on the disk; and what is written to where
-    a link leads is written there.
+    SQLite waits for ever at a pipe, or fails with a message on the disk. Through a link, it would
+    write to another place.
     """
     real = path.resolve()
     for suffix in SUFFIXES:
         beside = real.with_name(real.name + suffix)
         try:
             kind = kind_of(beside)
-        except OSError:  # then nothing beside it can be used, as is said when that is tried
+        except OSError:  # no file beside it can be used; a later call raises the error
             return
         if kind is not None:
             raise StoreUnwritable(

@@ -1,4 +1,4 @@
-"""Schema revisions. The only module that imports Alembic, and imported only when one is due."""
+"""Schema migrations. Only this module imports Alembic; it is imported when a migration is due."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import traininglog
 
 
 def schema_folder() -> Path:
-    """Return where the Alembic environment is: in an installed package, beside a checked-out one.
+    """Return the folder of the Alembic environment: in an installed package, or beside a checkout.
 
-    Found by path, not as a package: PyPI has an unrelated package named `schema`.
+    It is found by path, not as a package: PyPI has an unrelated package named `schema`.
     """
     package = Path(traininglog.__file__).parent
     for folder in (package / "schema", package.parent / "schema"):
@@ -25,7 +25,7 @@ def schema_folder() -> Path:
 
 
 def configuration(connection: Connection | None = None) -> Config:
-    """Return the Alembic configuration, working on an open connection."""
+    """Return the Alembic configuration, for an open connection."""
     config = Config()
     config.set_main_option("script_location", str(schema_folder()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
@@ -34,12 +34,12 @@ def configuration(connection: Connection | None = None) -> Config:
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Bring the schema to a revision, inside the caller's transaction."""
+    """Upgrade the schema to a revision, inside the caller's transaction."""
     command.upgrade(configuration(connection), revision)
 
 
 def check(connection: Connection) -> None:
-    """Raise if the tables in the database are not those that the metadata describes."""
+    """Raise if the tables in the database differ from the metadata."""
     command.check(configuration(connection))
 
 

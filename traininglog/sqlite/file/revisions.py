@@ -1,6 +1,6 @@
-"""The schema of a file: made where there is none, and told from those that are not today's.
+"""The schema revision of a file: making today's schema, and refusing others.
 
-A file says whose it is and which readers can read it in its header, and its revision in a table.
+The header of a file says that it is ours, and which readers can read it. A table has its revision.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from traininglog.sql.tables import (
 )
 from traininglog.sqlite.file import shape
 
-APPLICATION_ID = 0x746C6F67  # "tlog"; in the file's header, where `file` and others can see it
+APPLICATION_ID = 0x746C6F67  # "tlog"; in the file's header, where the tool `file` can see it
 READ_REVISION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant of ours
 
 _STAMP = f"INSERT INTO {VERSION_TABLE} VALUES (?)"  # noqa: S608 - a constant of ours
 
 
 def is_blank(connection: Connection) -> bool:
-    """Tell whether there is nothing in a file."""
+    """Return whether a file has no tables or other contents."""
     return not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
 
 
 def create_schema(connection: Connection) -> None:
-    """Give an empty database the tables of today and mark it as ours."""
-    metadata.create_all(connection, checkfirst=False)  # which would ask for each
+    """Create today's tables in an empty database, and mark it as ours."""
+    metadata.create_all(connection, checkfirst=False)  # a check would query each table
     connection.exec_driver_sql(VERSION_TABLE_DDL)
     connection.exec_driver_sql(_STAMP, (REVISION,))
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -41,7 +41,7 @@ def create_schema(connection: Connection) -> None:
 
 
 def read_revision(connection: Connection, name: str) -> str:
-    """Return the revision of a file. Raises `CorruptLog` where it has none."""
+    """Return the revision of a file. Raises `CorruptLog` if it has none."""
     listed = [tuple(row) for row in connection.exec_driver_sql(shape.LIST)]
     known = shape.is_table(listed, VERSION_TABLE)
     found = connection.exec_driver_sql(f"{READ_REVISION} LIMIT 2").scalars().all() if known else []
@@ -54,7 +54,7 @@ def read_revision(connection: Connection, name: str) -> str:
 
 
 def is_revision(value: object) -> bool:
-    """Tell whether a value may be a revision, be it one of a newer version; else it is damaged."""
+    """Return whether a value may be a revision, even of a newer version; else it is damaged."""
     return isinstance(value, str) and len(value) == 4 and value.isdecimal() and value.isascii()
 
 
@@ -64,14 +64,15 @@ def current() -> str:
 
 
 def is_old(revision: str) -> bool:
-    """Tell whether a revision is one that can be brought to today's."""
+    """Return whether a revision is an older one, which can be upgraded to today's."""
     return revision in REVISIONS and revision != REVISION
 
 
 def refuse_newer(name: str, revision: str | None, readable: int, *, readonly: bool) -> None:
-    """Raise `SchemaTooNew` for a revision that this version does not know, unless it may read it.
+    """Raise `SchemaTooNew` for a revision that this version does not know and cannot read.
 
-    A look that failed (None) decides nothing: it did not lock the file, and will be repeated.
+    A revision of None, from a look that failed, decides nothing: the look did not lock the file,
+    and is repeated.
     """
     if revision is None or revision in REVISIONS or revision == REVISION:
         return
@@ -83,7 +84,7 @@ def refuse_newer(name: str, revision: str | None, readable: int, *, readonly: bo
 
 
 def refuse_older(name: str, revision: str) -> None:
-    """Raise `SchemaTooOld`, for who may not change a file, unless its revision is today's."""
+    """Raise `SchemaTooOld` for an older revision, in a process that may not upgrade the file."""
     if is_old(revision):
         raise SchemaTooOld(
             f"{name} has schema {revision}, this version reads {REVISION}; upgrade it first: "

@@ -1,10 +1,10 @@
-"""What a file is made of, by its own list: whether our tables are as we made them, and only tables.
+"""The shape of a file, by its ``sqlite_master``: are our tables as we made them, and only tables?
 
-A file that came from elsewhere may hold more than data. A trigger would run at each assignment; a
-view in the place of a table, or a computed column, at each look, for as long as it likes; a unique
-index that is not ours makes an assignment replace others. None of it is ever ours.
+A file from elsewhere may hold more than data. A trigger would run at each assignment. A view in the
+place of a table, or a computed column, would run at each read, for any length of time. A foreign
+unique index would make an assignment replace others. This package makes none of these.
 
-What has names of its own is its owner's business: tables, views, and indexes over our tables.
+Tables, views and plain indexes with names of their own are allowed: they are the owner's business.
 """
 
 from __future__ import annotations
@@ -24,26 +24,27 @@ from traininglog.sql.tables import LOG_VIEW, VERSION_TABLE, VERSION_TABLE_DDL, m
 
 LIST = "SELECT type, name, tbl_name, sql FROM sqlite_master"
 
-# So many flaws are named, one by one.
+# How many flaws a message names.
 _TOLD = 3
 
-#: Of one thing in a file: its type, its name, the name of its table, and what it was made by.
+#: One row of `LIST`: type, name, name of the table, and the statement that made it.
 Listed = tuple[str, str, str, str | None]
 
 
 class Shape(NamedTuple):
-    """What is wrong with the list of a file, for people."""
+    """The flaws in the shape of a file, as messages."""
 
-    unreadable: tuple[str, ...]  #: reading these would run what somebody else wrote
-    unwritable: tuple[str, ...]  #: and these, writing
+    unreadable: tuple[str, ...]  #: reading would run foreign code
+    unwritable: tuple[str, ...]  #: writing would run foreign code
 
 
 def shape_of(listed: Sequence[Listed], *, current: bool = True) -> Shape:
-    """Return what is wrong with what a file lists.
+    """Return the flaws in the shape of a file.
 
     Args:
         listed: The rows of `LIST`.
-        current: Whether it is of today's revision; of others it is not known how they were made.
+        current: Whether the file has today's revision; the statements of other revisions are not
+            known.
 
     """
     return _shape_of(tuple(map(tuple, listed)), current)
@@ -71,9 +72,9 @@ def _shape_of(listed: tuple[Listed, ...], current: bool) -> Shape:
 
 
 def examine(connection: Connection, name: str, *, current: bool, readonly: bool) -> None:
-    """Raise unless a file can be read, or written, without running what somebody else wrote.
+    """Raise if reading or writing a file would run foreign code, such as a trigger.
 
-    Raises `CorruptLog`, or `StoreUnwritable` where it may still be read.
+    Raises `CorruptLog`, or `StoreUnwritable` if the file can still be read.
     """
     listed = [tuple(row) for row in connection.exec_driver_sql(LIST)]
     unreadable, unwritable = shape_of(listed, current=current)
@@ -92,14 +93,14 @@ def examine(connection: Connection, name: str, *, current: bool, readonly: bool)
 
 
 def problems(connection: Connection, *, current: bool) -> list[str]:
-    """Return, for people, what is in a file that its owner should know of before writing it."""
+    """Return messages on the flaws in the shape of a file."""
     listed = [tuple(row) for row in connection.exec_driver_sql(LIST)]
     unreadable, unwritable = shape_of(listed, current=current)
     return [f"{flaw}; it was not made by traininglog" for flaw in (*unreadable, *unwritable)]
 
 
 def is_table(listed: Sequence[Listed], name: str) -> bool:
-    """Tell whether a name is that of a table, and of nothing else that would have to be run."""
+    """Return whether a name is that of a plain table, not of a view or a computed table."""
     found = [(kind, _plain(sql)) for kind, other, _, sql in listed if _folded(other) == name]
     return len(found) == 1 and found[0][0] == "table" and not _COMPUTED.search(found[0][1])
 
@@ -109,13 +110,13 @@ class _Made(NamedTuple):
     text: str
 
 
-# What makes a table more than columns of values.
+# The words in the statement of a table that has more than columns of values.
 _COMPUTED = re.compile(r"\b(VIRTUAL|GENERATED|AS)\b", re.IGNORECASE)
 
 
 @functools.cache
 def _made() -> dict[str, _Made]:
-    """Return what we make in a file of today, by its name."""
+    """Return the tables, indexes and views of today's schema, by name."""
     dialect = pysqlite.dialect()
     made = {"log": _Made("view", _plain(LOG_VIEW))}
     made[VERSION_TABLE] = _Made("table", _plain(VERSION_TABLE_DDL))
@@ -128,19 +129,19 @@ def _made() -> dict[str, _Made]:
 
 
 def _plain(sql: object) -> str:
-    """Return a statement without comments and white space, which say nothing."""
+    """Return a statement without comments and superfluous white space."""
     if not isinstance(sql, str):
         return ""
     return re.sub(r"\s+", " ", re.sub(r"--[^\n]*", "", sql)).strip()
 
 
 def _folded(name: object) -> str:
-    """Return a name as SQLite compares it."""
+    """Return a name in lower case, as SQLite compares names."""
     return name.lower() if isinstance(name, str) else ""
 
 
 def _is_automatic(name: object) -> bool:
-    """Tell whether a name is that of an index which a table's own statement makes."""
+    """Return whether a name is that of an index that a table's own statement makes."""
     return _folded(name).startswith("sqlite_autoindex_")
 
 

@@ -1,10 +1,10 @@
-"""The second witness of who is alive: the process that writes a run, as it wrote itself down.
+"""The second witness that a writer is alive: the process that the row of a run names.
 
-The first is a lock (`owners`), which may be lost by accident. So the row of a run says which
-process writes it: the moment when it was started, its PID and time namespace, and the file, as a
-copy of the file is not being written. These stand in the column ``boot_id``, after the id of the
-boot, as long as the process writes the run; one that ends writing in good order leaves the id of
-the boot alone.
+The first witness is a lease (`leases`), a lock that may be lost by accident. So the row of a run
+names the process that writes it: the moment when it was started, its PID and time namespace, and
+the identity of the file, as a copy of the file is not being written. While the process writes the
+run, this testimony follows the boot id in the column ``boot_id``. A process that ends writing in
+good order leaves only the boot id there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ Identity = tuple[int, int]
 
 
 def testimony(file: Identity) -> str | None:
-    """Return what this process writes down as it begins to write a run of a file."""
+    """Return the testimony of this process, to store when it begins to write a run of a file.
+
+    Returns the boot id alone, or None, if the system does not tell the rest.
+    """
     spaces = namespace("pid"), namespace("time")
     start = _own_start(os.getpid()) if _sees_itself() else None
     if boot_id() is None or start is None or None in spaces:
@@ -27,26 +30,27 @@ def testimony(file: Identity) -> str | None:
     return " ".join([boot_id() or "", str(start), *map(str, spaces), "{}:{}".format(*file)])
 
 
-@functools.lru_cache(maxsize=1)  # asked for whenever a run is begun; a forked child has another
+@functools.lru_cache(maxsize=1)  # each begin of a run needs it; a forked child has another
 def _own_start(pid: int) -> int | None:
     return started(pid)
 
 
 def boot_of(text: str | None) -> str | None:
-    """Return the id of the boot alone."""
+    """Return the boot id of a testimony."""
     return text.partition(" ")[0] if isinstance(text, str) else None
 
 
 def speaks(text: object) -> bool:
-    """Tell whether a text is more than the id of a boot: who wrote it has not ended writing."""
+    """Return whether a text is more than a boot id: its writer has not ended in good order."""
     return isinstance(text, str) and " " in text
 
 
 def lives(text: object, pid: object, file: Identity) -> bool | None:
-    """Tell whether the process that wrote a testimony lives.
+    """Return whether the process that wrote a testimony lives.
 
-    None if that cannot be told from here, and the lock alone decides: the process is in another PID
-    namespace, of another boot, hidden, or this very one; or it spoke of another file.
+    Returns None if this process cannot tell, so that the lock alone decides: the writer is in
+    another PID namespace, of another boot, hidden, or this very process; or its testimony names
+    another file.
     """
     mine = testimony(file)
     if not isinstance(text, str) or not isinstance(pid, int) or mine is None:
@@ -57,12 +61,12 @@ def lives(text: object, pid: object, file: Identity) -> bool | None:
         return None
     if pid == os.getpid() or pid <= 0:
         return None
-    start = int(words[0]) if words[0].isdecimal() else -1  # when none was started
+    start = int(words[0]) if words[0].isdecimal() else -1  # no process was started then
     return is_alive(pid, start)
 
 
 def _sees_itself() -> bool:
-    """Tell whether ``/proc`` is that of our own PID namespace, so that it speaks of our numbers."""
+    """Return whether ``/proc`` shows our own PID namespace, so that its numbers are ours."""
     try:
         return os.readlink("/proc/self") == str(os.getpid())  # noqa: PTH115 - it is no path
     except OSError:

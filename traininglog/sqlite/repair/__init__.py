@@ -1,1 +1,1 @@
-"""A new file out of a damaged one, read without SQLite. Nobody else knows this room."""
+"""Repair: making a new file from a damaged one, which is read without SQLite."""

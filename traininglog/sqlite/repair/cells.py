@@ -1,4 +1,4 @@
-"""What the cells of SQLite's pages hold: numbers of varying size, and records, the rows' columns.
+"""Decoding the cells of SQLite's pages: varints, and records, which hold the columns of a row.
 
 See sqlite.org/fileformat.html, 2.1.
 """
@@ -11,16 +11,16 @@ from traininglog.encoding import Stored
 
 _DOUBLE = struct.Struct(">d")
 
-# By serial type: the bytes that an integer takes.
+# The bytes of an integer, by serial type.
 _INTEGER_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 
 
 class Damage(Exception):
-    """Something that cannot be what SQLite wrote."""
+    """Bytes that SQLite cannot have written."""
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return a number of one to nine bytes, and where it ends."""
+    """Decode a number of one to nine bytes; return it and the place after it."""
     byte = data[at]
     at += 1
     if byte < 0x80:
@@ -37,7 +37,7 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def leading_values(payload: bytes) -> tuple[Stored, ...]:
-    """Return the first columns of a record whose end is missing: those that are whole."""
+    """Return the columns that are whole of a record whose end is missing."""
     stop, at = varint(payload, 0)
     begin, end = at, stop
     heads = b""
@@ -59,7 +59,7 @@ def values_of(payload: bytes) -> tuple[Stored, ...]:
     place = stop
     values: list[Stored] = []
     while at < stop:
-        kind = payload[at]  # a number of one byte, mostly: the loop is hot
+        kind = payload[at]  # mostly a varint of one byte: the loop is hot
         if kind < 0x80:
             at += 1
         else:

@@ -1,4 +1,4 @@
-"""The rows that were found in a damaged file, but for the values, and whether they can be true."""
+"""The rows found in a damaged file, without the values, and checks whether they are possible."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ from traininglog.sqlite.repair.salvage import (
 )
 from traininglog.values import check_text
 
-_LATEST = 2.0**33  # a moment past the year 2242 is none that anyone wrote
+_LATEST = 2.0**33  # no real moment is past the year 2242
 _HEX = frozenset("0123456789abcdef")
 
 
 class Known(NamedTuple):
-    """What runs and keys may be called, as the tables and their indexes have it."""
+    """The possible UUIDs of runs and names of keys, from the tables and their indexes."""
 
     uuids: dict[int, list[str]]  #: by run
     names: dict[tuple[int, int], list[str]]  #: by run and number of the key
-    orphans: list[str]  #: UUIDs of parents that are not among those of the runs
+    orphans: list[str]  #: UUIDs of parents that no known run has
 
 
 class Found:
-    """The rows of all tables but those of the values, which are too large to be held."""
+    """The rows of all tables, except for the values, which are too many to hold."""
 
     def __init__(self) -> None:
         self.runs: dict[int, dict[str, Any]] = {}
-        self.uuids: dict[int, str] = {}  # by run, as the index has it
-        self.parents: dict[int, str] = {}  # the same
-        self.keys: dict[tuple[int, int], str] = {}  # by run and number
-        self.keys_by_name: dict[tuple[int, int], str] = {}  # the same, as the index has it
+        self.uuids: dict[int, str] = {}  # by run, from the index
+        self.parents: dict[int, str] = {}  # by run, from the index
+        self.keys: dict[tuple[int, int], str] = {}  # by run and number, from the table
+        self.keys_by_name: dict[tuple[int, int], str] = {}  # by run and number, from the index
         self.status: dict[tuple[int, str], tuple[int, int, Any]] = {}  # (place, kind, stored)
         self.marks: dict[tuple[int, int], float] = {}
         #: Projects, groups, environments and trials, by kind and UID.
         self.records: dict[tuple[str, str], dict[str, Any]] = {}
-        self.lost_records = 0  #: how many of those are known to be lost
+        self.lost_records = 0  #: how many of these are known to be lost
         self._status_by_key: set[tuple[int, str]] = set()
         self._damaged_status = 0
         self._doubtful: list[Record] = []  # of the status
@@ -68,7 +68,7 @@ class Found:
         }
 
     def add(self, part: Part) -> None:
-        """Take what a page holds."""
+        """Collect the rows of a page."""
         if part.name == status.name:
             self._damaged_status += part.damaged
         elif part.name in (projects.name, trial_groups.name, trials.name):
@@ -92,7 +92,7 @@ class Found:
         self.keys_by_name.setdefault((run, number), name)
 
     def settle(self, *, zeroed: bool) -> None:
-        """Decide on what is doubtful: whether pages of the file have been zeroed."""
+        """Decide on doubtful rows; they are damaged if pages of the file were zeroed."""
         for record in self._doubtful:
             if zeroed:
                 self._damaged_status += 1
@@ -144,21 +144,21 @@ class Found:
 
     @functools.cached_property
     def popularity(self) -> Counter[str]:
-        """How often a name is found to be that of a key."""
+        """How often each name is found as the name of a key."""
         return Counter([*self.keys.values(), *self.keys_by_name.values()])
 
     @property
     def lost_names(self) -> set[tuple[int, str]]:
-        """The keys of a status, with their runs, of which the values are lost."""
+        """The runs and keys of status values that are lost."""
         return self._status_by_key - self.status.keys()
 
     @property
     def lost_status(self) -> int:
-        """How many values of a status are known to be lost, by their keys or by what is left."""
+        """How many status values are known to be lost, by their keys or by their remains."""
         return max(len(self.lost_names), self._damaged_status)
 
     def known(self) -> Known:
-        """Return what is found of names."""
+        """Return the UUIDs and names that were found."""
         uuids: dict[int, list[str]] = {run: [row["uuid"]] for run, row in self.runs.items()}
         for run, uuid in self.uuids.items():
             uuids.setdefault(run, []).append(uuid)
@@ -172,10 +172,10 @@ class Found:
         return Known(uuids, names, [uuid for uuid in parents if is_uuid(uuid)])
 
     def walls(self) -> dict[int, tuple[float, float]]:
-        """Return when runs were written first and last, by the marks that they made."""
+        """Return when runs were written first and last, by their marks."""
         walls: dict[int, tuple[float, float]] = {}
         for (run, time), wall in self.marks.items():
-            if wall == UNKNOWN or time == BEFORE_ALL:  # the latter tells only the order of runs
+            if wall == UNKNOWN or time == BEFORE_ALL:  # the latter only orders runs
                 continue
             first, last = walls.get(run, (wall, wall))
             walls[run] = min(first, wall), max(last, wall)
@@ -183,17 +183,17 @@ class Found:
 
 
 def is_uuid(value: object) -> bool:
-    """Tell whether a value may be the UUID of a run."""
+    """Return whether a value may be the UUID of a run."""
     return isinstance(value, str) and len(value) == 32 and not set(value) - _HEX
 
 
 def is_moment(value: object) -> bool:
-    """Tell whether a value may be when something was written, in unix seconds."""
+    """Return whether a value may be the moment of a write, in unix seconds."""
     return isinstance(value, (int, float)) and 0 <= value < _LATEST
 
 
 def is_key(value: object) -> bool:
-    """Tell whether a value may be the name of a key."""
+    """Return whether a value may be the name of a key."""
     try:
         check_text(value)
     except InvalidKey:

@@ -1,12 +1,13 @@
-"""The pages of a SQLite file, read without SQLite, which goes no further than the first damage.
+"""The pages of a SQLite file, read without SQLite, which stops at the first damage.
 
-Nothing here knows what a log is; sqlite.org/fileformat.html explains the words. A file is a row of
-pages. Tables and indexes are trees of them, whose cells hold records; a long record goes on in a
-chain of overflow pages. So a lost page loses what it held and no more: whatever leads to the other
-pages, they are all in the file, and found by going through it from end to end.
+Nothing here knows what a log is; sqlite.org/fileformat.html explains the terms. A file is a
+sequence of pages. Tables and indexes are trees of pages, whose cells hold records. A long record
+goes on in a chain of overflow pages. A lost page loses only its own contents: this code goes
+through the file from end to end, and so finds all other pages, whichever page should lead to them.
 
 In a damaged file anything may be wrong. A cell counts only if it fits to the byte: its lengths add
-up, and its chain is as long as they say, ends there, and is its own. What does not is `Damage`.
+up, and its chain has the stated length, ends there, and belongs to it alone. Any other cell is
+`Damage`.
 """
 
 from __future__ import annotations
@@ -20,49 +21,49 @@ from typing import Any, NamedTuple
 from traininglog.sqlite.repair.cells import Damage, leading_values, values_of, varint
 from traininglog.sqlite.repair.wal import PAGE_SIZES, Wal
 
-#: What a page of a tree is, as its first byte tells.
+#: The kinds of pages of a tree, by the first byte of a page.
 INNER_INDEX, INNER_TABLE, INDEX, TABLE = 2, 5, 10, 13
 
 _TREE = frozenset((INNER_INDEX, INNER_TABLE, INDEX, TABLE))
 _INNER = frozenset((INNER_INDEX, INNER_TABLE))
 _FILE_HEADER = 100  # bytes, at the beginning of page 1
 
-# What the pointer map, which files that can shrink have, says of a page.
+# The types of pages in the pointer map, which files that can shrink have.
 _ROOT, _FREE, _FIRST_OVERFLOW, _LATER_OVERFLOW, _BRANCH = 1, 2, 3, 4, 5
 
 _MAGIC = b"SQLite format 3\0"
 _USUAL_SIZE = 4096
-_LOCKED_BYTE = 0x40000000  # the page that has it is never used
+_LOCKED_BYTE = 0x40000000  # SQLite never uses the page with this byte
 
 _U32 = struct.Struct(">I")
 _MAP_ENTRY = struct.Struct(">BI")
 
 
 class Record(NamedTuple):
-    """What a cell holds."""
+    """The contents of a cell."""
 
-    rowid: int | None  #: of a row of a table that has them; None in an index
+    rowid: int | None  #: None in an index, or in a table without rowids
     values: tuple[Any, ...]
-    #: Its last page is nothing but zeros: as it was written, or because it has been zeroed since.
+    #: Its last page is all zeros: as it was written, or because it was zeroed since.
     doubtful: bool
 
 
 class Reading(NamedTuple):
-    """What a page holds if it is of some kind."""
+    """The contents of a page, if it is of a certain kind."""
 
-    kind: int  #: as the first byte of a page tells it
+    kind: int  #: as in the first byte of a page
     records: list[Record]
-    damaged: int  #: how many cells are
-    #: What is left of some of them: the first columns, where the page itself still has them; all,
-    #: where nothing tells whether it is this record or another that goes on where both do.
+    damaged: int  #: how many cells are damaged
+    #: The remains of some damaged cells: the first columns, if the page itself still has them; or
+    #: all columns, if two records claim the same overflow page and nothing tells which is right.
     broken: list[Record]
 
 
 class Pages:
     """All pages of a file, as they were after the last transaction in its WAL.
 
-    The file is read while nobody writes to it. With plain file calls: a process that has it open
-    would lose its locks on it.
+    No process may write to the file meanwhile. It is read with plain file calls, so a process that
+    has the file open in SQLite would lose its locks on it.
     """
 
     def __init__(self, path: Path, wal: Path) -> None:
@@ -77,7 +78,7 @@ class Pages:
                 self._log.forget()
             held = path.stat().st_size // self.size
             told = _U32.unpack_from(self._start, 28)[0] if self.has_header else 0
-            #: How many pages there should be. What the header says is not believed beyond reason.
+            #: How many pages there should be. An implausible number in the header is ignored.
             self.count = self._log.count or max(held, told if told < 20 * held + 1000 else 0)
             unused = self._start[20] if self.has_header else 0  # bytes at the end of each page
             self._usable = self.size
@@ -89,13 +90,13 @@ class Pages:
             raise
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._file.close()
         self._log.close()
 
     @property
     def application_id(self) -> int:
-        """Whose file it is, as its header says."""
+        """The application id in the header, which says whose file it is."""
         return int(_U32.unpack_from(self._start, 68)[0])
 
     def _page_size(self) -> int:
@@ -106,7 +107,7 @@ class Pages:
         return self._log.page_size or _USUAL_SIZE
 
     def _misfits(self, usable: int) -> int:
-        """Return how many cells seem damaged, on some pages, if so much of a page is in use."""
+        """Return how many cells seem damaged, on some pages, if a page has so many usable bytes."""
         self._usable = usable
         self._survey()
         return sum(
@@ -114,17 +115,17 @@ class Pages:
         )
 
     def read(self, number: int) -> bytes:
-        """Return a page; of one that is not there, nothing."""
+        """Return a page, or empty bytes if it is missing."""
         page = self._log.read(number)
         if page is None:
             self._file.seek((number - 1) * self.size)
             page = self._file.read(self.size)
         return page if len(page) == self.size else b""
 
-    # -- what the file says of its pages --------------------------------------------------------
+    # -- the structure of the file --------------------------------------------------------------
 
     def _survey(self) -> None:
-        """Go through the file once, to know what its pages are to each other."""
+        """Read the file once, to find the parents and the roles of its pages."""
         self._parents: dict[int, int] = {}
         self._roles: dict[int, int] = {}
         self._maps = set(self._read_map())
@@ -133,13 +134,13 @@ class Pages:
             if self._roles[number] == _LATER_OVERFLOW
         }  # fmt: skip
         free = self._read_free_list()
-        #: Pages that are not in use. What they hold was deleted, or moved elsewhere.
+        #: Pages that are not in use. Their contents were deleted, or moved elsewhere.
         self.free = {
             number for number in range(1, self.count + 1)
             if (self._roles[number] == _FREE if number in self._roles else number in free)
         }  # fmt: skip
         self.missing: set[int] = set()
-        #: Those that had something in them. More of them may be found as records are read.
+        #: Zeroed pages that once had contents. Reading records may find more of them.
         self.zeroed: set[int] = set()
         nothing = bytes(self.size)
         for number in self.used():
@@ -148,7 +149,7 @@ class Pages:
                 self.missing.add(number)
             elif page == nothing:
                 role = self._roles.get(number)
-                # The end of a long value may well be zeros.
+                # The last page of a long value may rightly be all zeros.
                 if role not in (_FIRST_OVERFLOW, _LATER_OVERFLOW) or number in continued:
                     self.zeroed.add(number)
             else:
@@ -156,7 +157,7 @@ class Pages:
                     self._parents.setdefault(child, number)
 
     def used(self) -> list[int]:
-        """Return the numbers of all pages that should hold something."""
+        """Return the numbers of all pages that are in use."""
         return [
             number for number in range(1, self.count + 1)
             if number not in self.free and number != self._locked
@@ -169,8 +170,8 @@ class Pages:
     def _read_map(self) -> list[int]:
         """Read the pointer map; return the numbers of its pages.
 
-        Whether there is one at all is seen by its looks: another page in its place has few numbers
-        in it that would fit.
+        A page of the map is recognized by its contents: in another page at its place, few entries
+        would be possible.
         """
         each = self._usable // 5
         numbers = []
@@ -194,7 +195,7 @@ class Pages:
         return numbers
 
     def _read_free_list(self) -> set[int]:
-        """Return the pages in the list of free ones, or none if it is damaged."""
+        """Return the pages in the list of free pages; none if the list is damaged."""
         free: set[int] = set()
         if not self.has_header:
             return free
@@ -210,7 +211,7 @@ class Pages:
         return free if len(free) == total else set()
 
     def _children(self, number: int, page: bytes) -> list[int]:
-        """Return the pages to which one leads that is not at the bottom of its tree."""
+        """Return the child pages of an inner page of a tree; none for another page."""
         at = _FILE_HEADER if number == 1 else 0
         if page[at] not in _INNER or number in self._maps:
             return []
@@ -221,7 +222,7 @@ class Pages:
         return [number for number in numbers if 1 < number <= self.count]
 
     def root(self, number: int) -> int:
-        """Return the page at which the tree begins that a page is of, as far as that is known."""
+        """Return the root of the tree that a page belongs to, as far as its parents are known."""
         seen = set()
         while number in self._parents and number not in seen:
             seen.add(number)
@@ -229,14 +230,14 @@ class Pages:
         return number
 
     def is_of_a_tree(self, number: int) -> bool:
-        """Tell whether a page should be one of a tree, whatever is left of it."""
+        """Return whether a page should be one of a tree, whatever its contents."""
         if number in self._maps:
             return False
         role = self._roles.get(number)
         return number == 1 or role in (_ROOT, _BRANCH)
 
     def is_damaged(self, number: int) -> bool:
-        """Tell whether a page is lost as a whole."""
+        """Return whether a page is lost as a whole."""
         if number in self.missing or number in self.zeroed:
             return True
         at = _FILE_HEADER if number == 1 else 0
@@ -249,10 +250,10 @@ class Pages:
         return (self._usable - 8) // 6
 
     def readings(self, number: int) -> list[Reading]:
-        """Return what a page may hold.
+        """Return the possible readings of a page.
 
-        One reading if all of it fits. Else the other ones, too, in which something does: it may be
-        the very byte that tells what the page is that changed.
+        If its stated kind fits without damage, there is only that reading. If not, there is also a
+        reading for each other kind that finds records: the byte with the kind may be damaged.
         """
         page = self.read(number)
         if not page or number in self._maps:
@@ -296,7 +297,7 @@ class Pages:
                 records.append(record)
                 chains.append(chain)
         if len(set(chains) - {0}) < len(chains) - chains.count(0):
-            # Of two that go on in the same place, one is wrong, and nothing tells which.
+            # If two records go on in the same page, one is wrong, and nothing tells which.
             twice = {chain for chain, claims in Counter(chains).items() if chain and claims > 1}
             pairs = list(zip(records, chains, strict=True))
             records = [record for record, chain in pairs if chain not in twice]
@@ -305,9 +306,9 @@ class Pages:
         return Reading(kind, records, damaged, broken)
 
     def _record(self, number: int, page: bytes, at: int, kind: int) -> tuple[Record, int]:
-        """Return the record of a cell, and the page on which it goes on, or 0.
+        """Return the record of a cell, and the first page of its overflow chain, or 0.
 
-        Raises `Damage`, with what is left of the record if its own page has the beginning of it.
+        Raises `Damage`, with the remains of the record if the page itself has its beginning.
         """
         rowid = None
         chain = zeros = 0
@@ -328,7 +329,7 @@ class Pages:
                 payload += rest
             return Record(rowid, values_of(payload), zeros > 0), chain
         except (Damage, IndexError, struct.error, UnicodeDecodeError) as error:
-            if zeros:  # then they were not written
+            if zeros:  # the record does not fit, so its zeros were not written
                 self.zeroed.add(zeros)
             left = []
             with suppress(Damage, IndexError, struct.error, UnicodeDecodeError):
@@ -336,7 +337,7 @@ class Pages:
             raise Damage(*left) from error
 
     def _local(self, size: int, kind: int) -> int:
-        """Return how much of a record of a size stands in its cell itself."""
+        """Return how many bytes of a record of some size its cell itself holds."""
         usable = self._usable
         most = usable - 35 if kind == TABLE else (usable - 12) * 64 // 255 - 23
         if 0 <= size <= most:
@@ -348,7 +349,10 @@ class Pages:
         return local if local <= most else least
 
     def _overflow(self, owner: int, number: int, size: int) -> tuple[bytes, int]:
-        """Return so many bytes from a chain of pages, and its last page if that is all zeros."""
+        """Return `size` bytes from an overflow chain, and the number of its last page, or 0.
+
+        The number is given only if that page is all zeros.
+        """
         parts = []
         page = b""
         each = self._usable - 4
@@ -359,7 +363,7 @@ class Pages:
             if self._roles.get(number, role) != role:
                 raise Damage
             if number in self._roles and self._parents.get(number) != owner:
-                raise Damage  # it is another value's
+                raise Damage  # it belongs to another value
             page = self.read(number)
             if not page:
                 raise Damage

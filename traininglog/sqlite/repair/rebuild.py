@@ -1,8 +1,9 @@
-"""The rows of a new file, made from those that were found in a damaged one.
+"""Rebuilding the rows of a new file, from those that were found in a damaged one.
 
-They agree with each other, whatever is missing: each value has a run and a named key, and what a
-run says of its values is counted anew. Of what a record of a trial names and is lost, a project is
-made up, as its name is all that identifies it; a group or an environment is left out of the record.
+The new rows agree with each other, whatever is lost: each value has a run and a named key, and the
+span and counts of a run are computed anew. If a record of a trial names a lost project, the project
+is made anew, as its name is all that identifies it. The name of a lost group or environment is
+removed from the record.
 """
 
 from __future__ import annotations
@@ -23,27 +24,27 @@ from traininglog.sqlite.repair.classify import Found, is_key, is_moment, is_uuid
 from traininglog.sqlite.repair.segments import Place, Segments
 from traininglog.values import MAX_TIME
 
-#: What keys are called whose names are lost, before their numbers.
+#: The name of a key whose own name is lost; its number follows.
 LOST_NAME = "_recovered"
 
 
 class Span(NamedTuple):
-    """What the values of a run, those that were rescued, say of it."""
+    """The times and counts of the rescued values of a run."""
 
-    first: int | None = None  #: time
-    last: int | None = None  #: time
+    first: int | None = None  #: the first time
+    last: int | None = None  #: the last time
     deletions: int = 0
-    number: int = 0  #: of values, deletions among them
+    number: int = 0  #: how many values, deletions included
 
     def widened(self, first: int, last: int, number: int) -> Span:
-        """Return this with more values in it."""
+        """Return this span with more values."""
         low = first if self.first is None else min(first, self.first)
         high = last if self.last is None else max(last, self.last)
         return Span(low, high, self.deletions, self.number + number)
 
 
 class Build:
-    """What the new file gets beside the values, made to agree with them."""
+    """The rows of the new file other than values, made to agree with the values."""
 
     def __init__(
         self, connection: Connection, found: Found, sealed: Segments, now: float
@@ -51,7 +52,7 @@ class Build:
         self._connection = connection
         self._found = found
         self._sealed = sealed
-        self._now = now  # what stands for moments that nothing tells
+        self._now = now  # replaces moments that are lost
         self.notes: list[str] = []
         self.spans = {
             run: Span(first, last, deletions, count)
@@ -67,13 +68,13 @@ class Build:
         }
         for run, first, last, number in sealed.spans():
             self.spans[run] = self.spans.get(run, Span()).widened(first, last, number)
-        #: By their numbers before, the numbers and names of keys.
+        #: The new numbers and names of keys, by run and old number.
         self.keys: dict[Place, tuple[int, str]] = {}
         #: The runs, by number.
         self.rows: dict[int, dict[str, Any]] = {}
         taken: set[str] = set()
         self._walls = found.walls()
-        #: What is added to the status of runs that had to be made up.
+        #: Texts for the status of runs whose rows are made up.
         self._remarks: list[tuple[int, str]] = []
         known = {*found.runs, *found.uuids, *self.spans, *(run for run, _ in found.status)}
         for run in sorted(known):
@@ -100,11 +101,11 @@ class Build:
 
     @property
     def uuids(self) -> dict[int, str]:
-        """What the runs are called, by number."""
+        """The UUIDs of the runs, by number."""
         return {run: row["uuid"] for run, row in self.rows.items()}
 
     def write(self) -> None:
-        """Write runs, keys, status and marks, and give the entries the numbers of their keys."""
+        """Write runs, keys, status and marks, and renumber the keys of the entries."""
         if self.rows:
             self._connection.execute(insert(runs), list(self.rows.values()))
         self._write_keys()
@@ -141,7 +142,7 @@ class Build:
         return self._finish(row, span)
 
     def _made_up(self, run: int) -> dict[str, Any]:
-        """Return a line for a run whose own is lost."""
+        """Return a row for a run whose own is lost."""
         span = self.spans.get(run, Span())
         listed = self._found.uuids.get(run)
         uuid = self._sealed.uuids.get(run, listed)
@@ -165,7 +166,7 @@ class Build:
         return self._finish(row, span)
 
     def _moments(self, run: int) -> dict[str, float | None]:
-        """Return what stands for the moments of a run where they are lost: those of its marks."""
+        """Return replacements for the lost moments of a run, from its marks."""
         created, updated = self._walls.get(run, (self._now, self._now))
         names = [column.name for column in runs.columns if isinstance(column.type, Float)]
         missing = {name: None for name in names if runs.columns[name].nullable}
@@ -180,15 +181,15 @@ class Build:
                 f"run {row['uuid']}: it is lost at which time it was resumed from "
                 f"{row['resumed_from']}; it shows its own rows only"
             )
-        # By the least there is: a merge takes copies with equal moments for the same, and would not
-        # fill what is lost here from a backup.
+        # The smallest change: a merge takes copies with equal moments for the same, and then would
+        # not restore from a backup what is lost here.
         row["updated"] = math.nextafter(row["updated"], math.inf)
         return row | {
             "first_time": span.first, "last_time": span.last, "deletions": span.deletions,
         }  # fmt: skip
 
     def _cut_circles(self) -> None:
-        """Make a root of the oldest run of a lineage that goes in a circle."""
+        """Make the oldest run of each cyclic lineage a root."""
         by_uuid = {row["uuid"]: row for row in self.rows.values()}
         sound: set[str] = set()
         for row in sorted(by_uuid.values(), key=lambda row: (row["created"], row["id"])):
@@ -238,13 +239,13 @@ class Build:
             self._write_keys_of(run, numbers_by_name)
 
     def _name_of(self, run: int, number: int) -> str | None:
-        """Return the name of a key, from the table or the index, or None if neither has one."""
+        """Return the name of a key, or None: one that a checksum proves, or from table or index."""
         if (run, number) in self._sealed.names:
             return self._sealed.names[run, number]
         both = (self._found.keys, self._found.keys_by_name)
         names = [names.get((run, number)) for names in both]
         likely = [name for name in dict.fromkeys(names) if name is not None and is_key(name)]
-        # If they differ, one of them is damaged: hardly the one that other runs have, too.
+        # If they differ, one of them is damaged: probably not the one that other runs have, too.
         likely.sort(key=lambda name: -self._found.popularity[name])
         if len(likely) == 2:
             self.notes.append(
@@ -254,11 +255,11 @@ class Build:
         return likely[0] if likely else None
 
     def _write_keys_of(self, run: int, numbers: dict[str, int]) -> None:
-        """Write the keys of a run, numbered anew where some are missing: who writes it counts."""
+        """Write the keys of a run, renumbered without gaps, as its writers number them by count."""
         ordered = sorted(numbers.items(), key=lambda item: item[1])
         for new, (name, old) in enumerate(ordered, start=1):
             self.keys[run, old] = new, name
-            if new != old:  # it is less, and free by now
+            if new != old:  # the new number is smaller, and free by now
                 self._connection.execute(
                     update(entries)
                     .where(entries.c.run_id == run, entries.c.key_id == old)
@@ -282,7 +283,7 @@ class Build:
 
 
 def write_records(connection: Connection, found: Found) -> list[str]:
-    """Write the records, and return what was made up or left out, for people."""
+    """Write the records, and return messages on what was made up or left out."""
     records = dict(sorted(found.records.items(), key=lambda item: item[1]["created"]))
     notes: dict[str, None] = {}
     for kind, field, other in REFERENCES:
@@ -306,7 +307,7 @@ def write_records(connection: Connection, found: Found) -> list[str]:
 def _made_up(name: str, created: float) -> dict[str, Any]:
     return {
         "uid": name, "name": name, "description": None, "tags": {}, "metadata": {},
-        # So that in a merge any other copy goes before it.
+        # The lowest edit, so that any other copy wins in a merge.
         "edit": 0, "token": "", "created": created,
     }  # fmt: skip
 

@@ -1,7 +1,7 @@
-"""Repairing: a new file with everything that can still be read of a damaged one.
+"""Repair: making a new file with everything that can still be read of a damaged one.
 
-The damaged file is only copied. All work is done on the copy, in a folder of its own beside the new
-file: to SQLite, merely opening a file may be a reason to change it.
+The damaged file is only copied, as SQLite may change a file merely by opening it. All work is done
+on the copy, in a folder of its own beside the new file.
 """
 
 from __future__ import annotations
@@ -54,28 +54,28 @@ from traininglog.sqlite.repair.segments import Segments
 from traininglog.sqlite.sink.leases import Owners
 from traininglog.values import MAX_TIME
 
-_BATCH = 50_000  # values a transaction
+_BATCH = 50_000  # values per transaction
 
 
 class LeftOut(NamedTuple):
-    """What could not be carried over, as far as it can be counted."""
+    """Counts of what could not be carried over, as far as it can be counted."""
 
-    values: int  #: that were found and cannot be what was written
-    status: int  #: values of a status of which at least the key, or a remnant, was found
-    pages: int  #: of the file that are damaged; nobody can tell how much was on one that is gone
-    records: int = 0  #: of projects, groups, trials and environments
+    values: int  #: values that were found, but are damaged
+    status: int  #: lost values of a status whose key, or some remnant, was found
+    pages: int  #: damaged pages of the file; what was on a lost page is unknown
+    records: int = 0  #: lost records of projects, groups, trials and environments
 
 
 class Repaired(NamedTuple):
     """What `repair` did."""
 
-    path: str  #: the damaged file, which is as it was
+    path: str  #: the damaged file, which is unchanged
     target: str | None  #: the new file; None: nothing is damaged, and none was made
-    runs: int  #: in the new file, and so are the others
-    values: int  #: without the marks of what was deleted
-    status: int  #: values of the status of all runs
+    runs: int  #: how many runs the new file has; the next counts are of the new file, too
+    values: int  #: how many values, without tombstones
+    status: int  #: how many values in the status of all runs
     left_out: LeftOut
-    notes: list[str]  #: what was made up for what is lost, and what else to know; for people
+    notes: list[str]  #: messages on what replaces lost rows, and other things to know
     trials: int = 0
 
     @property
@@ -92,24 +92,25 @@ def repair(
 ) -> Repaired:
     """Write a new file with everything that can still be read of a damaged one.
 
-    The damaged file and its WAL stay as they are. Where nothing is damaged, nothing is written.
-    What the new file holds had been written to the old one, but for a number or text among the
-    entries of which a few bits changed: no checksum covers those. One covers each segment; of those
-    that are damaged nothing is kept. Where a value is lost that lay over another, that one shows
-    again. A run whose line is lost is kept, under its UUID if an index has it or a checksum fits
-    it, and so are values of a key whose name is lost, under ``_recovered/<number>``.
+    The damaged file and its WAL stay unchanged. If nothing is damaged, nothing is written.
+
+    All values in the new file were written to the old one, except for numbers or texts among the
+    entries with a few changed bits: no checksum covers these. A checksum covers each segment; of a
+    damaged segment nothing is kept. If a lost value lay over another one, that one shows again. A
+    run whose row is lost is kept, under its UUID if an index has it or a checksum proves it. Values
+    of a key whose name is lost are kept under ``_recovered/<number>``.
 
     Args:
-        database: The file, as for `Store`; nobody may be writing to it.
+        database: The file, as for `Store`; no process may be writing to it.
         target: The file to make; by default ``<name>.repaired`` beside the damaged one.
-        progress: Told how far it is: done, of how many.
+        progress: Called with the number of pages done, and the number of all.
 
     Raises:
-        CorruptLog: Nothing of it can be read.
-        NotATrainingLog, StoreNotFound: There is nothing of ours to repair.
+        CorruptLog: Nothing in the file can be read.
+        NotATrainingLog, StoreNotFound: There is no file of ours to repair.
         SchemaTooOld, SchemaTooNew: Only files of today's schema can be repaired.
         StoreUnwritable: The target exists, or its folder cannot be written.
-        RunBusy, StoreLocked: It is being written, or open in this very process.
+        RunBusy, StoreLocked: The file is being written, or open in this very process.
 
     """
     found = database if isinstance(database, Path) else locate(setting("store", database))
@@ -121,7 +122,7 @@ def repair(
     with _folder_for(new) as folder:
         copy = _copy(path, folder)
         part = folder / "repaired"
-        # First: SQLite deletes the WAL of an empty file.
+        # Before SQLite opens the copy: it deletes the WAL of an empty file.
         with closing(Pages(copy, wal_path(copy))) as pages:
             _refuse_other_revisions(path, copy)
             if _is_sound(copy):
@@ -162,7 +163,7 @@ def _refuse_existing(target: Path) -> None:
 
 @contextmanager
 def _folder_for(target: Path) -> Iterator[Path]:
-    """Give an empty folder beside the target, and remove it in the end."""
+    """Yield an empty folder beside the target, and remove it on exit."""
     with ExitStack() as stack:
         try:
             folder = stack.enter_context(parts.making_folder(target))
@@ -175,7 +176,7 @@ def _folder_for(target: Path) -> Iterator[Path]:
 
 
 def _copy(path: Path, folder: Path) -> Path:
-    """Copy a file, and what SQLite needs with it, into a folder."""
+    """Copy a file, with its WAL and rollback journal, into a folder."""
     real = path.resolve()
     copy = folder / "damaged"
     sources = [(real.with_name(real.name + end), copy.with_name(copy.name + end))
@@ -204,11 +205,11 @@ def _state(paths: Iterable[Path]) -> list[tuple[int, int] | None]:
 
 
 def _roll_back(copy: Path) -> None:
-    """Undo the transaction that a rollback journal tells of: not every file has a WAL."""
+    """Roll back the transaction of a rollback journal: not every file has a WAL."""
     if copy.with_name(copy.name + "-journal").exists():
         with (
             closing(sqlite3.connect(copy, isolation_level=None)) as connection,
-            suppress(sqlite3.DatabaseError),  # then it stays as it is
+            suppress(sqlite3.DatabaseError),  # if it fails, the copy stays as it is
         ):
             guard(connection)
             connection.execute("BEGIN IMMEDIATE")
@@ -218,7 +219,7 @@ def _roll_back(copy: Path) -> None:
 def _refuse_other_revisions(path: Path, copy: Path) -> None:
     revision, _ = peek(copy)
     if revision is None or revision == REVISION or not revision.isdigit():
-        return  # or it is damaged as well
+        return  # it is today's, or damaged, too
     kind = SchemaTooOld if revision in REVISIONS else SchemaTooNew
     raise kind(
         f"{path} has schema {revision}, and only schema {REVISION} can be repaired by this "
@@ -235,7 +236,7 @@ def _is_sound(copy: Path) -> bool:
 
 
 def _hand_over(part: Path, path: Path, target: Path) -> None:
-    """Give the new file its name, complete in itself and as open to others as the old one."""
+    """Move the new file to its name, without a WAL, with the permissions of the old one."""
     with translated(str(target)):
         with closing(sqlite3.connect(part)) as connection:
             guard(connection)
@@ -257,7 +258,7 @@ def _repair(
     target: Path,
     progress: Callable[[int, int], None] | None,
 ) -> Repaired:
-    """Make a new file, under the name `part` for now, and tell what is in it."""
+    """Make a new file, under the name `part` for now, and return a report on it."""
     rescue = Rescue(pages)
     foreign = pages.has_header and pages.application_id != APPLICATION_ID
     if foreign and VERSION_TABLE not in rescue.tables:
@@ -279,7 +280,7 @@ def _repair(
             described = write_records(connection, found)
         values = _carry_segments(database, sealed, build)
         result = check(database, Size(0, 0, 0))
-        if not result.ok:  # not to be: what is written here has passed stricter tests
+        if not result.ok:  # should not happen: what is written here has passed stricter tests
             raise CorruptLog(f"{path} cannot be repaired ({result.problems[0]}); restore a backup")
     names = {place: name for place, (_, name) in build.keys.items()}
     others = set(rescue.tables) - set(metadata.tables) - {VERSION_TABLE, "sqlite_sequence"}
@@ -305,7 +306,7 @@ def _carry_entries(
     sealed: Segments,
     progress: Callable[[int, int], None] | None,
 ) -> int:
-    """Write the entries that are found and return how many are damaged; note all other rows."""
+    """Write the found entries and return how many are damaged; collect all other rows."""
     total = len(pages.used())
     damaged = 0
     zeroed = False
@@ -331,7 +332,7 @@ def _carry_entries(
             _save(database, waiting)
             waiting = []
     sealed.settle(found.known())
-    # Where pages have been zeroed, one that ends a value may well be among them.
+    # If pages have been zeroed, one of them may be the last page of a value.
     zeroed = zeroed or sealed.zeroed or bool(pages.zeroed)
     if zeroed:
         damaged += len(doubtful)
@@ -345,7 +346,7 @@ def _carry_entries(
 
 
 def _carry_segments(database: Database, sealed: Segments, build: Build) -> int:
-    """Write the segments that are sound, and the totals of all runs; return how many values."""
+    """Write the sound segments and the totals of all runs; return how many values there are."""
     for heads in sealed.batches():
         with database.write() as connection:
             sealed.write(connection, heads, build.uuids, build.keys)
@@ -361,7 +362,7 @@ def _is_entry(run: Any, time: Any, key: Any, kind: Any, stored: Any) -> bool:
 
 def _save(database: Database, rows: list[Any]) -> None:
     with database.write() as connection:
-        # Of one that is found twice, either may be the later one.
+        # If an entry is found twice, either may be the later one.
         writing.save_entries(connection, rows, replace=False)
 
 
@@ -373,11 +374,11 @@ def _refuse_live(path: Path, rows: Iterable[dict[str, Any]]) -> None:
             raise RunBusy(f"run {row['uuid']} of {path} is being written: end it first")
 
 
-# -- what lies beside it -------------------------------------------------------------------
+# -- files beside it -----------------------------------------------------------------------
 
 
 def _note_kept(path: Path) -> list[str]:
-    """Say where the files are that were kept with trials.
+    """Return a message on the folder of the files that were kept with trials.
 
     They are found again as soon as the new file has the name of the old one.
     """
@@ -388,7 +389,7 @@ def _note_kept(path: Path) -> list[str]:
 
 
 def _note_journals(path: Path) -> list[str]:
-    """Say which journals lie beside a file: the place to join in what they hold, one day."""
+    """Return messages on the journals beside a file, which a repair does not read yet."""
     return [
         f"what run {left.uuid.hex} was assigned last is in {left.path}, which was not read"
         for left in journals_beside(path)

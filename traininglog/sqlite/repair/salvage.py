@@ -1,9 +1,9 @@
-"""Which rows of our tables the pages of a damaged file still hold.
+"""Salvaging the rows of our tables from the pages of a damaged file.
 
-What a page is of is told by what it holds: each table and index has records of a form of its own,
-but for some indexes, and for projects and environments, which their contents tell apart. So it
-matters little whether the list of tables, or what leads from it to a page, is still there. Where it
-is, it tells those indexes apart, and other people's tables.
+The contents of a page tell which table or index it belongs to: each has records of a form of its
+own. Exceptions are some indexes, and projects and environments, which their contents tell apart. So
+the list of tables, and the path from it to a page, may be lost. If they exist, they tell those
+indexes apart, and foreign tables.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from traininglog.sql.tables import (
 )
 from traininglog.sqlite.repair.pages import TABLE, Pages, Reading, Record
 
-#: The indexes, each of which holds again what is in its table.
+#: The indexes. Each has a second copy of some columns of its table.
 KEYS_BY_NAME = "keys by name"  # run_id, name, id
 STATUS_BY_KEY = "status by key"  # run_id, key, id
 RUNS_BY_UUID = "runs by uuid"  # uuid, id
 RUNS_BY_PARENT = "runs by parent"  # resumed_from, id
 SEGMENTS_BY_TIME = "segments by time"  # run_id, key_id, first, id
 
-#: A table whose records have the form of another's, under whose name they are found.
+#: A table whose records have the same form as another table's. They get the other one's name.
 _ALIKE = {environments.name: projects.name}
 
 _SCHEMA = "sqlite_master"
@@ -47,12 +47,12 @@ _FOREIGN = "another's"
 
 
 class Part(NamedTuple):
-    """What a page holds of one table or index."""
+    """The records of one table or index on a page."""
 
     name: str  #: of a table, or one of the indexes above
     records: list[Record]
-    damaged: int = 0  #: how many of its records cannot be read
-    broken: tuple[Record, ...] = ()  #: what is left of some of those: see `Reading`
+    damaged: int = 0  #: how many records cannot be read
+    broken: tuple[Record, ...] = ()  #: the remains of some of these: see `Reading`
     page: int = 0
 
 
@@ -63,7 +63,7 @@ class _Form(NamedTuple):
     types: tuple[tuple[type, ...], ...]
 
     def fits(self, found: tuple[type, ...], *, has_rowid: bool, whole: bool = True) -> bool:
-        """Tell whether a record with such types is one; with ``whole=False``, the start of one."""
+        """Return whether column types fit this form; with ``whole=False``, the start of it."""
         return (
             has_rowid == self.has_rowid
             and (len(found) == len(self.types) if whole else 0 < len(found) <= len(self.types))
@@ -75,14 +75,14 @@ def _form_of(table: Table) -> _Form:
     has_rowid: bool = table.dialect_options["sqlite"]["with_rowid"]
     types: list[tuple[type, ...]] = []
     for column in table.columns:
-        if has_rowid and column.primary_key:  # it is the rowid
+        if has_rowid and column.primary_key:  # the rowid, which the record does not store
             types.append((NoneType,))
             continue
         some: tuple[type, ...] = (int, float, str, bytes, NoneType)
         if isinstance(column.type, Integer):
             some = (int,)
         elif isinstance(column.type, Float):
-            some = (float, int)  # SQLite stores 2.0 as 2 where it knows that the column has floats
+            some = (float, int)  # SQLite stores 2.0 as 2 in a column with the type of floats
         elif isinstance(column.type, String):
             some = (str,)
         elif isinstance(column.type, LargeBinary):
@@ -102,7 +102,7 @@ _FORMS = {
     SEGMENTS_BY_TIME: _Form(False, ((int,), (int,), (int,), (int,))),
 }
 
-#: The index that a table has, or the one of several that is not named below.
+#: The index of each table; of several, the one that `_note_table` does not name.
 _INDEXES = {
     keys.name: KEYS_BY_NAME,
     status.name: STATUS_BY_KEY,
@@ -110,13 +110,13 @@ _INDEXES = {
     segments.name: SEGMENTS_BY_TIME,
 }
 
-#: By how many of its first columns a page is in order; of the others, not needed or by rowid.
+#: How many first columns order the records of a table. Others are ordered by rowid, or not checked.
 _ORDER = {table.name: len(table.primary_key) for table in (keys, entries, marks)}
 
 
 @functools.cache
 def _names(found: tuple[type, ...], has_rowid: bool, whole: bool = True) -> tuple[str, ...]:
-    """Return the tables and indexes that have records of these types, or that begin with them."""
+    """Return the tables and indexes whose records have these types, or begin with them."""
     return tuple(
         name for name, form in _FORMS.items()
         if form.fits(found, has_rowid=has_rowid, whole=whole)
@@ -128,16 +128,16 @@ def _names_of(records: Sequence[Record], kind: int, *, whole: bool) -> list[tupl
 
 
 class Rescue:
-    """All that the pages of a file hold of our tables, in no particular order.
+    """All records of our tables on the pages of a file, in no particular order.
 
-    What was rewritten or moved may be found twice. Values are as they are stored, unchecked.
+    A record that was rewritten or moved may be found twice. Values are as stored, unchecked.
     """
 
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
         self._roots = {1: _SCHEMA}
         self._last = Part("", [])
-        #: The tables that the file lists, if it can still be read which.
+        #: The tables that the file lists, as far as the list can be read.
         self.tables: list[str] = []
         #: The pages that are lost, as a whole or in part.
         self.damaged: set[int] = set()
@@ -147,7 +147,7 @@ class Rescue:
                 for record in part.records if part.name == _SCHEMA else ():
                     self._note_table(record)
         if set(metadata.tables) - set(self.tables):
-            # Then one that seems to be another's may be ours, its name damaged.
+            # A table that seems foreign may be ours, with a damaged name.
             self._roots = {
                 root: name for root, name in self._roots.items() if name != _FOREIGN
             }  # fmt: skip
@@ -166,7 +166,7 @@ class Rescue:
             self._roots[int(str(root))] = _FOREIGN
 
     def parts(self) -> Iterator[Part]:
-        """Give what each page holds, one after the other, empty ones included."""
+        """Yield the records of each page, empty pages included."""
         for number in self._pages.used():
             part = self._part(number)
             if part.damaged or self._pages.is_damaged(number):
@@ -174,7 +174,7 @@ class Rescue:
             yield part
 
     def again(self, number: int) -> Part:
-        """Give once more what a page holds; of the last one, without reading it once more."""
+        """Return the records of a page again; the last such page is not read again."""
         if self._last.page != number:
             self._last = self._part(number)
         return self._last
@@ -194,7 +194,7 @@ class Rescue:
 
 
 def _part_of(reading: Reading, owner: str, page: int) -> Part:
-    """Return what a page holds, read so, of the table or index that it is likely to be of."""
+    """Return the records of a page, in one reading, of its most likely table or index."""
     kind, records, damaged, broken = reading
     found = _names_of(records, kind, whole=True)
     parts = _names_of(broken, kind, whole=False)
@@ -207,7 +207,10 @@ def _part_of(reading: Reading, owner: str, page: int) -> Part:
 
 
 def _most_likely(counts: Counter[str], owner: str) -> str:
-    """Return what a page is of, by how many of its records would fit; "" if that is not clear."""
+    """Return the table or index of a page: the one that fits most records; "" if that is unclear.
+
+    If any record fits the owner, the owner wins.
+    """
     if counts[owner]:
         return owner
     most = max(counts.values(), default=0)
@@ -216,7 +219,7 @@ def _most_likely(counts: Counter[str], owner: str) -> str:
 
 
 def _in_order(name: str, records: list[Record]) -> list[Record]:
-    """Leave out what is out of order; not of segments, whose checksums know better."""
+    """Drop records that are out of order; keep all segments, as these have checksums."""
     if name in _ORDER:
         keys = [record.values[: _ORDER[name]] for record in records]
     elif name in _FORMS and _FORMS[name].has_rowid and name != segments.name:
@@ -227,15 +230,15 @@ def _in_order(name: str, records: list[Record]) -> list[Record]:
 
 
 def ascending(keys: list[tuple[int, ...]]) -> list[int]:
-    """Return which of some keys to keep, so that they ascend and as many as possible remain.
+    """Return the places of the keys to keep: the longest ascending subsequence.
 
-    A page keeps its cells in order. One that is out of it is damaged.
+    A page keeps its cells in order. A cell that is out of order is damaged.
     """
     if all(one < two for one, two in pairwise(keys)):
         return list(range(len(keys)))
-    tops: list[tuple[int, ...]] = []  # by length, the lowest key that a sequence can end with,
-    ends: list[int] = []  # which key that is,
-    before: list[int] = []  # and by key the one before it in its sequence
+    tops: list[tuple[int, ...]] = []  # by length: the lowest key at the end of a subsequence
+    ends: list[int] = []  # by length: the place of that key
+    before: list[int] = []  # by key: the place of the key before it in its subsequence
     for number, key in enumerate(keys):
         length = bisect_left(tops, key)
         before.append(ends[length - 1] if length else -1)

@@ -1,9 +1,9 @@
-"""The segments of a new file: those of a damaged one of which nothing is damaged.
+"""Salvaging the segments of a damaged file that are undamaged themselves.
 
-A segment's checksum covers all of it, and begins with the UUID of its run and the name of its key.
-Turned round, it tells what these were, if the segment is sound: as the crc32 of both, its *seed*.
-So it also decides between two names, finds one that is lost among those that are known, and where
-none fits, two segments of a key with the same seed prove each other.
+A segment's checksum covers all of it, and is seeded with the UUID of its run and the name of its
+key: its *seed* is the crc32 of both. The CRC can be run backwards: an intact segment gives the seed
+that it was made with. So a checksum decides between two possible names, and finds a lost name among
+the known ones. If no name fits, two segments of a key with the same seed prove each other.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ _ZERO = b"\0"
 # How many segments are written in one transaction.
 _TOGETHER = 200
 
-# How many of the spans that are lost of a key are told, one by one.
+# How many lost spans of a key a message names.
 _TOLD = 5
 
 _COLUMNS = segments.columns.keys()
 _HEAD = _COLUMNS.index("size") + 1
 
-#: A run and a key of it, by their numbers.
+#: The numbers of a run and of one of its keys.
 Place = tuple[int, int]
 
-#: The same, by UUID and name.
+#: The UUID of a run and the name of one of its keys.
 Names = tuple[str, str]
 
 
 class SegmentHead(NamedTuple):
-    """A segment that was found, but for what is packed in it."""
+    """A segment that was found, without its packed data."""
 
     id: int
     place: Place
-    first: int  #: time
-    last: int  #: time
-    size: int  #: how many values; 0: that cannot be told
-    seed: int | None  #: with which its checksum is right; None: it cannot be read in any case
+    first: int  #: the first time
+    last: int  #: the last time
+    size: int  #: how many values; 0: unknown
+    seed: int | None  #: the seed that makes its checksum right; None: it cannot be read anyway
     doubtful: bool  #: as in `Record`
-    page: int  #: where it is,
-    number: int  #: and which of those there
+    page: int  #: the page that it is on
+    number: int  #: its number on that page
 
     @property
     def span(self) -> tuple[int, int]:
@@ -69,25 +69,25 @@ class SegmentHead(NamedTuple):
 
 
 class Segments:
-    """The segments that a damaged file still holds."""
+    """The segments that were found in a damaged file."""
 
     def __init__(self, rescue: Rescue) -> None:
         self._rescue = rescue
         self._heads: list[SegmentHead] = []
-        self._listed: set[tuple[Place, int]] = set()  # with first times, as the index has it
-        self._untold = 0  # of which nothing is known
-        #: The UUIDs of runs and the names of keys for which a checksum vouches.
+        self._listed: set[tuple[Place, int]] = set()  # places and first times, from the index
+        self._untold = 0  # how many segments are lost without a trace of their head
+        #: The UUIDs of runs and the names of keys that a checksum proves.
         self.uuids: dict[int, str] = {}
         self.names: dict[Place, str] = {}
-        #: Those to carry over: no two of a key overlap.
+        #: The segments to carry over: no two of a key overlap.
         self.kept: list[SegmentHead] = []
-        #: What they leave of older ones, the newest first.
+        #: The parts of older segments that `kept` does not cover, the newest first.
         self.rest: list[tuple[Place, Points]] = []
-        #: Those that are damaged.
+        #: The damaged segments.
         self.lost: list[SegmentHead] = []
 
     def add(self, part: Part) -> None:
-        """Take what a page holds."""
+        """Collect the segments of a page."""
         if part.name == SEGMENTS_BY_TIME:
             for run, key, first, _ in (record.values for record in part.records):
                 self._listed.add(((run, key), first))
@@ -103,7 +103,7 @@ class Segments:
     # -- which are sound ------------------------------------------------------------------------
 
     def settle(self, known: Known) -> None:
-        """Decide which to carry over, once all pages have been read."""
+        """Decide which segments to carry over, once all pages have been read."""
         there = {(head.place, head.first) for head in self._heads}
         sound = self._proven(known)
         sound |= self._agreeing(known, [head for head in self._heads if head not in sound])
@@ -120,7 +120,7 @@ class Segments:
                     if part is not None and len(part.times):
                         self.rest.append((head.place, part))
         for head in self._heads:
-            # One that is damaged and was replaced is no loss.
+            # A damaged segment that was replaced is no loss.
             if head not in sound and any(_gaps(taken.get(head.place, []), *head.span)):
                 self.lost.append(head)
         self._listed = {
@@ -129,9 +129,9 @@ class Segments:
         }  # fmt: skip
 
     def _proven(self, known: Known) -> set[SegmentHead]:
-        """Return those whose checksum is that of a run and key that are known.
+        """Return the segments whose checksum fits a known run and key.
 
-        Which may be others than those that their lines name: then these are damaged.
+        If these differ from the run and key in the segment's row, the row is damaged.
         """
         owners: dict[int, dict[Place, Names]] = {}  # by seed
         for place, names in known.names.items():
@@ -160,9 +160,10 @@ class Segments:
         return sound
 
     def _agreeing(self, known: Known, heads: Iterable[SegmentHead]) -> set[SegmentHead]:
-        """Return those that two tell to be of the same run, whatever that is called.
+        """Return the segments of which at least two have the same seed, even if its name is lost.
 
-        One alone, of a run or key whose name is lost, has nothing to be compared with, and counts.
+        A single segment of a run or key whose name is lost has no other to compare with, and
+        counts, too.
         """
         groups: dict[tuple[int, ...], list[tuple[int, SegmentHead]]] = {}
         for head in heads:
@@ -188,32 +189,32 @@ class Segments:
                     sound.add(head)
         return sound
 
-    # -- what is told of them -------------------------------------------------------------------
+    # -- reports --------------------------------------------------------------------------------
 
     @property
     def damaged(self) -> int:
-        """How many values are left out, as far as that is known; of a segment at least one."""
+        """How many values are left out, as far as known; at least one for each lost segment."""
         return self._untold + sum(max(1, head.size) for head in self.lost)
 
     @property
     def zeroed(self) -> bool:
-        """Whether one is damaged that ends in a page of zeros."""
+        """Whether a damaged segment ends in a page of zeros."""
         return any(head.doubtful for head in self.lost)
 
     @property
     def places(self) -> set[Place]:
-        """The keys of which something is carried over."""
+        """The keys that have values to carry over."""
         return {head.place for head in self.kept} | {place for place, _ in self.rest}
 
     def spans(self) -> Iterator[tuple[int, int, int, int]]:
-        """Give run, first and last time and how many values, of all that is carried over."""
+        """Yield (run, first time, last time, number of values) of all that is carried over."""
         for head in self.kept:
             yield (head.place[0], *head.span, head.size)
         for (run, _), points in self.rest:
             yield run, int(points.times[0]), int(points.times[-1]), len(points.times)
 
     def remarks(self, uuids: Mapping[int, str], names: Mapping[Place, str]) -> list[str]:
-        """Return, for people, what is left out, given the UUIDs of runs and the names of keys."""
+        """Return messages on what is left out, given the UUIDs of runs and the names of keys."""
         spans: dict[Place, list[tuple[int, str]]] = {}
         for head in self.lost:
             count = f"{head.size:,} values " if head.size else ""
@@ -235,7 +236,7 @@ class Segments:
     # -- writing --------------------------------------------------------------------------------
 
     def batches(self) -> Iterator[list[SegmentHead]]:
-        """Give those to carry over, the oldest first, as many at a time as to write at once."""
+        """Yield the segments to carry over, the oldest first, `_TOGETHER` at a time."""
         ordered = self.kept[::-1]
         for start in range(0, len(ordered), _TOGETHER):
             yield ordered[start : start + _TOGETHER]
@@ -244,7 +245,7 @@ class Segments:
         self, connection: Connection, heads: Iterable[SegmentHead],
         uuids: Mapping[int, str], keys: Mapping[Place, tuple[int, str]],
     ) -> None:  # fmt: skip
-        """Add segments, given what their runs, and as which number their keys, are called now."""
+        """Add segments, given the UUIDs of their runs, and the new numbers and names of keys."""
         for head in heads:
             run = head.place[0]
             key, name = keys[head.place]
@@ -253,7 +254,7 @@ class Segments:
             sealed.copy(connection, run, key, (head.id, key, checksum, *block))
 
     def write_rest(self, connection: Connection, keys: Mapping[Place, tuple[int, str]]) -> None:
-        """Add what is left of older segments, as entries, where there are none."""
+        """Add the rest of older segments, as entries; an existing entry wins."""
         for (run, key), points in self.rest:
             rows = compaction.as_entries(run, keys[run, key][0], points)
             writing.save_entries(connection, rows, replace=False)
@@ -264,18 +265,18 @@ class Segments:
 
 
 def _seeds(uuids: Iterable[str], names: Iterable[str]) -> Iterator[tuple[int, Names]]:
-    """Give the seed of each pair of a UUID and a name, with them."""
+    """Yield the seed of each pair of a UUID and a name, with the pair."""
     every = list(names)
     for uuid in uuids:
         for name in every:
             yield RunKeys(0, uuid, {0: name}).seed(0), (uuid, name)
 
 
-# -- one of them --------------------------------------------------------------------------------
+# -- one segment --------------------------------------------------------------------------------
 
 
 def _head(record: Record, page: int, number: int) -> SegmentHead | None:
-    """Return what is known of a segment; None if that cannot be true."""
+    """Return the head of a segment; None if it is impossible."""
     if len(record.values) < _HEAD:
         return None
     _, run, key, first, last, step, size = record.values[:_HEAD]
@@ -317,7 +318,7 @@ def _unpacked(block: Block) -> Points | None:
 
 
 def _gaps(spans: list[tuple[int, int]], low: int, high: int) -> Iterator[tuple[int, int]]:
-    """Give what some spans, ascending and apart, leave of another one; both ends belong to each."""
+    """Yield the gaps that disjoint ascending spans leave in another span. Ends are inclusive."""
     for first, last in spans[max(0, bisect_right(spans, (low, MAX_TIME)) - 1) :]:
         if first > high:
             break
@@ -328,14 +329,14 @@ def _gaps(spans: list[tuple[int, int]], low: int, high: int) -> Iterator[tuple[i
         yield low, high
 
 
-# -- crc32 backwards: what a checksum was begun with, told from what it came to ------------------
+# -- crc32 backwards: the seed of a checksum, from its result ------------------------------------
 #
-# ``crc32(data, seed)`` is ``crc32(data, 0)``, in which a number has been flipped that depends on
-# the seed and on how many bytes there are, and on nothing else: the seed, after as many steps over
-# zeros. Each of these steps is a linear map of 32 bits that has an inverse. A map is kept as what
-# becomes of each bit, and those for 1, 2, 4, ... steps are made of each other: so any number of
-# them are few. After Ross Williams, "A Painless Guide to CRC Error Detection Algorithms" (1993),
-# and zlib's `crc32_combine`, which does the same forwards.
+# ``crc32(data, seed)`` is ``crc32(data, 0)`` XOR a number that depends only on the seed and on the
+# number of bytes: it is the seed after as many steps over zero bytes. Each step is a linear map of
+# 32 bits, and has an inverse. A map is stored as the image of each bit. The maps for 1, 2, 4, ...
+# steps are composed of each other, so any number of steps takes few maps. After Ross Williams, "A
+# Painless Guide to CRC Error Detection Algorithms" (1993), and zlib's `crc32_combine`, which does
+# the same forwards.
 
 
 def seed_of(checksum: int, unseeded: int, length: int) -> int:
@@ -344,7 +345,7 @@ def seed_of(checksum: int, unseeded: int, length: int) -> int:
     Args:
         checksum: The crc32 of the bytes with that seed.
         unseeded: Their crc32 without a seed.
-        length: How many bytes they are.
+        length: The number of bytes.
 
     """
     flipped = checksum ^ unseeded
@@ -365,7 +366,7 @@ def _mapped(columns: tuple[int, ...], bits: int) -> int:
 
 @functools.cache
 def _back(power: int) -> tuple[int, ...]:
-    """Return the map that undoes 2**power steps over zeros."""
+    """Return the map that undoes 2**power steps over zero bytes."""
     if power:
         half = _back(power - 1)
         return tuple(_mapped(half, column) for column in half)

@@ -1,6 +1,6 @@
-"""A write-ahead log, read without SQLite: the pages that were written and are not in the file yet.
+"""SQLite's WAL, read without SQLite: the pages that were written and are not in the file yet.
 
-SQLite reads one together with its file, or not at all. See sqlite.org/fileformat.html, 4.
+SQLite reads a WAL only together with its file. See sqlite.org/fileformat.html, 4.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-#: What a page may measure.
+#: The possible sizes of a page, in bytes.
 PAGE_SIZES = frozenset(2**power for power in range(9, 17))
 
 _HEADER = struct.Struct(">8I")
@@ -16,18 +16,18 @@ _FRAME = struct.Struct(">6I")
 
 
 class Wal:
-    """The committed pages in a write-ahead log: those that fit its checksums, as SQLite has it."""
+    """The committed pages in a WAL: those with right checksums, by SQLite's rules."""
 
     def __init__(self, path: Path) -> None:
-        self.page_size = 0  #: 0: there is nothing in it
-        self.count = 0  #: how many pages the database has since the last of its transactions
+        self.page_size = 0  #: 0: the WAL has no committed pages
+        self.count = 0  #: how many pages the database has after the last transaction
         self._places: dict[int, int] = {}
         self._file = path.open("rb") if path.exists() else None
         if self._file is not None:
             self._scan(self._file.read(_HEADER.size))
 
     def _scan(self, header: bytes) -> None:
-        assert self._file is not None  # noqa: S101 - only called with one
+        assert self._file is not None  # noqa: S101 - the caller has checked
         if len(header) < _HEADER.size:
             return
         magic, _, size, _, *salt, sum1, sum2 = _HEADER.unpack(header)
@@ -54,11 +54,11 @@ class Wal:
 
     @property
     def first_page(self) -> bytes | None:
-        """The page with the header of the database, if it is in here."""
+        """The page with the header of the database, if the WAL has it."""
         return self.read(1)
 
     def read(self, number: int) -> bytes | None:
-        """Return a page, or None if it is not in here."""
+        """Return a page, or None if the WAL does not have it."""
         place = self._places.get(number)
         if place is None or self._file is None:
             return None
@@ -66,12 +66,12 @@ class Wal:
         return self._file.read(self.page_size)
 
     def forget(self) -> None:
-        """Leave out what is in here: it belongs to another file."""
+        """Ignore the pages of the WAL: it belongs to another file."""
         self._places = {}
         self.count = 0
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
 

@@ -1,1 +1,1 @@
-"""The runs of a file: their states, a line for each, deleting and merging them."""
+"""The runs of a file: their states, listing them, deleting and merging them."""

@@ -1,4 +1,4 @@
-"""Deleting runs, with those that were resumed from them if that is asked for."""
+"""Deleting runs, and on request the runs that were resumed from them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from traininglog.sqlite.sink.leases import Owners
 def delete(
     database: Database, owners: Owners, roots: Sequence[str], *, descendants: bool
 ) -> list[UUID]:
-    """Delete runs, by their UUIDs in hex, in one step; return what went. See `Store.delete`."""
+    """Delete runs, by their UUIDs in hex, in one step; return their UUIDs. See `Store.delete`."""
     with database.write() as connection:
         found = {row.uuid: row for row in writing.find_runs(connection, roots)}
         doomed = {uuid: found[uuid] for uuid in roots if uuid in found}
         level = list(doomed)
-        while level:  # whatever a file may say of lineages, each run is met once
+        while level:  # each run is visited once, even if a damaged file has a cyclic lineage
             children = writing.find_children(connection, level)
             fresh = {row.uuid: row for row in children if row.uuid not in doomed}
             doomed |= fresh
@@ -51,14 +51,14 @@ def _some(uuids: Sequence[str]) -> str:
 
 
 def _instead_of(connection: Connection, doomed: Sequence[Any]) -> dict[str, str | None]:
-    """Return of runs that are to be deleted the nearest ancestor that stays."""
+    """Return the nearest ancestor that stays, for each run to delete; None if none stays."""
     parents = {row.uuid: row.resumed_from for row in doomed}
     outside = {parent for parent in parents.values() if parent is not None} - set(parents)
     there = {row.uuid for row in writing.find_runs(connection, sorted(outside))}
     found = {}
     for uuid in parents:
         at, passed = uuid, set()
-        while at in parents and at not in passed:  # whatever a file may say of lineages
+        while at in parents and at not in passed:  # a damaged file may have a cyclic lineage
             passed.add(at)
             at = parents[at]
         found[uuid] = at if at in there else None

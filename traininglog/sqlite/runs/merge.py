@@ -1,4 +1,4 @@
-"""Bringing all that another file holds into this one: runs, trials, and the files they kept."""
+"""Merging another file into this one: its runs, its trials, and their kept files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from traininglog.sqlite.database.database import Database
 from traininglog.sqlite.runs.run_states import refuse_live
 from traininglog.sqlite.sink.leases import Owners
 
-#: Told how far a long piece of work has got: done, and of how many.
+#: Reports the progress of a long operation: called with how many are done, and how many there are.
 Progress = Callable[[int, int], None]
 
 
@@ -29,15 +29,15 @@ class Merged(NamedTuple):
     """What `Store.merge` did."""
 
     added: list[UUID]  #: runs that were not here before
-    updated: list[UUID]  #: runs of which the other store knew more
+    updated: list[UUID]  #: runs of which the other store had more
     unchanged: list[UUID]
-    trials: list[str]  #: the UIDs of the trials that are new here, or of which more is known
+    trials: list[str]  #: the UIDs of the trials that are new or changed here
 
 
 def merge(
     other: Database, own: Database, owners: Owners, bring: Bring, progress: Progress | None
 ) -> Merged:
-    """Copy what another database holds into our own; see `Store.merge`."""
+    """Copy the contents of another database into our own; see `Store.merge`."""
     merged = Merged([], [], [], [])
     with other.read(lasting=True) as source:
         rows = source.execute(select(runs).order_by(runs.c.id)).all()
@@ -75,13 +75,13 @@ def _ours(target: Connection, theirs: Any) -> Any:
 
 
 def _refuse_live_merge(theirs: Any, ours: Any, owners: Owners) -> None:
-    # Its writer numbers keys and counts assignments by what it knows to be in the file.
+    # A merge would break the writer's numbers of keys and its position: it does not reread them.
     if ours is not None and not is_part_of(theirs, ours, sure=True):
         refuse_live(ours, owners)
 
 
 def bringing(source: Path, target: Path) -> Bring:
-    """Return what copies a file that was kept with a trial from one folder to another."""
+    """Return a function that copies a kept file of a trial from one folder to another."""
 
     def bring(uid: str, artifact: dict[str, Any]) -> None:
         wrong = copy_over(source, target, artifact["sha256"], artifact["size"])
@@ -90,7 +90,7 @@ def bringing(source: Path, target: Path) -> Bring:
                 f"trial {uid}: the copy of {artifact['name']!r} in {source} {wrong}; the trial "
                 "was merged without it",
                 TrainingLogWarning,
-                stacklevel=5,  # whoever called `Store.merge`
+                stacklevel=5,  # the caller of `Store.merge`
             )
 
     return bring

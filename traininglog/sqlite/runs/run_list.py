@@ -1,4 +1,4 @@
-"""A list of runs: of each how it stands, and what it logged last and best."""
+"""A list of runs: the state of each, and its last and best values."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from traininglog.sqlite.runs.run_states import owned, state_of
 from traininglog.sqlite.sink.leases import Owners
 from traininglog.values import StoredValue
 
-#: So many runs are read at once where they are given one by one.
+#: How many runs `RunList.each` reads at once.
 PAGE = 1000
 
 _DESCRIBED = ("name", "config", "tags")
 
 
 class RunList:
-    """What `Store.iter_runs` and `Store.runs` were asked for.
+    """A query for a list of runs, for `Store.iter_runs` and `Store.runs`.
 
     Args:
         database: The file.
-        owners: Who writes its runs.
-        keys: Names or globs of keys whose last values to tell.
+        owners: The leases of the file.
+        keys: Names or globs of keys whose last values to include.
         state: Only runs in this state.
-        name: Only runs whose name fits this glob.
-        limit: Only so many, the latest.
-        best: Keys whose best number to tell, perhaps with a mode.
+        name: Only runs whose name matches this glob.
+        limit: Only this many runs, the latest.
+        best: Keys whose best number to include, perhaps with a mode.
 
     """
 
@@ -55,21 +55,21 @@ class RunList:
         self._state = state
         self._name = name
         self._limit = limit
-        #: The keys whose last values are told, once something was read.
+        #: The keys whose last values are included; set by the first read.
         self.keys: list[str] = []
-        #: The keys whose best numbers are told, and which is the best.
+        #: The keys whose best numbers are included, with their modes.
         self.modes = modes(best)
 
     def read(self) -> list[RunInfo]:
-        """Return all of them, as one state of the file has them; without config and tags.
+        """Return all the runs, as one snapshot, without config and tags.
 
-        Raises `KeyError` for a key that no run has. To be called within `steadily`.
+        Raises `KeyError` for a key that no run has. Call it within `steadily`.
         """
         infos, _ = self._first(None)
         return infos
 
     def each(self) -> Iterator[RunInfo]:
-        """Give them one by one, so many at a time as one state of the file has them.
+        """Yield the runs one by one; each `PAGE` of them is one snapshot.
 
         Raises `KeyError` for a key that no run has.
         """
@@ -80,7 +80,7 @@ class RunList:
             yield from steadily(lambda: self._more(numbers))  # noqa: B023 - it is called at once
 
     def _first(self, most: int | None) -> tuple[list[RunInfo], list[int]]:
-        """Return the first of them (None: all), and the numbers of the others."""
+        """Return the first `most` runs (None: all), and the numbers of the others."""
         live = owned(self._database, self._owners)
         with self._database.read() as connection:
             about = listing.described(connection, ["name"])
@@ -96,7 +96,7 @@ class RunList:
             return self._infos(connection, chosen, about, some=bool(rest)), rest
 
     def _more(self, numbers: Sequence[int]) -> list[RunInfo]:
-        """Return some of them by their numbers. Those that were deleted meanwhile are left out."""
+        """Return some runs by their numbers. Runs that were deleted meanwhile are left out."""
         live = owned(self._database, self._owners)
         with self._database.read() as connection:
             about = listing.described(connection, _DESCRIBED, numbers)
@@ -149,7 +149,7 @@ def _name(line: listing.Line, about: Mapping[int, Mapping[str, StoredValue]]) ->
 
 
 def _moment(seconds: float) -> datetime | None:
-    """Return unix seconds as a datetime, to the microsecond; None for NaN and what is no moment."""
+    """Return unix seconds as a datetime, to the microsecond; None if it is NaN or out of range."""
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):

@@ -1,4 +1,4 @@
-"""How the runs of a file stand: which are being written, and how the others ended."""
+"""The states of the runs of a file: which are being written, and how the others ended."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from traininglog.sqlite.sink.leases import Owners
 
 
 class Unended(NamedTuple):
-    """What tells whether a run is being written; see `Owners.is_written`."""
+    """The columns of a run that tell whether it is being written; see `Owners.is_written`."""
 
     id: int
     epoch: int
@@ -31,8 +31,8 @@ _UNENDED = Prepared(
 def owned(database: Database, owners: Owners) -> set[int]:
     """Return the runs that are being written.
 
-    To be asked before the rows are read that tell how the others ended: a run that is closed in
-    between has its outcome by then, where the other way round it would seem lost.
+    Call it before reading the rows that tell how the others ended. A run that is closed in between
+    then has its outcome; in the other order it would seem lost.
     """
     owners.owner.settle()
     with database.read() as connection:
@@ -41,13 +41,13 @@ def owned(database: Database, owners: Owners) -> set[int]:
 
 
 def state_of(row: Any, live: set[int], owners: Owners) -> State:
-    """Return how a run stands, by its row and by what `owned` said before that was read."""
+    """Return the state of a run, by its row and by an earlier result of `owned`."""
     if row.id in live and row.outcome is None:
         return "running"
     if row.outcome in ("finished", "failed"):
         ended: State = row.outcome
         return ended
-    # Perhaps one that began after `owned` was asked for.
+    # It may have begun after `owned` was called.
     return "running" if owners.is_written(row) else "lost"
 
 

@@ -1,1 +1,1 @@
-"""How runs are begun, saved and ended in a file, who may write them, and what a kill leaves."""
+"""Beginning, saving and ending runs in a file; leases, recovery and compaction."""

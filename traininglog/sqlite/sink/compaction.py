@@ -1,4 +1,4 @@
-"""When to seal what of a run, and how its writer does so with what it has at hand."""
+"""Compaction policy: when a writer seals which numbers of its run, from those it has at hand."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ if TYPE_CHECKING:
     from traininglog.journal.record import Batch
     from traininglog.packing import Points
 
-#: A writer seals once it has so many numbers for each key of the run, ...
+#: A writer seals once it has this many numbers for each key of the run, ...
 ENOUGH = 1024
 
-#: ... but not before it has so many, and not later than when it has so many, in all.
+#: ... but at least the first and at most the second number of them in all.
 FEWEST, MOST = 8_192, 131_072
 
-# As long as a program does without NumPy, only so many numbers are worth the import.
+# While NumPy is not imported, only this many numbers are worth its import.
 _WORTH_IMPORTING = 50_000
 
-# In a run that is closed, for good perhaps, fewer are.
+# At the end of a run, perhaps its last, fewer numbers are worth it.
 _WORTH_IMPORTING_LAST = 5_000
 
-# After sealing so many times, small segments are gathered.
+# After this many seals, the writer merges small segments.
 _MANY = 16
 
 # A key with fewer numbers than this waits: later it will have more.
 _LEAST = 128
 
-# What an import of NumPy needs, by far: so many file descriptors, and so many bytes.
+# Far more file descriptors and bytes than an import of NumPy needs.
 _DESCRIPTORS_TO_IMPORT = 8
 _BYTES_TO_IMPORT = 2**27
 
 
 def attempt(connection: Connection, act: Callable[[], object]) -> Exception | None:
-    """Do something in the midst of a transaction; if it fails, undo that alone, and return why.
+    """Call `act` within a transaction; if it fails, undo only that, and return the error.
 
-    Errors of the database itself are raised: they are those of the transaction.
+    Errors of the database itself are raised: they concern the whole transaction.
     """
     raw = connection.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - an open connection has one
@@ -58,7 +58,7 @@ def attempt(connection: Connection, act: Callable[[], object]) -> Exception | No
     except (DBAPIError, sqlite3.Error):
         raise
     except Exception as error:
-        if not raw.in_transaction:  # SQLite had no memory, and has undone all of it
+        if not raw.in_transaction:  # SQLite ran out of memory, and has rolled back all of it
             raise
         raw.execute("ROLLBACK TO attempt")
         raw.execute("RELEASE attempt")
@@ -70,8 +70,8 @@ def attempt(connection: Connection, act: Callable[[], object]) -> Exception | No
 def require_room_to_import() -> None:
     """Raise `OSError` if an import of NumPy would fail for want of descriptors or memory.
 
-    One that fails halfway cannot always be done again: NumPy refuses to be loaded twice. The
-    program that logs would then be without NumPy until it ends.
+    An import that fails halfway cannot always be repeated: NumPy refuses to be loaded twice. The
+    program would then be without NumPy until it ends.
     """
     if "numpy" in sys.modules:
         return
@@ -86,7 +86,7 @@ def require_room_to_import() -> None:
 
 
 def seal_run(connection: Connection, row: Any) -> int:
-    """Seal a run, given as its row, and note its totals; return how many values were moved."""
+    """Seal a run, given by its row, and note its totals; return how many values were moved."""
     require_room_to_import()
     moved = compaction.seal(connection, row.id, row.uuid)
     total_up(connection, row.id)
@@ -94,7 +94,7 @@ def seal_run(connection: Connection, row: Any) -> int:
 
 
 def seal_in_the_end(connection: Connection, row: Any) -> None:
-    """Seal a run whose writer leaves it, unless there is so little that it is not worth NumPy."""
+    """Seal a run at its end, unless it has too few numbers to be worth an import of NumPy."""
     if "numpy" in sys.modules or compaction.has_numbers(connection, row.id, _WORTH_IMPORTING_LAST):
         seal_run(connection, row)
     elif not segments.spans(connection, row.id):
@@ -102,12 +102,13 @@ def seal_in_the_end(connection: Connection, row: Any) -> None:
 
 
 class Sealer:
-    """Decides which numbers of a run become entries as they are flushed, and which segments.
+    """Decides which numbers of a flush become entries, and which become segments.
 
-    A flush of many becomes segments at once. Those of smaller ones become entries, so that others
-    see them, and are kept at hand, packed, until there are enough of them: to read them back out
-    of the database would take ten times as long as all the rest. Only what comes after everything
-    that was in the run before is sealed so; the rest waits for the end of the run.
+    The numbers of a large flush become segments at once. The numbers of a smaller flush become
+    entries, so that other processes see them. The sealer also keeps them at hand, packed, until
+    there are enough to seal: reading them back from the database would take ten times as long as
+    all the rest. It seals only numbers at times after everything that was in the run before. The
+    rest waits for the end of the run.
 
     Args:
         last: The last time at which the run has anything already; -1 if it has nothing.
@@ -115,18 +116,18 @@ class Sealer:
     """
 
     def __init__(self, last: int) -> None:
-        self._floor = last  # up to here, anything may be anywhere
-        self._held = Numbers()  # after it: the numbers that are entries
-        self._others = -1  # after it: the last time of an entry that is no number
-        self._sealed = 0  # times, since small segments were gathered
+        self._floor = last  # up to this time, the run may have any entries and segments
+        self._held = Numbers()  # the numbers after the floor that are entries
+        self._others = -1  # the last time after the floor of an entry that is not a number
+        self._sealed = 0  # how often it has sealed since it merged small segments
         self._next: tuple[int, Numbers, int, int] | None = None
 
     def save(
         self, connection: Connection, owner: RunKeys, batch: Batch, *, final: bool = False
     ) -> None:
-        """Write the numbers of a batch; with `final`, those at hand will not become more.
+        """Write the numbers of a batch; with `final`, no batch follows soon.
 
-        What it did counts when `committed` is called.
+        The sealer takes over its new state when `committed` is called.
         """
         numbers = batch.numbers
         times = [time for time, _ in batch.others if time > self._floor]
@@ -146,15 +147,16 @@ class Sealer:
             self._next = (max(floor, others), Numbers(), -1, sealed)
 
     def committed(self) -> None:
-        """Take what `save` did last for done."""
+        """Take over the state that `save` or `leave` prepared: the transaction was committed."""
         if self._next is not None:
             self._floor, self._held, self._others, self._sealed = self._next
             self._next = None
 
     def leave(self, batch: Batch) -> None:
-        """Take it that all so far, and a batch, became entries: to seal them has failed.
+        """Note that all numbers at hand and a batch became entries, because sealing failed.
 
-        Counts when `committed` is called. They are sealed in the end, or by whoever asks for it.
+        The sealer takes over this state when `committed` is called. The end of the run or
+        `Store.seal` seals these numbers.
         """
         spans = [span for span in (self._held.span(), batch.times()) if span is not None]
         last = max(self._floor, self._others, *(last for _, last in spans))
@@ -176,7 +178,7 @@ class Sealer:
         over: bool,
         final: bool,
     ) -> int:
-        """Move what is at hand to segments; return up to which time anything may be anywhere."""
+        """Move the numbers at hand to segments; return the new floor."""
         require_room_to_import()
         import numpy as np
 
@@ -188,15 +190,15 @@ class Sealer:
         codes, times = arrays.codes, arrays.times
         after = times > self._floor
         found = _by_key(arrays.part(after), compaction.LEAST if final else _LEAST)
-        # What stays, or may have to take the place of something that is no number, is an entry.
+        # A number becomes an entry if it is not sealed, or if it may replace one that is no number.
         chosen = after & np.isin(codes & MOST_KEYS, list(found))
         stays = np.ones(len(codes), bool) if over else ~chosen
-        stays[:before] = False  # those are entries already
+        stays[:before] = False  # the held numbers are entries already
         if stays.any():
             writing.save_numbers(connection, owner.run_id, arrays.part(stays).flat())
         if found and (over or before):
             low, high = self._floor + 1, int(times.max())
-            # Bools are not among those at hand.
+            # The numbers at hand include no bools.
             segments.delete_numbers(connection, owner.run_id, low, high, found, bools=False)
         if final:
             there = compaction.outline(connection, owner.run_id)
@@ -208,7 +210,7 @@ class Sealer:
 
 
 def _by_key(numbers: Arrays, least: int) -> dict[int, Points]:
-    """Return numbers by key, ascending, of those keys that have enough of them."""
+    """Return the numbers of the keys that have at least `least` of them, by key, ascending."""
     import numpy as np
 
     from traininglog.packing import Points, joined

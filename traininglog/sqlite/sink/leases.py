@@ -1,13 +1,13 @@
-"""Who is alive: a lease per run, held by a lock that the kernel drops when the process dies.
+"""Leases: one per run, held by a lock that the kernel drops when the process dies.
 
 Beside ``runs.db`` lies an empty file, ``runs.db-owners``. A process that writes run number n, in
 its fencing epoch e, holds a lock on byte n + e * 2**32 of it. Nothing is ever written there,
-nothing has to be cleaned up, no clock or heartbeat is involved. With the epoch in it, whoever takes
-a run over from a live process can hold a lock that says so.
+nothing has to be cleaned up, and no clock or heartbeat is involved. The epoch is part of the
+number, so a writer that takes a run over from a live process has a byte of its own to lock.
 
-A lock alone may deceive: the file is deleted, or another process holds the byte. So a writer takes
-its locks again at each flush (`Owners.renew`), and the row of the run names the process that writes
-it, as a second witness (`witness`).
+A lock alone may deceive: the file may be deleted, or another process may hold the byte. So a writer
+takes its locks again at each flush (`Owners.renew`), and the row of the run names the process that
+writes it, as a second witness (`witness`).
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from traininglog.sqlite.file.header import identity_of, stat_of
 from traininglog.sqlite.file.witness import Identity, lives
 from traininglog.writer.owner import Owner
 
-# How long a writer waits for its own byte, in seconds. Those who look do not hold it.
+# How long a writer waits for its own byte, in seconds. A process that only asks does not lock it.
 _PATIENCE = 0.2
 
 
 def writer_byte(run_id: int, epoch: int) -> int:
-    """Return the byte that stands for writing a run in one of its epochs."""
+    """Return the byte to lock for writing a run in one of its epochs."""
     return run_id + (epoch << 32)
 
 
 def changing_byte(run_id: int) -> int:
-    """Return the byte that stands for changing who writes a run, or for doing a dead one's work."""
+    """Return the byte to lock for changing the writer of a run, or for recovering its journals."""
     return run_id + 2**62
 
 
 class Owners:
-    """The locks of one database file, as seen from this process."""
+    """The leases of one database file: those that this process holds, and those of others."""
 
     def __init__(self, database: Path, identity: Identity) -> None:
         self.identity = identity  #: device and inode of the database
@@ -53,13 +53,13 @@ class Owners:
         # Re-entrant: the garbage collector may close another log at any point in here.
         self._lock = threading.RLock()
         self._descriptor: int | None = None
-        self._only_looks = False  # the descriptor is for reading: this user may not write
-        self._held: dict[int, int] = {}  # byte -> how often
-        self._missing: set[int] = set()  # of those, where somebody else has the lock
+        self._only_looks = False  # the descriptor is only readable: this user may not write
+        self._held: dict[int, int] = {}  # byte -> how often it is held
+        self._missing: set[int] = set()  # the held bytes that another process has locked
 
     @staticmethod
     def of(database: Path) -> Owners:
-        """Return the one object of this process for a database file, whatever path leads to it."""
+        """Return the process's one object for a database file, by any path that leads to it."""
         real = database.resolve()
         identity = identity_of(real) or (0, 0)
         with _REGISTRY_LOCK:
@@ -71,9 +71,9 @@ class Owners:
     # -- locks of ours ----------------------------------------------------------------------
 
     def hold(self, byte: int) -> bool:
-        """Be an owner until `release`. Returns False if somebody else has the lock as yet.
+        """Hold a byte until `release`. Returns False if another process still has the lock.
 
-        Then `renew` takes it as soon as it is free.
+        In that case `renew` takes the lock as soon as it is free.
         """
         with self._lock:
             if byte not in self._held:
@@ -94,7 +94,7 @@ class Owners:
             return True
 
     def release(self, byte: int) -> None:
-        """Take back one `hold` or `take`."""
+        """Undo one `hold` or `take`."""
         with self._lock:
             count = self._held.pop(byte, 0)
             if count > 1:
@@ -105,10 +105,10 @@ class Owners:
                     file_locks.unlock(self._descriptor, byte)
 
     def renew(self) -> bool:
-        """Take again what was lost, as when the file was deleted; return whether all is held."""
+        """Take lost locks again, as when the file was deleted; return whether all are held."""
         with self._lock:
             if identity_of(self._database) != self.identity:
-                return True  # another database has the name: its owners are others
+                return True  # another database has the name: its leases are not ours
             if self._is_stale():
                 self._close()
                 self._missing = set(self._held)
@@ -127,21 +127,21 @@ class Owners:
     # -- those of others --------------------------------------------------------------------
 
     def is_written(self, row: Any) -> bool:
-        """Tell whether a run is being written, by its row of the table of runs."""
+        """Return whether a run is being written, by its row of the table of runs."""
         told = self.testified(row)
         return self.is_locked(writer_byte(row.id, row.epoch)) if told is None else told
 
     def testified(self, row: Any) -> bool | None:
-        """Tell what `is_written` does as far as it needs no lock; None: the lock decides."""
+        """Return what `is_written` returns if that needs no lock; None: the lock decides."""
         if not (is_run(row.id) and is_epoch(row.epoch)):
-            return False  # nobody ever wrote this: there is no lock of that number
+            return False  # no writer ever stored these numbers: they have no byte to lock
         with self._lock:
             if writer_byte(row.id, row.epoch) in self._held:
                 return True
         return lives(row.boot_id, row.pid, self.identity)
 
     def is_locked(self, byte: int) -> bool:
-        """Tell whether some process, this one included, has locked a byte."""
+        """Return whether some process, this one included, has locked a byte."""
         with self._lock:
             if byte in self._held:
                 return True
@@ -154,11 +154,11 @@ class Owners:
 
     def _open(self, *, create: bool) -> int | None:
         if create and self._only_looks:
-            self._close()  # good for asking, not for taking
+            self._close()  # a readable descriptor can test a lock, not take one
         if self._descriptor is None:
             self._only_looks = False
             try:
-                # Readers make no file: where none is, nobody has ever written here.
+                # Readers make no file: where none is, no process has written here.
                 self._descriptor = open_beside(
                     self._database,
                     self._path,
@@ -178,7 +178,7 @@ class Owners:
         return self._descriptor
 
     def _is_stale(self) -> bool:
-        """Tell whether the open file is no longer the one that others find."""
+        """Return whether the path no longer leads to the open file."""
         if self._descriptor is None:
             return False
         now = stat_of(self._path)
@@ -190,7 +190,7 @@ class Owners:
             os.close(descriptor)
 
     def _forget(self) -> None:
-        """Drop what a forked child inherited: the locks are its parent's, and must end with it."""
+        """Drop what a forked child inherited: the locks are the parent's, and must end with it."""
         self._lock = threading.RLock()
         self._held.clear()
         self._missing.clear()

@@ -1,4 +1,4 @@
-"""Where a run was written: the host, the process and the software, as they are now."""
+"""The origin of a run: the present host, process and software, as columns of the table of runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAX_COMMAND = 4096
 
 
 def origin() -> dict[str, Any]:
-    """Return what the table of runs says of the process that wrote one."""
+    """Return the columns of the table of runs that name this process as the writer."""
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -27,10 +27,13 @@ def origin() -> dict[str, Any]:
 
 
 def writing(file: Identity | None) -> dict[str, Any]:
-    """Return what the table of runs says of the process that begins to write one."""
+    """Return the columns to set when this process begins to write a run.
+
+    They include its testimony (see `witness`), if the database is a file.
+    """
     return origin() | ({} if file is None else {"boot_id": testimony(file)})
 
 
 def ended(outcome: str | None = None) -> dict[str, Any]:
-    """Return what the table of runs says once a process has ended writing, perhaps for good."""
+    """Return the columns to set when a process stops writing a run, and its outcome, if any."""
     return {"boot_id": boot_id()} | ({} if outcome is None else {"outcome": outcome})

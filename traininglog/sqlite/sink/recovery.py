@@ -1,12 +1,12 @@
-"""Putting back what a dead process had assigned: its journal into the database, once.
+"""Recovery: replaying the journal of a dead process into the database, once.
 
-Whoever opens a database does it. A journal's owner is dead if nobody holds its lock; whoever then
-holds the run's `changing_byte` replays the records past the database's high-water mark, in one
-transaction that also moves the mark, and removes the journal. Killed at any point in between, it
-leaves everything to the next one.
+Each process that opens a database does it. The writer of a journal is dead if no process holds its
+lease. The process that then holds the run's `changing_byte` replays the records past the
+database's checkpoint (``high_water``). One transaction writes them and moves the checkpoint; then
+the process removes the journal. If it is killed at any point in between, the next process does it.
 
-A journal may also be that of a writer from whom the run was taken. What that one assigned after it
-contradicts what its successor did, and is not thrown away either: it becomes a run of its own.
+A journal may also belong to a writer from whom the run was taken. What that writer assigned after
+the takeover contradicts what its successor did. It is kept, too: it becomes a run of its own.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ from traininglog.sqlite.file.header import free_name, stat_of
 from traininglog.sqlite.sink.leases import Owners, changing_byte, writer_byte
 from traininglog.sqlite.sink.origin import origin
 
-# So many of the things that are no journals are named, one by one.
+# How many of the files that only look like journals a warning names.
 _TOLD = 3
 
 
 def recover(database: Database) -> None:
-    """Replay every journal beside a database whose owner is dead."""
+    """Replay every journal beside a database whose writer is dead."""
     if database.path is None or database.revision != REVISION:
         return
     owners = Owners.of(database.path)
@@ -80,10 +80,10 @@ def recover(database: Database) -> None:
     if not dead:
         return
     try:
-        if not can_write(path):  # nor may it leave files that only this user can write
+        if not can_write(path):  # recovery must not leave files that only this user can write
             raise StoreUnwritable(in_the_way(path) or f"{path} cannot be written")
         if database.readonly:
-            # Who only reads wants to see what was assigned, too; and may not be able to do this.
+            # A reader must see these values, too. It may not be able to write them.
             writable = Database(database.path, readonly=False, allow_network=database.allow_network)
             try:
                 notices = _recover_all(writable, owners, dead)
@@ -97,7 +97,7 @@ def recover(database: Database) -> None:
         StoreUnwritable, StoreLocked, StoreFailed, NetworkFileSystem, PermissionError,
     ) as error:  # fmt: skip
         some = next(filter(_holds_something, dead.values()), None)
-        if some is None:  # it was only not to be deleted
+        if some is None:  # the journals are empty: only their removal failed
             return
         _warn(
             f"{error}; what a killed process had assigned last is in {some} and will be put "
@@ -111,9 +111,10 @@ def _warn(notice: str) -> None:
 
 @contextmanager
 def changing(owners: Owners, run_id: int) -> Iterator[None]:
-    """Be the only one, of all processes, who changes whose a run is. Raises `StoreLocked`.
+    """Hold the lock for changing the writer of a run. Raises `StoreLocked`.
 
-    In this process that is for the owner thread alone, so that it is the only one here, too.
+    Only one process has it. In this process only the owner thread may call this, so that no two
+    threads have it either.
     """
     byte = changing_byte(run_id)
     if not owners.take(byte, failures.PATIENCE):
@@ -125,21 +126,21 @@ def changing(owners: Owners, run_id: int) -> Iterator[None]:
 
 
 def _dead(database: Database, owners: Owners, path: Path) -> dict[int, Path]:
-    """Return the runs that a dead writer has left something of, each with one of its journals."""
+    """Return the runs of which a dead writer left a journal, each with one of its journals."""
     found = {}
     for left in journals_beside(path):
         with database.read() as connection:
             row = writing.find_run(connection, left.uuid.hex)
-        # Without a run, it was deleted; or this is about a run of a database that was here before.
+        # Without a row, the run was deleted, or it belongs to a database that was here before.
         if row is not None and is_run(row.id) and not _is_written(owners, row, left):
             found[row.id] = left.path
     return found
 
 
 def _is_written(owners: Owners, row: Any, left: Left) -> bool:
-    """Tell whether the writer of a journal lives, by the row of its run.
+    """Return whether the writer of a journal lives, by the row of its run.
 
-    The row tells of the last writer only. An earlier one, from whom the run was taken, may live.
+    The row names the last writer only. An earlier writer, from whom the run was taken, may live.
     """
     if left.epoch == row.epoch and (told := owners.testified(row)) is not None:
         return told
@@ -150,12 +151,12 @@ def _holds_something(journal: Path) -> bool:
     try:
         contents = read_journal(journal)
     except OSError:
-        return True  # who knows
+        return True  # it may hold something
     return bool(contents.regions or contents.damage)
 
 
 def _recover_all(database: Database, owners: Owners, dead: dict[int, Path]) -> list[str]:
-    """Replay what dead writers left of some runs, in the owner thread; return what to warn of."""
+    """Replay the journals of dead writers of some runs, in the owner thread; return warnings."""
 
     def act() -> list[str]:
         notices = []
@@ -168,11 +169,11 @@ def _recover_all(database: Database, owners: Owners, dead: dict[int, Path]) -> l
 
 
 def recover_run(database: Database, owners: Owners, run_id: int) -> list[str]:
-    """Replay what dead writers left of a run. To be called while `changing` it.
+    """Replay the journals of the dead writers of a run. The caller holds `changing`.
 
-    Returns what to warn of.
+    Returns the warnings to give.
     """
-    assert database.path is not None  # noqa: S101 - beside which there is a journal
+    assert database.path is not None  # noqa: S101 - a journal lies beside a file
     with database.read() as connection:
         row = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
     if row is None:
@@ -186,7 +187,7 @@ def recover_run(database: Database, owners: Owners, run_id: int) -> list[str]:
 
 
 def _recover_journal(database: Database, run_id: int, left: Left) -> str | None:
-    """Replay a journal; return what to warn of."""
+    """Replay a journal; return the warning to give, if any."""
     try:
         contents = read_journal(left)
     except FileNotFoundError:
@@ -197,7 +198,7 @@ def _recover_journal(database: Database, run_id: int, left: Left) -> str | None:
     damage = contents.damage
     if contents.regions or damage:
         try:
-            # Durable, as what is put back is then deleted where it was.
+            # Durable, as the journal is then deleted.
             with database.write(durable=True) as connection:
                 row = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
                 if row is None:
@@ -213,7 +214,7 @@ def _recover_journal(database: Database, run_id: int, left: Left) -> str | None:
                     _replay(connection, run_id, tail, left.path)
                 damage = damage or (tail.damage and f"{left.path} {tail.damage}")
         except OSError as error:
-            if isinstance(error, TrainingLogError):  # it is the database that cannot be used
+            if isinstance(error, TrainingLogError):  # the database cannot be used, not the journal
                 raise
             return _unreadable(left.path, error)
     if damage is None:
@@ -245,11 +246,11 @@ def _warn_of_lookalikes(database: Path) -> None:
 
 
 def _discard(journal: Path) -> None:
-    """Delete a journal of which everything is in the database."""
+    """Delete a journal whose records are all in the database."""
     try:
         journal.unlink(missing_ok=True)
     except PermissionError:
-        # In a sticky folder only its owner may. Empty, it is of no more consequence.
+        # In a sticky folder only the file's owner may delete it. An empty journal does no harm.
         os.truncate(journal, 0)
 
 
@@ -279,7 +280,7 @@ def _replay(connection: Connection, run_id: int, tail: Rest, journal: Path) -> N
 def save_batch(
     connection: Connection, run_id: int, batch: Batch, times: tuple[int, int] | None
 ) -> None:
-    """Write the values of a batch, of which the caller has asked the first and last time."""
+    """Write the values of a batch; `times` are its first and last time, or None."""
     if times is not None:
         save_numbers(connection, run_id, batch)
         save_others(connection, run_id, batch, times)
@@ -291,7 +292,7 @@ def save_numbers(connection: Connection, run_id: int, batch: Batch) -> None:
 
 
 def save_others(connection: Connection, run_id: int, batch: Batch, times: tuple[int, int]) -> None:
-    """Write what is no number, after the numbers, and the times that all of it spans."""
+    """Write the values that are not numbers, after the numbers, and widen the run's span."""
     deletions = sum(cell.kind == Kind.HIDDEN for cell in batch.others.values())
     writing.widen_run(connection, run_id, *times, deletions)
     writing.save_entries(
@@ -306,30 +307,34 @@ def save_others(connection: Connection, run_id: int, batch: Batch, times: tuple[
 def displace(
     connection: Connection, run_id: int, journal: Path, mark: int
 ) -> tuple[Path, int] | None:
-    """Put what a live writer has assigned so far into the database, which then has all of it.
+    """Put what a live writer has assigned so far into the database.
 
-    Returns the journal and up to where it was read, for `mark_displaced` after the transaction.
+    Returns the journal and the position up to which it was read. The caller passes them to
+    `mark_displaced` after the transaction.
     """
     try:
         contents = read_journal(journal)
     except FileNotFoundError:
         return None
-    # Its writer goes on meanwhile: that the end may seem damaged says nothing.
+    # Its writer goes on meanwhile, so its end may seem damaged: that is ignored.
     tail = read_rest(contents, mark)
     _replay(connection, run_id, tail, journal)
     return journal, tail.end
 
 
 def mark_displaced(journal: Path, position: int) -> None:
-    """Note, in its name, up to where a journal is in the database. Its writer does not mind."""
+    """Rename a journal to note up to which position the database has it.
+
+    Its writer has it open, and can go on.
+    """
     if journal.exists():
         journal.rename(displaced_path(journal, position))
 
 
 def _put_aside(connection: Connection, row: Any, left: Left, tail: Rest) -> str | None:
-    """Make a run of what a writer assigned after its run was taken from it."""
+    """Make a new run of what a writer assigned after its run was taken from it."""
     batch = tail.batch
-    uuid = uuid5(UUID(row.uuid), f"displaced {left.epoch}")  # the same, if this is done twice
+    uuid = uuid5(UUID(row.uuid), f"displaced {left.epoch}")  # idempotent: the same UUID each time
     times = batch.times()
     if not (times or batch.status) or writing.find_run(connection, uuid.hex) is not None:
         return None

@@ -1,8 +1,8 @@
-"""The SQLite file as a sink: how a writer's runs are begun, saved and ended in it.
+"""The SQLite file as a sink: it begins, saves and ends a writer's runs.
 
-Who writes a run has the lease of its epoch (`owners`), and each who begins to write it begins an
-epoch: the fencing token of whatever is saved. So a writer from whom the run was taken is told by
-its next batch that the epoch is not its own.
+The writer of a run holds the lease of its epoch (`leases`). Each writer that begins to write a run
+begins a new fencing epoch, and sends it with each batch. So a writer from whom the run was taken
+learns from its next batch that the epoch is not its own.
 """
 
 from __future__ import annotations
@@ -55,27 +55,27 @@ from traininglog.sqlite.sink.recovery import (
 from traininglog.writer.health import described
 from traininglog.writer.sink import Birth, Lease, Outcome, Saving, Start
 
-#: A power cut costs what was assigned in the last so many seconds, at the most.
+#: A power cut loses at most what was assigned in the last so many seconds.
 SYNC_SECONDS = 2.0
 
-# How long the end of a run waits for others before it leaves sealing to later, in seconds.
+# How long the end of a run waits for other writers before it puts sealing off, in seconds.
 _SOON = 0.5
 
-#: Warns whoever assigns next: of what, to tell it from others, and in which words.
+#: Warns at the next assignment. Takes a key that tells this warning from others, and its words.
 Warn = Callable[[str, str], None]
 
 
 class SQLiteSink:
-    """Where one log saves its runs.
+    """Saves the runs of one log in a SQLite file.
 
     Args:
         database: The file.
         durable: Wait for the disk with every transaction.
-        seals: Whether numbers become segments as they come, where there are enough.
+        seals: Whether a flush moves numbers to segments, once there are enough of them.
 
     """
 
-    #: Others want to write in between.
+    #: A limit, so that other writers get their turn in between.
     most_bytes = 8 * REGION
 
     def __init__(self, database: Database, *, durable: bool, seals: bool) -> None:
@@ -84,16 +84,16 @@ class SQLiteSink:
         self._database = database
         self._durable = durable
         self._seals = seals
-        self.warn: Warn = _say_nothing  #: warns whoever assigns next
+        self.warn: Warn = _say_nothing  #: warns at the next assignment
         self._uuid = UUID(int=0)
         self._epoch = 0
-        self._importing: Imported | None = None  # what was said of the run, if it was added so
-        self._until: float | None = None  # its latest mark, or when it began
+        self._importing: Imported | None = None  # the facts of an imported run
+        self._until: float | None = None  # of an imported run: its latest mark, or when it began
         self._fresh = False  # whether this sink has made the run
         self._sealer: Sealer | None = None
         self._unsynced_since: float | None = None
-        self._position = 0  # up to where the file has everything
-        self._doubtful = False  # whether what was saved last may have been committed
+        self._position = 0  # the position up to which the file has everything
+        self._doubtful = False  # whether the last batch may have been committed despite an error
         self._leases: list[int] = []
 
     # -- beginning --------------------------------------------------------------------------
@@ -106,7 +106,7 @@ class SQLiteSink:
             else:
                 run_id, start, last = self._add(birth, patience), _newborn(birth), -1
             if self.run_id is not None:
-                leases.append(writer_byte(self.run_id, self._epoch))  # which is over
+                leases.append(writer_byte(self.run_id, self._epoch))  # this epoch is over
             leases.remove(writer_byte(run_id, start.epoch))
         if birth.status is not None:
             self._fresh, self._importing = True, birth.imported
@@ -120,7 +120,7 @@ class SQLiteSink:
 
     @contextmanager
     def _leasing(self) -> Iterator[list[int]]:
-        """Give the leases to let go of in the end, to which those that are taken in here belong."""
+        """Yield the list of leases to release on exit; `_lease` adds each new one to it."""
         leases = self._leases = []
         try:
             yield leases
@@ -133,7 +133,7 @@ class SQLiteSink:
         return self._database.write(durable=self._durable, patience=patience)
 
     def _add(self, birth: Birth, patience: float | None) -> int:
-        """Add a run to the file; nobody ever sees it without its writer."""
+        """Add a run to the file, with its lease: no reader ever sees it without a live writer."""
         assert birth.status is not None  # noqa: S101 - it is new
         with self._write(patience) as connection:
             if birth.parent is not None:
@@ -152,7 +152,7 @@ class SQLiteSink:
         return number
 
     def _find_own(self, connection: Connection, birth: Birth) -> int | None:
-        """Return the run if it was made before, and the answer was lost."""
+        """Return the run if an earlier call made it, and the answer was lost."""
         row = writing.find_run(connection, birth.uuid.hex)
         if row is None:
             return None
@@ -161,12 +161,12 @@ class SQLiteSink:
         return int(row.id)
 
     def _end_before(self, connection: Connection, birth: Birth) -> None:
-        """End the run that was written before, in the transaction that adds the next one."""
+        """End the previous run, in the transaction that adds the next one."""
         run_id = self.run_id
         assert run_id is not None  # noqa: S101 - the caller has asked
         if birth.replaces and self._fresh and birth.parent != self._uuid:
             row = writing.untouched_run(connection, run_id)
-            if row is not None:  # made for nothing, by opening this log
+            if row is not None:  # opening this log made it, and nothing used it
                 writing.delete_runs(connection, [row.id])
                 return
         if not writing.update_run(connection, run_id, self._ended("finished"), epoch=self._epoch):
@@ -183,11 +183,11 @@ class SQLiteSink:
         owners = self.owners
         if owners is None:
             return self._next_epoch(birth, takeover, patience)
-        # At once, and not only once nobody else is changing whose the run is.
+        # First without the `changing` lock, to refuse at once.
         if not takeover and owners.is_written(row):
             self._refuse_busy(row)
         with changing(owners, row.id):
-            # Another process may have written the run, and been killed, since this log opened.
+            # Since this log opened, another process may have written the run and been killed.
             for notice in recover_run(self._database, owners, row.id):
                 self.warn(notice, notice)
             return self._next_epoch(birth, takeover, patience)
@@ -257,7 +257,7 @@ class SQLiteSink:
         """Save a batch; see `Sink.save`."""
         self._hold_lease()
         if saving.position is not None and saving.position <= self._position:
-            # It was committed, and what the writer did then has failed, as for want of memory.
+            # The batch was committed, and the writer failed afterwards, as for want of memory.
             saving = saving.without_batch()
         doubtful, self._doubtful = self._doubtful, True
         for again in (True, False):
@@ -281,7 +281,7 @@ class SQLiteSink:
             self._unsynced_since = monotonic()
 
     def _has(self, connection: Connection, saving: Saving) -> bool:
-        """Tell whether a batch was committed before, and then something went wrong."""
+        """Return whether the file has a batch already: it was committed before an error."""
         if saving.position is None:
             return False
         row = require_run(connection, self._database, self._uuid)
@@ -319,7 +319,7 @@ class SQLiteSink:
             raise self._taken_over(connection)
 
     def _updated(self, now: float, marks: Mapping[int, float]) -> dict[str, Any]:
-        """Return what the table of runs says of when it was written last, with some more marks."""
+        """Return the columns that say when the run was last written, given new marks."""
         if self._importing is None:
             return {"updated": now}
         known = [*marks.values(), *([] if self._until is None else [self._until])]
@@ -327,18 +327,18 @@ class SQLiteSink:
         return {"epoch": self._epoch} if self._until is None else {"updated": self._until}
 
     def _ended(self, outcome: str | None) -> dict[str, Any]:
-        """Return what the table of runs says once it has ended: as it ended where it happened."""
+        """Return the columns to set at the end of the run; an import ends with its own outcome."""
         found, said = ended(outcome), self._importing
         if said is None or outcome is None:
             return found
         if outcome == "finished" and said.outcome is not None:
             found["outcome"] = None if said.outcome == "lost" else said.outcome
-        if said.host is not None:  # there is no such process there
+        if said.host is not None:  # this process did not run on that host
             found |= {"pid": None, "boot_id": None, "command": None, "versions": None}
         return found
 
     def _taken_over(self, connection: Connection) -> RunTakenOver:
-        """Return what to raise where the run is at an epoch that is not ours."""
+        """Return the error to raise when the run is at an epoch that is not ours."""
         row = require_run(connection, self._database, self._uuid)
         return RunTakenOver(
             f"run {self._uuid.hex} was taken over by process {row.pid} on {row.host} at "
@@ -349,7 +349,7 @@ class SQLiteSink:
     # -- the lease, and the disk ------------------------------------------------------------
 
     def renew(self, lease: Lease | None, *, durable: bool) -> float | None:
-        """Hold the lease, and see to it that the disk has what was saved; see `Sink.renew`."""
+        """Hold the lease, and sync the disk when that is due; see `Sink.renew`."""
         self._hold_lease()
         if not durable:
             if self._unsynced_since is None:
@@ -363,19 +363,19 @@ class SQLiteSink:
 
     def _hold_lease(self) -> None:
         if self.run_id is not None and self.owners is not None:
-            self.owners.renew()  # somebody may have deleted the file that has the lock
+            self.owners.renew()  # the file that has the lock may have been deleted
 
     # -- sealing ----------------------------------------------------------------------------
 
     def seal(self) -> None:
-        """Move what can be moved to segments, of the run that is being written."""
+        """Compact the run that is being written: move its numbers to segments."""
         self._seal_rest(None, seal_run)
 
     def _seal_or_save(
         self, connection: Connection, run_id: int, batch: Batch, names: Mapping[int, str],
         *, final: bool,
     ) -> None:  # fmt: skip
-        """Write the numbers of a batch, some of them as segments; where that fails, as entries."""
+        """Write the numbers of a batch, some as segments; if that fails, all as entries."""
         sealer = self._sealer
         assert sealer is not None  # noqa: S101
         owner = RunKeys(run_id, self._uuid.hex, names)
@@ -386,7 +386,7 @@ class SQLiteSink:
             sealer.leave(batch)
 
     def _try_to_seal(self, connection: Connection, act: Callable[[], object]) -> bool:
-        """Seal in the midst of a transaction; tell whether it could be done, and warn if not."""
+        """Seal within a transaction; return whether that worked, and warn if it did not."""
         error = attempt(connection, act)
         if error is not None:
             self._note_unsealed(error)
@@ -399,11 +399,11 @@ class SQLiteSink:
         ))  # fmt: skip
 
     def _seal_rest(self, patience: float | None, how: Callable[[Connection, Any], object]) -> None:
-        """Seal what could not be sealed as it came, and note the totals of the run."""
+        """Seal the numbers that are still entries, and note the totals of the run."""
         with self._database.write(patience=patience) as connection:
             row = require_run(connection, self._database, self._uuid)
             if row.epoch == self._epoch:
-                if self._sealer is not None:  # what it has at hand is sealed here
+                if self._sealer is not None:  # `how` seals what the sealer has at hand
                     self._sealer = Sealer(-1 if row.last_time is None else row.last_time)
                 how(connection, row)
         self._database.shrink_if_worth()
@@ -427,17 +427,17 @@ class SQLiteSink:
                 self.owners.release(writer_byte(run_id, self._epoch))
 
     def _seal_in_the_end(self, patience: float | None) -> None:
-        """Seal what is left, unless that would be a burden; it loses nothing if it is not."""
+        """Seal what is left, unless that takes too long or fails; no value is lost without it."""
         try:
             self._seal_rest(_SOON if patience is None else patience, seal_in_the_end)
         except (StoreLocked, StoreFailed, StoreUnwritable, CorruptLog):
-            pass  # as usual as a reader that has the file, or as well told of by `check`
+            pass  # a reader may well hold the file, and `check` reports the other errors
         except Exception as error:  # noqa: BLE001 - whatever it is, the run is in the file
             self._note_unsealed(error)
 
 
 def require_run(connection: Connection, database: Database, uuid: UUID) -> Any:
-    """Return the row of a run. Raises `RunNotFound`, and `CorruptLog` for one nobody wrote."""
+    """Return the row of a run. Raises `RunNotFound`, and `CorruptLog` for an impossible row."""
     row = writing.find_run(connection, uuid.hex)
     if row is None:
         raise RunNotFound(f"{database.name} holds no run {uuid.hex}; was it deleted?")
@@ -445,7 +445,7 @@ def require_run(connection: Connection, database: Database, uuid: UUID) -> Any:
 
 
 def _say_nothing(what: str, notice: str) -> None:
-    """Stand in for the warnings of a writer."""
+    """Do nothing: the default for `SQLiteSink.warn`."""
 
 
 def _newborn(birth: Birth) -> Start:
