@@ -44,7 +44,7 @@ def hold(writer: Alive) -> None:
 
 
 def release(writer: Alive) -> None:
-    """Let a closed writer become garbage."""
+    """Drop a closed writer, so that it can be collected."""
     _LEFT.pop(id(writer), None)
 
 

@@ -36,8 +36,8 @@ class ReadBack:
 
     def __init__(self, buffer: Buffer) -> None:
         self._buffer = buffer
-        # The decoded batches, by region. Who uses the dict takes it out of the list, so that no one
-        # else changes it: a signal handler that interrupts, or another thread, decodes anew.
+        # The decoded batches, by region. A reader takes the dict out of the list, so that no other
+        # reader changes it: a signal handler that interrupts, or another thread, decodes anew.
         self._decoded: list[dict[Region, Batch]] = [{}]
 
     def status(self) -> dict[str, Any] | None:
