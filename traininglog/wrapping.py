@@ -1,7 +1,7 @@
-"""A log around another log: all that is asked of it goes on to that one.
+"""A log around another log: every call goes on to the inner one.
 
-Whoever wants to do more than that derives from it and says what: `LogAround` is for stores that add
-to what a log does, one on a disk to one in memory, several at once to one.
+`LogAround` is a base class for stores that add behaviour to a log: a derived class overrides the
+methods that do more.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def from_json(cell: Any) -> Any:
 
 
 def hides(cell: Any) -> bool:
-    """Tell whether a cell stands for a deletion."""
+    """Return whether a cell stands for a deletion."""
     return isinstance(cell, dict) and cell.get("kind") == Kind.HIDDEN
 
 

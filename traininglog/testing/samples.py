@@ -306,7 +306,7 @@ REFUSED_VALUES: list[tuple[Any, type[Exception], str]] = [
 
 
 def same(one: Any, two: Any) -> bool:
-    """Tell whether two values are the same: type, sign of zero, NaN, and all that is inside."""
+    """Return whether two values are the same: type, sign of zero, NaN, and all that is inside."""
     if isinstance(one, np.ndarray) or isinstance(two, np.ndarray):
         return bool(
             isinstance(one, np.ndarray) and isinstance(two, np.ndarray)

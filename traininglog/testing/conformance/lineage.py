@@ -303,7 +303,7 @@ class LineageConformance(LogFixtures):
 
 
 def is_plain(value: Any) -> bool:
-    """Tell whether a value is made of JSON's own types, not of their subclasses."""
+    """Return whether a value is made of JSON's own types, not of their subclasses."""
     if type(value) is dict:
         return all(type(key) is str and is_plain(item) for key, item in value.items())
     if type(value) is list:
