@@ -1,7 +1,7 @@
 """A log around another log: every call goes on to the inner one.
 
-`LogAround` is a base class for stores that add behaviour to a log: a derived class overrides the
-methods that do more.
+`LogAround` is a base class for stores that add to what a log does: a disk to a log in memory, or
+several logs at once to one. A derived class overrides the methods that do more.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The lease of a run in a document: a file that its writer has locked.
 
-The kernel drops the lock as the process ends. The first line says who writes, for people. Older
-versions wrote to the same file, a line each, what was assigned: the *tail* of the run. So they and
-this version leave each other's runs alone, and a tail that was left behind is read for ever.
+The kernel drops the lock as the process ends. The first line names the writer, for people. Older
+versions wrote the assignments to the same file, one per line: the *tail* of the run. So older
+versions and this one leave each other's runs alone, and this one always reads a tail that was left
+behind.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def lease_path(document: Path, uuid: str) -> Path:
 
 
 class RunLease:
-    """The right to write a run, of one log.
+    """The right of one log to write a run.
 
     Args:
         document: The document.
@@ -49,7 +50,7 @@ class RunLease:
 
     @staticmethod
     def old_tails(document: Path) -> Iterator[str]:
-        """Give the runs, as 32 hex digits, of which somebody may just be writing an old tail."""
+        """Yield the runs, as 32 hex digits, of which an older version may be writing a tail."""
         start = f"{document.name}{_MIDDLE}"
         with contextlib.suppress(OSError), os.scandir(document.parent) as entries:
             for entry in entries:
@@ -74,20 +75,20 @@ class RunLease:
             )
 
     def is_free_to_take(self) -> bool:
-        """Take the lease if there is a file of it, and nobody has it; tell whether that was so."""
+        """Take the lease if it has a file and no holder; return whether it was taken."""
         try:
             return self._lock(os.O_RDWR)
-        except OSError:  # whoever assigns is told
+        except OSError:  # an assignment will raise it
             return False
 
     def sweep(self) -> None:
-        """Remove the file of a lease that nobody has, unless an old tail is in it."""
+        """Remove the file of a lease without a holder, unless it has an old tail in it."""
         if self.is_free_to_take():
             old = self.old_changes()
             self.let_go(remove=not (old.changes or old.flaw))
 
     def old_changes(self) -> Changes:
-        """Return what an older version has written to the file. To be called by who has it."""
+        """Return the changes that an older version has written. Only the holder may call it."""
         descriptor = self._descriptor
         size = os.fstat(descriptor).st_size
         end = end_of_lines(descriptor, size)
@@ -96,10 +97,9 @@ class RunLease:
         return found
 
     def clear(self, old: Changes) -> list[str]:
-        """Have nothing in the file but who writes: what was in it is in the document.
+        """Reduce the file to the line that names the writer: the document has the rest.
 
-        Returns what to tell people. A file of which some lines could not be read is kept under
-        another name.
+        Returns texts to tell people. A file with damaged lines is kept under another name.
         """
         said = []
         if self._cut:
@@ -136,7 +136,7 @@ class RunLease:
             if not file.acquire():
                 file.release()
                 return False
-            if file.is_at(self._path):  # else who had it has just removed it
+            if file.is_at(self._path):  # else its last holder has just removed it
                 break
             file.release()
         descriptor = file.descriptor
@@ -160,14 +160,14 @@ class RunLease:
             os.pwrite(self._descriptor, line, 0)
 
     def renew(self) -> None:
-        """Take it again, if somebody has removed or renamed the file."""
+        """Take the lease again if its file was removed or renamed."""
         if self._file is not None and not self._file.is_at(self._path):
             self._file.release()
-            with contextlib.suppress(OSError):  # it is tried again with the next flush
+            with contextlib.suppress(OSError):  # the next flush tries again
                 self._lock(os.O_RDWR | os.O_CREAT)
 
     def let_go(self, *, remove: bool = True) -> None:
-        """Let others take it, and remove the file, of which nothing is needed any more."""
+        """Release the lease, and by default remove its file, which is not needed any more."""
         file, self._file = self._file, None
         if file is not None:
             if remove and file.is_at(self._path):
@@ -188,7 +188,7 @@ class RunLease:
         return StoreFailed(f"{self._path} cannot be made: {error.strerror}")
 
     def _writer(self) -> dict[str, Any] | None:
-        """Return which process writes the run, for people; None if that cannot be told."""
+        """Return the process that writes the run, for people, or None if it is not known."""
         try:
             descriptor = open_regular(self._path, os.O_RDONLY)
         except OSError:
@@ -204,9 +204,9 @@ class RunLease:
 
 
 def read_old_tail(document: Path, uuid: str) -> Changes:
-    """Return what is in the tail that an older version left, or writes just now.
+    """Return the changes in the tail that an older version left, or is writing.
 
-    A file that cannot be a tail is said to be none, and left alone.
+    A file that cannot be a tail is left alone, and `Changes.flaw` says so.
     """
     path = lease_path(document, uuid)
     try:
