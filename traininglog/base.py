@@ -375,8 +375,8 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
         """Record when the run had got to a time, for a run that is imported from elsewhere.
 
         The rows after the previous mark up to this one get this wall time. In a run that is written
-        as it happens, each flush makes such a mark. A row after the last mark has no wall time. A
-        mark is as durable as an assignment, and of two marks at one time the last one counts.
+        as it happens, each flush makes a mark. A row after the last mark has no wall time. A mark
+        is as durable as an assignment, and of two marks at one time the last one counts.
 
         Args:
             time: The time that was reached.
@@ -499,11 +499,11 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
 
     @abstractmethod
     def flush(self) -> None:
-        """Make what was assigned visible to every other process."""
+        """Make all assignments visible to every other process."""
 
     @abstractmethod
     def commit(self) -> None:
-        """Make what was assigned survive a power cut."""
+        """Make all assignments survive a power cut."""
 
     @abstractmethod
     def _close(self, outcome: Outcome) -> None:

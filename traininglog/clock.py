@@ -1,7 +1,7 @@
 """Wall times: the marks that a store keeps, and from them the wall time of every row.
 
-A mark says at which moment a run had got to which time. A store makes one with every flush, not
-with every row. The wall time of a row is that of the first mark at its time or after it.
+A mark says at which moment a run had got to a time. A store makes one with every flush, not with
+every row. The wall time of a row is that of the first mark at its time or after it.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def damage(folder: Path, sha256: str, size: int | None = None) -> str | None:
 def is_of_a_store(file: Path, folder: Path) -> bool:
     """Return whether a file belongs to the store of this folder, or to a database that is in use.
 
-    The caller must neither keep nor open such files: a process that opens and closes a SQLite
+    The caller must neither keep nor open these files: a process that opens and closes a SQLite
     database as a plain file loses the locks that it holds on it.
     """
     place, own = file.resolve(), folder.resolve()

@@ -1,4 +1,4 @@
-"""The reader of journals beside a database: their names, and what is left in one.
+"""The reader of journals beside a database: their names and their contents.
 
 The writer of a journal that a reader finds may be dead, or alive and still writing it.
 """

@@ -1,9 +1,9 @@
-"""The regions of a journal: what they are made of, and one of them from round to round.
+"""The regions of a journal: their layout, and the life of one from round to round.
 
 A region is::
 
     magic (8), run (16), epoch (8), round (8), size (8), base (8), file size (8), crc32 (4)
-    at 72: how many assignments had to be left out, from and to which time (8 each), crc32 (4)
+    at 72: the number of dropped assignments, their first and last time (8 each), crc32 (4)
     at 104: base (8), crc32 (4)
     at 128: records, and zeros to the end
 
@@ -314,7 +314,7 @@ class MemoryRegion(Region):
         """Leave the memory open: closed, it could not be read."""
 
     def _put(self, data: bytes, at: int) -> None:
-        """Do nothing: no other process could read it."""
+        """Write nothing: no other process could read it."""
 
     def content(self, start: int, stop: int) -> bytes:
         """Return the bytes of its records from one place to another."""

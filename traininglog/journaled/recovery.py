@@ -1,8 +1,9 @@
 """Recovery: saving the journals of dead writers, in any store.
 
-Recovery saves such a journal as its writer would have: under its epoch, with the position at which
-it ends. So the store has it once, however often recovery runs, and a store that has given the run
-to another writer since refuses it. Then the rest of the journal becomes a run of its own.
+Recovery saves the journal of a dead writer as the writer would have: under its epoch, with the
+position at which it ends. So the store has it once, however often recovery runs, and a store that
+has given the run to another writer since refuses it. Then the rest of the journal becomes a run of
+its own.
 
 If the store has not heard of the run, recovery makes it first: the journal begins with its facts.
 """

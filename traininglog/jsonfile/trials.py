@@ -42,7 +42,7 @@ class FileTrials:
         self.artifacts = folder_of(path.absolute())
 
     def close(self) -> None:
-        """Do nothing: this object holds no resource between two calls."""
+        """Release nothing: this object holds no resource between two calls."""
 
     def insert(self, kind: str, record: Record) -> bool:
         """Add a record; return False if another one has its UID."""

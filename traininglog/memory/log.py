@@ -157,11 +157,11 @@ class TrainingLog(TrainingLogBase, defaultdict[int, StoredValue]):  # type: igno
         self._run = Run(new_uuid(), dict(status), find_run(parent), at)
 
     def flush(self) -> None:
-        """Do nothing: no other process can see a log in memory."""
+        """Check only that the log is open: no other process can see a log in memory."""
         self._open_run()
 
     def commit(self) -> None:
-        """Do nothing: memory does not survive a power cut."""
+        """Check only that the log is open: memory does not survive a power cut."""
         self._open_run()
 
     def _close(self, outcome: Outcome) -> None:

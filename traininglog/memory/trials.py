@@ -47,7 +47,7 @@ class MemoryTrials:
             return self._folder
 
     def close(self) -> None:
-        """Do nothing: the records live as long as this object."""
+        """Release nothing: the records live as long as this object."""
 
     def insert(self, kind: str, record: Record) -> bool:
         """Add a record; return False if another one has its UID."""

@@ -63,7 +63,7 @@ class Place(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """What reading back sees at one moment. A new snapshot replaces it; it never changes."""
+    """The regions and the status at one moment. A new snapshot replaces it; it never changes."""
 
     regions: tuple[Region, ...]  #: the oldest first; the last ones may be open
     status: Mapping[str, Any] | None  #: the status that the store has; None: it is not known here

@@ -75,15 +75,15 @@ class WriterLog(TrainingLogBase):
     # -- lifecycle --------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Make what was assigned visible to every other process."""
+        """Make all assignments visible to every other process."""
         self._writer.flush()
 
     def commit(self) -> None:
-        """Make what was assigned survive a power cut: wait until the store has it for good."""
+        """Make all assignments survive a power cut: wait until the store has them for good."""
         self._writer.flush(durable=True)
 
     def state_dict(self) -> StoredRow:
-        """Return where this log stands, as a small plain dict to put into a model checkpoint."""
+        """Return the state of this log as a small plain dict, to put into a model checkpoint."""
         if not self.readonly:
             self._writer.keep()
         return super().state_dict()
@@ -118,7 +118,7 @@ class WriterLog(TrainingLogBase):
 
     @property
     def status(self) -> HotStatus:
-        """What is known of the run as a whole: a mutable mapping, not bound to a time."""
+        """The status of the run as a whole: a mutable mapping, not bound to a time."""
         return HotStatus(self)
 
     def _write(self, rows: Rows) -> None:

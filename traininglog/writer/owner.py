@@ -1,4 +1,4 @@
-"""The owner thread: the one thread of a process that changes what belongs to writing a store.
+"""The owner thread: the one thread of a process that changes the state of writing a store.
 
 CPython runs signal handlers, and raises `KeyboardInterrupt`, in the main thread only. So a handler
 cannot interrupt what another thread does. One thread per store opens and closes regions of

@@ -1,4 +1,4 @@
-"""The writer of one log: who writes its run, from the first assignment to the last flush.
+"""The writer of the run of one log, from the first assignment to the last flush.
 
 Opening a run does not write it. Only an assignment claims it, so that looking at a run leaves no
 trace in it. The writer then holds the run (`held`) until another log of this process wants it, the
@@ -234,7 +234,7 @@ class Writer:
             return
         self.is_closing = True
         self.ask(lambda: self._close(outcome, patience))
-        self._health.say()  # nobody assigns any more
+        self._health.say()  # there is no next assignment to warn at
 
     def let_go(self) -> None:
         """Close for a log that nothing refers to. The garbage collector calls it in any thread."""
@@ -285,7 +285,7 @@ class Writer:
         if self._health.notice is not None:  # a warning that the assignment itself gave rise to
             self._health.tell(self.uuid)
 
-    # -- what is asked for: the owner thread ------------------------------------------------
+    # -- serving requests: the owner thread -------------------------------------------------
 
     def _may_assign_now(self) -> bool:
         """Return whether an assignment needs nothing but the journal."""
