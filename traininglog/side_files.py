@@ -110,7 +110,7 @@ def make_folder_beside(store: Path, path: Path) -> None:
 
 
 def make_store(path: Path) -> bool:
-    """Make an empty file for a store, with the mode of the umask; return whether it was made.
+    """Make an empty file for a store, as the umask and the folder say; return whether it was made.
 
     A file that SQLite makes is never writable for the group, whatever the umask. This function does
     not open the file: closing it could drop the locks that another thread has on it by then. Where

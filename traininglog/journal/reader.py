@@ -60,7 +60,8 @@ class Left(NamedTuple):
     path: Path
     uuid: UUID
     epoch: int
-    displaced_at: int | None  #: the position at which the run's next writer has taken it over
+    #: The position up to which the database has it, if the run's next writer took the run over.
+    displaced_at: int | None
 
 
 class Lookalike(NamedTuple):
@@ -108,7 +109,7 @@ def journal_path(database: Path, uuid: UUID, epoch: int) -> Path:
 
 
 def displaced_path(journal: Path, position: int) -> Path:
-    """Return the path of a journal whose run another writer has taken over at a position."""
+    """Return the path of a journal that the next writer took over, with its checkpoint position."""
     head, _, rest = journal.name.rpartition(_SUFFIX)
     return journal.with_name(f"{head}{_DISPLACED}{rest}-{position}")
 

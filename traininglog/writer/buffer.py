@@ -382,7 +382,7 @@ class Buffer:
 
     @property
     def is_urgent(self) -> bool:
-        """Whether more than one region is to be flushed."""
+        """Whether more than the current region waits for a flush."""
         journal = self._journal
         if journal is None:
             return False

@@ -69,7 +69,7 @@ class Lease(NamedTuple):
 
 
 class Birth(NamedTuple):
-    """A run that a writer begins to write."""
+    """The beginning of a run, or of an epoch of an existing run."""
 
     uuid: UUID
     #: The first status of a new run. None: the store already has the run.
@@ -177,7 +177,10 @@ class Saving:
         }
 
     def marks(self) -> dict[int, float]:
-        """Return the marks of the batch, in unix seconds. Its last time gets a mark of now."""
+        """Return the marks of the batch by time, in unix seconds.
+
+        Unless the run is imported, the last time of the batch gets a mark of `wall`.
+        """
         times = self.batch.times()
         if times is None or self.imported:
             return self.batch.marks
@@ -273,7 +276,7 @@ class Reader(Protocol):
         """Return when a run was made, and its marks, as one `Marks`.
 
         The last mark of a run that happened elsewhere says `UNKNOWN`. It is at `MAX_TIME` while the
-        run is imported, and at its last time once a writer begins it again as a run of here.
+        run is imported, and at its last time once a writer begins it again as one of this machine.
         """
 
 
