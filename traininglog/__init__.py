@@ -1,4 +1,4 @@
-"""A training log: a mapping from a time to a row, and from a key to a value, that stays.
+"""A training log: a persistent mapping from a time to a row, and from a key to a value.
 
 Open one, write to it in the loop, and look at it:
 
@@ -15,7 +15,7 @@ time
 3    0.333333
 Name: loss, dtype: float64
 
-Go on from an earlier point, as a new run that sees the old one only up to there:
+Resume from an earlier point, as a new run that sees the old one only up to there:
 
 >>> log.resume(at=2)
 >>> log[3]["loss"] = 0.3
@@ -29,8 +29,8 @@ time
 [2, None]
 >>> log.close()
 
-`TrainingLog` does the same in memory, `Store` looks at all runs of a file, and `open_log` takes a
-URL. Everything that goes wrong on purpose is a `TrainingLogError`.
+`TrainingLog` does the same in memory, `Store` reads all runs of a file, and `open_log` takes a URL.
+Every error that the package raises on purpose is a `TrainingLogError`.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ __all__ = [
     "register",
 ]
 
-# Loaded when first asked for, so that a program pays only for the store that it uses.
+# Loaded at the first access, so that a program pays only for the store that it uses.
 _LAZY = {
     "Ancestor": "traininglog.lineage",
     "Durability": "traininglog.config",

@@ -1,4 +1,4 @@
-"""NumPy arrays of times and values: what columns, blocks, frames and tables have in common."""
+"""NumPy arrays of times and values: functions that columns, blocks, frames and tables share."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from traininglog.texts import kind
 if TYPE_CHECKING:
     from traininglog.columns import Column
 
-#: Integers up to here are exact as float64.
+#: float64 holds all integers up to here exactly.
 EXACT = 2**53
 
 
 class Content(NamedTuple):
-    """What a column holds, as far as it matters for the type that can hold all of it."""
+    """The content of a column, as far as the type of an array for it depends on that."""
 
     kinds: frozenset[str] = frozenset()  #: as `traininglog.texts.kind` names them
     big: bool = False  #: whether there is an integer that float64 would change
@@ -27,7 +27,7 @@ class Content(NamedTuple):
 
 
 def content(column: Column) -> Content:
-    """Return what a column holds."""
+    """Return the content of a column."""
     values = uniform(column.raw_values)
     if hasattr(values, "dtype"):
         name = {"f": "float", "i": "int", "b": "bool"}[values.dtype.kind]
@@ -53,9 +53,9 @@ def uniform(values: Any) -> Any:
 
 
 def typed(values: Sequence[Any]) -> Any:
-    """Return values as an array: of numbers where they are numbers, a None among them as NaN.
+    """Return values as an array, of numbers if they are numbers, with NaN for a None among them.
 
-    Integers that no dtype has are left as they are.
+    Integers that no dtype can hold stay Python objects.
     """
     try:
         values = uniform(values)
@@ -74,7 +74,7 @@ def typed(values: Sequence[Any]) -> Any:
 
 
 def objects(values: Sequence[Any]) -> Any:
-    """Return values as an array of the objects that they are."""
+    """Return values as an array of Python objects."""
     array = np.empty(len(values), dtype=object)
     for position, value in enumerate(values):  # array[:] = values would unpack lists
         array[position] = value
@@ -82,14 +82,14 @@ def objects(values: Sequence[Any]) -> Any:
 
 
 def fits_float(values: Any) -> bool:
-    """Tell whether all integers of an array are exact as float64."""
+    """Return whether float64 holds all integers of an array exactly."""
     return not len(values) or (int(values.min()) >= -EXACT and int(values.max()) <= EXACT)
 
 
 def newest(times: Any) -> Any:
-    """Return which of some times to take, and in what order, to have each once, ascending.
+    """Return an index that makes times unique and ascending, and keeps the last of equal ones.
 
-    Of equal ones the last is taken. None if they are as they should be, as they mostly are.
+    Returns None if the times are so already, as they mostly are.
     """
     if (times[1:] > times[:-1]).all():
         return None
@@ -99,21 +99,21 @@ def newest(times: Any) -> Any:
 
 
 def positions(times: Any, column: Column) -> Any:
-    """Return where a column's values go in a table over `times`: an array, or a slice for all."""
+    """Return the places of a column's values in a table over `times`: an array, or a full slice."""
     if len(column) == len(times):
         return slice(None)
     return np.searchsorted(np.asarray(times, np.int64), np.asarray(column.raw_times, np.int64))
 
 
 def concatenate(parts: list[Any]) -> Any:
-    """Return arrays one after the other; one by itself is not copied."""
+    """Return the concatenation of arrays, without a copy of a single one."""
     if len(parts) == 1:
         return parts[0]
     return np.concatenate(parts) if parts else np.array([], dtype="int64")
 
 
 def run_on(parts: Sequence[Any]) -> Any:
-    """Return values one after the other, as an array if all of them are of one type."""
+    """Return the concatenation of values, as an array if all of them have one type."""
     if all(hasattr(part, "dtype") for part in parts) and len({part.dtype for part in parts}) == 1:
         return concatenate(list(parts))
     return [

@@ -1,7 +1,7 @@
-"""Columns to Arrow, and Arrow to Parquet. The only module that imports pyarrow.
+"""Columns to Arrow, and Arrow to Parquet. Only this module imports pyarrow.
 
-Arrays are handed over as they are, without a copy where Arrow keeps numbers as NumPy does. Arrow
-arrays are put together from buffers here, because pyarrow's own conversions import pandas.
+Arrays are passed without a copy if Arrow keeps their numbers as NumPy does. This module builds
+Arrow arrays from buffers, because pyarrow's own conversions import pandas.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ except ImportError as error:
         'Arrow tables and Parquet need pyarrow; install it with: pip install "traininglog[parquet]"'
     ) from error
 
-#: The columns of some run, as a store gives them: all of it, or a stretch of its times.
+#: A run and its columns, as a store returns them: all of it, or a range of its times.
 Part = tuple[str, Sequence[Column]]
 
 _MOMENT = pa.timestamp("us", tz="UTC")
 _LABEL = pa.dictionary(pa.int32(), pa.string())
 
-# Small columns are put together: a chunk of a table should hold at least so many values.
+# Small columns are joined: a chunk of a table should hold at least so many values.
 _CHUNK = 2**16
 
-# So many values make a row group of a Parquet file.
+# The number of values in a row group of a Parquet file.
 _ROW_GROUP = 2**20
 
-_LONGEST = 2**31 - 1  # bytes of text that one array can hold
+_LONGEST = 2**31 - 1  # the most bytes of text in one array
 
 
 # -- the wide layout ----------------------------------------------------------------------------
@@ -76,7 +76,7 @@ def wide(asked: Selection) -> pa.Table:
 def wide_of_runs(parts: Iterable[Part]) -> pa.Table:
     """Return a table of several runs with the columns run and time, and one per key.
 
-    A key that is called so keeps its name: the column of ours is then ``log.run`` or ``log.time``.
+    A key with one of these names keeps it: our own column is then ``log.run`` or ``log.time``.
     """
     parts = list(parts)
     found = contents(column for _, columns in parts for column in columns)
@@ -85,7 +85,7 @@ def wide_of_runs(parts: Iterable[Part]) -> pa.Table:
 
 
 def contents(columns: Iterable[Column]) -> dict[str, Content]:
-    """Return what the columns of each key hold, taken together."""
+    """Return, by key, the joint content of the columns of each key."""
     found: dict[str, Content] = {}
     for column in columns:
         found[column.key] = found.get(column.key, Content()) | content(column)
@@ -93,12 +93,12 @@ def contents(columns: Iterable[Column]) -> dict[str, Content]:
 
 
 class Wide:
-    """A schema of the wide layout, and what fits it.
+    """A schema of the wide layout, and batches that fit it.
 
     Args:
-        found: The keys, in order, and what they hold in all that is to come.
+        found: The keys, in order, with their content in all batches to come.
         with_run: Whether there is a column for the run.
-        runs: The runs to come, if they are known: all batches then share one dictionary.
+        runs: The runs to come, if they are known. Then all batches share one dictionary.
 
     """
 
@@ -122,14 +122,14 @@ class Wide:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def batches(self, parts: Iterable[Part]) -> Iterator[tuple[pa.RecordBatch, int]]:
-        """Give parts as batches, each with the number of its values."""
+        """Yield parts as batches, each with the number of its values."""
         for run, columns in parts:
             batch = self.batch(run, columns)
             yield batch, batch.num_rows * max(1, len(self._types))
 
 
 def _type(found: Content) -> Any:
-    """Return the type of a column that holds this."""
+    """Return the type of a column with this content."""
     kinds = found.kinds - {"none"}
     simple = {
         "float": pa.float64(), "int": pa.int64(), "bool": pa.bool_(), "text": pa.string(),
@@ -141,7 +141,7 @@ def _type(found: Content) -> Any:
 
 
 def _column(column: Column | None, times: Any, type_: Any = None) -> Any:
-    """Return a column of a table over `times`: null where it has no value, and for a None."""
+    """Return a column of a table over `times`, null for a missing value and for None."""
     if column is None:
         return pa.nulls(len(times), pa.float64() if type_ is None else type_)
     if type_ is None:
@@ -172,7 +172,7 @@ def _column(column: Column | None, times: Any, type_: Any = None) -> Any:
 
 
 def long(columns: Iterable[Column], clock: Clock | None = None) -> pa.Table:
-    """Return a table with a row per value; with a clock, also of when it was logged."""
+    """Return a table with a row per value; with a clock, also with its wall time."""
     columns = list(columns)
     shape = Long(clock=clock, keys=[column.key for column in columns])
     return pa.Table.from_batches([b for b, _ in shape.batches([("", columns)])], shape.schema)
@@ -187,13 +187,13 @@ def long_of_runs(parts: Iterable[Part]) -> pa.Table:
 
 
 class Long:
-    """The schema of the long layout, which is the same whatever was logged, and what fits it.
+    """The schema of the long layout, the same whatever was logged, and batches that fit it.
 
     Args:
         with_run: Whether there is a column for the run.
-        clock: Tells the wall times of the run, if there is to be a column of them.
-        keys: The keys to come, if they are known: all batches then share one dictionary.
-        runs: The same of the runs.
+        clock: The clock of the run, if there is a column of wall times.
+        keys: The keys to come, if they are known. Then all batches share one dictionary.
+        runs: The runs to come, likewise.
 
     """
 
@@ -210,9 +210,9 @@ class Long:
         ])  # fmt: skip
 
     def batches(self, parts: Iterable[Part]) -> Iterator[tuple[pa.RecordBatch, int]]:
-        """Give parts as batches, each with the number of its values.
+        """Yield parts as batches, each with the number of its values.
 
-        A large column is a batch by itself, with times and floats that are not copied.
+        A large column is a batch by itself, and its times and floats are not copied.
         """
         waiting: list[tuple[str, Column]] = []
         count = 0
@@ -265,9 +265,9 @@ class _Cells(NamedTuple):
     """The values of a column, as they go into the long layout."""
 
     numbers: object  #: an array of float64
-    valid: object  #: an array of where there is one; None: everywhere
-    texts: list[bytes | None] | None  #: None: none
-    kinds: list[tuple[str, int]]  #: names of types, and how many values in succession are of it
+    valid: object  #: an array of whether there is a number; None: everywhere
+    texts: list[bytes | None] | None  #: None: there are no texts
+    kinds: list[tuple[str, int]]  #: names of types, each with the length of a run of its values
 
 
 def _cells(column: Column) -> _Cells:
@@ -281,7 +281,7 @@ def _cells(column: Column) -> _Cells:
         return _Cells(values.astype(np.float64), None, None, [("bool", count)])
     texts: list[bytes | None] | None = None
     big = np.flatnonzero((values < -EXACT) | (values > EXACT))
-    if len(big):  # there the number alone is not exact
+    if len(big):  # float64 does not hold these exactly
         texts = [None] * count
         for place in big.tolist():
             texts[place] = b"%d" % values[place]
@@ -310,14 +310,14 @@ def _text(value: Any, name: str) -> bytes | None:
 
 
 class _Labels:
-    """A column of few different texts; `known` ones are in the dictionary from the start."""
+    """A column of few different texts. `known` ones are in the dictionary from the start."""
 
     def __init__(self, known: Sequence[str]) -> None:
         self._codes = {name: code for code, name in enumerate(dict.fromkeys(known))}
         self._texts = _texts([storable(name) for name in self._codes], pa.string())
 
     def array(self, counts: Sequence[tuple[str, int]]) -> pa.DictionaryArray:
-        """Return each label as often, in succession, as its count says."""
+        """Return an array that repeats each label as often as its count."""
         before = len(self._codes)
         for name, _ in counts:
             self._codes.setdefault(name, len(self._codes))
@@ -330,7 +330,7 @@ class _Labels:
 
 
 def _numbers(values: Any, valid: Any = None, type_: Any = None) -> Any:
-    """Return an array of numbers, which is not copied; null where it is not valid."""
+    """Return an array of numbers without a copy, null where `valid` is False."""
     if type_ is None:
         type_ = {
             "float64": pa.float64(), "int64": pa.int64(), "int32": pa.int32(), "bool": pa.bool_(),
@@ -345,7 +345,7 @@ def _bits(values: Any) -> Any:
 
 
 def _known(values: Any) -> Any:
-    """Return an array of numbers in which a NaN means that there is none."""
+    """Return an array of numbers, null for NaN."""
     return _numbers(values, ~np.isnan(values))
 
 
@@ -354,7 +354,7 @@ def _moments(walls: Any) -> Any:
 
 
 def _texts(values: Sequence[bytes | None], type_: Any) -> Any:
-    """Return an array of texts, given as UTF-8, or of bytes. Raises `ValueTooLarge`."""
+    """Return an array of texts (as UTF-8) or of bytes. Raises `ValueTooLarge`."""
     sizes = [0 if value is None else len(value) for value in values]
     ends = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
     if ends[-1] > _LONGEST:
@@ -372,7 +372,7 @@ def _texts(values: Sequence[bytes | None], type_: Any) -> Any:
 
 
 def write_parquet(path: Path, parts: Iterable[Part], shape: Wide | Long) -> None:
-    """Write parts to a file as they come: no more than a row group of them is held at a time."""
+    """Write parts to a file as they come, and hold at most one row group in memory."""
     from pyarrow import parquet
 
     with parquet.ParquetWriter(path, shape.schema) as writer:

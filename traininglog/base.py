@@ -1,8 +1,8 @@
 """The contract: a training log maps a time to a row, and a row maps a key to a value.
 
-`TrainingLogBase` checks what it is given and says what happens; a store derives from it and fills
-in the few private primitives at the end of the class, which receive only checked arguments. What
-holds for every store is tested for every store by `traininglog.testing`.
+`TrainingLogBase` checks all arguments and defines what happens. A store derives from it and
+implements the few private primitives at the end of the class, which receive only checked arguments.
+`traininglog.testing` tests this contract for every store.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from _typeshed import SupportsKeysAndGetItem
 
-    #: What a log is updated from, as a dict is.
+    #: The types that `update` of a log takes, as that of a dict does.
     Rows = (
         SupportsKeysAndGetItem[int, Mapping[str, object]]
         | Iterable[tuple[int, Mapping[str, object]]]
@@ -47,12 +47,12 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-#: What rebuilds an object, and with which arguments; see the module `pickle`.
+#: A function that rebuilds an object, and its arguments; see the module `pickle`.
 Reduced = tuple[Callable[..., object], tuple[object, ...]]
 
 
 class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC):
-    """What one training run recorded: a mapping from a time to a row, and a status.
+    """The log of one training run: a mapping from a time to a row, and a status.
 
     A *time* is a non-negative integer (an iteration, step or epoch), a *row* a mapping from a *key*
     (a non-empty string) to a *value*::
@@ -62,17 +62,17 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
         log.status["iterations_done"] = i
 
     Reading never creates anything: ``log[5] == {}`` where nothing was logged, and ``len``,
-    iteration and ``in`` count only times that hold a value. Times come in ascending order whatever
-    the order they were written in, keys in the order in which the log first saw them; of several
-    writes to one place the last one counts.
+    iteration and ``in`` count only times that hold a value. Times come in ascending order, in
+    whatever order they were written. Keys come in the order in which the log first saw them. Of
+    several writes to one place the last one counts.
 
-    What you read is yours to look at, not a handle: lists and dicts come back read-only, so that a
-    change which would not reach the log raises instead.
+    Reading returns values, not handles: lists and dicts are read-only, so that a change which would
+    not reach the log raises instead.
 
     A bad time, key or value raises at the assignment (`InvalidTime`, `InvalidKey`,
-    `ValueTypeError`, `ValueRangeError`, `ValueTooLarge`) and leaves the log as it was. A log that
-    was closed can still be read, rows and slices that were taken before included. Whatever would
-    write to it raises `LogClosed`, as do `flush`, `commit` and `resume`.
+    `ValueTypeError`, `ValueRangeError`, `ValueTooLarge`) and leaves the log as it was. A closed log
+    can still be read, and so can rows and slices that were taken before. Every write to it raises
+    `LogClosed`, as do `flush`, `commit` and `resume`.
 
     Args:
         uuid: The run to open, as a `uuid.UUID` or its 32 hex digits. By default a new one.
@@ -100,7 +100,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
 
     @property
     def status(self) -> Status:
-        """What is known of the run as a whole: a mutable mapping, not bound to a time.
+        """The status of the run as a whole: a mutable mapping, not bound to a time.
 
         It starts as ``iterations_done=0, epochs_done=0, _epoch_ends=[], resumed_from=None`` and
         takes the same values as rows do. `resumed_from` is the parent's UUID in hex.
@@ -183,7 +183,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
         return times[-1], self.pop(times[-1])
 
     def update(self, rows: Rows = (), /, **names: object) -> None:
-        """Replace several rows: all of them, or, if anything in them is refused, none."""
+        """Replace several rows: all of them, or none if a time, key or value is refused."""
         if names:
             check_time(next(iter(names)))
         changes = {}
@@ -257,9 +257,9 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
     ) -> pd.DataFrame:
         """Return the log as a pandas DataFrame.
 
-        When a row was logged is known to within a quarter of a second or so: it is the wall time of
-        the first flush at or after the row's time, or now, if that is still to come. Where it is
-        not known it is missing. A row that a resumed run inherits was logged by its ancestor.
+        The wall time of a row is that of the first flush at or after the row's time, or now if that
+        is still to come. So it is exact to within a quarter of a second or so. A wall time that is
+        not known is missing. A row that a resumed run inherits has the wall time of its ancestor.
 
         Args:
             keys: Names or globs (``"train/*"``) of the keys to take; by default all.
@@ -269,17 +269,17 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
                 logged; numbers are float64, or int64 and bool where every row has one, and a
                 missing value is NaN. ``"long"`` has a row per value and the columns ``time``,
                 ``key`` and ``value``; it tells None, NaN and absent (no row) apart.
-            lineage: Whether to include what the run sees of the runs it was resumed from.
-            index: What a wide frame is indexed by, by default the times of the log. A key (rows
-                without a value of it are then left out); ``"wall"``, when the row was logged (UTC);
+            lineage: Whether to include the rows that the run inherits from its ancestors.
+            index: The index of a wide frame, by default the times of the log: a key (rows without a
+                value of it are then left out); ``"wall"``, when the row was logged (UTC);
                 ``"elapsed"``, how many seconds that was after the first run of the lineage was
-                created, or without `lineage`, this one; ``"time"``. A key that is called "wall",
-                "elapsed" or "time" is meant before these.
-            wall: Whether to have a column ``wall``: when the row was logged (UTC).
+                created, or without `lineage`, this one; ``"time"``. A key with the name "wall",
+                "elapsed" or "time" takes precedence.
+            wall: Whether to add a column ``wall``: when the row was logged (UTC).
 
-        Two columns never have one name, nor a column and the index. A key keeps the name that it
-        has: beside a column of a key "time" the index is called ``log.time``, beside one of a key
-        "wall" the column of wall times ``log.wall``.
+        All columns and the index have different names. A key keeps its name: beside a column of a
+        key "time" the index is called ``log.time``, beside one of a key "wall" the column of wall
+        times is called ``log.wall``.
 
         Raises:
             KeyError: A name in `keys`, or `index`, that this log does not have.
@@ -305,17 +305,17 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
     ) -> pa.Table:
         """Return the log as an Arrow table, without pandas. Needs the extra ``parquet``.
 
-        The arguments are those of `to_dataframe`, and so are the rows and the names of columns. The
-        index is the first column; wall times are timestamps in microseconds, UTC.
+        The arguments, the rows and the names of columns are those of `to_dataframe`. The index is
+        the first column. Wall times are timestamps in microseconds, UTC.
 
         In the wide layout a column has the type of its values: float64, int64, bool, string or
-        binary; float64 for floats among integers (unless one of these is past 2**53); for anything
-        else string, with values as JSON. Null is what is absent or None; a NaN is a NaN.
+        binary. Floats and integers together are float64, unless an integer is past 2**53. Anything
+        else is a string, with values as JSON. An absent value and None are null; a NaN is a NaN.
 
         In the long layout the columns are always ``time``, ``key``, ``value`` (a number, as
-        float64), ``text`` (what is no number, and integers past 2**53) and ``type`` ("float",
-        "int", "bool", "none", "text", "bytes", "json", ...), so that None, NaN and absent (no row)
-        are three things, and whatever was logged has the same schema.
+        float64), ``text`` (anything else, and integers past 2**53) and ``type`` ("float", "int",
+        "bool", "none", "text", "bytes", "json", ...). So None, NaN and absent (no row) differ, and
+        the schema is the same whatever was logged.
 
         Raises:
             KeyError: A name in `keys`, or `index`, that this log does not have.
@@ -337,10 +337,10 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
         stop: int | None = None,
         lineage: bool = True,
     ) -> list[Column]:
-        """Return the log by column, in the log's order of keys: what a frame is made of.
+        """Return the columns of the log, in the log's order of keys.
 
         The arguments are those of `to_dataframe`. A key without a value between `start` and `stop`
-        has no column. Numbers come as NumPy arrays where the store has them so.
+        has no column. A column holds numbers as NumPy arrays if the store does.
 
         Raises:
             KeyError: A name in `keys` that this log does not have.
@@ -355,7 +355,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
     def best(self, key: str, mode: Mode = "min") -> Point:
         """Return the smallest (or largest) number of a key and the first time it was logged.
 
-        What is not a number, NaN included, is passed over. Raises `KeyError` where nothing is left.
+        It skips NaN and every value that is not a number. Raises `KeyError` if nothing is left.
         """
         if mode not in ("min", "max"):
             raise ValueError(f"mode must be 'min' or 'max', not {mode!r}")
@@ -372,16 +372,15 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
     # -- wall times -------------------------------------------------------------------------
 
     def mark(self, time: int, wall: float | datetime) -> None:
-        """Say when the run had got to a time: for a run that is imported from elsewhere.
+        """Record when the run had got to a time, for a run that is imported from elsewhere.
 
-        The rows from behind the last mark up to this one have this wall time, as they have that of
-        a flush in a run that is written as it happens. A row behind the last mark has none. A mark
-        counts like an assignment: it is there once this has returned, and of two marks at one time
-        the last one counts.
+        The rows after the previous mark up to this one get this wall time. In a run that is written
+        as it happens, each flush makes a mark. A row after the last mark has no wall time. A mark
+        is as durable as an assignment, and of two marks at one time the last one counts.
 
         Args:
             time: The time that was reached.
-            wall: When, in unix seconds or as a `datetime` with a time zone.
+            wall: When it was reached, in unix seconds or as a `datetime` with a time zone.
 
         Raises:
             InvalidTime: A bad `time`.
@@ -392,7 +391,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
         self._write_mark(check_time(time), check_moment(wall, "wall"))
 
     def clock(self, *, lineage: bool = True) -> Clock:
-        """Return when this run had got to which time, and with `lineage` its ancestors, too."""
+        """Return the marks of this run, and with `lineage` those of its ancestors, as a clock."""
         return self._read_clock(lineage=lineage)
 
     def _series(self, key: str, start: int | None, stop: int | None) -> pd.Series[StoredValue]:
@@ -409,9 +408,8 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
         """Go on as a new run that continues this one: one atomic step.
 
         The log gets a new UUID and a copy of the status with `resumed_from` set. From then on it
-        reads what this run (and those it was resumed from) logged up to and including the time
-        `at`, and writes rows of its own over it. What the old run logged later stays there, and is
-        not seen here.
+        sees the rows of the old run and its ancestors up to and including the time `at`, and writes
+        its own rows over them. Later rows stay in the old run, and this log does not see them.
 
         Args:
             at: The resume point, by default the last time logged. With a value, the counters in the
@@ -436,14 +434,14 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
         """Return the runs from this one to the root, each with its resume point in its parent."""
 
     def state_dict(self) -> StoredRow:
-        """Return where this log stands, as a small plain dict to put into a model checkpoint.
+        """Return the state of this log as a small plain dict, to put into a model checkpoint.
 
-        What was assigned before is flushed first, so that the checkpoint never knows of a value
-        which the store does not. A closed log tells where it stood in the end.
+        It flushes first, so that a checkpoint never covers a value that the store does not have. A
+        closed log returns its last state.
 
-        All of it is what strict JSON has (texts, numbers, lists, dicts), so that
-        ``torch.load(weights_only=True)`` and `json.dumps` take it. A value of the status that is
-        not (a datetime, a path, an array, a NaN, ...) is coded; ``"coded"`` then names it.
+        The dict holds only the types of strict JSON (texts, numbers, lists, dicts), so that
+        ``torch.load(weights_only=True)`` and `json.dumps` take it. Any other value of the status (a
+        datetime, a path, an array, a NaN, ...) is coded, and ``"coded"`` then names its key.
         """
         if not self.closed:
             self.flush()
@@ -461,12 +459,12 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
         return state | {"coded": list(coded)} if coded else state
 
     def load_state_dict(self, state: Mapping[str, StoredValue]) -> None:
-        """Resume the run in `state` at exactly the point where `state_dict()` was taken.
+        """Resume the run in `state` at exactly the point where `state_dict()` was called.
 
-        This log becomes a new child of that run, which must be in the same store. What the run
-        logged past that point is not seen here, so no step shows twice.
+        This log becomes a new child of that run, which must be in the same store. It does not see
+        later rows of the run, so no step shows twice.
 
-        Raises `InvalidState` for anything but such a dict, and `RunNotFound`.
+        Raises `InvalidState` for anything but a state, and `RunNotFound`.
         """
         uuid, point, status = self._checked_state(state)
         child = Descent(uuid, point, status | {"resumed_from": uuid.hex})
@@ -486,7 +484,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
         if not isinstance(state["status"], Mapping):
             raise InvalidState("the 'status' of a state must be a mapping")
         status = dict(state["status"])
-        coded = state.get("coded", [])  # older ones have every value as it was
+        coded = state.get("coded", [])  # older states have no coded values
         if not isinstance(coded, (list, tuple)) or not all(key in status for key in coded):
             raise InvalidState("the 'coded' of a state must be a list of keys of its 'status'")
         for key in coded:
@@ -501,15 +499,15 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
 
     @abstractmethod
     def flush(self) -> None:
-        """Make what was assigned visible to every other process."""
+        """Make all assignments visible to every other process."""
 
     @abstractmethod
     def commit(self) -> None:
-        """Make what was assigned survive a power cut."""
+        """Make all assignments survive a power cut."""
 
     @abstractmethod
     def _close(self, outcome: Outcome) -> None:
-        """Flush and release what the log holds. Doing it again does nothing."""
+        """Flush, and release everything that the log holds. A second call does nothing."""
 
     @property
     @abstractmethod
@@ -520,7 +518,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
         """Flush, and end the run. Closing a closed log does nothing.
 
         Args:
-            outcome: The state in which the run is from then on.
+            outcome: The state of the run from then on.
 
         """
         if outcome not in ("finished", "failed"):
@@ -557,41 +555,41 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.uuid.hex} in {self._location()}>"
 
-    # -- what a store fills in --------------------------------------------------------------
-    # Times, keys and values have been checked. On a closed log, what reads goes on reading, and
-    # what writes raises LogClosed.
+    # -- what a store implements ------------------------------------------------------------
+    # Times, keys and values have been checked. On a closed log, the methods that read still work,
+    # and those that write raise LogClosed.
 
     @abstractmethod
     def _write(self, rows: dict[int, StoredRow]) -> None:
-        """Set these values, as one step; `HIDDEN` removes what is seen at its place."""
+        """Set these values in one step; `HIDDEN` removes the value at its place."""
 
     def _assign(self, time: int, key: str, value: StoredValue) -> None:
-        """Set one value. A store in a hurry does it without the dicts."""
+        """Set one value. A store can override this to avoid the dicts."""
         self._write({time: {key: value}})
 
     @abstractmethod
     def _write_mark(self, time: int, wall: float) -> None:
-        """Note when, in unix seconds, the run had got to a time, over any other mark there."""
+        """Record when, in unix seconds, the run had got to a time; replace a mark at that time."""
 
     @abstractmethod
     def _write_status(self, values: StoredRow) -> None:
-        """Set these values of the status, as one step; `HIDDEN` removes one."""
+        """Set these values of the status in one step; `HIDDEN` removes one."""
 
     @abstractmethod
     def _read_status(self) -> StoredRow:
         """Return the status, for reading only, in the order in which its keys were first set."""
 
     def _read_status_value(self, key: str) -> StoredValue:
-        """Return one value of the status, or raise `KeyError`. A store in a hurry reads no more."""
+        """Return one value of the status, or raise `KeyError`. A store can override this."""
         return self._read_status()[key]
 
     @abstractmethod
     def _read_value(self, time: int, key: str) -> StoredValue:
-        """Return the value seen at (time, key), or raise `KeyError`."""
+        """Return the value at (time, key), or raise `KeyError`."""
 
     @abstractmethod
     def _read_row(self, time: int) -> StoredRow:
-        """Return a new dict of what is seen at a time, keys in the log's order."""
+        """Return the row at a time as a new dict, keys in the log's order."""
 
     @abstractmethod
     def _read_times(self, start: int | None, stop: int | None) -> list[int]:
@@ -601,16 +599,13 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
     def _read_columns(
         self, keys: list[str] | None, start: int | None, stop: int | None, *, lineage: bool
     ) -> list[Column]:
-        """Return what is seen of some keys (None: of all), by column, leaving out empty ones.
-
-        Columns are in the log's order of keys.
-        """
+        """Return the columns of some keys (None: all) in the log's order, without empty ones."""
 
     @abstractmethod
     def _read_clock(self, *, lineage: bool) -> Clock:
-        """Return when this run (and with `lineage` its ancestors) had got to which time.
+        """Return the clock of this run, and with `lineage` of its ancestors.
 
-        Whatever was assigned before is at or before the last mark of the run.
+        Every earlier assignment is at or before the last mark of the run.
         """
 
     @abstractmethod
@@ -623,15 +618,15 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
 
     @abstractmethod
     def _fork(self, parent: UUID, at: int, status: StoredRow) -> None:
-        """Become a new child of `parent`, which sees it up to `at`, as one atomic step.
+        """Become a new child of `parent` that sees it up to `at`, in one atomic step.
 
         Raises `RunNotFound`, and then leaves the log as it was.
         """
 
     def _descend(self, descent: Callable[[], Descent]) -> None:
-        """Become the child that a function works out.
+        """Become the child that `descent` returns.
 
-        A store to which several threads may log calls it once they have to wait.
+        A store to which several threads log calls the function while their assignments wait.
         """
         self._fork(*descent())
 
@@ -640,7 +635,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
         """Return the URL of the store, without credentials."""
 
     def _checked(self, row: Mapping[str, object]) -> StoredRow:
-        """Return keys and values in their stored form; raise, before anything is written."""
+        """Return keys and values in their stored form, or raise before anything is written."""
         if not isinstance(row, Mapping):
             raise TypeError(
                 f"a row is a mapping from keys to values, not a {type(row).__name__}: "

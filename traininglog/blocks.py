@@ -1,4 +1,4 @@
-"""Blocks: what does its work in a ``with``, and says so if it was called and never entered."""
+"""Context managers that warn if they were called, but never entered by ``with``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 
 class WithBlock(AbstractContextManager[T], Generic[T]):
-    """A context manager that warns when it goes and nobody has entered it.
+    """A context manager that warns if it becomes garbage without having been entered.
 
     Args:
-        inner: What it does.
-        name: What it is called, for people.
+        inner: The context manager that does the work.
+        name: Its name, for people.
 
     """
 
@@ -42,7 +42,7 @@ class WithBlock(AbstractContextManager[T], Generic[T]):
         return self._inner.__exit__(kind, error, trace)
 
     def __call__(self, function: Callable[..., object]) -> Callable[..., Any]:
-        """Return a function each of whose calls is such a block: it may be a decorator, too."""
+        """Decorate a function: each of its calls then runs within the block."""
         self._entered = True
         decorate: Any = self._inner
         decorated: Callable[..., Any] = decorate(function)
@@ -54,7 +54,7 @@ class WithBlock(AbstractContextManager[T], Generic[T]):
 
 
 def block(function: Callable[P, Iterator[T]]) -> Callable[P, WithBlock[T]]:
-    """Make a context manager of a generator function, as `contextlib.contextmanager` does."""
+    """Turn a generator function into a context manager, as `contextlib.contextmanager` does."""
     make = contextmanager(function)
 
     @functools.wraps(function)
@@ -65,9 +65,9 @@ def block(function: Callable[P, Iterator[T]]) -> Callable[P, WithBlock[T]]:
 
 
 def warn_unentered(name: str) -> None:
-    """Warn that something was called plainly that works as a block only."""
+    """Warn that a context manager was called without ``with``, so that it did nothing."""
     warnings.warn(
         f"{name} was called and never entered, so that it did nothing: write `with ...{name}:`",
         TrainingLogWarning,
-        stacklevel=3,  # where the last reference went, which is where a plain call stands
+        stacklevel=3,  # where the last reference was dropped, which is the line of the plain call
     )

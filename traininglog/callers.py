@@ -1,4 +1,4 @@
-"""Who called this package, for warnings that are to point there."""
+"""Finding the caller of this package, so that warnings point there."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import sys
 
 
 def level_of_caller() -> int:
-    """Return at which level of the stack, for `warnings.warn`, whoever called this package stands.
+    """Return the stack level, for `warnings.warn`, of the code that called this package.
 
-    Called by the function that warns.
+    The function that warns has to call this itself.
     """
     level, frame = 1, sys._getframe(1)
     package = __name__.partition(".")[0] + "."
     while frame.f_back is not None:
         name = str(frame.f_globals.get("__name__", ""))
-        # Blocks and their ends are called by contextlib, on the way to what is ours.
+        # contextlib calls the beginnings and ends of our own context managers.
         if not name.startswith(package) and name != contextlib.__name__:
             break
         level, frame = level + 1, frame.f_back

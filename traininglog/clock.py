@@ -1,7 +1,7 @@
-"""When rows were logged: the marks that a store keeps, and from them the wall time of every row.
+"""Wall times: the marks that a store keeps, and from them the wall time of every row.
 
-A store notes now and then to which time a run has got, and when that was: every so often, not for
-every row. The wall time of a row is that of the first such mark at its time or after it.
+A mark says at which moment a run had got to a time. A store makes one with every flush, not with
+every row. The wall time of a row is that of the first mark at its time or after it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class Marks(NamedTuple):
-    """When one run had got to which time."""
+    """The marks of one run."""
 
-    cut: int  #: the last time that is seen of the run
+    cut: int  #: the last time of the run that the log sees
     times: Sequence[int]  #: ascending
-    walls: Sequence[float]  #: of each of them, in unix seconds; below 0: it is not known
+    walls: Sequence[float]  #: the moment of each, in unix seconds; below 0: not known
 
 
 class Clock(NamedTuple):
-    """Tells when the rows of a log were logged."""
+    """The marks of a log, from which it computes the wall times of rows."""
 
-    created: float | None  #: when the first of the runs was made, in unix seconds, if that is known
+    created: float | None  #: when the first of the runs was made, in unix seconds; None: not known
     runs: list[Marks]  #: from the root to the nearest
 
     def walls(self, times: object) -> NDArray[np.float64]:
@@ -51,7 +51,7 @@ class Clock(NamedTuple):
         return walls
 
     def elapsed(self, times: object) -> NDArray[np.float64]:
-        """Return how many seconds after `created` the rows at ascending times were logged."""
+        """Return the seconds from `created` until the rows at ascending times were logged."""
         import numpy as np
 
         return self.walls(times) - (np.nan if self.created is None else self.created)

@@ -1,7 +1,7 @@
-"""Entries by column: what stores hand to readers, and how one layer lies over another.
+"""Entries by column, as stores return them to readers, and laying one layer over another.
 
-A store that keeps numbers as arrays hands them out as such, and they stay arrays all the way into a
-DataFrame. NumPy is imported only where there are some.
+A store that keeps numbers as arrays returns arrays, and they stay arrays all the way into a
+DataFrame. This module imports NumPy only if there are arrays.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Column:
 
     def __init__(self, key: str, times: Any, values: Any) -> None:
         self.key = key
-        self.raw_times = times  #: as it was given
-        self.raw_values = values  #: as it was given
+        self.raw_times = times  #: the list or array that was passed
+        self.raw_values = values  #: the list or array that was passed
 
     @property
     def times(self) -> list[int]:
@@ -39,7 +39,7 @@ class Column:
 
     @property
     def values(self) -> list[Any]:
-        """The values, as a list of what was logged."""
+        """The values, as a list."""
         return _listed(self.raw_values)
 
     @property
@@ -48,9 +48,9 @@ class Column:
         return self._point(len(self) - 1)
 
     def best(self, mode: Literal["min", "max"]) -> Point | None:
-        """Return the first of the smallest (or largest) numbers; None where there are none.
+        """Return the first of the smallest (or largest) numbers, or None if there are none.
 
-        What is not a number, NaN included, is passed over.
+        It skips NaN and every value that is not a number.
         """
         values = self.raw_values
         if hasattr(values, "dtype"):
@@ -103,7 +103,7 @@ class Point(NamedTuple):
 #: in a list may be `HIDDEN`.
 Strip = tuple[Any, Any]
 
-#: Entries of one origin (the rows of a run, its segments, or what is not flushed yet), by key.
+#: Entries of one origin (the rows of a run, its segments, or the unflushed values), by key.
 Layer = dict[str, Strip]
 
 
@@ -113,7 +113,7 @@ def all_times(columns: Sequence[Column]) -> Any:
 
 
 def union(parts: Sequence[Any]) -> Any:
-    """Return every time of some that ascend, ascending; mostly all are the same."""
+    """Return every time of ascending parts, ascending. Mostly all parts are equal."""
     parts = [times for times in parts if len(times)]
     if not parts:
         return []
@@ -142,10 +142,10 @@ def layer_of_rows(rows: Iterable[tuple[int, StoredRow]]) -> Layer:
 
 
 def overlay(layers: Iterable[Layer], order: Iterable[str]) -> list[Column]:
-    """Lay entries over each other: of several for one (time, key), the last layer's counts.
+    """Lay entries over each other: of several for one (time, key), that of the last layer counts.
 
-    `layers` go from the farthest ancestor to the nearest; `order` gives the order of the columns.
-    Columns in which nothing is left are not returned.
+    `layers` go from the farthest ancestor to the nearest. `order` is the order of the columns.
+    Columns without a value are left out.
     """
     strips: dict[str, list[Strip]] = {}
     for layer in layers:
@@ -189,7 +189,7 @@ def _stacked_arrays(strips: list[Strip]) -> Strip:
 
 
 def _shown(times: Any, values: Any) -> Strip:
-    """Leave out what is hidden."""
+    """Drop the entries that are `HIDDEN`."""
     if hasattr(values, "dtype") or not any(value is HIDDEN for value in values):
         return times, values
     kept = [
@@ -210,8 +210,8 @@ def _lay_over(
 ) -> None:
     """Lay one ascending column over another, in place.
 
-    A resumed run mostly goes on where its parent ended, or a little before: only the overlap at the
-    end is merged, so that a thousand layers cost no more than their entries.
+    A resumed run mostly goes on where its parent ended, or a little before. Only the overlap at the
+    end is merged, so a thousand layers cost no more than their entries.
     """
     start = bisect_left(times, new_times[0])
     if start == len(times):

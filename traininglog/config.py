@@ -1,7 +1,7 @@
 """Settings: an argument, else the environment, else a TOML file, else the default.
 
-The file is named by ``TRAININGLOG_CONFIG``, else it is ``traininglog.toml`` in the working
-directory, else ``~/.config/traininglog/config.toml`` (or under ``$XDG_CONFIG_HOME``)::
+``TRAININGLOG_CONFIG`` names the file. Else it is ``traininglog.toml`` in the working directory,
+else ``~/.config/traininglog/config.toml`` (or under ``$XDG_CONFIG_HOME``)::
 
     store = "/data/runs.db"
     durability = "process"
@@ -10,16 +10,17 @@ directory, else ``~/.config/traininglog/config.toml`` (or under ``$XDG_CONFIG_HO
     on_full = "raise"
     allow_network = false
 
-``allow_network = true`` is unsafe: it lets a database be written on a network file system, where
-that can damage it.
+``allow_network = true`` is unsafe: it allows writing a database on a network file system, which can
+damage it.
 
-In the environment each is ``TRAININGLOG_`` and its name in capitals. A setting that does not exist
-is an error that names it, wherever it stands. ``~`` at the beginning of a store is the home folder.
+In the environment each name is ``TRAININGLOG_`` and the name of the setting in capitals. A setting
+that does not exist is an error that names it, in every place. ``~`` at the beginning of a store is
+the home folder.
 
-The file in the working directory may be anybody's: it may have come with a repository that was
-cloned. So what it says of where a run goes, and how safely, is told once, through `logging`; and
-the store that it names is a file in that folder, or it is an error. ``trust_folder = true``, in
-the user's own file or the environment, allows it any store, and says nothing.
+The file in the working directory may come from anybody, as with a cloned repository. So the package
+logs once, through `logging`, what that file says of where a run goes and how safely, and the file
+may only name a store in its own folder. ``trust_folder = true``, in the user's own file or the
+environment, allows it any store, and logs nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from traininglog.values import MAX_VALUE_BYTES
 PREFIX = "TRAININGLOG_"
 FILE_VARIABLE = "TRAININGLOG_CONFIG"
 
-#: What a log may lose; docs/guarantees.md has the table.
+#: The durability of a log; docs/guarantees.md has the table of what each may lose.
 Durability = Literal["buffered", "process", "power"]
 DURABILITIES: tuple[Durability, ...] = get_args(Durability)
 
@@ -97,11 +98,11 @@ _SETTINGS: dict[str, tuple[Any, Callable[[object], Any]]] = {
     "on_full": ("raise", _one_of(ON_FULL)),
     "allow_network": (False, _flag),
     "seal": (True, _flag),
-    # Whether the command line of a process is kept with the runs and trials that it writes.
+    # Whether a store keeps the command line of a process with the runs and trials that it writes.
     "record_command": (True, _flag),
     # Whether the file in the working directory may name any store.
     "trust_folder": (False, _flag),
-    # To what a `TrialClient` attaches itself; by default to nothing.
+    # The records to which a `TrialClient` attaches itself; by default none.
     "project": (None, _text),
     "group": (None, _text),
     "trial": (None, _text),
@@ -118,7 +119,7 @@ def setting(name: str, argument: object = None) -> Any:
 
 
 def settings(**arguments: object) -> dict[str, Any]:
-    """Return the values of some settings, each as `setting` does; looks only once for them all."""
+    """Return the values of some settings, each as `setting` does, and read the places only once."""
     environment = _from_environment()
     file, contents = _from_file()
     foreign = file is _HERE and bool(contents) and not _trusts_folder(environment)
@@ -156,14 +157,14 @@ def settings(**arguments: object) -> dict[str, Any]:
 
 _HERE = Path("traininglog.toml")
 
-# What decides where a run goes, and how safely.
+# The settings that decide where a run goes, and how safely.
 _TOLD = ("store", "durability", "on_full", "allow_network")
 
 _REMEDY = "trust_folder = true in your own configuration, or TRAININGLOG_TRUST_FOLDER=1, allows it"
 
 _LONGEST = 2**20  # bytes of a file
 
-# What was told, so that it is told once.
+# The messages that were logged, so that each is logged once.
 _KNOWN: set[str] = set()
 
 
@@ -188,7 +189,7 @@ def _refuse_elsewhere(store: str) -> None:
         raise ConfigurationError(f"{place}, and a folder names a file in it only: {_REMEDY}")
     try:
         named = (folder / _expanded(store)).resolve()
-        # Where links lead to each other, newer Pythons give back the link.
+        # For links that lead to each other, newer Pythons return the link.
         inside = named.is_relative_to(folder.resolve()) and not _some_link(named)
     except (OSError, ValueError, RuntimeError):  # a NUL, or links that lead to each other
         inside = False
@@ -197,7 +198,7 @@ def _refuse_elsewhere(store: str) -> None:
 
 
 def _some_link(path: Path) -> bool:
-    """Tell whether a path or a folder on its way is still a link."""
+    """Return whether a path, or a folder on its way, is still a link."""
     return any(each.is_symlink() for each in (path, *path.parents))
 
 
@@ -212,7 +213,7 @@ def _tell_once(chosen: Mapping[str, object]) -> None:
 
 
 def _expanded(store: str) -> str:
-    """Return a store with its home folder in the place of ``~``."""
+    """Return a store with the home folder in the place of ``~``."""
     scheme = "sqlite:///" if store.lower().startswith("sqlite:///~") else ""
     path = store[len(scheme) :]
     return scheme + os.path.expanduser(path) if path.startswith("~") else store  # noqa: PTH111
@@ -247,8 +248,8 @@ def _from_file() -> tuple[Path, dict[str, Any]]:
 
 
 def _home() -> Path:
-    """Return where the user's own file is."""
-    # Of os.path, as Path raises where there is no home, or where one may not look.
+    """Return the path of the user's own file."""
+    # By os.path: Path raises if there is no home, or if this user may not read it.
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
     return Path(home) / "traininglog/config.toml"
 

@@ -1,11 +1,11 @@
-"""How a value is written down: a kind and something that a database column can hold.
+"""The stored form of a value: a kind, and something that a database column can hold.
 
 `encode` and `decode` are each other's inverse over everything that `values.plain` returns, to the
-bit. They live together, and nothing else in the package knows the stored form. No pickle, no eval,
-and no import of a module that the data names.
+bit. They live together, and no other module of the package knows the stored form. They use no
+pickle and no eval, and import no module that the data names.
 
-Why a kind beside the value: SQLite turns NaN into NULL, knows no booleans, and would mix up text,
-bytes and JSON; PostgreSQL knows all of these but no NUL in text.
+A kind is stored beside the value, because SQLite turns NaN into NULL, has no booleans, and would
+mix up text, bytes and JSON. PostgreSQL has all of these, but no NUL in text.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from traininglog.values import FrozenDict, FrozenList, StoredValue, UnknownEnum,
 
 
 class Kind(IntEnum):
-    """What a stored value is. The numbers are in files: never change or reuse one."""
+    """The type of a stored value. The numbers are in files: never change or reuse one."""
 
-    HIDDEN = 0  #: deleted here; an older value of the same time and key must not show through
+    HIDDEN = 0  #: a tombstone: an older value of the same time and key must not show through
     NONE = 1
     BOOL = 2
     INT = 3
@@ -47,7 +47,7 @@ class Kind(IntEnum):
 
 
 class _Hidden:
-    """The one object that stands for "deleted here" wherever values are passed about."""
+    """The type of `HIDDEN`, the tombstone that marks a deleted value in memory."""
 
     def __repr__(self) -> str:
         return "HIDDEN"
@@ -55,7 +55,7 @@ class _Hidden:
 
 HIDDEN: Any = _Hidden()
 
-# More elements of no bytes are not believed.
+# The most elements of zero bytes that an array may claim.
 _MOST_EMPTY = 2**16
 
 Stored = float | int | str | bytes | None
@@ -92,7 +92,7 @@ def encode(value: StoredValue) -> tuple[int, Stored]:
 
 
 def decode(kind: int, stored: Any) -> StoredValue:
-    """Return the value that was encoded. Raises `CorruptLog` where there cannot have been one."""
+    """Return the value that was encoded. Raises `CorruptLog` if no value can have this form."""
     if kind == 4 and type(stored) is float:
         return stored
     if kind == 3 and type(stored) is int:
@@ -113,7 +113,7 @@ class Encoded(NamedTuple):
     stored: Stored
 
 
-#: A value on its way to the database: a number, as nearly all are, stands for itself.
+#: A value on its way to the database. A number, as nearly all values are, is a cell by itself.
 Cell = float | int | Encoded
 
 
@@ -123,9 +123,10 @@ def from_cell(cell: Cell) -> StoredValue:
 
 
 def fits(kind: int, stored: Any) -> bool:
-    """Tell whether `encode` can have made this.
+    """Return whether `encode` can have made this stored form.
 
-    `decode` reads what it can. This is for data that may be damaged, and asks for the exact form.
+    `decode` reads whatever it can. This check is for data that may be damaged: it requires the
+    exact form.
     """
     if kind == Kind.FLOAT:
         if stored is None or type(stored) is float:
@@ -157,7 +158,7 @@ def _float_from(stored: Any) -> float:
 
 
 def _text(value: str) -> str | bytes:
-    """Text as text; as bytes what no database takes for text (NUL, lone surrogates)."""
+    """Return text as text, or as bytes if no database takes it (NUL, lone surrogates)."""
     try:
         encoded = value.encode()
     except UnicodeEncodeError:
@@ -181,14 +182,15 @@ def _array_to_bytes(value: StoredValue) -> bytes:
 
 
 def _refuse_claims(numpy: ModuleType, stored: bytes) -> None:
-    """Raise for an array that claims more, or less, than the bytes that follow its header.
+    """Raise `ValueError` for an array whose header does not fit the bytes that follow.
 
-    Before memory is taken for it; and elements of no bytes would cost time without end.
+    This comes before any memory is allocated for it. Elements of zero bytes are limited as well,
+    because they would cost time without end.
     """
     file = io.BytesIO(stored)
     names = numpy.lib.format
     short = names.read_magic(file) == (1, 0)
-    # Version 3 differs from 2 in how it spells the names of fields, which do not matter here.
+    # Version 3 differs from 2 in the encoding of the names of fields, which do not matter here.
     read_header = names.read_array_header_1_0 if short else names.read_array_header_2_0
     shape, _, dtype = read_header(file)
     count = math.prod(shape)
@@ -208,7 +210,7 @@ def _array_from_bytes(stored: bytes) -> StoredValue:
 
 
 def _refuse_other_characters(array: Any) -> None:
-    """Raise for texts of what is no character: NumPy reads them, and fails as one is looked at."""
+    """Raise for texts of impossible characters: NumPy reads them, but an access to one fails."""
     if array.dtype.fields:
         for name in array.dtype.names:
             _refuse_other_characters(array[name])
@@ -217,7 +219,7 @@ def _refuse_other_characters(array: Any) -> None:
 
 
 def _enum_to_json(value: Enum | UnknownEnum) -> dict[str, Any]:
-    if isinstance(value, UnknownEnum):  # recovered or merged where its class is not loaded
+    if isinstance(value, UnknownEnum):  # recovered or merged without its class
         return {"type": value.type, "name": value.name, "value": _to_json(value.value)}
     kind = type(value)
     try:
@@ -232,7 +234,7 @@ def _enum_to_json(value: Enum | UnknownEnum) -> dict[str, Any]:
 
 
 def _enum_from_json(data: dict[str, Any]) -> Enum | UnknownEnum:
-    """Find the member in a module that the program itself has loaded; never import one for it."""
+    """Return the member from a module that the program has loaded; never import one for it."""
     module, _, path = data["type"].partition(":")
     found: Any = sys.modules.get(module)
     for part in path.split("."):
@@ -249,7 +251,7 @@ def _enum_from_json(data: dict[str, Any]) -> Enum | UnknownEnum:
 
 
 def is_plain_json(value: StoredValue) -> bool:
-    """Tell whether a stored value is, to the bottom, what strict JSON has."""
+    """Return whether strict JSON can hold a stored value as it is, to the bottom."""
     if value is None or type(value) in (bool, int, str):
         return True
     if type(value) is float:
@@ -262,12 +264,12 @@ def is_plain_json(value: StoredValue) -> bool:
 
 
 def to_plain_json(value: StoredValue) -> Any:
-    """Return the form of a stored value that is, to the bottom, what strict JSON has."""
+    """Return a form of a stored value that strict JSON can hold, to the bottom."""
     return json.loads(json.dumps(_to_json(value), allow_nan=False))
 
 
 def from_plain_json(data: Any) -> StoredValue:
-    """Return the value of which `to_plain_json` made this. Raises `CorruptLog` for all else."""
+    """Return the value that `to_plain_json` was given. Raises `CorruptLog` for anything else."""
     try:
         return _from_json(data)
     except Exception as error:
@@ -275,7 +277,7 @@ def from_plain_json(data: Any) -> StoredValue:
 
 
 def _to_json(value: StoredValue) -> Any:
-    """Turn a container into what strict JSON can say; the rest becomes one-key objects."""
+    """Return a value as strict JSON; types that JSON does not have become objects of one key."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):

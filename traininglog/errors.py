@@ -1,8 +1,8 @@
-"""Everything that can go wrong, by name.
+"""All errors of the package.
 
-One root, `TrainingLogError`, and a few leaves. Each leaf has a `code` that programs may rely on
-(messages may be reworded) and, where Python has a fitting built-in exception, is one of those too,
-so that ``except KeyError`` or ``except ValueError`` do what one expects.
+There is one root, `TrainingLogError`, and a few leaves. Each leaf has a `code` that programs may
+rely on (messages may change). If Python has a fitting built-in exception, the leaf also derives
+from that, so that ``except KeyError`` or ``except ValueError`` work as expected.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ class TrainingLogError(Exception):
     code = "error"
 
     def __str__(self) -> str:
-        # KeyError and its kin would show the repr of the message: quoted, its newlines escaped.
+        # KeyError would show the repr of the message: quoted, with its newlines escaped.
         return str(self.args[0]) if self.args else ""
 
 
@@ -25,7 +25,7 @@ class InvalidTime(TrainingLogError, ValueError):
 
 
 class InvalidKey(TrainingLogError, ValueError):
-    """A key that is not a text of 1 to 512 bytes, or has NUL or lone surrogates in it."""
+    """A key that is not a text of 1 to 512 bytes, or that contains NUL or lone surrogates."""
 
     code = "invalid-key"
 
@@ -97,19 +97,19 @@ class AmbiguousRun(TrainingLogError, LookupError):
 
 
 class RunBusy(TrainingLogError):
-    """The run is being written by a process that is alive."""
+    """A live process is writing the run."""
 
     code = "run-busy"
 
 
 class RunTakenOver(TrainingLogError):
-    """Another writer has taken the run from this log, which can write it no longer."""
+    """Another writer has taken the run from this log, which can no longer write it."""
 
     code = "run-taken-over"
 
 
 class RunHasChildren(TrainingLogError):
-    """The run cannot be deleted: others were resumed from it and read through it."""
+    """The run cannot be deleted: other runs were resumed from it and read through it."""
 
     code = "run-has-children"
 
@@ -121,7 +121,7 @@ class StoreNotFound(TrainingLogError, FileNotFoundError):
 
 
 class StoreLocked(TrainingLogError, TimeoutError):
-    """Another process held the database for longer than we are ready to wait."""
+    """Another process locked the database for longer than the log waits."""
 
     code = "store-locked"
 
@@ -139,7 +139,7 @@ class StoreFailed(TrainingLogError, OSError):
 
 
 class NetworkFileSystem(TrainingLogError, OSError):
-    """The file is to be written on a file system that several hosts share; SQLite needs one."""
+    """The file is on a network file system, which several hosts share. SQLite needs a local one."""
 
     code = "network-file-system"
 
@@ -163,13 +163,13 @@ class SchemaTooOld(TrainingLogError):
 
 
 class CorruptLog(TrainingLogError):
-    """Stored data that cannot be what was written."""
+    """Stored data that no writer can have written."""
 
     code = "corrupt"
 
 
 class UnknownScheme(TrainingLogError, ValueError):
-    """A store URL whose scheme nobody registered."""
+    """A store URL whose scheme was not registered."""
 
     code = "unknown-scheme"
 
@@ -181,7 +181,7 @@ class ConfigurationError(TrainingLogError, ValueError):
 
 
 class TrainingLogWarning(UserWarning):
-    """Something that the user should know of and that did not stop the run."""
+    """A problem that the user should know of and that did not stop the run."""
 
 
 class MissingExtra(TrainingLogError, ImportError):

@@ -9,14 +9,14 @@ from typing import Any
 
 from traininglog.errors import MissingExtra
 
-# Of the names that tensorboardX gives, two of one second would be the same.
+# tensorboardX would give two files of the same second one name.
 _NUMBERS = itertools.count()
 
 
 class EventFile:
-    """Scalars for TensorBoard in a file of their own, which is made with the first of them.
+    """Scalars for TensorBoard in a file of their own, which is made with the first scalar.
 
-    Should nobody close it, what waits in its queue is written as the process ends.
+    If the program does not close it, the scalars in its queue are written as the process ends.
 
     Args:
         folder: Where to put the file.
@@ -39,7 +39,7 @@ class EventFile:
         self._release: Any = None
 
     def add_scalar(self, tag: str, value: float, step: int) -> None:
-        """Write a number. After `close`, that begins another file."""
+        """Write a number. After `close`, it begins another file."""
         if self._writer is None:
             suffix = f".{os.getpid()}.{next(_NUMBERS)}"
             self._writer = self._kind(self._folder, flush_secs=5, filename_suffix=suffix)
@@ -47,12 +47,12 @@ class EventFile:
         self._writer.add_scalar(tag, value, step)
 
     def flush(self) -> None:
-        """Have what was written on its way to the disk, without waiting for it to get there."""
+        """Start writing the queue to the disk, without waiting for it."""
         if self._writer is not None:
             self._writer.flush()
 
     def close(self) -> None:
-        """Complete the file: a flush would not wait for what is in the queue."""
+        """Complete the file, and wait for its queue, as a flush would not."""
         if self._writer is not None:
             self._writer = None
             self._release()

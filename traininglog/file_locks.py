@@ -1,12 +1,13 @@
 """Locks on parts of a file that the kernel drops when the process dies, and only then.
 
-POSIX record locks belong to a process and fall as soon as it closes *any* descriptor of the file: a
-program that copies or hashes its own files loses them. Open-file-description locks (Linux, see
-fcntl(2)) belong to the descriptor with which they were taken, so that nobody else's close touches
-them. Where there are none, these functions take record locks.
+POSIX record locks belong to a process, and the kernel drops them as soon as the process closes
+*any* descriptor of the file: a program that copies or hashes its own files loses them.
+Open-file-description locks (Linux, see fcntl(2)) belong to the descriptor with which they were
+taken, so closing another one does not drop them. Where there are none, these functions take record
+locks.
 
-An open-file-description lock goes on in a forked child that inherits the descriptor: a child has to
-close it.
+A forked child that inherits the descriptor keeps an open-file-description lock alive: it has to
+close the descriptor.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import time
 
 from traininglog.waiting import pause
 
-#: Whether locks belong to descriptors. The layout below is that of 64-bit Linux.
+#: Whether locks belong to descriptors. The struct below has the layout of 64-bit Linux.
 OWN = sys.platform == "linux" and sys.maxsize > 2**32 and hasattr(fcntl, "F_OFD_SETLK")
 
 # struct flock: type, whence, (padding), start, length, pid, (padding)
@@ -32,9 +33,9 @@ _IN_THE_WAY = (errno.EAGAIN, errno.EACCES)
 def lock(
     descriptor: int, start: int, length: int = 1, *, shared: bool = False, patience: float = 0.0
 ) -> bool:
-    """Lock bytes of a file; return False if somebody else still has them after `patience` seconds.
+    """Lock bytes of a file; return False if they are still locked after `patience` seconds.
 
-    A shared lock needs a descriptor for reading, another one a descriptor for writing.
+    A shared lock needs a descriptor for reading, an exclusive one a descriptor for writing.
     """
     kind = fcntl.F_RDLCK if shared else fcntl.F_WRLCK
     deadline = time.monotonic() + patience
@@ -52,18 +53,18 @@ def lock(
 
 
 def unlock(descriptor: int, start: int, length: int = 1) -> None:
-    """Drop a lock of this descriptor."""
+    """Unlock bytes that this descriptor has locked."""
     _set(descriptor, fcntl.F_UNLCK, start, length)
 
 
 def is_locked(descriptor: int, start: int, length: int = 1) -> bool:
-    """Tell whether somebody has a lock on any of these bytes, without taking one.
+    """Return whether another lock covers any of these bytes, without taking one.
 
-    Whoever took one for the look, and was stopped meanwhile, would be taken for an owner.
+    A process that took a lock to find out, and was stopped meanwhile, would look like an owner.
     """
     command = fcntl.F_OFD_GETLK if OWN else fcntl.F_GETLK
     asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
-    if not OWN and sys.platform != "linux":  # another layout: take it and give it back
+    if not OWN and sys.platform != "linux":  # the struct has another layout: try to take the lock
         if not lock(descriptor, start, length, shared=True):
             return True
         unlock(descriptor, start, length)
@@ -73,7 +74,7 @@ def is_locked(descriptor: int, start: int, length: int = 1) -> bool:
 
 
 def is_free(descriptor: int) -> bool:
-    """Tell whether nobody has locked any byte of a file; False where that cannot be told."""
+    """Return whether no byte of a file is locked; False if that is not known."""
     try:
         return sys.platform == "linux" and not is_locked(descriptor, 0, 0)
     except OSError:
@@ -81,10 +82,10 @@ def is_free(descriptor: int) -> bool:
 
 
 def some_locked(descriptor: int, start: int, length: int) -> int | None:
-    """Return the byte of some lock of a single byte in a stretch; None if there is none.
+    """Return the place of some lock of a single byte in a range, or None if there is none.
 
-    A lock of this very descriptor does not count, nor does a longer one, which no program of ours
-    takes. Only where locks belong to descriptors (`OWN`).
+    It ignores a lock of this very descriptor, and a longer lock, which no program of ours takes.
+    It works only where locks belong to descriptors (`OWN`).
     """
     asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
     found = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))

@@ -1,4 +1,4 @@
-"""How long the name of a store may be: what lies beside it is called after it."""
+"""The length of a store's name: the names of the files beside it are longer."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 
 from traininglog.errors import StoreUnwritable
 
-_USUAL = 255  # bytes that a name may have on nearly every file system
+_USUAL = 255  # the most bytes of a name on nearly every file system
 
 
 def refuse_long(path: Path, added: int) -> None:
-    """Raise `StoreUnwritable` if a name with so many more bytes would be none.
+    """Raise `StoreUnwritable` if a name with so many more bytes would be too long.
 
-    Found out when a store is opened, not when a value has to be kept beside it.
+    This check runs as a store is opened, not only when a value has to be kept beside it.
     """
-    real = Path(os.path.realpath(path))  # which raises nothing for a link to itself
+    real = Path(os.path.realpath(path))  # it raises nothing for a link to itself
     try:
         most = os.pathconf(real.parent, "PC_NAME_MAX")
-    except (OSError, ValueError):  # there is no such folder, as is said elsewhere
+    except (OSError, ValueError):  # the folder does not exist, which another check reports
         most = _USUAL
     size = len(os.fsencode(real.name))
     if size + added > most > 0:

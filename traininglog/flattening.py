@@ -7,27 +7,27 @@ from typing import Any
 
 from traininglog.errors import InvalidKey, ValueTypeError
 
-#: What stands between the names that lead to a value.
+#: The default text between the names that lead to a value.
 SEPARATOR = "/"
 
 
 def flatten(mapping: Mapping[object, object], separator: str = SEPARATOR) -> dict[str, Any]:
     """Return nested dicts as one flat dict: ``{"train": {"loss": 1}}`` as ``{"train/loss": 1}``.
 
-    A log keeps a dict that is assigned to a key as one value. To have its numbers as keys of their
-    own, which can be plotted, compared and asked for the best of, flatten it first::
+    A log keeps a dict that is assigned to a key as one value. To plot its numbers, compare them or
+    find the best of them, flatten it first, so that they get keys of their own::
 
         log[step].update(flatten({"train": {"loss": 0.5}, "lr": 0.1}))
 
-    Only mappings are taken apart; lists and all else stay as they are. Keys that are not texts
-    become their `str`. An empty mapping leaves nothing.
+    Only mappings are flattened; lists and all else stay as they are. Keys that are not texts become
+    their `str`. An empty mapping adds no key.
 
     Args:
         mapping: The dicts.
-        separator: What is put between the names.
+        separator: The text between the names.
 
     Raises:
-        InvalidKey: Two values would come to stand under one name.
+        InvalidKey: Two values would get the same name.
         TypeError: `mapping` is not a mapping, or `separator` not a text.
         ValueTypeError: A dict contains itself.
 
@@ -41,7 +41,7 @@ def flatten(mapping: Mapping[object, object], separator: str = SEPARATOR) -> dic
     if not isinstance(separator, str):
         raise TypeError(f"a separator is a text, not a {type(separator).__name__}")
     flat: dict[str, object] = {}
-    # Not by recursion: configurations may be nested deeper than Python calls itself.
+    # Not by recursion: configurations may be nested deeper than Python's recursion limit.
     waiting = [(iter(mapping.items()), "", id(mapping))]
     within = {id(mapping)}
     while waiting:
@@ -65,12 +65,12 @@ def flatten(mapping: Mapping[object, object], separator: str = SEPARATOR) -> dic
 
 
 def clash(name: str) -> InvalidKey:
-    """Return what to raise where two values would come to stand under one name."""
+    """Return the error to raise if two values would get the same name."""
     return InvalidKey(f"two values would stand under {name!r}: rename one of them")
 
 
 def advice(key: str, value: object) -> str:
-    """Return, to be added to an error about what stands under a key, what to do about a dict."""
+    """Return advice to add to an error about a value under a key: empty unless it is a dict."""
     if not isinstance(value, Mapping):
         return ""
     inner = next(iter(value), "loss")

@@ -1,8 +1,8 @@
-"""Floats that JSON and SQLite have no form for: infinities, and a NaN to the bit.
+"""Floats that JSON and SQLite cannot hold, as text: infinities, and a NaN to the bit.
 
-A NaN has a sign and 51 bits that may say where it came from. ``inf - inf`` gives one with its sign
-set on most processors, so they are common in what a training logs. The usual one is ``"nan"``; any
-other is ``"nan:"`` and its 64 bits, as ``"nan:fff8000000000000"``.
+A NaN has a sign and 51 bits that may say where it came from. ``inf - inf`` makes one with its sign
+set on most processors, so they are common in training logs. The text of the usual NaN is ``"nan"``.
+Any other is ``"nan:"`` and its 64 bits, as ``"nan:fff8000000000000"``.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from struct import Struct
 _FLOAT = Struct(">d")
 _MARK = "nan:"
 
-#: The NaN that is meant where nothing is said of its bits.
+#: The usual NaN, for a text that does not give the bits.
 NAN = float("nan")
 _USUAL = _FLOAT.pack(NAN)
 
 
 def to_text(value: float) -> str:
-    """Return a float as a text from which `from_text` makes the same, to the bit."""
+    """Return the text of a float; `from_text` turns it back, to the bit."""
     return repr(value) if value == value else nan_text(value) or "nan"  # noqa: PLR0124
 
 
 def nan_text(value: float) -> str | None:
-    """Return the text of a NaN; None is that of the usual one."""
+    """Return the text of a NaN, or None for the usual one."""
     data = _FLOAT.pack(value)
     return None if data == _USUAL else _MARK + data.hex()
 
 
 def from_text(text: str) -> float:
-    """Return the float of a text. Raises `ValueError` if it is that of none, or no text."""
+    """Return the float of a text. Raises `ValueError` if it is not the text of a float."""
     if not isinstance(text, str):
         raise ValueError(f"{text!r:.80} is not the text of a float")
     if not text.startswith(_MARK):

@@ -1,9 +1,10 @@
-"""Forks, and what must not be cut in two by one.
+"""Making `os.fork` wait for open transactions, so that no child inherits a half-used connection.
 
-A child that inherits a connection in the midst of a transaction inherits SQLite's belief that this
-process has the lock, and can never have it. So whoever uses one holds `in_use`, and a fork waits.
+A child that inherits a connection in a transaction also inherits SQLite's belief that this process
+has the lock, which the child can never have. So code that uses a connection holds `in_use`, and a
+fork waits.
 
-Each thread has a lock of its own for that, which nobody else takes but who forks.
+Each thread has a lock of its own for that, which only the thread itself and a forking thread take.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _FORK_PATIENCE = 5.0
 
 
 class _Gate:
-    """Knows the locks of all threads, and holds them during a fork."""
+    """The locks of all threads, and the code that takes them around a fork."""
 
     def __init__(self) -> None:
         self._joining = threading.RLock()
@@ -27,12 +28,12 @@ class _Gate:
         self._held: list[Any] = []
 
     def join(self, lock: object) -> None:
-        """Have a fork wait for this one, too."""
+        """Add a lock that a fork has to wait for."""
         with self._joining:
             self._locks.add(lock)
 
     def close(self) -> None:
-        """Wait until no other thread holds its lock, and see to it that none takes it."""
+        """Take the locks of all other threads, and wait until they are free."""
         deadline = monotonic() + _FORK_PATIENCE
         self._take(self._joining, deadline)
         for lock in list(self._locks):
@@ -48,14 +49,14 @@ class _Gate:
             self._held.pop().release()
 
     def forget(self) -> None:
-        """Begin anew, in a child that has only the thread that forked it."""
+        """Start over in a forked child, which has only the thread that forked it."""
         self._joining = threading.RLock()
         self._locks = weakref.WeakSet([_THREAD.lock])
         self._held = []
 
 
 class _Thread(threading.local):
-    """The lock of this thread."""
+    """The lock of the current thread."""
 
     def __init__(self) -> None:
         self.lock: Any = threading.RLock()
@@ -67,7 +68,7 @@ _THREAD = _Thread()
 
 
 def in_use() -> Any:
-    """Put off forks, as long as the context that this returns is entered."""
+    """Return a context that makes forks wait while it is entered."""
     return _THREAD.lock
 
 

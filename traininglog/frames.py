@@ -1,6 +1,6 @@
-"""Columns to pandas. The only module that imports pandas.
+"""Columns to pandas. Only this module imports pandas.
 
-A frame is made from plain columns, so that this module knows no store.
+It makes a frame from plain columns, so it knows no store.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from traininglog.selection import Selection, apart
 def wide(asked: Selection) -> pd.DataFrame:
     """Return a frame with a column per key, indexed by time, wall time or one of the keys.
 
-    A key that was asked for and has no value here comes back as all-missing.
+    A requested key without a value becomes a column of missing values.
     """
     times = all_times(asked.columns)
     places = {column.key: positions(times, column) for column in asked.columns}
@@ -39,7 +39,7 @@ def wide(asked: Selection) -> pd.DataFrame:
     if asked.by != "key":
         return frame
     by = of_key.get(asked.index_name)
-    if by is None:  # known elsewhere in the log, but without a value here
+    if by is None:  # the key has values in the log, but none in this selection
         rows: Any = slice(0)
         labels = pd.Index(np.array([], dtype="float64"), name=asked.index_name)
     else:
@@ -60,9 +60,10 @@ def _index(asked: Selection, times: Any) -> pd.Index[Any]:
 
 
 def long(columns: Iterable[Column], clock: Clock | None = None) -> pd.DataFrame:
-    """Return a frame with the columns time, key and value, a row per value, by time within key.
+    """Return a frame with the columns time, key and value, and a row per value.
 
-    With a clock, there is a column wall after the time.
+    Rows are in the order of keys, and of times within a key. With a clock, a column wall follows
+    the time.
     """
     columns = list(columns)
     data: dict[str, Any] = {
@@ -86,7 +87,7 @@ def long_of_runs(runs: Iterable[tuple[str, list[Column]]]) -> pd.DataFrame:
 
 
 def wide_of_runs(runs: Iterable[tuple[str, list[Column]]]) -> pd.DataFrame:
-    """Return one wide frame over many runs, indexed by (run, time), or what these give way to."""
+    """Return one wide frame over many runs, indexed by (run, time); see `apart` for these names."""
     labels: list[tuple[str, int]] = []
     parts: list[Any] = []
     size = 0
@@ -125,7 +126,7 @@ def table_of_runs(
 ) -> pd.DataFrame:
     """Return a frame with a row per run, and columns of the last and best values of some keys.
 
-    One of these that is called like a column before it gets ``log.`` before its name.
+    A value column with the name of an earlier column gets ``log.`` before its name.
     """
     parents = [info.resumed_from for info in infos]
     data: dict[str, Any] = {
@@ -156,9 +157,9 @@ def table(
     headings: Sequence[str],
     more: Sequence[Sequence[Any]],
 ) -> pd.DataFrame:
-    """Return a frame with a row per record: the columns in `dtypes`, then more of them.
+    """Return a frame with a row per record: the columns in `dtypes`, then `more` with `headings`.
 
-    One of these that is called like a column before it gets ``log.`` before its name.
+    One of `more` with the name of an earlier column gets ``log.`` before its name.
     """
     data: dict[str, Any] = {}
     for name, dtype in dtypes.items():
@@ -193,7 +194,7 @@ def _whole(places: Any, size: int) -> Any:
 
 
 def _fill(given: Sequence[Any], places: Any, size: int) -> Any:
-    """Return the array of a column in a frame of `size` rows, the absent ones as missing."""
+    """Return the array of a column in a frame of `size` rows, with missing values elsewhere."""
     values = typed(given)
     if isinstance(places, slice):
         return values
@@ -213,19 +214,19 @@ def _fill(given: Sequence[Any], places: Any, size: int) -> Any:
 
 
 def _exact(parts: Sequence[Any]) -> Any:
-    """Return values as a column that tells every one of them from every other."""
+    """Return values as a column that keeps their types apart."""
     values = run_on(parts)
     if len(values):
         values = uniform(values)
     if hasattr(values, "dtype"):
         return values
-    # The dtype is said, or pandas would make texts and dates of its own out of them, and NaN or
-    # NaT of a None among them.
+    # Without the dtype, pandas would turn them into its own texts and dates, and a None among them
+    # into NaN or NaT.
     return pd.Series(objects(values), dtype=object)
 
 
 def _labels(counts: Sequence[tuple[str, int]]) -> pd.Categorical:
-    """Return a categorical column in which each label stands as often as its count says."""
+    """Return a categorical column that repeats each label as often as its count."""
     names = list(dict.fromkeys(name for name, _ in counts))
     code_of = {name: code for code, name in enumerate(names)}
     codes = np.repeat(

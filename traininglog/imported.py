@@ -1,4 +1,4 @@
-"""What is said of a run that happened elsewhere, or before, and is only written down now."""
+"""The facts of an imported run: one that happened elsewhere or earlier, and is only stored now."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from datetime import datetime
 from numbers import Real
 from typing import Any, Literal, NamedTuple, get_args
 
-#: How a run stands that is over, as `Store.runs` tells it.
+#: The state of a run that is over, as `Store.runs` returns it.
 Ending = Literal["finished", "failed", "lost"]
 
-#: What can be said of a run as it is closed.
+#: The state that a caller may give a run as it closes it.
 Outcome = Literal["finished", "failed"]
 
-#: Instead of a wall time: it is not known, up to the time of the mark.
+#: In the place of a wall time: that of the rows up to the mark is not known.
 UNKNOWN = -1.0
 
-_LATEST = 2.0**33  # unix seconds, in the year 2242: what is past that is not in seconds
+_LATEST = 2.0**33  # unix seconds, in the year 2242: a larger number is not in seconds
 _HOST = 255
 
 
 class Imported(NamedTuple):
-    """What the importer of a run knows of it.
+    """The facts that the importer of a run knows.
 
-    Without marks, when its rows were logged is not known, and is not guessed.
+    Without marks, the wall times of its rows are not known, and no store guesses them.
     """
 
     created: float | None  #: unix seconds
@@ -31,7 +31,7 @@ class Imported(NamedTuple):
 
     @classmethod
     def of(cls, created: object, host: object, outcome: object) -> Imported | None:
-        """Return what was said, as it was checked, or None: the run happens here and now.
+        """Return the checked facts, or None if there are none: the run happens here and now.
 
         Raises `TypeError` or `ValueError`.
         """
@@ -53,7 +53,7 @@ class Imported(NamedTuple):
 
 
 def check_moment(moment: object, name: str) -> float:
-    """Return a moment in unix seconds; it is given so, or as a `datetime` with a time zone.
+    """Return a moment in unix seconds, from a number or a `datetime` with a time zone.
 
     Raises `TypeError` or `ValueError`.
 
@@ -71,7 +71,7 @@ def check_moment(moment: object, name: str) -> float:
         )
     number: Any = moment
     seconds = float(number)
-    if not 0 <= seconds < _LATEST:  # NaN is not, either
+    if not 0 <= seconds < _LATEST:  # also refuses NaN
         raise ValueError(
             f"{name} is a moment in unix seconds, from 0 to the year 2242, not {seconds!r}"
             + ("; divide milliseconds by 1000" if seconds >= _LATEST else "")

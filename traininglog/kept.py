@@ -1,7 +1,7 @@
-"""Files kept beside a store: copies that are named by what is in them.
+"""Files kept beside a store: content-addressed copies, named by their sha256.
 
-A copy is made under another name first and then renamed, so that under a hash there is a whole file
-or none; one that is there already is not copied again.
+A copy is made under another name first and then renamed, so that a name is that of a whole file or
+of none. A file that is there already is not copied again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Kept(NamedTuple):
 
 
 def folder_of(store: Path) -> Path:
-    """Return the folder that holds the files kept beside a store; it need not be there."""
+    """Return the folder of the files kept beside a store; it need not exist."""
     return store.with_name(f"{store.name}{_ENDING}")
 
 
@@ -38,29 +38,29 @@ def _store_of(folder: Path) -> Path:
 
 
 def is_hash(value: object) -> bool:
-    """Tell whether a value may be the hash of a kept file."""
+    """Return whether a value may be the hash of a kept file."""
     return isinstance(value, str) and len(value) == 64 and not set(value) - _HEX
 
 
 def path_of(folder: Path, sha256: str) -> Path:
-    """Return where the copy with this hash is. Raises `CorruptLog` for what is no hash."""
+    """Return the path of the copy with this hash. Raises `CorruptLog` if it is no hash."""
     if not is_hash(sha256):
         raise CorruptLog(f"{sha256[:80]!r} is no sha256")
     return folder / sha256[:2] / sha256
 
 
 def keep(folder: Path, file: Path) -> Kept:
-    """Copy a file into a folder, which is made if it is not there.
+    """Copy a file into a folder, and make the folder if it does not exist.
 
-    What is made is as open to others as the store itself. Raises `StoreUnwritable` and
-    `StoreFailed`, and what reading the file raises.
+    The copy and the folder get the permissions of the store. Raises `StoreUnwritable` and
+    `StoreFailed`, and the errors of reading the file.
     """
     store = _store_of(folder)
     make_folder_beside(store, folder)
     digest = hashlib.sha256()
     with parts.making(folder / "file", store) as part:
         with os.fdopen(open_plain(file, follow=True), "rb") as source, part.open("wb") as target:
-            # Hashed as it is copied: a file that is being written may change in between.
+            # Hash the bytes that are copied: a file that is being written may change in between.
             while block := source.read(_BLOCK):
                 digest.update(block)
                 target.write(block)
@@ -78,10 +78,10 @@ def keep(folder: Path, file: Path) -> Kept:
 
 
 def damage(folder: Path, sha256: str, size: int | None = None) -> str | None:
-    """Return what is wrong with a copy, for people; None: it is what was kept.
+    """Return the damage of a copy, as a text for people, or None if it is intact.
 
-    With its size, one of another size need not be read; nor need one of which nothing is on the
-    disk, however large it claims to be: copies are written out.
+    If `size` is given, a copy of another size is not read. A large file with hardly a byte on the
+    disk is not read either: a copy is never sparse.
     """
     try:
         with os.fdopen(open_plain(path_of(folder, sha256)), "rb") as stream:
@@ -97,10 +97,10 @@ def damage(folder: Path, sha256: str, size: int | None = None) -> str | None:
 
 
 def is_of_a_store(file: Path, folder: Path) -> bool:
-    """Tell whether a file is the store's that has this folder, or of a database that is in use.
+    """Return whether a file belongs to the store of this folder, or to a database that is in use.
 
-    Those are not to be kept, nor even opened: a process that opens and closes a SQLite database as
-    a plain file lets go of the locks that it holds on it.
+    The caller must neither keep nor open these files: a process that opens and closes a SQLite
+    database as a plain file loses the locks that it holds on it.
     """
     place, own = file.resolve(), folder.resolve()
     store = _store_of(own).name
@@ -114,9 +114,10 @@ def is_of_a_store(file: Path, folder: Path) -> bool:
 
 
 def copy_over(source: Path, target: Path, sha256: str, size: int | None = None) -> str | None:
-    """Copy what one folder has under a hash into another one, if it is not there.
+    """Copy the file with a hash from one folder into another, unless it is there.
 
-    Returns what is wrong with the copy in the first, for people; then nothing is copied.
+    Returns the damage of the copy in the first folder, as a text for people; then nothing is
+    copied.
     """
     if path_of(target, sha256).exists():
         return None
@@ -127,7 +128,7 @@ def copy_over(source: Path, target: Path, sha256: str, size: int | None = None) 
 
 
 def copy_all(source: Path, target: Path) -> None:
-    """Copy all that is kept in one folder into another one, but for what is damaged."""
+    """Copy all intact files of one folder into another."""
     for path in sorted(source.glob("??/*")):
         if is_hash(path.name):
             copy_over(source, target, path.name)

@@ -1,4 +1,4 @@
-"""What a resume is: resume points, ancestors, and the status that a child begins with."""
+"""Lineage: resume points, ancestors, and the status with which a child begins."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Ancestor(NamedTuple):
 
 
 class Descent(NamedTuple):
-    """What a child begins with: its parent, up to which time it sees it, and its status."""
+    """The beginning of a child: its parent, the last time that it sees of it, and its status."""
 
     parent: UUID
     at: int
@@ -40,7 +40,8 @@ def new_uuid() -> UUID:
 def cut_status(status: Mapping[str, object], at: int) -> StoredRow:
     """Return a copy of a status whose counters do not go past the time `at`.
 
-    Counters that are not what the contract makes them are left alone: a program may store anything.
+    Counters of another type than the contract gives them stay as they are: a program may store
+    anything.
     """
     cut = dict(status)
     done, ends, epochs = (cut.get(key) for key in ("iterations_done", "_epoch_ends", "epochs_done"))

@@ -1,9 +1,9 @@
-"""Locks on files that the kernel drops when nobody has the file open any more.
+"""Locks on files that the kernel drops when no process has the file open any more.
 
-An advisory lock of `flock` belongs to the open file, not to the process: closing another descriptor
-of the same file does not drop it, as it drops POSIX record locks, and two descriptors exclude each
-other also within one process. The price is that a forked child inherits the open file, and with it
-the lock, which would so outlive the process that took it: `FileLock` closes it in the child.
+An advisory lock of `flock` belongs to the open file, not to the process. Closing another descriptor
+of the same file does not drop it, as it would drop a POSIX record lock, and two descriptors exclude
+each other also within one process. But a forked child inherits the open file and with it the lock,
+which then outlives the process that took it. So `FileLock` closes the file in the child.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pathlib import Path
 
 from traininglog.plain_files import kind_of
 
-#: What a lock that another one holds is told by.
+#: The error numbers of a lock that is held elsewhere.
 _HELD = (errno.EAGAIN, errno.EACCES)
 
 
 class NotRegular(OSError):
-    """What has the name of a file is something else, as its `strerror` says."""
+    """The path is not that of a regular file, as its `strerror` says."""
 
     def __init__(self, path: Path, kind: str) -> None:
         super().__init__(errno.EINVAL, f"it is {kind} and not a regular file", str(path))
@@ -32,25 +32,25 @@ class NotRegular(OSError):
 def open_regular(path: Path, flags: int, mode: int = 0o666) -> int:
     """Open a regular file and return the descriptor.
 
-    Whatever else may lie under the name is neither opened, which could wait for ever or start a
-    machine, nor followed. Raises `NotRegular`, besides what `os.open` raises.
+    It neither opens anything else, which could wait for ever or start a machine, nor follows a
+    link. Raises `NotRegular`, besides the errors of `os.open`.
     """
     kind = kind_of(path)
     if kind is not None:
         raise NotRegular(path, kind)
     flags |= os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW
     descriptor = os.open(path, flags, mode)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # another one since a moment ago
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # it was replaced since `kind_of`
         os.close(descriptor)
         raise NotRegular(path, kind_of(path) or "something else")
     return descriptor
 
 
 class FileLock:
-    """An open file that may be locked, for this process and none that it forks.
+    """An open file that this process can lock, and no process that it forks.
 
     Args:
-        descriptor: The open file, which is the lock's from now on.
+        descriptor: The open file, which the lock now owns.
 
     """
 
@@ -59,9 +59,9 @@ class FileLock:
         _OPEN.add(self)
 
     def acquire(self) -> bool:
-        """Lock the file if no other open file has it locked; return whether it is now.
+        """Lock the file, and return False if another open file has it locked.
 
-        Raises `OSError` where the file system has no locks.
+        Raises `OSError` if the file system has no locks.
         """
         if self.descriptor is None:
             return False
@@ -74,7 +74,7 @@ class FileLock:
         return True
 
     def is_at(self, path: Path) -> bool:
-        """Tell whether a path still leads to the file, which may have been renamed or removed."""
+        """Return whether a path still leads to the file, which may have been renamed or removed."""
         if self.descriptor is None:
             return False
         try:
@@ -83,10 +83,10 @@ class FileLock:
             return False
 
     def release(self) -> None:
-        """Unlock and close the file. Doing it twice does nothing."""
+        """Unlock and close the file. A second call does nothing."""
         descriptor, self.descriptor = self.descriptor, None
         if descriptor is not None:
-            # Not by closing alone: a child that is just being forked may have it open, too.
+            # Closing alone is not enough: a child that is just being forked may have it open, too.
             with contextlib.suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
@@ -102,7 +102,7 @@ def _after_fork() -> None:
     for lock in list(_OPEN):
         descriptor, lock.descriptor = lock.descriptor, None
         if descriptor is not None:
-            os.close(descriptor)  # without unlocking it, which would unlock the parent's
+            os.close(descriptor)  # unlocking it would also unlock it in the parent
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -1,4 +1,4 @@
-"""The options with which a log is opened, for signatures that pass them on."""
+"""The options of opening a log, for signatures that pass them on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from traininglog.imported import Ending
 
 
 class LogOptions(TypedDict, total=False):
-    """What `SQLiteLog` takes besides a store and a UUID; see there."""
+    """The options of `SQLiteLog` besides a store and a UUID; see there."""
 
     resume: bool
     at: int | None
@@ -28,7 +28,7 @@ class LogOptions(TypedDict, total=False):
 
 
 class StoreOptions(TypedDict, total=False):
-    """What a store for trials takes besides its place; one takes only those that it knows."""
+    """The options of a store for trials besides its place. A store may take fewer of them."""
 
     readonly: bool
     durability: Durability | None

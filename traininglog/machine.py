@@ -1,4 +1,4 @@
-"""What tells this machine and this process from others, and whether a process still lives."""
+"""The identity of this machine and this process, and checks whether a process is alive."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from traininglog.config import setting
 from traininglog.masking import masked_command
 
-# Holds something if the program does not want its command line to be recorded.
+# Not empty if the program does not want its command line to be recorded.
 _LEFT_OUT: list[bool] = []
 
 
 @functools.cache
 def boot_id() -> str | None:
-    """Return what is new whenever the machine is started; None where the system has no such."""
+    """Return an identifier of the current boot of the machine, or None if the system has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:  # only Linux has it
@@ -24,10 +24,10 @@ def boot_id() -> str | None:
 
 
 def command() -> str:
-    """Return the command line of this process, as a shell would take it, to be stored.
+    """Return the command line of this process to store, as a shell would take it.
 
-    What looks like a secret in it is masked; see `traininglog.masking`. It is empty where it is not
-    to be recorded: by the setting ``record_command``, or by `leave_out_command`.
+    It has its secrets masked; see `traininglog.masking`. It is empty if the setting
+    ``record_command`` or `leave_out_command` says not to record it.
     """
     if _LEFT_OUT or not setting("record_command"):
         return ""
@@ -35,21 +35,22 @@ def command() -> str:
     return _stored(tuple(words))
 
 
-@functools.lru_cache(maxsize=1)  # asked for whenever a run is begun
+@functools.lru_cache(maxsize=1)  # every new run calls it
 def _stored(words: tuple[str, ...]) -> str:
-    # An argument may hold bytes that are no text.
+    # An argument may contain bytes that are not UTF-8.
     return masked_command(words).encode("utf-8", "replace").decode()
 
 
 def leave_out_command() -> None:
-    """Record the command line of this process, and of those forked from it, nowhere from now on."""
+    """Stop recording the command line of this process, and of processes that it forks."""
     _LEFT_OUT.append(True)
 
 
 def namespace(kind: str) -> str | None:
-    """Return which namespace of a kind ("pid", "time") this process is in; None if that is unknown.
+    """Return the namespace of a kind ("pid", "time") of this process, or None if it is not known.
 
-    In another one, the same number means another process, and the same moment has another number.
+    In another namespace the same number is that of another process, and the same moment has another
+    number.
     """
     try:
         return os.readlink(f"/proc/self/ns/{kind}")  # noqa: PTH115 - it is no path
@@ -58,10 +59,10 @@ def namespace(kind: str) -> str | None:
 
 
 def started(pid: int) -> int | None:
-    """Return when a process was started, in ticks since the boot; None if there is none alive.
+    """Return when a process started, in ticks since the boot, or None if it is not alive.
 
-    Raises `PermissionError` where ``/proc`` does not show a process that is there: it may be
-    mounted so that it shows only one's own (hidepid).
+    Raises `PermissionError` if ``/proc`` hides a live process: a mount with hidepid shows only
+    one's own processes.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
@@ -71,20 +72,20 @@ def started(pid: int) -> int | None:
         except (ProcessLookupError, OverflowError):
             return None
         raise PermissionError(f"process {pid} is hidden") from None
-    fields = stat.rpartition(")")[2].split()  # the name in brackets may hold anything
+    fields = stat.rpartition(")")[2].split()  # the name in brackets may contain anything
     return None if fields[0] in "ZX" else int(fields[19])  # a zombie has ended
 
 
 def is_alive(pid: int, start: int | None) -> bool | None:
-    """Tell whether the process of a number that was started at a time lives; None: nobody knows.
+    """Return whether a process with this number and start is alive, or None if it is not known.
 
     Args:
         pid: Its number, in our own namespace.
-        start: What `started` told of it, in this boot; None if that was unknown.
+        start: The result of `started` for it, in this boot; None if that is not known.
 
     """
     try:
         now = started(pid)
-    except PermissionError:  # it is there, and hidden
+    except PermissionError:  # a process has this number, but is hidden
         return None
     return now is not None and start in (None, now)

@@ -1,8 +1,8 @@
-"""Masking: what looks like a secret is replaced before a text is stored.
+"""Masking: replacing secrets in a text before it is stored.
 
-A value is taken for one by the word that it stands behind (``--api-key X``, ``TOKEN=X``,
+A value counts as a secret by the name before it (``--api-key X``, ``TOKEN=X``,
 ``"password": "X"``), by its place in a URL (``user:X@host``, ``?sig=X``), after ``Bearer``, or by
-its shape, as the keys of some services have. What stands behind another name is left alone, as far
+its shape, which the keys of some services have. Values after other names stay as they are, as far
 as the name can tell: ``--max-tokens 512``, ``--key-size 64``.
 """
 
@@ -15,15 +15,15 @@ from typing import Any
 
 MASK = "***"
 
-#: Words that make every name a secret's in which they stand.
+#: Words that make every name that contains them the name of a secret.
 _ALWAYS = (
     "password", "passwd", "passphrase", "passcode", "secret", "credential", "credentials", "pwd",
     "authorization", "apikey", "accesskey", "secretkey", "privatekey", "authtoken", "accesstoken",
     "passwords", "secrets",
 )  # fmt: skip
-#: Words that do where the name ends with them, perhaps in the plural.
+#: Words that do so at the end of a name, also in the plural.
 _LAST = ("key", "token", "auth", "pass", "signature", "sig", "cookie", "jwt", "pat", "dsn")
-#: What such a name may have before its last word and be no secret's.
+#: Words before the last word that make the name harmless all the same.
 _HARMLESS = frozenset(
     {
         "sort", "group", "primary", "foreign", "metric", "public", "dict", "foreground", "query",
@@ -34,7 +34,7 @@ _HARMLESS = frozenset(
         "data", "host", "cache", "forward", "backward", "multi", "single", "one", "two", "bypass",
     }
 )  # fmt: skip
-#: Last words that make of a name one of a size, or of a place.
+#: Last words that make it the name of a size, or of a place.
 _MEASURES = frozenset(
     {"len", "length", "size", "dim", "dims", "file", "path", "name", "id", "count"}
 )
@@ -42,17 +42,17 @@ _STAND_IN = "MASKED0MASKED"
 _NUMBER = re.compile(r"\d{1,9}\Z")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
-# A name, and what joins it to its value.
+# A name, and the sign that joins it to its value.
 _NAMED = re.compile(
     r"""(?<![A-Za-z0-9_])(?P<name>[A-Za-z][\w.\-]{0,100})["']?\s{0,3}(?:=>|:=|==?|:)\s{0,3}"""
 )
-# The value: in quotes, or up to where one can end.
+# The value: in quotes, or up to a character that can end it.
 _VALUE = re.compile(
     r"""(?P<quote>["'])(?P<quoted>[^"'\n]{0,2000})(?P=quote)
     | (?P<kind>(?:Bearer|Basic|Token)\s{1,3})?(?P<bare>[^\s"'&,;)}\]]{1,2000})""",
     re.VERBOSE | re.IGNORECASE,
 )
-# A password may hold what a URL should not; what a port is followed by is none.
+# A password may contain characters that a URL should not. Digits before a slash are a port.
 _USER = re.compile(
     r"""(?P<user>\b[a-z][a-z0-9+.\-]{0,30}://[^\s/:@"'=,]{0,200}:)(?!\d{0,6}/)(?P<word>[^\s"']{1,500})(?=@[\w\[])""",
     re.IGNORECASE,
@@ -65,7 +65,7 @@ _URL_USER = re.compile(
     r"""(?P<scheme>\bhttps?://)(?P<word>[^\s/:@"']{1,500})(?=@)""", re.IGNORECASE
 )
 _SCHEMED = re.compile(r"\b(?P<kind>Bearer|Basic)\s+(?P<word>[\w.~+/=\-]{6,2000})", re.IGNORECASE)
-# Keys as services hand them out, of which the beginning says what they are.
+# Keys of services, which are known by their first letters.
 _SHAPED = re.compile(
     r"""\b(?:
     sk-[\w\-]{16,} | hf_[A-Za-z0-9]{16,} | gh[pousr]_[A-Za-z0-9]{20,} | github_pat_\w{20,}
@@ -77,7 +77,7 @@ _SHAPED = re.compile(
 
 
 def is_secret_name(name: str) -> bool:
-    """Tell whether what has this name is taken for a secret.
+    """Return whether a value with this name counts as a secret.
 
     >>> [is_secret_name(name) for name in ("db_password", "apiKey", "max_tokens", "key_size")]
     [True, True, False, False]
@@ -92,7 +92,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def is_surely_secret(name: str) -> bool:
-    """Tell whether a name can be that of nothing else: not of a key to sort by, say.
+    """Return whether a name can only be that of a secret, and not of a key to sort by, say.
 
     >>> [is_surely_secret(name) for name in ("AWS_SECRET_ACCESS_KEY", "api-key", "key")]
     [True, True, False]
@@ -109,8 +109,8 @@ def masked(text: str, *, code: bool = False) -> str:
 
     Args:
         text: A text.
-        code: It is, or shows, a program: only texts in quotes are masked for the names they have,
-            and only for those that are surely a secret's.
+        code: The text is, or shows, a program. Then names mask only texts in quotes, and only names
+            that are surely those of secrets.
 
     >>> masked("fit(api_key='abc', lr=0.1, url='https://me:word@host/x?token=abc')")
     "fit(api_key='***', lr=0.1, url='https://me:***@host/x?token=***')"
@@ -131,7 +131,7 @@ def masked_command(words: Iterable[str]) -> str:
     'train.py --lr 0.1 --api-key *** --token=***'
     """
     shown: list[str] = []
-    before = ""  # the name that the next word is the value of
+    before = ""  # the name of which the next word is the value
     for word in words:
         if before and _is_value(word, before):
             if word in ("=", ":") or word.lower() in ("bearer", "basic"):
@@ -159,7 +159,7 @@ def masked_line(line: str) -> str:
 
 
 def masked_values(values: Mapping[str, object]) -> dict[str, Any]:
-    """Return named values: texts masked under what is surely a secret's name, and in URLs.
+    """Return named values, with texts masked under names that are surely secret, and in URLs.
 
     >>> masked_values({"lr": 0.1, "api_key": "abc", "key": "loss"})
     {'lr': 0.1, 'api_key': '***', 'key': 'loss'}
@@ -188,7 +188,7 @@ def _words(name: str) -> list[str]:
 
 
 def _names_next(word: str) -> str:
-    """Return the name that a word of a command line gives to the next word; "": none."""
+    """Return the name that a word of a command line gives to the next word, or "" for none."""
     if word.lower() in ("bearer", "basic"):
         return "bearer"
     found = re.fullmatch(r"(-{0,2})([A-Za-z][\w.\-]*)([:=]?)", word)
@@ -197,7 +197,7 @@ def _names_next(word: str) -> str:
     name = found[2]
     if found[1] and name in ("u", "user", "userpwd", "proxy-user", "login"):
         return "user"
-    # A word without dashes may be anything; it is a name if the next one is "=".
+    # A word without dashes may be anything. It is a name if the next one is "=".
     bare = not found[1] and not found[3]
     return f"={name}" if bare and is_secret_name(name) else name if is_secret_name(name) else ""
 
@@ -207,7 +207,7 @@ def _is_value(word: str, name: str) -> bool:
         return word in ("=", ":")
     if word.startswith("--"):
         return False
-    # After the name of a switch, such as --use-auth-token, comes another option.
+    # After the name of a switch, as --use-auth-token, comes another option.
     return not word.startswith("-") or len(word) > 6 or is_surely_secret(name)
 
 
@@ -219,7 +219,7 @@ def _value(word: str, name: str) -> str:
 
 
 def _one(word: str) -> str:
-    """Return one word of a command line; its value goes to the word's end, spaces and all."""
+    """Return one word of a command line masked. A value extends to the end of the word."""
     found = re.fullmatch(r"([-+/]*[A-Za-z][\w.\-/]*[=:])([^/].*)", word, re.DOTALL)
     if found is None or not is_secret_name(found[1][:-1]):
         return masked(word)
@@ -227,13 +227,13 @@ def _one(word: str) -> str:
 
 
 def _is_count(value: str, name: str) -> bool:
-    """Tell whether a value is a number of things, as in ``--tokens 512``, and no secret."""
+    """Return whether a value is a number of things, as in ``--tokens 512``, and no secret."""
     plural = name.lower().endswith("s") and not is_surely_secret(name)
     return plural and _NUMBER.match(value) is not None
 
 
 def _quoted(word: str) -> str:
-    # A mask is to be read as it is: quotes around it would be of the shell only.
+    # A mask has no quotes: the shell would need them, but a reader does not.
     return shlex.quote(word.replace(MASK, _STAND_IN)).replace(_STAND_IN, MASK)
 
 

@@ -1,7 +1,7 @@
 """Moments: datetimes of any library as plain ones, and plain ones as text and back.
 
-A datetime comes back with the wall clock, the offset, the time zone and the `fold` that it had; one
-that has more than that, such as nanoseconds, is refused.
+A datetime comes back with the wall clock, the offset, the time zone and the `fold` that it had. One
+with more than that, like nanoseconds, is refused.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from traininglog.refusals import refuse
 
 _FOLD = "fold=1"
 
-#: How many of a unit make a microsecond: of those that NumPy gives as a plain int.
+#: How many of a unit make a microsecond, for the units that NumPy returns as a plain int.
 _PARTS = {"ns": 10**3, "ps": 10**6, "fs": 10**9, "as": 10**12}
 
 
 def plain_datetime(value: datetime) -> datetime:
     """Return a datetime of any class as one of the standard library's own class.
 
-    Its time zone is a `ZoneInfo` where it has a name that `zoneinfo` knows, else a fixed offset.
+    Its time zone is a `ZoneInfo` if it has a name that `zoneinfo` knows, else a fixed offset.
 
-    Raises `ValueTypeError` for what would not be the same.
+    Raises `ValueTypeError` if the result would not be the same moment.
     """
     try:
         plain = datetime(
@@ -58,7 +58,7 @@ def plain_datetime(value: datetime) -> datetime:
 
 
 def plain_datetime64(numpy: Any, value: Any) -> datetime:
-    """Return a `numpy.datetime64` as a datetime. Raises `ValueTypeError` unless it is just one."""
+    """Return a `numpy.datetime64` as a datetime. Raises `ValueTypeError` if it is not exact."""
     found = value.item()
     if found is None:
         raise ValueTypeError("a datetime64 that is NaT cannot be stored: leave it out, or store "
@@ -82,17 +82,17 @@ def plain_datetime64(numpy: Any, value: Any) -> datetime:
 
 
 def datetime_to_text(value: datetime) -> str:
-    """Return the text of a plain datetime, with its time zone behind it, if that has a name."""
+    """Return the text of a plain datetime, followed by the name of its time zone, if it has one."""
     zone = getattr(value.tzinfo, "key", None)
     text = f"{value.isoformat()} [{zone}]" if zone else value.isoformat()
     if datetime_from_text(text).fold == value.fold:
         return text
-    # What an older version, which knows no such zone, takes for the offset alone.
+    # An older version, which knows no zone of this name, then uses the offset alone.
     return f"{value.isoformat()} [{zone}; {_FOLD}]" if zone else f"{value.isoformat()} [{_FOLD}]"
 
 
 def datetime_from_text(text: str) -> datetime:
-    """Return the datetime of which `datetime_to_text` made this."""
+    """Return the datetime that `datetime_to_text` was given."""
     stamp, _, behind = text.partition(" [")
     fixed = datetime.fromisoformat(stamp)
     zone, _, fold = behind.removesuffix("]").rpartition("; ")
@@ -101,7 +101,7 @@ def datetime_from_text(text: str) -> datetime:
     else:
         zone = fold
     named = _zone(zone)
-    if named is None:  # no such zone on this machine: the offset is still right
+    if named is None:  # this machine does not know the zone: the offset is still right
         return fixed
     there = fixed.replace(tzinfo=named)
     return there if there.utcoffset() == fixed.utcoffset() else there.replace(fold=1)

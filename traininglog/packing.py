@@ -1,7 +1,7 @@
-"""The numbers of one key as a block of bytes, and back: what a segment of a log holds.
+"""The numbers of one key as a block of bytes, and back: the content of a segment of a log.
 
-A block is made for numbers whose lower digits are noise, as those of a training are. Codec 1 takes
-every number as a 64-bit word; the words of a block are a stream (`streams`). A block of numbers of
+A block suits numbers whose lower digits are noise, as those of a training are. Codec 1 takes every
+number as a 64-bit word, and the words of a block are a stream (`streams`). A block of numbers of
 several kinds has a stream of their kinds before that of the numbers.
 """
 
@@ -20,8 +20,8 @@ from traininglog.errors import CorruptLog
 from traininglog.streams import UNREADABLE, Words, pack_words, pick_word, unpack_words
 from traininglog.values import MAX_TIME
 
-#: How many numbers a block holds at the most. Larger ones are little smaller for each number, and
-#: cost more to read one number of.
+#: The most numbers of a block. A larger one takes hardly fewer bytes a number, and reading a single
+#: number of it costs more.
 BLOCK = 16_384
 
 #: The codec that this module writes; see above.
@@ -30,24 +30,24 @@ CODEC = 1
 #: The kinds of values that a block may hold.
 KINDS = (Kind.BOOL, Kind.INT, Kind.FLOAT)
 
-#: Stands for the kind of a block that holds several.
+#: The kind of a block that holds several kinds.
 MIXED = 0
 
-_CHECK = 4  # bytes of the checksum of times that are stored
+_CHECK = 4  # bytes of the checksum of stored times
 
 Times = NDArray[np.int64]
 Kinds = NDArray[np.uint8]
 
 
 class Points(NamedTuple):
-    """Numbers of one key at ascending times, each exactly as it was logged."""
+    """Numbers of one key at ascending times, exactly as they were logged."""
 
     times: Times
     kinds: Kinds  #: of `Kind`, for each number
     words: Words  #: the 64 bits of each float or int; 0 or 1 for a bool
 
     def values(self) -> Any:
-        """Return the numbers: an array of their type, or a list where they are of several."""
+        """Return the numbers: an array of their type, or a list if they have several types."""
         kinds = self.kinds
         if not len(kinds) or (kinds == kinds[0]).all():
             return typed(int(kinds[0]) if len(kinds) else Kind.FLOAT, self.words)
@@ -68,30 +68,30 @@ class Points(NamedTuple):
         return value
 
     def between(self, low: int, high: int) -> Points:
-        """Return those at ``low <= time <= high``."""
+        """Return the points at ``low <= time <= high``."""
         start = int(np.searchsorted(self.times, low))
         stop = int(np.searchsorted(self.times, high, side="right"))
         return self if stop - start == len(self.times) else self.part(slice(start, stop))
 
     def part(self, which: Any) -> Points:
-        """Return those that an index of NumPy picks."""
+        """Return the points that a NumPy index picks."""
         return Points(self.times[which], self.kinds[which], self.words[which])
 
 
 class Block(NamedTuple):
-    """Numbers as bytes, with what one may want to know without looking into them."""
+    """Numbers as bytes, with a header that can be read without unpacking them."""
 
-    first: int  #: time
-    last: int  #: time
-    step: int  #: between times, which are then not stored; 0: they are
+    first: int  #: the first time
+    last: int  #: the last time
+    step: int  #: between times, which are then not stored; 0: times are stored
     size: int  #: how many numbers
-    kind: int  #: of all, or `MIXED`
+    kind: int  #: the kind of all numbers, or `MIXED`
     codec: int
     times: bytes | None
     data: bytes
 
     def checksum(self, seed: int = 0) -> int:
-        """Return the crc32 of all this, over that of what it belongs to."""
+        """Return the crc32 of all parts, seeded with that of the run and key it belongs to."""
         for part in self.parts():
             seed = zlib.crc32(part, seed)
         return seed
@@ -103,14 +103,14 @@ class Block(NamedTuple):
 
 
 def typed(kind: int, words: Words) -> Any:
-    """Return words as what they stand for: an array of float64, int64 or bool."""
+    """Return words as an array of their kind: float64, int64 or bool."""
     if kind == Kind.FLOAT:
         return words.view(np.float64)
     return words.view(np.int64) if kind == Kind.INT else words.astype(np.bool_)
 
 
 def points_of(times: list[int], values: list[float | int | bool]) -> Points:
-    """Return numbers, given as Python has them."""
+    """Return numbers of Python as points."""
     count = len(values)
     kinds = np.fromiter((_KIND_OF[type(value)] for value in values), np.uint8, count)
     words = np.empty(count, np.uint64)
@@ -130,7 +130,7 @@ _DTYPE_OF: dict[Kind, Any] = {Kind.FLOAT: np.float64, Kind.INT: np.int64, Kind.B
 
 
 def joined(parts: list[Points]) -> Points:
-    """Return numbers of one key that may overlap in time, of which the later parts count."""
+    """Join points of one key that may overlap in time; where they do, the later part counts."""
     if len(parts) == 1:
         times, kinds, words = parts[0]
     else:
@@ -141,7 +141,7 @@ def joined(parts: list[Points]) -> Points:
 
 
 def pack(points: Points, size: int = BLOCK) -> Iterator[Block]:
-    """Give numbers as blocks of about the same size, each of at most `size`."""
+    """Yield points as blocks of about the same size, each of at most `size` numbers."""
     pieces = -(-len(points.times) // size)
     for piece in range(pieces):
         start, stop = (len(points.times) * at // pieces for at in (piece, piece + 1))
@@ -165,10 +165,10 @@ def _pack(points: Points) -> Block:
 
 
 def _require_possible(first: Any, last: Any, step: Any, count: Any) -> None:
-    """Raise for what no block says of itself, before memory is taken for it.
+    """Raise `ValueError` for an impossible block header, before any memory is allocated for it.
 
-    A few bytes may claim any number of equal numbers. No version has ever packed more into a block
-    than `BLOCK`, and the times of a block are all different.
+    A few bytes may claim any number of equal numbers. No version has ever packed more than `BLOCK`
+    numbers into a block, and the times of a block are all different.
     """
     if not all(type(number) is int for number in (first, last, step, count)):
         raise ValueError("what it says of itself is no number")
@@ -179,7 +179,7 @@ def _require_possible(first: Any, last: Any, step: Any, count: Any) -> None:
 
 
 def unpack_times(first: int, last: int, step: int, count: int, packed: bytes | None) -> Times:
-    """Return the times of a block. Raises `CorruptLog` for what cannot be those."""
+    """Return the times of a block. Raises `CorruptLog` if they are impossible or damaged."""
     try:
         return _unpack_times(first, last, step, count, packed)
     except UNREADABLE as error:
@@ -204,7 +204,7 @@ def _unpack_times(first: int, last: int, step: int, count: int, packed: bytes | 
 
 
 class BlockHead(NamedTuple):
-    """What is known of a block without its numbers."""
+    """The header of a block, without its numbers."""
 
     first: int
     last: int
@@ -215,7 +215,7 @@ class BlockHead(NamedTuple):
 
 
 def room_for(heads: Iterable[BlockHead]) -> Words:
-    """Return room for the numbers of some blocks. Raises `CorruptLog` for what cannot be one."""
+    """Return an array for the numbers of some blocks. Raises `CorruptLog` for a bad header."""
     total = 0
     for head in heads:
         try:
@@ -232,18 +232,18 @@ def run_on(
     heads: list[BlockHead], blocks: Iterable[Block], low: int, high: int, words: Words,
     shared: dict[Any, Any],
 ) -> tuple[Any, Any]:  # fmt: skip
-    """Return the times and values of consecutive blocks of one key that are within ``low..high``.
+    """Return the times and values of consecutive blocks of one key within ``low..high``.
 
     Args:
-        heads: Of the blocks.
-        blocks: They follow one another in time, and are taken one by one.
+        heads: The headers of the blocks.
+        blocks: The blocks, ascending in time. They are consumed one by one.
         low: The first time to return.
         high: The last time to return.
-        words: Room for the numbers, which may then be part of what is returned.
-        shared: Takes the arrays of times, for other keys that have the same.
+        words: An array for the numbers, see `room_for`. The returned values may share its memory.
+        shared: A cache of the arrays of times, for other keys that have the same times.
 
     Raises:
-        CorruptLog: One of the blocks cannot be one.
+        CorruptLog: One of the blocks is impossible.
 
     """
     try:
@@ -277,7 +277,7 @@ def _run_on(
 
 
 def unpack(block: Block) -> Points:
-    """Return the numbers of a block. Raises `CorruptLog` for what cannot be one."""
+    """Return the numbers of a block. Raises `CorruptLog` if it is impossible."""
     try:
         return _unpack(block)
     except UNREADABLE as error:
@@ -304,7 +304,7 @@ def _unpack(block: Block) -> Points:
 def pick(block: Block, time: int) -> float | int | bool | None:
     """Return the number at a time, or None: `unpack(block).at(time)`, mostly without the others.
 
-    Raises `CorruptLog` for what cannot be a block.
+    Raises `CorruptLog` if the block is impossible.
     """
     try:
         return _pick(block, time)

@@ -1,8 +1,8 @@
-"""Files that are being made: each has a name of its own until it is whole.
+"""Parts: files that a process is making, each under a temporary name until it is whole.
 
-A part of ``runs.db`` is ``.runs.db.0123456789abcdef.part``, in the same folder, as only there a
-file can take another name in one step. Its maker has it locked, so that whoever makes the next one
-can tell the parts of makers that were killed, and removes them.
+A part of ``runs.db`` is ``.runs.db.0123456789abcdef.part``, in the same folder, because only there
+a file can be renamed in one atomic step. Its maker locks it. So the maker of the next part finds
+those of makers that were killed, and removes them.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from pathlib import Path
 from traininglog.locked_files import FileLock, open_regular
 from traininglog.side_files import make_beside
 
-#: A part, and what SQLite may have put beside a database that was being made.
+#: A part, and the files that SQLite may have put beside a database that was being made.
 _PART = re.compile(r"(\..+\.[0-9a-f]{16}\.part)(-journal|-wal|-shm)?", re.DOTALL)
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _LONGEST_NAME = 180  # bytes, of the 255 that a name may have
-#: How old a part has to be that an earlier version made, which had no lock, to be taken for dead.
+#: The age from which a part of an earlier version, which took no lock, counts as dead.
 _OLD = 86_400  # seconds
 
 
 @contextlib.contextmanager
 def making(target: Path, like: Path | None = None) -> Iterator[Path]:
-    """Give the path of a new, empty file beside `target`, which is removed if it is still there.
+    """Yield the path of a new, empty file beside `target`, and remove it in the end if it remains.
 
-    It becomes `target` by being renamed, once it is whole. What killed makers left in the folder is
+    The caller renames it to `target` once it is whole. The parts of killed makers in the folder are
     removed first.
 
     Args:
-        target: What is being made.
+        target: The file to make.
         like: The store whose mode and owner it gets; by default those of any new file.
 
     Raises `OSError`.
@@ -53,10 +53,10 @@ def making(target: Path, like: Path | None = None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def making_folder(target: Path) -> Iterator[Path]:
-    """Give the path of a new, empty folder beside `target`, which is removed in the end.
+    """Yield the path of a new, empty folder beside `target`, and remove it in the end.
 
-    For what needs more than one file on the way. Only its user can look into it. What killed makers
-    left is removed first. Raises `OSError`.
+    It is for a maker that needs more than one temporary file. Only this user can read it. The parts
+    of killed makers are removed first. Raises `OSError`.
     """
     sweep(target)
     while True:
@@ -81,7 +81,7 @@ def _begin(target: Path, like: Path | None) -> tuple[Path, FileLock]:
         else:
             descriptor = make_beside(like, part)
         lock = FileLock(descriptor)
-        # Somebody who sweeps may have come between.
+        # A process that sweeps may have removed it before it was locked.
         if _acquired(lock) and lock.is_at(part):
             return part, lock
         lock.release()
@@ -90,23 +90,23 @@ def _begin(target: Path, like: Path | None) -> tuple[Path, FileLock]:
 def _acquired(lock: FileLock) -> bool:
     try:
         return lock.acquire()
-    except OSError:  # a file system without locks, on which nobody can sweep either
+    except OSError:  # the file system has no locks, so no process can sweep either
         return True
 
 
 def sweep(target: Path, *, alone: bool = False) -> None:
-    """Remove the parts of makers that are gone, from the folder of a file.
+    """Remove the parts of dead makers from the folder of a file.
 
     Args:
-        target: The file, whose parts of earlier versions are removed, too.
-        alone: Whether nobody else can be making this file now: then all its parts go.
+        target: The file. Its parts of earlier versions are removed, too.
+        alone: Whether no other process can be making this file now. Then all its parts are removed.
 
     """
     own = _beginning(target)
     try:
         with os.scandir(target.parent) as entries:
             found = [Path(entry.path) for entry in entries if ".part" in entry.name]
-    except OSError:  # whoever makes a file there will say so
+    except OSError:  # making a file there will raise it
         return
     for path in found:
         match = _PART.fullmatch(path.name)
@@ -122,7 +122,7 @@ def _beginning(target: Path) -> str:
 
 
 def _is_earlier(name: str, target: str) -> bool:
-    """Tell whether a name is one that an earlier version gave to a part of a file."""
+    """Return whether a name is that of a part of a file by an earlier version."""
     return bool(re.fullmatch(rf"\.{re.escape(target)}\.\d+\.part|\.part-[0-9a-f]{{32}}", name))
 
 
@@ -134,8 +134,8 @@ def _is_old(path: Path) -> bool:
 
 
 def _remove_dead(part: Path, path: Path, *, sure: bool) -> None:
-    """Remove a part, or what lies beside it, if its maker is gone: as its lock says, or surely."""
-    with contextlib.suppress(OSError):  # as of another user, to whom it is left
+    """Remove a part, or a file beside it, if it is not locked or its maker is surely gone."""
+    with contextlib.suppress(OSError):  # it may be another user's, who removes it
         if not part.exists():
             _remove(path)
             return
@@ -153,7 +153,7 @@ def _remove_dead(part: Path, path: Path, *, sure: bool) -> None:
 
 
 def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):  # as a folder, or in a folder of another user
+    with contextlib.suppress(OSError):  # it is a folder, or in a folder of another user
         path.unlink()
 
 

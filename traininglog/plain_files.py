@@ -1,8 +1,8 @@
-"""Regular files, read without trust in their names: these may lead anywhere.
+"""Reading regular files without trusting their names, which may lead anywhere.
 
-Beside a store, in a folder that others can write or that came out of an archive, a name may stand
-for a pipe, which keeps whoever opens it waiting for ever, for a device without an end, for a link
-to either, or for a file of terabytes of which nothing is on the disk.
+Beside a store, in a folder that others can write or that came from an archive, a name may be that
+of a pipe, which blocks for ever when opened, of a device without an end, of a link to either, or of
+a sparse file of terabytes.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _KINDS = (
 
 
 def kind_of(path: Path) -> str | None:
-    """Return what stands under a name that is no regular file, for people; else None.
+    """Return the kind of an entry that is no regular file, as a text for people, else None.
 
-    Links are not followed. None, too, where there is nothing. Raises `OSError`.
+    It does not follow links. It also returns None if there is no entry. Raises `OSError`.
     """
     try:
         mode = os.lstat(path).st_mode
@@ -36,8 +36,8 @@ def kind_of(path: Path) -> str | None:
 def open_plain(path: Path, *, follow: bool = False) -> int:
     """Open a regular file for reading; return its descriptor.
 
-    Never waits. Raises `OSError`, with a reason, for whatever is no regular file, and for a link,
-    unless those are to be followed.
+    It never waits. Raises `OSError`, with a reason, for anything but a regular file, and for a link
+    unless `follow` is set.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     try:
@@ -53,23 +53,23 @@ def open_plain(path: Path, *, follow: bool = False) -> int:
 
 
 def is_hollow(found: os.stat_result) -> bool:
-    """Tell whether a file is large, and nearly nothing of it is on the disk."""
+    """Return whether a file is large, with hardly a byte of it on the disk."""
     return found.st_size > _LARGE and found.st_blocks * 512 < found.st_size // 16
 
 
 class PlainFile:
-    """A regular file that is open for reading. Opening it raises what `open_plain` does."""
+    """A regular file that is open for reading. Opening it raises what `open_plain` raises."""
 
     def __init__(self, path: Path) -> None:
         self._descriptor = open_plain(path)
         found = os.fstat(self._descriptor)
         self.size = found.st_size  #: in bytes, when it was opened
-        self.allocated = found.st_blocks * 512  #: what it takes on the disk
-        # Only then are file systems asked where its holes are: some have told it wrong.
+        self.allocated = found.st_blocks * 512  #: bytes on the disk
+        # Only of a hollow file the holes are asked for: some file systems report them wrong.
         self._hollow = is_hollow(found)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file."""
         os.close(self._descriptor)
 
     def read(self, start: int, stop: int) -> bytes:
@@ -82,22 +82,22 @@ class PlainFile:
 
     @property
     def has_content(self) -> bool:
-        """Whether there is anything in it but zeros."""
+        """Whether it contains a byte that is not zero."""
         end = self.end_of_content(0, self.size)
         return end > _CHUNK or bool(self.read(0, end).strip(b"\0"))
 
     def start_of_content(self, at: int) -> int:
-        """Return where to look on from a place: there, or past a hole of a file full of them."""
+        """Return the place itself, or in a hollow file the end of the hole at that place."""
         if not self._hollow or at >= self.size:
             return at
         try:
             return os.lseek(self._descriptor, at, os.SEEK_DATA)
         except OSError as error:
-            # Nothing is there; or the file system does not tell.
+            # The rest is a hole, or the file system does not support this.
             return self.size if error.errno == errno.ENXIO else at
 
     def end_of_content(self, start: int, stop: int) -> int:
-        """Return a place between two behind which nothing but zeros are; not far behind."""
+        """Return a place between two, near the last content, after which there are only zeros."""
         stop = min(stop, self.size)
         if self._hollow:
             end = at = start

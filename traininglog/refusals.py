@@ -1,7 +1,7 @@
-"""What a log does not take, and what to store in its place.
+"""The values that a log refuses, and the remedy: what to store instead.
 
-No library is imported to tell its objects: they are known by their class's name, by where that was
-defined, and by the methods that it has.
+This module imports no library to recognize its objects. It knows them by the name of their class,
+by the module that defines it, and by its methods.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BY_NAME = {
     "function": "store what it returns, or its name",
 }
 
-#: By an attribute that a class has; the first that fits counts.
+#: By an attribute of the class; the first that fits counts.
 _BY_ATTRIBUTE = {
     "__dataclass_fields__": "store dataclasses.asdict(value), a dict",
     "__attrs_attrs__": "store attrs.asdict(value), a dict",
@@ -59,7 +59,7 @@ def refuse(value: object, cause: Exception | None = None) -> NoReturn:
 
 
 def remedy(value: object) -> str:
-    """Return what to store in the place of a value that a log does not take.
+    """Return what to store in the place of a value that a log refuses.
 
     >>> import argparse
     >>> remedy(argparse.Namespace(lr=0.1))

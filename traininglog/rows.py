@@ -1,6 +1,6 @@
-"""The mappings that a log hands out: a row, a slice of rows, the status.
+"""The mappings that a log returns: a row, a slice of rows, the status.
 
-They hold no data. Each is bound to its log and looks there whenever it is asked, so one that was
+They hold no data. Each is bound to its log and reads from there on every access, so a row that was
 taken before a value was written sees the value afterwards.
 """
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
     from traininglog.base import TrainingLogBase
 
-    #: What a row or status is updated from, as a dict is. The values are checked at run time.
+    #: The types that `update` of a row or status takes. The values are checked at run time.
     Entries = SupportsKeysAndGetItem[str, object] | Iterable[tuple[str, object]]
 
 
 class RowMethods(MutableMapping[str, StoredValue]):
-    """What a row can do; a class that derives from it has room for its log and its time."""
+    """The methods of a row. A class that derives from it has the slots for a log and a time."""
 
     __slots__ = ()
 
@@ -52,7 +52,7 @@ class RowMethods(MutableMapping[str, StoredValue]):
 
     def __setitem__(self, key: str, value: Value) -> None:
         log = self._log
-        # Here a training loop spends its time: what nearly always comes is told by its exact type.
+        # A training loop spends its time here. An exact float, the usual value, needs no check.
         if type(value) is not float:
             value = plain(value, log._max_value_bytes)
         log._assign(self._time, check_text(key) if type(key) is str else check_key(key), value)
@@ -75,7 +75,7 @@ class RowMethods(MutableMapping[str, StoredValue]):
             return False
         return True
 
-    # One look at the store for all values, where the mixin would take one for each.
+    # One read of the store for all values. The mixin would need one for each.
     def items(self) -> ItemsView[str, StoredValue]:
         """Return the (key, value) pairs."""
         return self._log._read_row(self._time).items()
@@ -85,11 +85,11 @@ class RowMethods(MutableMapping[str, StoredValue]):
         return self._log._read_row(self._time).values()
 
     def copy(self) -> StoredRow:
-        """Return the row as an ordinary dict, which is no longer bound to the log."""
+        """Return the row as an ordinary dict that is not bound to the log."""
         return dict(self._log._read_row(self._time))
 
     def update(self, entries: Entries = (), /, **values: Value) -> None:
-        """Set several keys: all of them, or, if one is refused, none."""
+        """Set several keys: all of them, or none if one value is refused."""
         log = self._log
         log._write({self._time: log._checked(dict(entries, **values))})
 
@@ -127,11 +127,11 @@ class RowMethods(MutableMapping[str, StoredValue]):
 
 
 class Row(RowMethods):
-    """What was logged at one time: a mutable mapping from key to value.
+    """The row at one time: a mutable mapping from key to value.
 
     Keys come in the order in which the log first saw them. Reading a missing key raises `KeyError`.
-    It is bound to its log, whatever becomes of that: once the log is resumed, it is the row at this
-    time of the new run; once it is closed, it refuses what the log refuses.
+    The row stays bound to its log. After `resume` it is the row at this time of the new run. After
+    `close` it refuses what the log refuses.
     """
 
     __slots__ = ("_log", "_time")
@@ -144,8 +144,8 @@ class Row(RowMethods):
 class RowSlice(Mapping[int, MutableMapping[str, StoredValue]]):
     """The rows with ``start <= time < stop``: ``log[start:stop]``.
 
-    With a key, ``log[:]["loss"]``, it gives that column as a pandas Series over time; with a time,
-    a row. Like any mapping it has a length and can be iterated over (its times, ascending).
+    Indexed by a key, ``log[:]["loss"]``, it returns that column as a pandas Series over time;
+    indexed by a time, a row. Its length and its iteration are those of its times, ascending.
     """
 
     __slots__ = ("_log", "_start", "_stop")
@@ -221,7 +221,7 @@ class RowSlice(Mapping[int, MutableMapping[str, StoredValue]]):
 
 
 class Status(MutableMapping[str, StoredValue]):
-    """What a log knows that is not bound to a time: a mutable mapping of the current run only."""
+    """The status of the current run: a mutable mapping that is not bound to a time."""
 
     __slots__ = ("_log",)
 
@@ -246,7 +246,7 @@ class Status(MutableMapping[str, StoredValue]):
     def __len__(self) -> int:
         return len(self._log._read_status())
 
-    # One look at the store for all values, where the mixin would take one for each.
+    # One read of the store for all values. The mixin would need one for each.
     def items(self) -> ItemsView[str, StoredValue]:
         """Return the (key, value) pairs."""
         return self.copy().items()
@@ -256,7 +256,7 @@ class Status(MutableMapping[str, StoredValue]):
         return self.copy().values()
 
     def update(self, entries: Entries = (), /, **values: Value) -> None:
-        """Set several keys: all of them, or, if one is refused, none."""
+        """Set several keys: all of them, or none if one value is refused."""
         self._log._write_status(self._log._checked(dict(entries, **values)))
 
     def copy(self) -> StoredRow:

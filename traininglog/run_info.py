@@ -1,6 +1,6 @@
-"""What a store knows of a run without reading its rows: `RunInfo`.
+"""`RunInfo`: the facts of a run that a store knows without reading its rows.
 
-Lists, the command line and frames of runs are made of these.
+Lists, the command line and frames of runs use it.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from uuid import UUID
 from traininglog.columns import Point
 from traininglog.values import StoredValue
 
-#: How a run stands: a live process is writing it, it was closed, an exception left it, or its
-#: process is gone without a word.
+#: The state of a run: a live process is writing it, it was closed, an exception ended it, or its
+#: process is gone without closing it.
 State = Literal["running", "finished", "failed", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """One run, as `Store.iter_runs` tells of it.
+    """One run, as `Store.iter_runs` returns it.
 
-    A key that the run has no value of is not in `last`. A value None is a `Point` with the value
-    None, and its `kind` is ``"none"``; that of a NaN is ``"float"``. So the three differ.
+    A key without a value is not in `last`. A value None is a `Point` with the value None, and its
+    `kind` is ``"none"``. The `kind` of a NaN is ``"float"``. So the three differ.
 
-    What a damaged line of the store cannot tell is None.
+    A fact is None if the line of the store that has it is damaged.
     """
 
     uuid: UUID
     #: The value of ``status["name"]``, if that is a text.
     name: str | None
-    #: As it was when the run was read: it is worked out from who is alive, not stored.
+    #: The state when the run was read. It is not stored, but computed from which writers are alive.
     state: State
     #: When the run began (UTC).
     created: datetime | None
-    #: When something was written to it last (UTC).
+    #: When it was last written (UTC).
     updated: datetime | None
     #: The machine that wrote it last.
     host: str | None
@@ -44,10 +44,10 @@ class RunInfo:
     resumed_from: UUID | None
     #: The last time of that run that it sees; -1: none of its rows.
     resumed_at: int | None
-    #: The first and the last time that the run logged itself, without what it inherits.
+    #: The first and the last time that the run logged itself, without those that it inherits.
     first_time: int | None
     last_time: int | None
-    #: How many rows and values it logged itself.
+    #: The number of rows and of values that it logged itself.
     rows: int
     values: int
     #: The last value of each key asked for, as the run sees it, with its time.

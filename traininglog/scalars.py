@@ -1,8 +1,7 @@
-"""Every way from a value of some library to one number: its own, or the mean of what it holds.
+"""Turning a value of any library into one number: its own, or the mean of the numbers in it.
 
-A number that nobody meant is worse than none. What a mask hides is not counted; a complex number, a
-text, a date, a quantity with a unit and what is larger than any float are refused, whether they
-come alone or within an array.
+A wrong number is worse than none. Masked numbers do not count. A complex number, a text, a date, a
+quantity with a unit and a number beyond the greatest float are refused, alone or in an array.
 """
 
 from __future__ import annotations
@@ -13,21 +12,21 @@ from typing import Any
 
 
 def as_number(value: Any) -> float:
-    """Return a value as a float: of several numbers the mean, of none NaN.
+    """Return a value as a float: the mean of several numbers, NaN for none.
 
-    Raises `TypeError`, with the reason, for what holds no real numbers.
+    Raises `TypeError`, with the reason, for a value without real numbers.
     """
     try:
         return _mean(value)[0]
     except TypeError:
         raise
     except Exception as error:
-        # Whatever a library raises for what it cannot turn into numbers.
+        # A library may raise anything for a value that it cannot turn into numbers.
         raise TypeError(str(error) or type(error).__name__) from error
 
 
 def _mean(value: Any) -> tuple[float, int]:
-    """Return the mean of the numbers in a value, and how many they are."""
+    """Return the mean of the numbers in a value, and their count."""
     if isinstance(value, (bool, int, float)):
         return float(value), 1
     if isinstance(value, (list, tuple)):
@@ -38,7 +37,7 @@ def _mean(value: Any) -> tuple[float, int]:
     if torch is not None and isinstance(value, torch.Tensor):
         return _mean_of_tensor(torch, value)
     if hasattr(type(value), "detach") and not hasattr(value, "__array__"):
-        tensor = value.detach().cpu()  # of a library that is built as PyTorch is
+        tensor = value.detach().cpu()  # a library with the interface of PyTorch
         if tensor.is_complex():
             raise TypeError("complex numbers have no order")
         return float(tensor.double().mean().item()), math.prod(tensor.shape)
@@ -57,7 +56,7 @@ def _mean(value: Any) -> tuple[float, int]:
 
 
 def is_masked(value: Any) -> bool:
-    """Tell whether a value has a mask, which may hide what is under it."""
+    """Return whether a value has a mask, which may hide some of its numbers."""
     numpy = sys.modules.get("numpy")
     return (numpy is not None and isinstance(value, numpy.ma.MaskedArray)) or hasattr(
         value, "get_mask"
@@ -65,7 +64,7 @@ def is_masked(value: Any) -> bool:
 
 
 def hides(value: Any) -> bool:
-    """Tell whether the mask of a value hides something."""
+    """Return whether the mask of a value hides something."""
     if hasattr(value, "get_mask"):
         return not bool(value.get_mask().all())
     numpy = sys.modules["numpy"]
@@ -103,9 +102,9 @@ def _mean_of_tensor(torch: Any, tensor: Any) -> tuple[float, int]:
 
 
 def real_array(value: Any) -> Any:
-    """Return the numbers of an array as float64, in one row, without what a mask hides.
+    """Return the numbers of an array as float64, in one row, without masked ones.
 
-    Raises `TypeError` for one of anything else.
+    Raises `TypeError` for an array of anything else.
     """
     import numpy
 
@@ -129,9 +128,9 @@ def real_array(value: Any) -> Any:
 
 
 def shaped_array(value: Any) -> Any:
-    """Return an array of real numbers as float64, in its shape; what a mask hides is in it.
+    """Return an array of real numbers as float64, in its shape, with masked numbers as well.
 
-    Raises `TypeError` for one of anything else.
+    Raises `TypeError` for an array of anything else.
     """
     import numpy
 
@@ -145,7 +144,7 @@ def shaped_array(value: Any) -> Any:
 
 
 def _has_unit(value: Any) -> bool:
-    """Tell whether a value is a quantity, whose unit NumPy would drop."""
+    """Return whether a value is a quantity, whose unit NumPy would drop."""
     unit = getattr(value, "unit", None) or getattr(value, "units", None)
     return unit is not None and callable(getattr(value, "to", None)) and hasattr(value, "mean")
 
@@ -153,7 +152,7 @@ def _has_unit(value: Any) -> bool:
 def _mean_of_array(numpy: Any, array: Any) -> float:
     if not array.size:
         return math.nan
-    with numpy.errstate(all="ignore"):  # of infinities that cancel out: the result says it
+    with numpy.errstate(all="ignore"):  # infinities that cancel out show in the result
         mean = float(array.mean())
         if math.isinf(mean) and numpy.isfinite(array).all():
             mean = float((array / array.size).sum())

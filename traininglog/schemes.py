@@ -1,4 +1,4 @@
-"""The scheme of a URL, which says what kind of store it names."""
+"""The scheme of a URL, which selects the kind of store."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 
 from traininglog.errors import ConfigurationError, UnknownScheme
 
-#: The schemes of the package's own stores, of logs or of trials.
+#: The schemes of this package's own stores, of logs or of trials.
 BUILT_IN = frozenset({"memory", "sqlite", "file"})
 
-# What somebody may take for a scheme. One letter is a Windows drive, and a date is none.
+# A text that a user may mean as a scheme. One letter is a Windows drive, and a date is no scheme.
 _LIKE_A_SCHEME = re.compile(r"[a-z][a-z0-9+._-]+", re.IGNORECASE)
 
 
 def scheme_of(where: str | Path, known: Collection[str]) -> str:
     """Return the scheme of a URL, or "" for a path.
 
-    What looks like a scheme is one, with slashes or without and whether it is known or not: a name
-    that was misspelt must not become a file. A path is told by what comes before its first colon:
-    nothing, a single letter, or what no scheme may have, such as a slash or a space.
+    A text that looks like a scheme is one, with slashes or without, and whether it is known or not:
+    a misspelt scheme must not become a file. The text is a path if nothing comes before its first
+    colon, or a single letter, or a character that no scheme may have, like a slash or a space.
 
     >>> [scheme_of(name, ["sqlite"]) for name in ("sqlite:///runs.db", "socket:host:80", "./run:1")]
     ['sqlite', 'socket', '']
@@ -34,12 +34,12 @@ def scheme_of(where: str | Path, known: Collection[str]) -> str:
 
 
 def unknown_scheme(where: object, what: str, known: Iterable[str]) -> UnknownScheme:
-    """Return what to raise for a URL whose scheme nobody knows, naming those that are known.
+    """Return the error to raise for a URL with an unknown scheme, with a list of the known ones.
 
     Args:
         where: The URL.
-        what: What was looked for.
-        known: What can be named instead.
+        what: The kind of store that was looked for.
+        known: The schemes to use instead.
 
     """
     head, _, rest = str(where).partition(":")
@@ -54,13 +54,13 @@ def check_registration(scheme: object, factory: object, *arguments: object) -> s
 
     Args:
         scheme: The scheme.
-        factory: What makes a store, or a log, of a URL.
-        arguments: What it is called with, besides options.
+        factory: A callable that makes a store, or a log, of a URL.
+        arguments: The arguments that it gets, besides options.
 
     Raises:
         ConfigurationError: The scheme is the package's own.
-        TypeError: What is to be registered cannot be called so.
-        ValueError: The scheme can be no scheme.
+        TypeError: The factory cannot be called so.
+        ValueError: The scheme is not valid.
 
     """
     name = _check_scheme(scheme)
@@ -73,7 +73,7 @@ def check_registration(scheme: object, factory: object, *arguments: object) -> s
         raise TypeError(f"a factory is called with a URL; {factory!r:.80} cannot be called")
     try:
         signature = inspect.signature(factory)
-    except ValueError:  # as of some that are written in C
+    except ValueError:  # some callables that are written in C have no signature
         return name
     try:
         signature.bind(*arguments)

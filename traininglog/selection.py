@@ -1,4 +1,4 @@
-"""What was asked: the columns of a log that are to become a frame, their index; best values."""
+"""Selecting the columns of a log, and the index, for a frame; asking for best values."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ Layout = Literal["wide", "long"]
 Mode = Literal["min", "max"]
 
 
-#: What a frame can be indexed by that is no key.
+#: The indexes of a frame that are not keys.
 _OWN: tuple[Literal["time", "wall", "elapsed"], ...] = ("time", "wall", "elapsed")
 
 
 class Selection(NamedTuple):
-    """The columns of a log that were asked for, as it was checked."""
+    """A checked request for columns of a log."""
 
-    columns: list[Column]  #: all that are needed, the index among them
-    keys: list[str] | None  #: what to show of them, in order; None: all
-    index_name: str  #: what the index was called by who asked
-    by: Literal["time", "wall", "elapsed", "key"]  #: what kind of index that is
-    clock: Clock | None  #: if wall times are needed
-    wall: bool  #: whether there is to be a column of wall times
+    columns: list[Column]  #: all columns that are needed, the index among them
+    keys: list[str] | None  #: the keys to show, in order; None: all
+    index_name: str  #: the name of the index in the request
+    by: Literal["time", "wall", "elapsed", "key"]  #: the kind of index
+    clock: Clock | None  #: None if no wall times are needed
+    wall: bool  #: whether the frame gets a column of wall times
 
     def shown(self) -> list[str]:
         """Return the keys that get a column."""
@@ -41,19 +41,19 @@ class Selection(NamedTuple):
         return [key for key in keys if self.by != "key" or key != self.index_name]
 
     def name_of_time(self) -> str:
-        """Return what the column of the log's times is called."""
+        """Return the name of the column of the log's times."""
         return apart("time", set(self.shown()))
 
     def name_of_wall(self) -> str:
-        """Return what the column of wall times is called."""
+        """Return the name of the column of wall times."""
         taken = {*self.shown(), self.index_name} if self.by == "key" else set(self.shown())
         return apart("wall", taken)
 
 
 def apart(name: str, keys: Collection[str]) -> str:
-    """Return the name of a column of ours that stands beside columns of keys.
+    """Return the name of a column of our own beside columns of keys.
 
-    A key is called what it is called: ours gives way, as ``log.time`` does to a key "time".
+    A key keeps its name, and ours changes: beside a key "time" it is ``log.time``.
 
     >>> apart("time", ["loss"]), apart("time", ["loss", "time"])
     ('time', 'log.time')
@@ -64,7 +64,7 @@ def apart(name: str, keys: Collection[str]) -> str:
 
 
 def bounds(start: int | None, stop: int | None) -> tuple[int, int]:
-    """Return the first and the last time from `start` on and before `stop`; None: no bound.
+    """Return the first time from `start` on, and the last time before `stop`; None: no bound.
 
     Raises `InvalidTime`.
 
@@ -76,23 +76,23 @@ def bounds(start: int | None, stop: int | None) -> tuple[int, int]:
 
 
 def names(keys: str | Iterable[str] | None) -> list[str] | None:
-    """Return the names or globs of keys that are asked for, of which one may come by itself."""
+    """Return the names or globs of keys as a list, also for a single one."""
     return keys if keys is None else [keys] if isinstance(keys, str) else list(keys)
 
 
 def is_glob(pattern: str) -> bool:
-    """Tell whether what is asked for may stand for several keys."""
+    """Return whether a pattern may match several keys."""
     return any(character in pattern for character in "*?[")
 
 
 def check_layout(layout: str) -> None:
-    """Raise `ValueError` unless a frame can be laid out so."""
+    """Raise `ValueError` unless it is a layout of frames."""
     if layout not in ("wide", "long"):
         raise ValueError(f"layout must be 'wide' or 'long', not {layout!r}")
 
 
 def modes(best: Mapping[str, Mode] | Iterable[str] | str | None) -> dict[str, Mode]:
-    """Return keys and modes of the best values that are asked for; what is not said is "min"."""
+    """Return the keys of the best values to return, with their modes; the default is "min"."""
     if isinstance(best, Mapping):
         asked = dict(best)
     else:
@@ -113,7 +113,7 @@ def select(
     index: str | None,
     wall: bool,
 ) -> Selection:
-    """Return what the arguments of `TrainingLogBase.to_dataframe` ask for."""
+    """Return the selection for the arguments of `TrainingLogBase.to_dataframe`."""
     check_layout(layout)
     if layout == "long" and index not in (None, "time"):
         raise ValueError("index applies to the wide layout only: a long frame has a time column")
@@ -136,7 +136,7 @@ def select(
         missing.add(index)
     if missing:
         require_keys(log, missing)
-    # The clock comes after the columns: whatever they have that is not flushed, it knows of.
+    # The clock is read after the columns, so it covers all their values, flushed or not.
     clock = log._read_clock(lineage=lineage) if wall or by in ("wall", "elapsed") else None
     return Selection(columns, chosen, index, by, clock, wall)
 
@@ -149,7 +149,7 @@ def _kind_of_index(log: TrainingLogBase, index: str) -> Literal["time", "wall", 
 
 
 def _match_keys(log: TrainingLogBase, patterns: Iterable[str]) -> list[str]:
-    """Return the keys that names and globs stand for; a name stands for itself."""
+    """Return the keys that match names and globs; a name matches itself."""
     seen: dict[str, None] | None = None
     chosen: dict[str, None] = {}
     for pattern in patterns:
@@ -168,7 +168,7 @@ def _match_keys(log: TrainingLogBase, patterns: Iterable[str]) -> list[str]:
 
 
 def column_of(log: TrainingLogBase, key: str) -> Column:
-    """Return what a log has of a key. Raises `KeyError` where that is nothing."""
+    """Return the column of a key. Raises `KeyError` if it has no value."""
     columns = log._read_columns([key], None, None, lineage=True)
     if not columns:
         require_keys(log, [key])
@@ -187,13 +187,13 @@ def require_keys(log: TrainingLogBase, keys: Iterable[str]) -> None:
 
 
 def advice_on(column: Column) -> str:
-    """Return, to be added to what is raised where numbers are missing, what to do about dicts."""
+    """Return advice on dicts, to add to an error about missing numbers of a column."""
     found = next((value for value in column.values if isinstance(value, dict)), None)
     return advice(column.key, found)
 
 
 def _within(log: TrainingLogBase, known: Collection[str], key: str) -> str:
-    """Return the same for a key such as "train/loss", where dicts were logged under "train"."""
+    """Return the same advice for a key like "train/loss" if "train" holds dicts."""
     head, _, rest = key.partition(SEPARATOR)
     if not rest or head not in known:
         return ""

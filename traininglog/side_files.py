@@ -1,12 +1,11 @@
 """Files beside a store: each is made with the mode and the owner of the store's own file.
 
-Whoever may write a store must be able to write what others have left beside it: its write-ahead
-log, its journals, the file of its locks. So whoever makes such a file gives it the mode of the
-store and, as far as the system allows it, the owner and the group. Root may give files away; other
-users get the group from a folder with the setgid bit, or give it to a file that is their own.
+A user who may write a store must be able to write the files that others left beside it: its
+write-ahead log, its journals, the file of its locks. So the process that makes one of them gives it
+the mode of the store and, as far as the system allows it, the owner and the group. Root may change
+any owner. Other users get the group from a folder with the setgid bit, or set it on their own file.
 
-What cannot be written all the same is refused by `StoreUnwritable`, which names the file that is in
-the way and what to do about it.
+If a file still cannot be written, `StoreUnwritable` names that file and the remedy.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from pathlib import Path
 
 from traininglog.errors import StoreFailed, StoreUnwritable
 
-#: What SQLite keeps beside a database of its own accord.
+#: The endings of the files that SQLite itself keeps beside a database.
 OF_SQLITE = ("-wal", "-shm", "-journal")
 
-# How long a file that another process makes may lack the mode that it is about to get, in seconds.
+# How long a file that another process makes may lack its final mode, in seconds.
 _MAKING = 0.2
 
-# What leaves an owner or a group as it is.
+# The number by which `chown` leaves an owner or a group as it is.
 _SAME = -1
 
 
@@ -41,26 +40,26 @@ def open_beside(
     create: bool = True,
     unused: Callable[[int], bool] | None = None,
 ) -> int:
-    """Open a file beside a store, made where there is none, and return the descriptor.
+    """Open a file beside a store, or make it, and return the descriptor.
 
-    A file that is there and has another mode or owner than the store gets them if this process may
-    give them. The caller need not add ``O_CREAT`` or ``O_CLOEXEC``.
+    If an existing file has another mode or owner than the store, it gets those of the store, if
+    this process may set them. The caller need not add ``O_CREAT`` or ``O_CLOEXEC``.
 
     Args:
-        store: The file whose mode and owner count; it need not be there.
+        store: The file whose mode and owner count; it need not exist.
         path: The file beside it.
-        flags: Those of `os.open`.
-        create: Whether to make the file where there is none.
-        unused: Tells by a descriptor for reading whether nobody uses the file as it is. Then one
-            that this user may not write is replaced by an empty one, if the folder allows that.
+        flags: The flags of `os.open`.
+        create: Whether to make the file if it does not exist.
+        unused: Returns, for a descriptor for reading, whether no process uses the file. Then an
+            empty file replaces one that this user may not write, if the folder allows that.
 
     Raises:
-        FileNotFoundError: There is none, and `create` is False.
+        FileNotFoundError: The file does not exist, and `create` is False.
         StoreUnwritable: This user may not open or make it, or it is no regular file.
         StoreFailed: The system cannot: the disk is full, too many files are open.
 
     """
-    # No link, which may lead root anywhere; and to open a FIFO would wait for ever.
+    # Refuse a link, which may lead root anywhere. Opening a FIFO would wait for ever.
     flags = flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     deadline = time.monotonic() + _MAKING
     while True:
@@ -80,20 +79,20 @@ def open_beside(
             raise refusal(store, path, error) from error
         else:
             return _checked(descriptor, store, path)
-        with suppress(FileExistsError):  # another process was faster
+        with suppress(FileExistsError):  # another process has made it meanwhile
             return _made(store, path, flags)
 
 
 def make_beside(store: Path, path: Path, flags: int = os.O_RDWR) -> int:
     """Make a file beside a store, and return the descriptor.
 
-    Raises `FileExistsError` where there is one, and otherwise what `open_beside` raises.
+    Raises `FileExistsError` if it exists, and otherwise what `open_beside` raises.
     """
     return _made(store, path, flags | os.O_CLOEXEC)
 
 
 def make_folder_beside(store: Path, path: Path) -> None:
-    """Make a folder beside a store, which is as open to others as the store; one may be there.
+    """Make a folder beside a store, with the permissions of the store, unless it exists.
 
     Raises `StoreUnwritable` or `StoreFailed`.
     """
@@ -111,30 +110,30 @@ def make_folder_beside(store: Path, path: Path) -> None:
 
 
 def make_store(path: Path) -> bool:
-    """Make an empty file for a store, as the umask and the folder have it; tell if there was none.
+    """Make an empty file for a store, as the umask and the folder say; return whether it was made.
 
-    SQLite would let no group write a file that it makes, whatever the umask. The file is made
-    without being opened: to close it could drop the locks that another thread has on it by then.
-    Where the system cannot do that, it is left to SQLite.
+    A file that SQLite makes is never writable for the group, whatever the umask. This function does
+    not open the file: closing it could drop the locks that another thread has on it by then. Where
+    the system cannot do that, SQLite makes the file.
     """
     try:
         os.mknod(path, stat.S_IFREG | 0o666)
-    except (OSError, AttributeError):  # it is there; or SQLite will say why it cannot be
+    except (OSError, AttributeError):  # it exists, or SQLite will report why it cannot be made
         return False
     return True
 
 
 def fit(store: Path, path: Path) -> None:
-    """Give a file mode and owner of a store, as far as this process may."""
+    """Set the mode and owner of a file to those of a store, as far as this process may."""
     found = stat_of_link(path)
     like = _stat(store)
     if found is None or like is None or stat.S_ISLNK(found.st_mode) or _is_fit(found, like):
         return
     try:
-        # A name of the file whatever its path leads to by now; and without opening it, as to close
-        # it would drop the locks that this process has on it.
+        # The descriptor names the file even if its path leads elsewhere by now. O_PATH does not
+        # open it: closing an open file would drop the locks that this process has on it.
         descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except (OSError, AttributeError):  # it is gone; or a system without such descriptors
+    except (OSError, AttributeError):  # the file is gone, or the system has no O_PATH
         return
     try:
         _fit(f"/proc/self/fd/{descriptor}", os.fstat(descriptor), like)
@@ -143,10 +142,10 @@ def fit(store: Path, path: Path) -> None:
 
 
 def fit_all(store: Path) -> None:
-    """Give what SQLite keeps beside a store mode and owner of the store, as far as possible.
+    """Set the mode and owner of SQLite's own files to those of the store, as far as possible.
 
-    SQLite gives its files the mode, and as root the owner; not the group where the folder does
-    not, and nothing to a file that is there already.
+    SQLite gives new files the mode of the database, and as root the owner. It does not set the
+    group unless the folder does, and it does not change an existing file.
     """
     real = store.resolve()
     for ending in OF_SQLITE:
@@ -154,13 +153,13 @@ def fit_all(store: Path) -> None:
 
 
 def mode_of(store: Path) -> int:
-    """Return the mode of a store, which a file beside it gets: for the user alone without one."""
+    """Return the mode for a file beside a store: that of the store, or 600 if it does not exist."""
     found = _stat(store)
     return 0o600 if found is None else found.st_mode & 0o777
 
 
 def may(path: Path, how: int) -> bool:
-    """Tell whether this process, as whoever it acts now, may do something to a file.
+    """Return whether this process, as its effective user, may do something to a file.
 
     Args:
         path: The file.
@@ -171,7 +170,7 @@ def may(path: Path, how: int) -> bool:
 
 
 def refusal(store: Path, path: Path, error: OSError) -> StoreUnwritable | StoreFailed:
-    """Return what to raise where a file beside a store cannot be opened, made or changed."""
+    """Return the error to raise if a file beside a store cannot be opened, made or changed."""
     if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):  # a link, a folder, a socket
         return _not_regular(store, path)
     if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -181,10 +180,10 @@ def refusal(store: Path, path: Path, error: OSError) -> StoreUnwritable | StoreF
 
 
 def in_the_way(store: Path, *paths: Path) -> str | None:
-    """Return, for people, what keeps this user from writing a store, and the remedy.
+    """Return a text on what prevents this user from writing a store, and the remedy, or None.
 
-    None where nothing does, as far as can be told. Looked at are the store, the files beside it
-    that are named or that SQLite keeps, and the folder.
+    It checks the store, the files beside it that are named or that SQLite keeps, and the folder.
+    None means that none of them prevents it, as far as modes tell.
     """
     real = store.resolve()
     if _stat(real) is not None and not may(real, os.W_OK):
@@ -208,7 +207,7 @@ def in_the_way(store: Path, *paths: Path) -> str | None:
 
 
 def _as_it_is(path: Path) -> str:
-    """Return, for people, why this user may not write a file, as far as modes tell."""
+    """Return a text on why this user may not write a file, as far as modes tell."""
     found = stat_of_link(path)
     who = os.geteuid()
     if found is None:
@@ -234,7 +233,7 @@ def _user(number: int) -> str:
 def _made(store: Path, path: Path, flags: int) -> int:
     mode = mode_of(store)
     try:
-        # First for nobody else: what the umask leaves may be more than others should get.
+        # First for this user alone: the umask may allow others more than the store does.
         descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, mode & 0o700 | 0o600)
     except FileExistsError:
         raise
@@ -249,7 +248,7 @@ def _made(store: Path, path: Path, flags: int) -> int:
 
 
 def _checked(descriptor: int, store: Path, path: Path) -> int:
-    """Return a descriptor of a file that was there, if it is one; else close it."""
+    """Return the descriptor of an existing file if it is a regular one; else close it and raise."""
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
@@ -262,13 +261,13 @@ def _checked(descriptor: int, store: Path, path: Path) -> int:
 
 
 def _is_being_made(path: Path) -> bool:
-    """Tell whether a file that may not be opened is so new that its maker may be at work on it."""
+    """Return whether a file is so new that its maker may not have set its mode yet."""
     found = stat_of_link(path)
     return found is not None and not found.st_size and time.time() - found.st_mtime < _MAKING
 
 
 def _replace(store: Path, path: Path, unused: Callable[[int], bool]) -> bool:
-    """Put an empty file in the place of one that nobody uses; tell whether that could be done."""
+    """Replace an unused file by an empty one; return whether that was possible."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
@@ -310,33 +309,36 @@ def _fit_to(store: Path, descriptor: int, found: os.stat_result) -> None:
 
 
 def _fit(target: int | str, found: os.stat_result, like: os.stat_result) -> None:
-    """Give a file or folder, by a descriptor or a path, mode and owner of another one."""
+    """Set the mode and owner of a file or folder, by a descriptor or a path, to those of another.
+
+    It sets as much of them as this process may.
+    """
     me = os.geteuid()
     if me not in (0, found.st_uid):
         return
-    if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:  # it is somebody's under another name
+    if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:  # the file has another name elsewhere
         return
     owner = like.st_uid if me == 0 else _SAME
     group = found.st_gid
     if owner not in (_SAME, found.st_uid) or group != like.st_gid:
         group = _give(target, owner, like.st_gid, group)
     mode = like.st_mode & 0o777
-    if group != like.st_gid:  # another group must not get what is that of the store
+    if group != like.st_gid:  # another group must not get the rights of the store's group
         mode = mode & ~0o070 | ((mode >> 3) & mode & 0o007) << 3
     if stat.S_ISDIR(found.st_mode):
-        mode |= (mode & 0o444) >> 2  # who may read it may look into it
-        mode |= found.st_mode & (stat.S_ISGID | stat.S_ISVTX)  # as its own folder has it
+        mode |= (mode & 0o444) >> 2  # users who may read it may also enter it
+        mode |= found.st_mode & (stat.S_ISGID | stat.S_ISVTX)  # keep these bits of the folder
     if found.st_mode & 0o7777 != mode:
-        with suppress(OSError):  # a file system that has no modes
+        with suppress(OSError):  # the file system has no modes
             os.chmod(target, mode)  # noqa: PTH101 - it may be a descriptor
 
 
 def _give(target: int | str, owner: int, group: int, now: int) -> int:
-    """Give a file to an owner and a group; return the group that it has then."""
+    """Change the owner and the group of a file; return the group that it has then."""
     for gid in (group, _SAME):
         try:
             os.chown(target, owner, gid)
-        except OSError:  # no member of the group; or a file system that has no owners
+        except OSError:  # this user is not in the group, or the file system has no owners
             continue
         return now if gid == _SAME else gid
     return now
@@ -350,7 +352,7 @@ def _stat(path: Path) -> os.stat_result | None:
 
 
 def stat_of_link(path: Path) -> os.stat_result | None:
-    """Return what the system knows of a path itself, be it a link; None where it tells nothing."""
+    """Return the `lstat` of a path, which does not follow a link, or None if there is none."""
     try:
         return path.lstat()
     except OSError:

@@ -1,7 +1,7 @@
-"""Which store a URL means, for logs and for trials. The one place that knows all stores.
+"""The registries of stores by URL, for logs and for trials. Only this module knows all stores.
 
-There are two registries: of what makes a log of a URL, and of what makes the records of trials. In
-neither is there a fallback: an unknown scheme is an error.
+One registry has the factories of logs, the other the factories of the records of trials. Neither
+has a fallback: an unknown scheme is an error.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from traininglog.trials.records import Records
 
 #: Makes a log, called as ``factory(where, uuid, **options)``, or the records of trials, called as
-#: ``factory(where, **options)``; `where` is the whole URL.
+#: ``factory(where, **options)``. `where` is the whole URL.
 Factory = Callable[..., Any]
 
 ENTRY_POINTS = "traininglog.stores"
 
-# What `traininglog.trials.records.Records` asks for, which is an instrument's and not known here.
+# The attributes of `traininglog.trials.records.Records`, which this module must not import.
 _PARTS_OF_RECORDS = (
     "location", "artifacts", "insert", "replace", "get", "select", "new_log", "open_log",
     "resume_log", "ends", "close",
@@ -36,13 +36,13 @@ _PARTS_OF_RECORDS = (
 
 
 class Registry:
-    """Which scheme is opened by which factory.
+    """Factories by the scheme of the URLs that they open.
 
     Args:
-        what: What the factories stand for, in messages.
-        arguments: Such as a factory must take.
-        group: The group of entry points by which installed packages bring factories, or None.
-        factories: The package's own, by scheme; "" is a path.
+        what: What the factories open, for messages.
+        arguments: Example arguments that a factory must take.
+        group: The entry point group in which installed packages register factories, or None.
+        factories: The factories of this package, by scheme; "" is a path.
 
     """
 
@@ -59,17 +59,17 @@ class Registry:
         self.factories = factories
 
     def register(self, scheme: str, factory: Factory) -> None:
-        """Let a factory open URLs with a scheme. Registered again, it is that of the new one.
+        """Register a factory for a scheme. A second one for the same scheme replaces the first.
 
         Raises what `check_registration` raises.
         """
         self.factories[check_registration(scheme, factory, *self._arguments)] = factory
 
     def find(self, where: str | Path | None) -> tuple[str, str | Path, Factory]:
-        """Return the scheme of a URL, the URL, and what opens it; None is the configured store.
+        """Return the scheme of a URL, the URL, and its factory. None means the configured store.
 
-        Raises `UnknownScheme`, and `ConfigurationError` for what an installed package brings that
-        is no factory.
+        Raises `UnknownScheme`, and `ConfigurationError` if an installed package registers something
+        that is not a factory.
         """
         target = where if isinstance(where, Path) else setting("store", where)
         scheme = scheme_of(target, self.factories)
@@ -88,7 +88,7 @@ class Registry:
         return scheme, target if scheme == "" else str(target), factory
 
     def _loaded(self, plugin: EntryPoint, scheme: str) -> Factory:
-        """Return the factory that an installed package brings. Raises `ConfigurationError`."""
+        """Return the factory of an installed package. Raises `ConfigurationError`."""
         try:
             loaded: Factory = plugin.load()
             check_registration(scheme, loaded, *self._arguments)
@@ -122,13 +122,13 @@ def open_log(
         store: ``"memory:"``, a path, or ``"sqlite:///path"`` (``"sqlite:////absolute/path"``), or
             a URL whose scheme was registered. By default the configured store.
         uuid: The run to open; by default a new one.
-        options: Passed on to the store, for example ``durability="power"``: those of `SQLiteLog`,
-            of which a store in memory takes the few that it can have, or what a registered store
-            takes.
+        options: Passed on to the store, for example ``durability="power"``: the options of
+            `SQLiteLog`, of which a store in memory takes those that apply to it, or the options of
+            a registered store.
 
     Raises:
-        ConfigurationError: What was registered for the scheme makes no log.
-        UnknownScheme: Nobody registered the scheme. There is no fallback.
+        ConfigurationError: The factory that was registered for the scheme makes no log.
+        UnknownScheme: The scheme was not registered. There is no fallback.
         RunNotFound: The store does not hold the run.
 
     >>> open_log("memory:")
@@ -166,16 +166,16 @@ def open_store(
 
 
 def register(scheme: str, factory: Factory) -> None:
-    """Let `open_log` open URLs with this scheme by calling ``factory(where, uuid, **options)``.
+    """Make `open_log` open URLs with this scheme by calling ``factory(where, uuid, **options)``.
 
-    An installed package can do it without being imported, with an entry point in the group
-    ``traininglog.stores`` that is named for its scheme. Registered again, a scheme is that of the
-    new factory.
+    An installed package can register a factory without being imported, by an entry point in the
+    group ``traininglog.stores`` with the name of the scheme. A second factory for the same scheme
+    replaces the first.
 
     Raises:
         ConfigurationError: The scheme is that of a store of this package.
         TypeError: The factory cannot be called so.
-        ValueError: The scheme can be no scheme.
+        ValueError: The scheme is not valid.
 
     """
     LOGS.register(scheme, factory)
@@ -205,10 +205,10 @@ def _sqlite_log(
 def open_records(store: str | Path | None = None, **options: Unpack[StoreOptions]) -> Records:
     """Return the `Records` that a URL names, by default those of the configured store.
 
-    ``memory:``; a path or ``sqlite:///path``; ``file:report.json``, one JSON document; and what was
-    registered.
+    URLs are ``memory:``, a path, ``sqlite:///path``, ``file:report.json`` (one JSON document), and
+    those with a registered scheme.
 
-    Raises `UnknownScheme`, and `ConfigurationError` where what was registered makes no records.
+    Raises `UnknownScheme`, and `ConfigurationError` if a registered factory makes no records.
     """
     scheme, target, factory = RECORDS.find(store)
     records: Records = factory(target, **options)
@@ -222,15 +222,15 @@ def open_records(store: str | Path | None = None, **options: Unpack[StoreOptions
 
 
 def register_records(scheme: str, factory: Factory) -> None:
-    """Let `TrialClient` open URLs with this scheme by calling ``factory(where, **options)``.
+    """Make `TrialClient` open URLs with this scheme by calling ``factory(where, **options)``.
 
-    It returns what `traininglog.trials.records.Records` says; `traininglog.testing` tests it.
-    Registered again, a scheme is that of the new factory.
+    The factory returns a `traininglog.trials.records.Records`, which `traininglog.testing` tests. A
+    second factory for the same scheme replaces the first.
 
     Raises:
         ConfigurationError: The scheme is that of a store of this package.
         TypeError: The factory cannot be called so.
-        ValueError: The scheme can be no scheme.
+        ValueError: The scheme is not valid.
 
     """
     RECORDS.register(scheme, factory)
@@ -264,7 +264,7 @@ def _refuse_named_memory(where: str) -> None:
         raise UnknownScheme(f"a store in memory has no name: use 'memory:', not {where!r}")
 
 
-#: What makes logs.
+#: The factories of logs.
 LOGS = Registry(
     "store that is registered",
     ("scheme://place", None),
@@ -272,7 +272,7 @@ LOGS = Registry(
     {"": _sqlite_log, "memory": _memory_log, "sqlite": _sqlite_log},
 )
 
-#: What makes the records of trials.
+#: The factories of the records of trials.
 RECORDS = Registry(
     "store for trials",
     ("scheme://place",),

@@ -1,14 +1,14 @@
 """Words of 64 bits as a stream of bytes, and back: codec 1 of `packing`.
 
-What is done to the words of a block, where it helps:
+The codec takes these steps with the words of a block, each where it helps:
 
-1. floats that are float32 values, as ``loss.item()`` gives them, become 32-bit words;
-2. words become the differences between neighbours;
-3. the least word is subtracted from all (a "frame of reference");
-4. the lowest bytes of each, those that are noise, are stored as they are, at no cost;
-5. of the others, the lowest bytes of all words are put together, then the second lowest, ...: the
-   *planes*. The uppermost ones, all zero, are left out; of one that uses few bits of a byte only
-   those are kept; and what is smaller by a quarter if deflated is deflated.
+1. It turns floats that are float32 values, as ``loss.item()`` returns them, into 32-bit words.
+2. It replaces the words by the differences between neighbours.
+3. It subtracts the least word from all (a "frame of reference").
+4. It stores the lowest bytes of each word, if they are noise, as they are, at no cost.
+5. It groups the other bytes into *planes*: the lowest bytes of all words, then the second lowest,
+   and so on. It leaves out the uppermost planes if they are all zero. Of a plane that uses few bits
+   of a byte it keeps only these. It deflates a plane that this makes smaller by a quarter.
 
 So any reader with an inflate function can undo it: plane by plane back into words, plus the base.
 Numbers come back to the bit: -0.0, infinities, denormals and the payload of a NaN. After
@@ -18,14 +18,14 @@ Numbers come back to the bit: -0.0, infinities, denormals and the payload of a N
 A stream in bytes, little-endian::
 
     form (1): 1 if differences + 2 if float32 words
-    how many bytes of a word are used (1), how many of those are noise (1)
+    number of used bytes of a word (1), number of those that are noise (1)
     base (8)    the first word, if differences (8)
-    for each plane, from the lowest: its size (4), and in the two top bits how it is stored; 1x: as
-    it is; 01: in bits, the lowest of all bytes, the second lowest, ...; 00: deflated, or all 0
-    the noise: of each word its lowest bytes; and zeros, as many as make the last word whole
+    for each plane, from the lowest: its size (4), with its encoding in the two top bits; 1x: plain;
+    01: in bits, the lowest of all bytes, the second lowest, ...; 00: deflated, or all 0
+    the noise: of each word its lowest bytes; and as many zeros as make the last word whole
     the planes
 
-What reads one raises an error of `UNREADABLE` for what cannot be a stream.
+The functions that read raise an error of `UNREADABLE` for bytes that cannot be a stream.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 
 Words = NDArray[np.uint64]
 
-#: What reading raises where there is no stream.
+#: The errors of reading bytes that are no stream.
 UNREADABLE = (TypeError, ValueError, IndexError, OverflowError, zlib.error, StructError)
 
 _HEAD = Struct("<BBBQQ")
@@ -48,13 +48,13 @@ _SIZE = Struct("<I")
 _DIFFERENCES, _SINGLE = 1, 2
 _PLAIN, _BITS = 1 << 31, 1 << 30
 _BODY = _BITS - 1
-_ENTROPY_ROWS = 512  # below, to try is quicker than to estimate
-_WORTH = 0.75  # of its size, deflated, or it is not worth the time that it takes to come back
+_ENTROPY_ROWS = 512  # below, trying the compression is faster than estimating the entropy
+_WORTH = 0.75  # a plane is deflated if that makes it smaller than this share: inflating takes time
 _WORDS = 2**64
 
 
 def pack_words(words: Words, *, floats: bool = False) -> bytes:
-    """Return words as a stream; with `floats`, they may be float64."""
+    """Return words as a stream. With `floats`, they are float64, and may become float32."""
     form, first = 0, 0
     if floats:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -74,7 +74,7 @@ def pack_words(words: Words, *, floats: bool = False) -> bytes:
     used = (spread.bit_length() + 7) // 8
     packed: list[tuple[int, bytes]] = []
     for place in range(used):
-        noise = bool(packed) and packed[0][0] == _PLAIN  # or it repeats itself, as a cycle does
+        noise = bool(packed) and packed[0][0] == _PLAIN  # else the words may repeat, as in a cycle
         packed.append(_plane(np.ascontiguousarray(cells[:, place]), noise=noise))
     plain = next((place for place, (how, _) in enumerate(packed) if how != _PLAIN), used)
     bodies = [cells[:, :plain].tobytes(), bytes(8 - plain)] if plain else []
@@ -88,7 +88,7 @@ def pack_words(words: Words, *, floats: bool = False) -> bytes:
 def _range(words: Words) -> tuple[int, int]:
     """Return the least word, and how far the greatest is above it.
 
-    Words are signed or unsigned, whatever brings them closer together.
+    It reads words as signed or unsigned, whichever makes the range smaller.
     """
     low, high = int(words.min()), int(words.max())
     signed = words.view(np.int64)
@@ -99,7 +99,10 @@ def _range(words: Words) -> tuple[int, int]:
 
 
 def _plane(plane: NDArray[np.uint8], *, noise: bool) -> tuple[int, bytes]:
-    """Return how a plane is stored, and as what; by its entropy alone, if there is noise below."""
+    """Choose an encoding for one byte plane and return (encoding, bytes).
+
+    Above a noise plane, the entropy alone may rule out the trial compression.
+    """
     raw = plane.tobytes()
     width = int(plane.max()).bit_length()
     if not width:
@@ -118,12 +121,12 @@ def _plane(plane: NDArray[np.uint8], *, noise: bool) -> tuple[int, bytes]:
 
 
 def unpack_words(data: memoryview, out: Words) -> memoryview:
-    """Put the words of the stream that data begins with into `out`; return what follows it."""
+    """Read the stream at the beginning of data into `out`, and return the rest of data."""
     form, used, plain, base, first = _head(data)
     count = len(out)
     cells = out.view(np.uint8).reshape(-1, 8)
     at = _HEAD.size + (used - plain) * _SIZE.size
-    if plain:  # as words that overlap, less what each has of the next
+    if plain:  # read as overlapping words, then mask out the bytes of the next one
         out[:] = np.ndarray(count, "<u8", data, at, (plain,))
         out &= np.uint64(_WORDS - 1 >> 8 * (8 - plain))
         at += plain * count + 8 - plain
@@ -149,9 +152,9 @@ def unpack_words(data: memoryview, out: Words) -> memoryview:
 
 
 def pick_word(data: memoryview, count: int, place: int) -> int | None:
-    """Return the word at a place of the stream that data begins with, without most of the others.
+    """Return one word of the stream at the beginning of data, without reading most of the others.
 
-    None if it holds differences: then all before it are needed.
+    Returns None for a stream of differences: then all words before it are needed.
     """
     form, used, plain, base, _ = _head(data)
     if form & _DIFFERENCES:
@@ -187,7 +190,7 @@ def _head(data: memoryview) -> tuple[int, int, int, int, int]:
 def _planes(
     data: memoryview, plain: int, used: int, at: int
 ) -> Iterator[tuple[int, int, memoryview]]:
-    """Give the number, the size as it is stored, and the body of each plane, from byte `at` on."""
+    """Yield the number, the stored size and the body of each plane, from byte `at` on."""
     for place in range(plain, used):
         (size,) = _SIZE.unpack_from(data, _HEAD.size + (place - plain) * _SIZE.size)
         body = data[at : at + (size & _BODY)]
@@ -196,7 +199,7 @@ def _planes(
 
 
 def _bytes(body: memoryview, count: int) -> NDArray[np.uint8]:
-    """Return the bytes of which there are bits: the lowest of all, the second lowest, ..."""
+    """Return the bytes of a plane that is stored in bits: the lowest of all, the second, ..."""
     packed = np.frombuffer(body, np.uint8).reshape(-1, -(-count // 8))
     bits: NDArray[np.uint8]
     found: NDArray[np.uint8]

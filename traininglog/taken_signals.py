@@ -1,7 +1,7 @@
-"""Signals of which somebody has taken charge, and who wants to know.
+"""Signals that a handler of this package handles, and listeners that hear of them.
 
-A train loop that is asked to end by SIGINT or SIGTERM does so in good order, and no exception says
-that it was asked. A trial around it, or within it, ends as interrupted all the same.
+SIGINT or SIGTERM ends a train loop in good order, and no exception tells that a signal came. The
+listeners let a trial around the loop, or within it, end as interrupted all the same.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ _listeners: list[Callable[[int], None]] = []
 
 
 def tell(listener: Callable[[int], None]) -> None:
-    """Call `listener` with the number of each signal that is taken charge of, from now on."""
+    """Call `listener` with the number of each handled signal from now on."""
     if listener not in _listeners:
         _listeners.append(listener)
 
 
 def forget(listener: Callable[[int], None]) -> None:
-    """Call it no more."""
+    """Stop calling `listener`."""
     if listener in _listeners:
         _listeners.remove(listener)
 
 
 def taken(number: int) -> None:
-    """Tell that a signal has come, whose end is seen to. For handlers of signals."""
+    """Call the listeners. A signal handler calls this for a signal that it handles."""
     for listener in tuple(_listeners):
         listener(number)

@@ -1,8 +1,8 @@
-"""Values as text: in a form that strict JSON can hold, and as one text a value.
+"""Values as text: in a form that strict JSON can hold, and as one text per value.
 
 JSON has no NaN, no infinities and no bytes. They become text (``"NaN"``, ``"Infinity"``,
-``"-Infinity"``, base64), never null: null is None. Where a text could be mistaken for one of them,
-`kind` names the type, in the words that the SQL view ``log`` uses, too.
+``"-Infinity"``, base64), never null: null is None. `kind` tells a text from one of them: it names
+the type, in the words that the SQL view ``log`` also uses.
 """
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ def jsonable(value: object) -> StoredValue:
 
 
 def cell(value: object) -> str:
-    """Return a value that is no number as text: itself, or its JSON."""
+    """Return a value that is no number as text: the text itself, or JSON."""
     shown = jsonable(value)
     return shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
 
 
 def storable(text: str) -> bytes:
-    """Return a text as UTF-8, which cannot hold a lone surrogate: that is shown escaped."""
+    """Return a text as UTF-8, with lone surrogates escaped, which UTF-8 cannot hold."""
     return text.encode("utf-8", "backslashreplace")
 
 

@@ -1,7 +1,7 @@
-"""What a record of a project, a group, a trial or an environment has to be, whatever stores it.
+"""Checks of the records of projects, groups, trials and environments, for every store.
 
-A record is a dict that strict JSON can hold. What is read from a file may have been written by
-anybody, so that a store asks here before others rely on it.
+A record is a dict that strict JSON can hold. Anybody may have written a file, so a store checks its
+records here before other code relies on them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 from traininglog.kept import is_hash
 from traininglog.values import StoredValue
 
-#: The kinds of records, each after those that it names.
+#: The kinds of records, each after the kinds that it refers to.
 KINDS = ("project", "group", "environment", "trial")
 
-#: The writers nest no deeper than about half of this.
+#: The deepest nesting of a record. The writers nest no deeper than about half of this.
 _DEEPEST = 256
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799  # seconds: the years 1 to 9999
 _MAX_INT = 2**63 - 1
@@ -26,7 +26,7 @@ Check = Callable[[object], bool]
 
 
 def flaw_of(kind: str, uid: str, record: object) -> str | None:
-    """Return why this cannot be the record of a kind with a UID, for people; None: it can."""
+    """Return why a record of a kind with a UID is impossible, as a text, or None if it is not."""
     if not isinstance(record, dict):
         return f"it is no record of a {kind}"
     fields = _FIELDS[kind]
@@ -51,7 +51,7 @@ def flaw_of(kind: str, uid: str, record: object) -> str | None:
 
 
 def _flaw_of_json(record: dict[str, Any]) -> str | None:
-    """Look for what strict JSON has no word for, and for nesting that no reader could follow."""
+    """Return a flaw if strict JSON cannot hold the record, or if it is nested too deeply."""
     level: list[object] = [record]
     for _ in range(_DEEPEST):
         following: list[object] = []
@@ -60,7 +60,7 @@ def _flaw_of_json(record: dict[str, Any]) -> str | None:
                 flaw = _flaw_of_escape(value)
                 if flaw is not None:
                     return flaw
-                # What is in "$dict" is an object as it is, whatever its keys are.
+                # The content of "$dict" is an object as it is, whatever its keys are.
                 inner = value.get("$dict") if len(value) == 1 else None
                 following += value.values() if inner is None else inner.values()
             elif isinstance(value, list):
@@ -74,7 +74,7 @@ def _flaw_of_json(record: dict[str, Any]) -> str | None:
 
 
 def _flaw_of_escape(value: dict[str, Any]) -> str | None:
-    """Look for what stands for a number that JSON does not have, and cannot."""
+    """Return a flaw if an escape of a number or an object ("$float", "$dict") is impossible."""
     if value.keys() == {"$float"} and value["$float"] not in ("nan", "inf", "-inf"):
         return f"{value['$float']!r:.40} is no number"
     if value.keys() == {"$dict"} and not isinstance(value["$dict"], dict):
@@ -85,7 +85,7 @@ def _flaw_of_escape(value: dict[str, Any]) -> str | None:
 def groups_of(record: Mapping[str, Any]) -> list[str]:
     """Return the UIDs of the groups that a trial is in, the first one first.
 
-    An older version knew of one only, and wrote no other field.
+    An older version knew only one group, and wrote only the field ``group_id``.
     """
     first = record["group_id"]
     return list(dict.fromkeys([*([] if first is None else [first]), *record.get("groups", ())]))
@@ -98,18 +98,19 @@ def with_groups(record: Mapping[str, Any], groups: Iterable[str]) -> dict[str, A
 
 
 def made_of(record: Mapping[str, Any]) -> float:
-    """Return by what moment a record is ordered among others."""
+    """Return the moment by which a record is ordered among others."""
     return float(max(record["created"], record.get("made", record["created"])))
 
 
 def in_order(record: dict[str, Any], newest: float | None) -> dict[str, Any]:
-    """Return a record that is to be added so that it comes after those that are there.
+    """Return a new record, changed if necessary so that it comes after all existing ones.
 
-    By when it was created it does not if the clock was set back; then it says by what it does.
+    Its moment of creation does not order it so if the clock was set back. Then the field ``made``
+    has the moment that does.
 
     Args:
         record: The record.
-        newest: By what moment the last of the others is ordered.
+        newest: The moment by which the last of the others is ordered.
 
     """
     if newest is None or record["created"] >= newest:
@@ -118,17 +119,17 @@ def in_order(record: dict[str, Any], newest: float | None) -> dict[str, Any]:
 
 
 def is_number(value: object) -> bool:
-    """Tell whether a value is a number that is finite."""
+    """Return whether a value is a finite number."""
     return type(value) is int or (type(value) is float and math.isfinite(value))
 
 
 def is_moment(value: StoredValue) -> bool:
-    """Tell whether a value is a number of seconds that a calendar has a date for."""
+    """Return whether a value is a number of seconds that has a date in the calendar."""
     return is_number(value) and _FIRST <= value <= _LAST
 
 
 def is_hex(value: object, digits: int) -> bool:
-    """Tell whether a value is a text of so many digits."""
+    """Return whether a value is a text of so many hex digits."""
     return isinstance(value, str) and len(value) == digits and not set(value) - _HEX
 
 
@@ -172,7 +173,7 @@ def _is_owner(value: object) -> bool:
 
 
 def is_artifact(value: object) -> bool:
-    """Tell whether a value can be what a trial says of a file that was kept with it."""
+    """Return whether a value can be the entry of a trial for a file that is kept with it."""
     return (
         isinstance(value, dict)
         and value.keys() >= {"name", "sha256", "size", "kind", "mode"}

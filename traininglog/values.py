@@ -1,8 +1,8 @@
-"""What a log can hold: the checks on times and keys, and the plain form of values.
+"""The values that a log can hold: checks of times and keys, and the plain form of values.
 
-`plain` is the one gate through which every value enters a log, on every store: it returns the value
-that reading will give back (an exact built-in, or a read-only copy of a container), or raises and
-names the remedy. Nothing that it returns shares memory with what the caller passed.
+Every value enters a log through `plain`, on every store. It returns the value that reading will
+return (an exact built-in, or a read-only copy of a container), or raises and names the remedy. Its
+result shares no memory with the argument.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ class Scalar(Protocol):
     """A number of another library: a NumPy scalar, an array or a tensor of one number."""
 
     def item(self) -> StoredValue:
-        """Return it as a plain Python value."""
+        """Return the number as a plain Python value."""
 
 
-#: What can be assigned. It is checked again as it is assigned, to the inside of it: see `plain`.
+#: A value that can be assigned. The assignment checks it again, to the bottom: see `plain`.
 Value: TypeAlias = (
     bool | int | float | str | bytes | datetime | UUID | PurePath | Enum | Scalar
     | Sequence[object] | Mapping[Any, object] | None
 )  # fmt: skip
 
-#: What a log gives back: None, a bool, int, float, text, bytes, list, dict, array, datetime, UUID,
-#: path or `Enum` member. Which of them a key has, who reads it knows: a type checker takes it for
-#: any of them, where a union would make every reader ask.
+#: A value that a log returns: None, a bool, int, float, text, bytes, list, dict, array, datetime,
+#: UUID, path or `Enum` member. It is `Any`, because the program knows which of them a key has: a
+#: union would make every reader check.
 StoredValue: TypeAlias = Any
 
 #: A row, or a status: values by key.
@@ -69,7 +69,7 @@ class UnknownEnum(NamedTuple):
 
 def check_time(time: object) -> int:
     """Return `time` as an exact `int`, or raise `InvalidTime`."""
-    if type(time) is int and 0 <= time <= MAX_TIME:  # nearly always; isinstance() asks an ABC
+    if type(time) is int and 0 <= time <= MAX_TIME:  # nearly always; isinstance() with an ABC costs
         return time
     if type(time) is bool or not isinstance(time, Integral):
         raise InvalidTime(f"time must be a non-negative integer, not {_describe(time)}")
@@ -129,10 +129,11 @@ def plain(value: object, limit: int = MAX_VALUE_BYTES) -> StoredValue:
 
     `limit` is the size in bytes that one text, bytes, array or container may have.
 
-    A value is kept exactly, or it is refused: nothing of it is dropped without a word. What counts
-    as the same value: a subclass of a built-in is that built-in, a tuple (also a named one) is a
-    list, an array has its dtype and shape but one without dimensions is its scalar, a tensor of
-    one number is that number, and a datetime has its wall clock, offset, `fold` and named zone.
+    A value is kept exactly, or it is refused: no part of it is dropped silently. The following
+    count as the same value: a subclass of a built-in is that built-in, a tuple (also a named one)
+    is a list, an array keeps its dtype and shape but one without dimensions is its scalar, a tensor
+    of one number is that number, and a datetime keeps its wall clock, offset, `fold` and named
+    zone.
 
     Raises `ValueTypeError`, `ValueRangeError` or `ValueTooLarge`.
 
@@ -151,7 +152,7 @@ def plain(value: object, limit: int = MAX_VALUE_BYTES) -> StoredValue:
 
 
 class _Reader:
-    """Converts one value; counts what it holds, as a small object may unfold to a huge one."""
+    """Converts one value, and counts its bytes, as a small object may unfold to a huge one."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -165,7 +166,7 @@ class _Reader:
         if isinstance(value, int):
             return self.integer(value)
         if isinstance(value, str):
-            # A character takes four bytes at the most: short texts need no encoding to be measured.
+            # A character takes at most four bytes, so a short text need not be encoded to measure.
             if len(value) * 4 > self.left:
                 self.spend(len(value.encode("utf-8", "surrogatepass")))
             else:
@@ -240,7 +241,7 @@ class _Reader:
         raise ValueTypeError(f"a {called(key)} cannot be a key inside a value: {remedy}")
 
     def file(self, value: PurePath) -> Path:
-        """Read a path: one of this system, not of another, and not a URL that is called a path."""
+        """Read a path of this system. Refuse one of another system, and a URL in a path object."""
         text = str(value)
         self.spend(len(text))
         if not isinstance(value, type(PurePath())):
@@ -251,8 +252,8 @@ class _Reader:
         return found
 
     def foreign(self, value: Any, depth: int) -> StoredValue:
-        """Read what other libraries made: arrays, and anything with ``.item()``."""
-        numpy = sys.modules.get("numpy")  # who passes an array has imported it
+        """Read a value of another library: an array, or anything with ``.item()``."""
+        numpy = sys.modules.get("numpy")  # a program that passes an array has imported it
         if numpy is not None:
             if isinstance(value, numpy.ndarray):
                 return self.array(numpy, value, depth)
@@ -261,7 +262,7 @@ class _Reader:
         kind = type(value)
         if not callable(getattr(kind, "item", None)):
             refuse(value)
-        # A tensor of one number is that number. A Series of one is not: one of two is refused, too.
+        # A tensor of one number is that number. A Series of one is refused, as one of two is.
         tensor = hasattr(kind, "__dlpack__") or hasattr(value, "device")
         shape = getattr(value, "shape", None)
         if not tensor and (shape or (shape is None and hasattr(kind, "__len__"))):
@@ -277,10 +278,10 @@ class _Reader:
         return self.read(scalar, depth)
 
     def array(self, numpy: Any, value: Any, depth: int) -> StoredValue:
-        """Read an array: as one whatever its shape, but that one of no dimensions is its scalar."""
+        """Read an array. One without dimensions becomes its scalar."""
         if isinstance(value, numpy.ma.MaskedArray):
             refuse(value)
-        if type(value) not in (numpy.ndarray, numpy.memmap):  # whose units or labels would be lost
+        if type(value) not in (numpy.ndarray, numpy.memmap):  # units or labels would be lost
             raise ValueTypeError(
                 f"a {type(value).__name__} cannot be stored: store numpy.asarray(value), or "
                 "value.tolist()"
@@ -320,7 +321,7 @@ class _Reader:
 
 
 def called(value: object) -> str:
-    """Return the name of a value's type, as people know it: what is read from a log has its own.
+    """Return the name of a value's type, "list" or "dict" for the read-only ones of a log.
 
     >>> called(plain({"loss": 0.5}))
     'dict'
@@ -341,15 +342,15 @@ def thaw(value: StoredValue) -> StoredValue:
 
 
 def frozen_array(numpy: Any, value: Any, dtype: Any) -> StoredValue:
-    """Return a copy of an array, over memory that nobody can make writable again."""
+    """Return a copy of an array over memory that cannot be made writable again."""
     flat = numpy.frombuffer(numpy.ascontiguousarray(value).tobytes(), dtype=dtype)
     return flat.reshape(value.shape)
 
 
 def storable_dtype(numpy: Any, dtype: Any) -> Any:
-    """Return a dtype as the .npy format keeps it: the same, without metadata.
+    """Return a dtype as the .npy format keeps it: without metadata.
 
-    Raises `ValueTypeError` for one that would come back as another.
+    Raises `ValueTypeError` for a dtype that would come back as another one.
     """
     found = _without_metadata(numpy, dtype)
     if dtype.names is not None:
@@ -380,7 +381,7 @@ def _without_metadata(numpy: Any, dtype: Any) -> Any:
             "itemsize": dtype.itemsize,
         }
         return numpy.dtype(layout)
-    if dtype.isbuiltin == 2 or dtype.type.__module__ != "numpy":  # bfloat16 and its kin
+    if dtype.isbuiltin == 2 or dtype.type.__module__ != "numpy":  # bfloat16, for example
         raise ValueTypeError(
             f"an array of {dtype} cannot be stored: store value.astype('float32'), or an array of "
             "another dtype of NumPy's own"
@@ -389,12 +390,12 @@ def _without_metadata(numpy: Any, dtype: Any) -> Any:
 
 
 def _describe(value: object) -> str:
-    """Show a refused value briefly and safely: `repr` may raise, or flood the message."""
+    """Return a short text for a refused value: its `repr` may raise, or be too long."""
     if isinstance(value, int) and value.bit_length() > 128:
         return f"an int of {value.bit_length()} bits"
     try:
         text = repr(value)
-    except Exception:  # noqa: BLE001 - a stranger's __repr__ must not hide the error being raised
+    except Exception:  # noqa: BLE001 - a broken __repr__ must not hide the error being raised
         return f"a {type(value).__name__}"
     return text if len(text) <= 60 else f"a {type(value).__name__}"
 
@@ -411,7 +412,7 @@ def _refuse_change(self: object, *_: object, **__: object) -> Never:
 
 
 class FrozenList(list[StoredValue]):
-    """A list as read from a log: equal to a list, and not to be changed in place.
+    """A list as read from a log: equal to a list, but read-only.
 
     ``value += [...]`` makes a new, ordinary list, so ``log.status[key] += [...]`` works.
     """
@@ -435,7 +436,7 @@ class FrozenList(list[StoredValue]):
 
 
 class FrozenDict(dict[StoredValue, StoredValue]):
-    """A dict as read from a log: equal to a dict, and not to be changed in place."""
+    """A dict as read from a log: equal to a dict, but read-only."""
 
     __slots__ = ()
 

@@ -1,7 +1,7 @@
-"""A log around another log: all that is asked of it goes on to that one.
+"""A log around another log: every call goes on to the inner one.
 
-Whoever wants to do more than that derives from it and says what: `LogAround` is for stores that add
-to what a log does, one on a disk to one in memory, several at once to one.
+`LogAround` is a base class for stores that add to a log: a disk to a log in memory, or several logs
+at once to one. A derived class overrides the methods that do more.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class LogAround(TrainingLogBase):
         return self._inner.lineage()
 
     def flush(self) -> None:
-        """Make what was assigned visible to every other process."""
+        """Make all assignments visible to every other process."""
         self._inner.flush()
 
     def commit(self) -> None:
-        """Make what was assigned survive a power cut."""
+        """Make all assignments survive a power cut."""
         self._inner.commit()
 
     def _close(self, outcome: Outcome) -> None:

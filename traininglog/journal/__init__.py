@@ -1,1 +1,1 @@
-"""The write-ahead journal: what was assigned and no store has yet, where a kill cannot reach it."""
+"""The write-ahead journal: assignments that no store has yet, where a kill cannot reach them."""

@@ -1,8 +1,8 @@
 """Floats and ints on their way to the database: few as a list, many as arrays.
 
-Records are turned into Python's numbers where there are few, as for somebody who reads back what he
-has just assigned. Where there are many, and the program has NumPy anyway, they never become objects
-at all: a flush of ten thousand values must not keep a training loop waiting.
+A few records become numbers of Python, as when a program reads back what it has just assigned.
+Many records never become objects, if the program has imported NumPy anyway: a flush of ten thousand
+values must not keep a training loop waiting.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 #: Keys are numbered from 1 up to here.
 MOST_KEYS = 2**24 - 1
 
-#: What each number takes in the record of a row: its head, and its value.
+#: The bytes of one number in the record of a row: its head and its value.
 CELL = Struct("<Id").size
 
-# From so many on, arrays are worth it.
+# From so many records on, arrays are faster.
 _MANY = 256
 
 
@@ -36,7 +36,7 @@ class Arrays(NamedTuple):
     words: NDArray[np.uint64]  #: the 64 bits of the float or int
 
     def part(self, which: Any) -> Arrays:
-        """Return those that an index of NumPy picks."""
+        """Return the numbers that a NumPy index picks."""
         return Arrays(self.codes[which], self.times[which], self.words[which])
 
     def flat(self) -> list[Any]:
@@ -55,7 +55,7 @@ class Arrays(NamedTuple):
 
 
 class Numbers:
-    """Floats and ints, each for a time and a key; of several for one place, the last one counts."""
+    """Floats and ints by time and key. Of several for one time and key, the last one counts."""
 
     def __init__(self) -> None:
         self._parts: list[list[Any] | Arrays] = []
@@ -66,7 +66,7 @@ class Numbers:
         )
 
     def add(self, more: list[Any] | Arrays) -> None:
-        """Add numbers that were assigned later, flat or as arrays."""
+        """Append later numbers, flat or as arrays."""
         parts = self._parts
         if isinstance(more, list) and parts and isinstance(parts[-1], list):
             parts[-1] += more
@@ -74,12 +74,12 @@ class Numbers:
             parts.append(more)
 
     def extend(self, later: Numbers) -> None:
-        """Add numbers that were assigned later."""
+        """Append the numbers of a later batch."""
         for part in later._parts:
             self.add(part[:] if isinstance(part, list) else part)
 
     def flat(self) -> list[Any]:
-        """Return code, time, value, code, time, value, ... Not to be changed."""
+        """Return code, time, value, code, time, value, ... The caller must not change the list."""
         if len(self._parts) != 1 or not isinstance(self._parts[0], list):
             whole: list[Any] = []
             for part in self._parts:
@@ -130,27 +130,27 @@ def _as_arrays(flat: list[Any]) -> Arrays:
 
 
 def worth(count: int) -> bool:
-    """Tell whether to read so many records as arrays."""
+    """Return whether to read so many records as arrays."""
     if count < _MANY or "numpy" not in sys.modules:
         return False
     try:
-        import numpy  # noqa: F401 - it may be just being imported, and that may fail
-    except Exception:  # noqa: BLE001 - then one by one, which needs it not
+        import numpy  # noqa: F401 - another thread may be importing it, and that may fail
+    except Exception:  # noqa: BLE001 - then one by one, without NumPy
         return False
     return True
 
 
 def read_fixed(data: bytes, at: int, count: int, tag: int, step: int) -> tuple[Arrays, int]:
-    """Read records of the fixed size; return what those are that are sound, up to the first not.
+    """Read records of the fixed size, up to the first damaged one; return numbers and their count.
 
-    The count is how many are. Numbers of the status are among them; their codes tell.
+    Numbers of the status are among them; their codes tell.
 
     Args:
         data: Records.
         at: Where the first of them begins.
         count: How many there are.
-        tag: Of the first.
-        step: What is added to it for each that follows.
+        tag: The tag of the first.
+        step: The difference between the tags of neighbours.
 
     """
     import numpy as np
@@ -169,14 +169,16 @@ def read_fixed(data: bytes, at: int, count: int, tag: int, step: int) -> tuple[A
 
 
 def read_rows(data: bytes, at: int, size: int, tag: int, step: int) -> tuple[Arrays, int]:
-    """Read records of rows of one size; return what is in those that are sound, and their number.
+    """Read records of rows of one size, up to the first damaged one.
+
+    Returns the numbers in them, and how many records there are.
 
     Args:
         data: Records.
         at: Where the first of them begins.
-        size: How many bytes each takes.
-        tag: Of the first.
-        step: What is added to it for each that follows.
+        size: The bytes of each.
+        tag: The tag of the first.
+        step: The difference between the tags of neighbours.
 
     """
     import numpy as np
@@ -204,7 +206,7 @@ def _tags(np: Any, tag: int, step: int, count: int) -> Any:
     return tag + step * np.arange(count, dtype=np.int64)
 
 
-# What a record of a row takes beside heads and values: type, size, time, crc32 and tag.
+# The bytes of a row's record beside heads and values: type, size, time, crc32 and tag.
 _ROW_FRAME = Struct("<IIQII").size
 
 

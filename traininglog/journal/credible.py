@@ -1,8 +1,7 @@
-"""Whether records can be what a log wrote, though all their checksums are right.
+"""Checks that records can come from a log, beyond their checksums.
 
-Anyone can make a file of records with right checksums. So more is asked of what is taken from a
-journal that somebody else left: whatever is in it, the database must come to hold nothing that
-could not have been assigned.
+Anyone can make a file of records with right checksums. So recovery checks the records of a journal
+that another process left: the database must never hold a value that could not have been assigned.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from traininglog.journal.bulk import MOST_KEYS
 from traininglog.journal.record import Batch
 from traininglog.values import MAX_TIME, check_text
 
-#: What reading records raises where checksums are right and contents are not.
+#: The errors of reading records with right checksums and impossible contents.
 NOT_AS_WRITTEN = (
     StructError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError, CorruptLog,
 )  # fmt: skip
@@ -25,7 +24,7 @@ _NUMBERS = {Kind.INT.value, Kind.FLOAT.value}
 
 
 def is_credible(batch: Batch, names: Mapping[int, str]) -> bool:
-    """Tell whether a log can have written what was read, given the names of all keys by number."""
+    """Return whether a log can have written a batch, given the names of all keys by number."""
     codes = set(batch.numbers.flat()[::3])
     times = batch.times()
     used = {code & MOST_KEYS for code in codes} | {number for _, number in batch.others}

@@ -1,18 +1,19 @@
-"""The write-ahead journal: what was assigned and no store has yet, where a kill cannot reach it.
+"""The write-ahead journal: assignments that no store has yet, where a kill cannot reach them.
 
-Each run that is being written has a file ``runs.db-tail-<uuid>-<epoch>`` beside its store,
-preallocated and mapped into memory. An assignment is copied there before it counts as made: from
-then on its bytes belong to the kernel, and outlive the process. The copying is one call that no
-other thread and no signal handler can come between, so that it needs no lock.
+Each run that a log writes has a file ``runs.db-tail-<uuid>-<epoch>`` beside its store, preallocated
+and mapped into memory. An assignment returns once it is copied there: from then on its bytes belong
+to the kernel, and outlive the process. The copy is one call into C, which no other thread and no
+signal handler can interrupt, so it needs no lock.
 
-The file is made of regions. Assignments go to one of them until it is full or a flush begins. Then
-the region rests, closed to writing, and the next one takes the assignments, which was opened in
-advance so that nobody has to wait. What rests is flushed. Once that was committed, the region is
-erased and used again. While the store cannot be written, more regions are added.
+The file consists of regions. Assignments go to one of them until it is full or a flush begins. Then
+that region rests, closed to writing, and the next one takes the assignments. It was opened in
+advance, so no assignment waits for it. A flush saves the regions at rest. After the commit, they
+are erased and used again. While the store cannot be written, the journal adds regions.
 
-The position (log sequence number) of a record is how many bytes of records of the run came before
-it. The store has, in the same transaction as what was flushed, the position up to which everything
-is in it. So whoever finds a journal left behind (`reader`) knows which records are in already.
+The position (log sequence number) of a record is the number of bytes of records of the run before
+it. Each flush stores, in the same transaction, the position up to which everything is in the store:
+the checkpoint. So a process that finds a journal left behind (`reader`) knows which records the
+store already has.
 """
 
 from __future__ import annotations
@@ -40,30 +41,30 @@ from traininglog.journal.tail import ASLEEP, Tail
 from traininglog.plain_files import PlainFile, kind_of
 from traininglog.side_files import make_beside
 
-# A fresh file has room for one region to be written while another is flushed.
+# A new file has room to write one region while another is flushed.
 _FIRST_REGIONS = 2
 
-# Why a file cannot be made that can be made later: what is assigned is kept in memory meanwhile.
+# Errors after which the file may be made later. Meanwhile assignments are kept in memory.
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
 
 
 class JournalFull(StoreFailed):
-    """The journal holds as much as it may and the store cannot take it."""
+    """The journal holds as much as it may, and the store cannot take it."""
 
     code = "journal-full"
 
 
 class Journal:
-    """The journal of one run, held by its writer. Only the owner thread of the run is in here.
+    """The journal of one run, as its writer uses it. Only the owner thread calls its methods.
 
     Args:
-        path: The file; None: in memory, for a log that does not mind.
-        beside: The file of the store, whose mode and owner it gets.
-        uuid: Of the run.
-        epoch: Of its writer.
+        path: The file. None: in memory, for a log that may lose it with the process.
+        beside: The file of the store, whose mode and owner the journal gets.
+        uuid: The run.
+        epoch: The epoch of its writer.
         base: The position that the store has.
         numbers: The keys of the run, with the heads of the records of floats under them.
-        most_bytes: How large it may become.
+        most_bytes: The most bytes that the journal may take.
 
     """
 
@@ -72,8 +73,8 @@ class Journal:
         numbers: dict[str, int], most_bytes: int,
     ) -> None:  # fmt: skip
         self.path = path
-        self.open: list[Region] = []  #: the one that is written to, and those that come after it
-        self.waiting: list[Region] = []  #: at rest, the oldest first; still to be flushed
+        self.open: list[Region] = []  #: the current region, and those opened in advance
+        self.waiting: list[Region] = []  #: regions at rest, the oldest first; not flushed yet
         self._beside = beside or path
         self._uuid = uuid
         self._epoch = epoch
@@ -82,13 +83,13 @@ class Journal:
         self._numbers = numbers
         self._most_bytes = most_bytes
         self._free: list[Region] = []
-        self._used: list[Region] = []  # in the store, and to be erased
+        self._used: list[Region] = []  # in the store, but not erased yet
         self._file_size = 0
         self._file: JournalFile | None = None
         self._make_file()
 
     def _make_file(self) -> None:
-        """Make the file, if there is to be one and is none yet, and it can be made just now."""
+        """Make the file if it is missing, or ignore an error that may pass."""
         if self.path is None or self._beside is None or self._file is not None:
             return
         try:
@@ -107,13 +108,13 @@ class Journal:
 
     @property
     def tail(self) -> Tail:
-        """Where to append; from there on, whoever finds it full goes on by itself."""
+        """Where to append. A thread that finds the tail full goes on to the next one by itself."""
         return self.open[0].tail if self.open else ASLEEP
 
     def begin(self, need: int = 0) -> Tail:
-        """Open one more region, with room for a record of `need` bytes, behind those that are open.
+        """Open one more region behind the open ones, with room for a record of `need` bytes.
 
-        Raises `JournalFull`, and `StoreFailed` where there is neither a file nor memory for it.
+        Raises `JournalFull`, and `StoreFailed` if there is neither a file nor memory for it.
         """
         self._make_file()
         self._erase()
@@ -133,18 +134,18 @@ class Journal:
             tail = region.begin(head, self._numbers)
         except BaseException as error:
             if region.lasting:
-                self._used.append(region)  # there may be a part of a header
+                self._used.append(region)  # it may hold a part of a header
             if not isinstance(error, OSError):
                 raise
             region, tail = self._begin_in_memory(head, error)
         before = self.open[-1].tail if self.open else None
         self.open.append(region)
         if before is not None:
-            before.next = tail  # last: from now on others may be there
+            before.next = tail  # last: from now on other threads may append to it
         return tail
 
     def _begin_in_memory(self, head: Head, why: OSError) -> tuple[Region, Tail]:
-        """Open a region of memory, where the file could not be written."""
+        """Open a region in memory, because the file could not be written."""
         self._require_room(head.size)
         region = MemoryRegion(head.size)
         try:
@@ -157,21 +158,21 @@ class Journal:
             ) from why
 
     def rest(self, *, whole: bool = False) -> None:
-        """Let what was written come to rest, so that it can be flushed.
+        """Close the written regions, so that they can be flushed.
 
         Args:
-            whole: Leave no region open, so that nothing more can be appended.
+            whole: Close every region, so that nothing more can be appended.
 
         """
-        # A want of memory may come at any call: what belongs together is changed by one statement
-        # without any, and what was cut short is done again.
+        # Any call may raise `MemoryError`. So one statement without calls changes all attributes
+        # that belong together, and the next call repeats what an error cut short.
         while self.open and (whole or self.open[0].has_records or not self.open[0].is_open):
             region, *others = self.open
             region.rest()
             end, waiting, used = region.end, self.waiting, self._used
             if others:
                 others[0].base = end
-                with suppress(OSError):  # it is written once more before it is needed
+                with suppress(OSError):  # `_erase` writes it again before it is needed
                     others[0].note_base()
             if region.length:
                 waiting = [*waiting, region]
@@ -181,7 +182,7 @@ class Journal:
         self._erase()
 
     def recycle(self, saved: list[Region]) -> None:
-        """Make regions free, the first of those that wait: they are in the store."""
+        """Free regions that the store has, the first of those that wait."""
         for region in saved:
             region.gone = True
         self.waiting = [region for region in self.waiting if not region.gone]
@@ -189,7 +190,7 @@ class Journal:
         self._erase()
 
     def trim(self) -> None:
-        """Give back what was taken while the store could not be reached, if nothing is in here."""
+        """Shrink an empty journal to its usual size: it grows while the store cannot be reached."""
         usual = _FIRST_REGIONS * REGION
         if self._file_size <= usual and not self._memory_size:
             return
@@ -202,14 +203,14 @@ class Journal:
         size = min(self._file_size, usual)
         self._free = [Region(self._file, at, REGION) for at in range(0, size, REGION)]
         self._file_size = size
-        with suppress(OSError):  # it is no loss
+        with suppress(OSError):  # a larger file does no harm
             os.ftruncate(self._file.descriptor, size)
 
     def _erase(self) -> None:
-        """Make free what was used.
+        """Erase the used regions, and make them free.
 
-        Where that fails, it is done another time: the store has these records by now, and its
-        position says so to whoever finds them.
+        A region that cannot be erased is tried again later. The store has its records by now, and
+        the position of the store says so to a reader that finds them.
         """
         for region in self._used[:]:
             with suppress(OSError, MemoryError):
@@ -221,42 +222,43 @@ class Journal:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is in it."""
+        """Whether the journal has no records to flush."""
         return not self.waiting and not any(region.has_records for region in self.open)
 
     @property
     def vanished(self) -> bool:
-        """Whether somebody has deleted its file."""
+        """Whether its file was deleted."""
         try:
             return self._file is not None and os.fstat(self._file.descriptor).st_nlink == 0
         except OSError:
-            return False  # who knows; it is asked again with the next flush
+            return False  # not known; the next flush asks again
 
     @property
     def volatile(self) -> bool:
-        """Whether some of it would not outlive the process."""
+        """Whether some of its records would not outlive the process."""
         return self.path is None or self.in_memory or self.vanished
 
     @property
     def in_memory(self) -> bool:
-        """Whether some of it is where no file is, or no room in it."""
+        """Whether some of its regions are in memory, because there was no file or no room in it."""
         return any(not region.lasting for region in (*self.open, *self.waiting))
 
     @property
     def _memory_size(self) -> int:
-        """How many bytes were taken where the file could have no more."""
+        """The bytes of its regions in memory."""
         regions = (*self.open, *self.waiting, *self._used, *self._free)
         return sum(region.size for region in regions if not region.lasting)
 
     def _add(self, size: int) -> Region:
-        """Add room, in memory where the file can have no more."""
+        """Add a region, in memory if the file cannot grow."""
         self._require_room(size)
         return self._add_to_file(size) or MemoryRegion(size)
 
     def _add_to_file(self, size: int) -> Region | None:
-        """Add room to the file, if there is one and it can have more.
+        """Add a region to the file; return None if there is no file or it cannot grow.
 
-        Not sparse: touching a page without room on the disk would kill the process.
+        The room is allocated, not sparse: touching a page without room on the disk would kill the
+        process.
         """
         if self._file is None:
             return None
@@ -264,7 +266,7 @@ class Journal:
         try:
             _allocate(descriptor, self._file_size, size)
         except OSError:
-            with suppress(OSError):  # what it got so far
+            with suppress(OSError):  # give back the part that was allocated
                 os.ftruncate(descriptor, self._file_size)
             return None
         region = Region(self._file, self._file_size, size)
@@ -282,9 +284,9 @@ class Journal:
     # -- the end ----------------------------------------------------------------------------
 
     def remove(self) -> None:
-        """Delete the journal: everything in it is in the store.
+        """Delete the journal: the store has everything in it.
 
-        Where that is not allowed, whoever opens the store next does it.
+        If that is not allowed, the next process that opens the store does it.
         """
         if self.path is not None and self._file is not None:
             with suppress(OSError):
@@ -292,14 +294,14 @@ class Journal:
         self.leave()
 
     def leave(self) -> None:
-        """Let go of the journal, and leave the file to whoever recovers it."""
+        """Close the journal, and leave the file to a process that recovers it."""
         self.rest(whole=True)
         file, self._file = self._file, None
         if file is not None:
-            release(file.descriptor)  # at once, though somebody may still be reading it here
+            release(file.descriptor)  # at once, though a thread may still read the file
 
     def forget(self) -> None:
-        """Let go of what a forked child inherited: it is its parent's."""
+        """Drop everything in a forked child: the journal is its parent's."""
         for region in self.open:
             region.forget()
         self.open, self.waiting, self._free, self._used, self._file = [], [], [], [], None
@@ -311,19 +313,19 @@ def _allocate(descriptor: int, offset: int, size: int) -> None:
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
             raise
-        zeros = bytes(2**16)  # written out, there is room for it as well
+        zeros = bytes(2**16)  # writing zeros allocates the room as well
         for at in range(offset, offset + size, len(zeros)):
             write_all(descriptor, zeros, at)
 
 
 def _make(path: Path, database: Path) -> int:
     try:
-        descriptor = make_beside(database, path)  # as open to others as the database, no more
+        descriptor = make_beside(database, path)  # with the mode of the database, no wider
     except FileExistsError:
         kind = kind_of(path)
         if kind is not None:
             raise OSError(errno.EEXIST, f"{kind} has its name: move it away") from None
-        # Nobody else has this epoch of the run: making it was cut short before, by Ctrl-C.
+        # No other writer has this epoch of the run: Ctrl-C interrupted an earlier attempt.
         with closing(PlainFile(path)) as file:
             if file.has_content:
                 raise

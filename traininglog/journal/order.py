@@ -1,60 +1,59 @@
-"""Which record of a region is which: by its tag, which counts them.
+"""The order of the records in a region: the tag of a record counts them.
 
-The first record of a region has the region's own tag, the next one that plus `STEP`, and so on. So
-a record that stands where another one was, and is sound in itself, is found: its number comes
-twice. As a bit that flips changes a tag by a power of two, which three does not divide, what it
-makes of a tag is never that of another record.
+The first record has the region's own tag, the next one that plus `STEP`, and so on. So a reader
+finds a sound record that has overwritten another one: its number comes twice. A flipped bit changes
+a tag by a power of two, which 3 does not divide, so it never makes the tag of another record.
 
-Threads that assign at once may write in another order than that in which they took their numbers,
-and one that is interrupted leaves its number unused. So numbers may be missing for a while, or for
-good; but none comes twice. In journals of older versions every record has the tag of its region.
+Threads that assign at the same time may write in another order than that in which they took their
+numbers, and a thread that is interrupted leaves its number unused. So numbers may be missing for a
+while, or for good, but none comes twice. In journals of older versions every record has the tag of
+its region.
 """
 
 from __future__ import annotations
 
-#: From the tag of a record to that of the next.
+#: The difference between the tags of a record and the next.
 STEP = 3
 
-# So many numbers are missing at the most: a thread that has one writes at once.
+# The most numbers that are missing: a thread that has taken one writes at once.
 _MOST_MISSING = 2**12
 
-# The fewest bytes that a record takes.
+# The fewest bytes of a record.
 _LEAST = 16
 
-# The end of a region that was being written has numbers so near to the next.
+# Records at the end of a region that was being written have numbers at most so far from the next.
 _NEAR = 64
 
 
 class Order:
-    """The order of the records of one region, as they are read one after the other.
+    """The order of the records of one region, checked as a reader reads one after the other.
 
     Args:
-        tag: Of the region.
-        counted: Whether records are counted, as they have been since the form of journals has the
-            number 4.
-        skip: How many bytes of records there are before those that are read.
+        tag: The tag of the region.
+        counted: Whether the tags count records, as they do since format 4 of the journal.
+        skip: The bytes of records before those that are read.
 
     """
 
     def __init__(self, tag: int, *, counted: bool = True, skip: int = 0) -> None:
-        self.step = STEP if counted else 0  #: from the tag of a record to that of the next
+        self.step = STEP if counted else 0  #: the difference between the tags of neighbours
         self._tag = tag
         self._skip = skip
-        # From here on of the numbers of records, the first of which is 0.
+        # All below are numbers of records; the first record has the number 0.
         self._next: int | None = None if skip else 0
         self._skipped = range(0)
-        self._late: set[int] = set()  # of those, which come only now
+        self._late: set[int] = set()  # numbers of the skipped range that came later
         self._missing: set[int] = set()
-        self._jumps: dict[int, int] = {}  # what came before its turn -> where it stands
+        self._jumps: dict[int, int] = {}  # a number that came too early -> where its record is
 
     def accept(self, first: int, count: int, at: int, size: int) -> int:
-        """Take records whose tags follow on each other; return how many of them may be there.
+        """Accept records with consecutive tags; return how many of them are in a possible order.
 
         Args:
             first: The tag of the first.
-            count: How many.
+            count: How many there are.
             at: Where the first begins.
-            size: Of each.
+            size: The bytes of each.
 
         """
         if not self.step:
@@ -90,15 +89,15 @@ class Order:
         return True
 
     def first_place(self, tag: int) -> int | None:
-        """Return where a record stands that came before its turn, and now comes again.
+        """Return the place of a record that came too early, and whose number now comes again.
 
-        The one that was there before it is lost, and what follows on it must not be read either.
+        It has overwritten another record, which is lost. A reader must not read past that place.
         """
         number, rest = divmod(tag - self._tag, STEP)
         return None if rest else self._jumps.get(number)
 
     def near(self) -> range:
-        """Return the tags that records from here on have, if there are any."""
+        """Return the tags that the next records may have."""
         if not self.step:
             return range(self._tag, self._tag + 1)
         at = self._next or 0

@@ -1,6 +1,6 @@
-"""The journals beside a database: what they are called, and what is left in one.
+"""The reader of journals beside a database: their names and their contents.
 
-For whoever finds them: the writer of a run may be dead, or alive and at work on its journal.
+The writer of a journal that a reader finds may be dead, or alive and still writing it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from traininglog.journal.region import (
 )
 from traininglog.plain_files import PlainFile, kind_of
 
-# The byte that is locked; far beyond the end, where nothing is ever written.
+# The byte that is locked: far beyond the end, where nothing is ever written.
 _HOLDING = 2**62
 
 _SUFFIX = "-tail-"
@@ -41,49 +41,50 @@ _DAMAGED = "-damaged-tail-"
 _MOST_EPOCHS = 2**29
 _MOST_BYTES = 2**63
 
-# A region of more bytes is on the disk, at least in part, or nobody has written it.
+# A log has written a larger region than this only if at least 1/16 of it is on the disk.
 _LARGE, _LEAST_SHARE = 2**26, 16
 
-# So much is looked at together where the end of the records is looked for.
+# The bytes of one step of the search for the end of the records.
 _LOOK = 2**16
 
 
 class FolderNotListed(StoreUnwritable):
-    """The folder of a database may be entered and not listed."""
+    """The folder of a database may be entered, but not listed."""
 
     code = "folder-not-listed"
 
 
 class Left(NamedTuple):
-    """A journal beside a database, as its name tells."""
+    """A journal beside a database, described by its name."""
 
     path: Path
     uuid: UUID
     epoch: int
-    displaced_at: int | None  #: up to where the run's next writer has taken it over
+    #: The position up to which the database has it, if the run's next writer took the run over.
+    displaced_at: int | None
 
 
 class Lookalike(NamedTuple):
-    """What has the name of a journal and can be none."""
+    """A file or folder that has the name of a journal, and cannot be one."""
 
     path: Path
     why: str  #: for people, after the path
 
 
 class BoundlessRegion(Exception):
-    """A region that claims far more than it takes on the disk, and would take all memory."""
+    """A region that claims far more bytes than it has on the disk, and would take all memory."""
 
 
 class LeftRegion(NamedTuple):
-    """Where to find what is left of one region."""
+    """The place of a region in a journal that was left."""
 
     base: int
     tag: int
     gap: Gap | None
     path: Path
-    at: int  #: of its records, in the file
+    at: int  #: where its records begin in the file
     end: int
-    counted: bool  #: whether its records are, see `order`
+    counted: bool  #: whether its tags count records, see `order`
 
     def read(self) -> bytes:
         """Return its records. Raises `BoundlessRegion`, and `OSError`."""
@@ -95,26 +96,26 @@ class LeftRegion(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """What is left of a journal."""
+    """The contents of a journal that was left."""
 
     regions: list[LeftRegion]  #: in the order in which they were used
-    damage: str | None  #: what is wrong with the file as a whole; for people
+    damage: str | None  #: the damage of the file as a whole; for people
 
 
 def journal_path(database: Path, uuid: UUID, epoch: int) -> Path:
-    """Return where the journal of a run is: beside the file that a link leads to."""
+    """Return the path of the journal of a run: beside the file that a link leads to."""
     real = database.resolve()
     return real.with_name(f"{real.name}{_SUFFIX}{uuid.hex}-{epoch}")
 
 
 def displaced_path(journal: Path, position: int) -> Path:
-    """Return the name of a journal whose run somebody else has taken over, up to a position."""
+    """Return the path of a journal that the next writer took over, with its checkpoint position."""
     head, _, rest = journal.name.rpartition(_SUFFIX)
     return journal.with_name(f"{head}{_DISPLACED}{rest}-{position}")
 
 
 def damaged_path(journal: Path) -> Path:
-    """Return the name under which a damaged journal is kept."""
+    """Return the path at which a damaged journal is kept."""
     for kind in (_SUFFIX, _DISPLACED):
         head, found, rest = journal.name.rpartition(kind)
         if found:
@@ -128,10 +129,10 @@ def journals_beside(database: Path) -> Iterator[Left]:
 
 
 def lookalikes_beside(database: Path) -> list[Lookalike]:
-    """Return what lies beside a database, is named like a journal, and can be none.
+    """Return the entries beside a database that have the name of a journal and cannot be one.
 
-    Whoever unpacks an archive, or shares a folder, may find anything there. None of it is opened:
-    that may wait for ever, or have no end.
+    Anything may lie in a shared folder, or in one from an archive. No entry is opened: opening or
+    reading it may never end.
     """
     return [found for found in _named_like_journals(database) if isinstance(found, Lookalike)]
 
@@ -186,15 +187,15 @@ def _escaped(name: str) -> str:
 
 
 def hold(descriptor: int) -> None:
-    """Hold a journal of ours by its open file, whatever becomes of its name and of the owners."""
+    """Lock a journal of ours by its open file, whatever happens to its name and its owner."""
     if file_locks.OWN:
         file_locks.lock(descriptor, _HOLDING)
-    else:  # a record lock would be let go of by whoever reads the file in this process
+    else:  # a record lock would be released once any reader in this process closes the file
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def release(descriptor: int) -> None:
-    """Hold a journal no longer: nothing more is written to it here."""
+    """Unlock a journal that this process no longer writes."""
     if file_locks.OWN:
         file_locks.unlock(descriptor, _HOLDING)
     else:
@@ -202,7 +203,7 @@ def release(descriptor: int) -> None:
 
 
 def is_held(path: Path) -> bool:
-    """Tell whether a process that lives has a journal open to write it."""
+    """Return whether a live process has a journal open to write it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -216,7 +217,7 @@ def is_held(path: Path) -> bool:
 
 
 def _is_flocked(descriptor: int) -> bool:
-    """Tell the like of a file that is opened by itself for this, where systems have no better."""
+    """Return whether a file is locked by `flock`, on systems without locks of an open file."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -225,10 +226,10 @@ def _is_flocked(descriptor: int) -> bool:
 
 
 def read_journal(left: Left | Path) -> Contents:
-    """Return what is in a journal. Whoever writes it may go on meanwhile.
+    """Return the contents of a journal. Its writer may go on meanwhile.
 
-    One that was being made when its process died has nothing in it. The records themselves are read
-    later, a region at a time. Raises `FileNotFoundError`, and `OSError` where it cannot be read.
+    A journal whose process died as it made the file has no regions. The records themselves are read
+    later, one region at a time. Raises `FileNotFoundError`, and `OSError` if it cannot be read.
     """
     path = left if isinstance(left, Path) else left.path
     found: list[tuple[int, LeftRegion]] = []
@@ -243,7 +244,7 @@ def read_journal(left: Left | Path) -> Contents:
                 continue
             header = read_head(start, 0)
             if header is None:
-                # One that was being written as the process died has no records after it.
+                # A header that the process was writing as it died has no records after it.
                 if file.read(at + HEADER, at + REGION).strip(b"\0"):
                     damage = f"{path} is damaged: a region of it has no header"
                 at += REGION
@@ -276,9 +277,9 @@ def read_journal(left: Left | Path) -> Contents:
 
 
 def _in_order(found: list[tuple[int, LeftRegion]]) -> tuple[list[LeftRegion], bool]:
-    """Return regions in the order in which they were used, and whether more have records.
+    """Return regions in the order in which they were used, and whether others have records.
 
-    One that was opened in advance has its place from the region before it, where that is there.
+    A region that was opened in advance gets its base from the region before it, if that is there.
     """
     regions: list[LeftRegion] = []
     last, more = -1, False
@@ -296,7 +297,7 @@ def _in_order(found: list[tuple[int, LeftRegion]]) -> tuple[list[LeftRegion], bo
 
 
 def _length(region: LeftRegion) -> int:
-    """Return how many bytes of records a region holds. The last byte of a record is never 0."""
+    """Return the bytes of records in a region. The last byte of a record is never 0."""
     with closing(PlainFile(region.path)) as file:
         stop = file.end_of_content(region.at, region.end)
         while stop > region.at:

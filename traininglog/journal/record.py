@@ -1,21 +1,21 @@
-"""The records of a tail journal: assignments as bytes, and back.
+"""The records of the journal: assignments as bytes, and back.
 
-A number, which is nearly all there ever is, takes a record of a fixed size, packed by one call::
+A number, which nearly every record holds, takes a record of a fixed size, packed by one call::
 
     head (4), time (8), value (8), value (8), time (8), head (4), tag (4)
 
-`head` has the record's type in its top byte and the number of the key below: a key of the run, or
-for a count, which is an int in the status, one that was named in this region. Everything is
-there twice: comparing is cheaper than a checksum, and finds any flipped bit. All else is::
+`head` has the record's type in its top byte and the number of the key below. This is a key of the
+run, or, for a count (an int of the status), a key that was named in this region. Every field is
+there twice: comparing is cheaper than a checksum, and finds any flipped bit. Other records are::
 
     type and 0 (4), size (4), payload, crc32 (4), tag (4)
 
-of which the payload of a row of numbers is its time (8), all heads (4 each), and all values (8
-each): the heads are the same from row to row, and need not be packed anew.
+The payload of a row of numbers is its time (8), all heads (4 each), and all values (8 each). The
+heads are the same from row to row, and need not be packed again.
 
-`tag` tells records of this round from what an earlier round left at the same place on the disk, and
-each from its neighbours (`order`). Its last byte is never 0, so a region of which every unused byte
-is 0 ends where its records end.
+`tag` tells the records of this round from those that an earlier round left at the same place on the
+disk, and each record from its neighbours (`order`). Its last byte is never 0, and unused bytes are
+0, so a reader finds where the records of a region end.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from traininglog.journal.order import Order
 INT, FLOAT = Kind.INT.value, Kind.FLOAT.value
 COUNT, ROW, ENTRIES, STATUS, KEY, COUNTER, MARK, BIRTH = range(16, 24)
 
-#: What is added to a key's number to make the head of a record.
+#: Added to a key's number, these make the head of a record.
 FLOAT_HEAD, INT_HEAD, COUNT_HEAD = FLOAT << 24, INT << 24, COUNT << 24
 
 _FLOAT = Struct("<IQddQII")
@@ -59,7 +59,7 @@ pack_int = _INT.pack
 
 
 class RowForm(NamedTuple):
-    """What the records of rows of the same keys, and the same types of values, have in common."""
+    """The layout that records of rows with the same keys and types of values share."""
 
     pack: Callable[..., bytes]
     heads: bytes
@@ -67,7 +67,7 @@ class RowForm(NamedTuple):
 
     @classmethod
     def of(cls, heads: Sequence[int]) -> RowForm:
-        """Return the form of rows whose numbers have these heads."""
+        """Return the layout of rows whose numbers have these heads."""
         count = len(heads)
         kinds = "".join("d" if head >> 24 == FLOAT else "q" for head in heads)
         form = Struct(f"<IIQ{4 * count}s{kinds}")
@@ -75,7 +75,7 @@ class RowForm(NamedTuple):
 
 
 def pack_row(form: RowForm, time: int, values: Iterable[int | float], tag: int) -> bytes:
-    """Pack the numbers of one time: one record, all or none.
+    """Pack the numbers of one time as one record.
 
     Raises `struct.error` for an int that does not fit.
     """
@@ -85,7 +85,7 @@ def pack_row(form: RowForm, time: int, values: Iterable[int | float], tag: int) 
 
 
 def pack_entries(entries: Iterable[tuple[int, int, Any]], tag: int) -> bytes:
-    """Pack values of any kind, given as (time, number of the key, value): one record."""
+    """Pack values of any kind, given as (time, number of the key, value), as one record."""
     parts = []
     for time, number, value in entries:
         kind, form, data = _encoded(value)
@@ -95,12 +95,12 @@ def pack_entries(entries: Iterable[tuple[int, int, Any]], tag: int) -> bytes:
 
 
 def pack_status(values: Mapping[str, Any], tag: int) -> bytes:
-    """Pack values of the status: one record."""
+    """Pack values of the status as one record."""
     return _framed(STATUS, _packed_values(values), tag)
 
 
 def pack_birth(facts: Mapping[str, Any], tag: int) -> bytes:
-    """Pack what is known of a run of which its store has not heard yet: one record."""
+    """Pack the facts of a run that its store has not heard of yet, as one record."""
     return _framed(BIRTH, _packed_values(facts), tag)
 
 
@@ -114,17 +114,17 @@ def _packed_values(values: Mapping[str, Any]) -> bytes:
 
 
 def pack_key(number: int, name: str, tag: int) -> bytes:
-    """Pack what number a key has got in its run."""
+    """Pack the number of a key in its run."""
     return _framed(KEY, _KEY.pack(number) + name.encode(), tag)
 
 
 def pack_mark(time: int, wall: float, tag: int) -> bytes:
-    """Pack when the run had got to a time."""
+    """Pack a mark: when the run had got to a time."""
     return _framed(MARK, _MARK.pack(time, wall), tag)
 
 
 def pack_counter(number: int, name: str, tag: int) -> bytes:
-    """Pack what number a key of the status has got in this region."""
+    """Pack the number of a key of the status in this region."""
     return _framed(COUNTER, _KEY.pack(number) + name.encode(), tag)
 
 
@@ -136,8 +136,8 @@ def _framed(kind: int, payload: bytes, tag: int) -> bytes:
 class DamagedRecord(Exception):
     """The bytes at `at` are not a record of this round.
 
-    `torn` tells of one that a process was just writing as it was killed: it is the last, and not
-    all there. `cut` is where a record stands that comes here again, and has taken another's place.
+    `torn` says that a kill interrupted the copy of the last record, so that a part of it is
+    missing. `cut` is the place of an earlier copy of this record, which has overwritten another.
     """
 
     def __init__(self, data: bytes, at: int, order: Order) -> None:
@@ -148,27 +148,27 @@ class DamagedRecord(Exception):
 
 
 class Batch:
-    """Assignments in the order of their records, in the form in which the database takes them."""
+    """Assignments in the order of their records, in the form that the database takes."""
 
     def __init__(self) -> None:
         self.numbers = Numbers()
-        #: by time and number of the key, what else was assigned, and to what no number was later
+        #: By time and number of the key, other values that no later number replaces.
         self.others: dict[tuple[int, int], Encoded] = {}
         self.names: dict[int, str] = {}  #: the keys that were numbered here
         self.counters: dict[int, str] = {}  #: likewise, keys of the status
         self.status: dict[str, Any] = {}  #: `HIDDEN` where it was deleted
         self.renewed: set[str] = set()  #: keys of the status that were deleted and set again
-        self.marks: dict[int, float] = {}  #: when the run had got to a time, as was said
-        self.birth: dict[str, Any] | None = None  #: of a run of which its store had not heard
-        self.size = 0  #: how many bytes of records have been added
-        self.order: Order | None = None  #: of the region that is read as it grows, if it is one
+        self.marks: dict[int, float] = {}  #: by time, when the run had got there
+        self.birth: dict[str, Any] | None = None  #: facts of a run its store had not heard of
+        self.size = 0  #: the bytes of records that were added
+        self.order: Order | None = None  #: of the region, if the batch is read as that grows
         self._rows: dict[int, dict[int, Cell]] = {}
-        self._indexed = 0  # how many of the numbers are in the rows
-        self._fresh: list[tuple[int, int]] = []  # which of the others may not be
+        self._indexed = 0  # the length of the flat numbers that are in the rows
+        self._fresh: list[tuple[int, int]] = []  # places of others that may not be in the rows
 
     @property
     def rows(self) -> dict[int, dict[int, Cell]]:
-        """What is seen of all this, by time and then number of the key. Made when asked for."""
+        """The resulting values by time and then number of the key. Each access updates them."""
         rows, numbers = self._rows, self.numbers.flat()
         start, self._indexed = self._indexed, len(numbers)
         codes, times, values = (numbers[start + at :: 3] for at in range(3))
@@ -187,9 +187,10 @@ class Batch:
         return (min(times), max(times)) if times else None
 
     def add(self, data: bytes, order: Order, skip: int = 0) -> None:
-        """Add what records of a region hold, after the first `skip` bytes.
+        """Add the records of a region, after the first `skip` bytes.
 
-        Raises `DamagedRecord`; what is before the damage has been added, and `size` tells how far.
+        Raises `DamagedRecord`. The records before the damage are added then, and `size` counts
+        their bytes.
         """
         at, end = skip, len(data)
         while at < end:
@@ -201,7 +202,7 @@ class Batch:
             at = stop
 
     def extend(self, later: Batch) -> None:
-        """Add what was assigned later."""
+        """Add a batch of later assignments."""
         self.numbers.extend(later.numbers)
         if self.others:
             self._pass_over(later.numbers.flat())
@@ -219,7 +220,7 @@ class Batch:
             self._pass_over(numbers if isinstance(numbers, list) else numbers.flat())
 
     def _pass_over(self, numbers: list[Any]) -> None:
-        """Forget what else was assigned where there are numbers now."""
+        """Drop other values that numbers have replaced."""
         for code, time in zip(numbers[::3], numbers[1::3], strict=True):
             self.others.pop((time, code & MOST_KEYS), None)
 
@@ -362,10 +363,10 @@ def _values(data: bytes, start: int, end: int) -> Iterator[tuple[str, Any]]:
 
 
 def _is_torn(rest: bytes, tags: range) -> bool:
-    """Tell whether a region ends with what the copying of one record may have left.
+    """Return whether a region ends with bytes that an interrupted copy of a record may leave.
 
-    Bytes are copied in ascending order, but for the first few, which a processor may store last.
-    `tags` are those that the next few records have.
+    Bytes are copied in ascending order, except the first few, which a processor may store last.
+    `tags` are the tags of the next few records.
     """
     marks = [_KEY.pack(tag) for tag in tags]
     if len(rest) >= 4 and not rest[3]:  # without its head
@@ -378,7 +379,7 @@ def _is_torn(rest: bytes, tags: range) -> bool:
 
 
 def _ends_in_record(data: bytes) -> bool:
-    """Tell whether the last bytes are a whole record, wherever that may begin."""
+    """Return whether the last bytes are a whole record, wherever that begins."""
     if len(data) >= _SIZE and data[-_SIZE + 3] in _FIXED and _is_sound(data[-_SIZE:], 1):
         return True
     (tag,) = _KEY.unpack(data[-4:])
@@ -396,9 +397,9 @@ def _one(block: bytes, number: int) -> bytes:
 
 
 def _is_sound(block: bytes, count: int) -> bool:
-    """Tell whether both copies of everything agree in `count` records of a fixed size.
+    """Return whether both copies of every field agree in `count` records of the fixed size.
 
-    Compares byte by byte of all records at once, which is quicker than record by record.
+    Compares one byte of all records at a time, which is faster than record by record.
     """
     pairs = [(at, at + 36) for at in range(4)] + [(at, at + 24) for at in range(4, 12)]
     pairs += [(at, at + 8) for at in range(12, 20)]
@@ -408,7 +409,7 @@ def _is_sound(block: bytes, count: int) -> bool:
 
 
 def changed_status(status: Mapping[str, Any], batches: Iterable[Batch]) -> dict[str, Any]:
-    """Return a status with the changes that batches make to it, one after the other."""
+    """Return a status after the changes of batches, applied one after the other."""
     changed = dict(status)
     for batch in batches:
         for key, value in batch.status.items():
@@ -420,7 +421,7 @@ def changed_status(status: Mapping[str, Any], batches: Iterable[Batch]) -> dict[
 
 
 def note_status(status: dict[str, Any], renewed: set[str], values: Mapping[str, Any]) -> None:
-    """Add changes to what is to be written of a status, keeping what was deleted in between."""
+    """Add values to the changes of a status, and note keys that were deleted in between."""
     for key, value in values.items():
         if status.pop(key, None) is HIDDEN:
             renewed.add(key)
@@ -428,8 +429,8 @@ def note_status(status: dict[str, Any], renewed: set[str], values: Mapping[str, 
 
 
 def _encoded(value: Any) -> tuple[int, int, bytes]:
-    """Return the kind of a value, the form that its stored bytes have, and these bytes."""
-    if type(value) is float:  # as it is: these bytes have room for any NaN
+    """Return the kind of a value, the form of its stored bytes, and these bytes."""
+    if type(value) is float:  # without `encode`: these bytes hold any NaN
         return FLOAT, 2, _DOUBLE.pack(value)
     kind, stored = encode(value)
     if stored is None:

@@ -1,16 +1,16 @@
-"""The regions of a journal: what they are made of, and one of them from round to round.
+"""The regions of a journal: their layout, and the life of one from round to round.
 
 A region is::
 
     magic (8), run (16), epoch (8), round (8), size (8), base (8), file size (8), crc32 (4)
-    at 72: how many assignments had to be left out, from and to which time (8 each), crc32 (4)
+    at 72: the number of dropped assignments, their first and last time (8 each), crc32 (4)
     at 104: base (8), crc32 (4)
     at 128: records, and zeros to the end
 
-`round` counts the regions as they are used. `base` counts the bytes of records of the run before
-this region's: its position in the journal as a whole. A region is opened before the one in front
-of it is full. Then its base is not known yet, and is written at 104 later. Until then the region
-before it, which is still there, tells.
+`round` counts the regions as they are used. `base` is the position of the region: the bytes of
+records of the run before it. A region is opened before the one in front of it is full. Its base is
+not known yet then, and is written at 104 later. Until then a reader computes it from the region in
+front, which is still there.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from zlib import crc32
 from traininglog.journal.gaps import Gap
 from traininglog.journal.tail import ASLEEP, NO_ROW, Tail
 
-#: The size of a region, mostly; a larger one is for a record that needs it.
+#: The usual size of a region. A record that needs more gets a larger region.
 REGION = 2**19
 
 #: Where its records begin.
 HEADER = 128
 
-# So much is looked at together where the end of the records is looked for.
+# The bytes of one step of the search for the end of the records.
 _LOOK = 2**12
 
-#: What it begins with.
+#: The first bytes of a region.
 MAGIC = b"TLTAIL5\0"
 
-#: What it began with before a region could be opened in advance, and before that, when records were
-#: not counted either (see `order`).
+#: The same in older versions: before regions could be opened in advance, and before that, when
+#: records were not counted either (see `order`).
 IN_TURN, UNCOUNTED = b"TLTAIL4\0", b"TLTAIL3\0"
 
 #: The base of a region that is open in advance.
@@ -56,7 +56,7 @@ _BASE = Struct("<Q")
 
 
 class Head(NamedTuple):
-    """What a region says of itself."""
+    """The header of a region."""
 
     magic: bytes
     run: bytes  #: its UUID
@@ -64,7 +64,7 @@ class Head(NamedTuple):
     round: int
     size: int
     base: int
-    file_size: int  #: of the whole journal, so that it can be told whether some was cut off
+    file_size: int  #: of the whole journal, so that a reader can tell whether it was truncated
 
 
 def pack_head(head: Head) -> tuple[bytes, int]:
@@ -74,7 +74,7 @@ def pack_head(head: Head) -> tuple[bytes, int]:
 
 
 def is_blank(content: bytes, at: int) -> bool:
-    """Tell whether there is no head."""
+    """Return whether the bytes at a place hold no head."""
     return not content[at : at + _HEAD.size].strip(b"\0")
 
 
@@ -88,9 +88,9 @@ def read_head(content: bytes, at: int) -> tuple[Head, int] | None:
 
 
 def _tag_of(header: bytes) -> int:
-    """Return the tag of a region's first record, by its header.
+    """Return the tag of a region's first record, from its header.
 
-    No flipped bit makes its top byte 0, nor that of any that is counted from it.
+    No flipped bit makes its top byte 0, nor the top byte of any tag that is counted from it.
     """
     if header.startswith(UNCOUNTED):
         return crc32(header) | 0xC0000000
@@ -98,13 +98,13 @@ def _tag_of(header: bytes) -> int:
 
 
 def pack_gap(gap: Gap, tag: int) -> bytes:
-    """Return what says that assignments had to be left out after a region's records."""
+    """Return the bytes that record dropped assignments after a region's records."""
     data = _GAP.pack(*gap)
     return data + _CHECK.pack(crc32(data, tag))
 
 
 def read_gap(content: bytes, at: int, tag: int) -> Gap | None:
-    """Return what a region says of assignments that had to be left out after it."""
+    """Return the dropped assignments that a region records, or None."""
     data = content[at + _GAP_AT : at + _GAP_AT + _GAP.size]
     check = content[at + _GAP_AT + _GAP.size : at + _GAP_AT + _GAP.size + 4]
     if not data.strip(b"\0") or check != _CHECK.pack(crc32(data, tag)):
@@ -113,7 +113,7 @@ def read_gap(content: bytes, at: int, tag: int) -> Gap | None:
 
 
 def read_base(content: bytes, at: int, head: Head, tag: int) -> int | None:
-    """Return the base of a region, by its header; None: the region before it tells."""
+    """Return the base of a region from its header, or None if only the region before it tells."""
     data = content[at + _BASE_AT : at + _BASE_AT + _BASE.size]
     check = content[at + _BASE_AT + _BASE.size : at + _BASE_AT + _BASE.size + 4]
     if head.base != UNKNOWN:
@@ -124,7 +124,7 @@ def read_base(content: bytes, at: int, head: Head, tag: int) -> int | None:
 
 
 def write_all(descriptor: int, data: bytes, offset: int) -> None:
-    """Write all of it, which one call may not do where a limit is near. Raises `OSError`."""
+    """Write all bytes: one `pwrite` may write fewer where a limit is near. Raises `OSError`."""
     left = memoryview(data)
     while left:
         written = os.pwrite(descriptor, left, offset)
@@ -135,10 +135,10 @@ def write_all(descriptor: int, data: bytes, offset: int) -> None:
 
 
 class JournalFile:
-    """The open file of a journal; closed once nobody holds it any more.
+    """The open file of a journal, closed once nothing refers to it any more.
 
-    Another thread may be reading a region as the journal is let go of. By then the number of a
-    closed descriptor could be that of any other file.
+    Another thread may read a region while the owner closes the journal. If that closed the
+    descriptor, the thread might read any other file that got its number.
     """
 
     __slots__ = ("descriptor",)
@@ -152,11 +152,11 @@ class JournalFile:
 
 
 class Region:
-    """A part of a journal's file, for one round of it.
+    """A part of a journal's file, for one round.
 
-    The owner of the journal begins it, brings it to rest and erases it. Any thread may read it
-    meanwhile: what it got counts if the region is not `gone` afterwards. Else all of it is in the
-    store by now.
+    The owner of the journal opens it, closes it and erases it. Any thread may read it meanwhile.
+    What the thread read is valid if the region is not `gone` afterwards; else the store has all of
+    it by now.
     """
 
     lasting = True  #: whether it outlives the process
@@ -166,16 +166,16 @@ class Region:
         self.size = size
         self.round = 0
         self.base = UNKNOWN  #: bytes of records of the run before its own, once that is known
-        self.noted = False  #: whether that is written down
+        self.noted = False  #: whether the base is written in the file
         self.tag = 0
         self.length = 0  #: bytes of records, once it rests
-        self.gone = False  #: whether the store has it, and it may be erased
+        self.gone = False  #: whether the store has its records, so that it may be erased
         self.tail = ASLEEP
         self._file = file
         self._open: mmap.mmap | _Appended | None = None
 
     def begin(self, head: Head, numbers: dict[str, int]) -> Tail:
-        """Open for records, in an erased region."""
+        """Open an erased region for records, and return its tail."""
         header, self.tag = pack_head(head)
         self.round, self.base, self.noted = head.round, head.base, head.base != UNKNOWN
         opened = self._map(header)
@@ -185,10 +185,10 @@ class Region:
         return self.tail
 
     def note_base(self) -> None:
-        """Write down what its base is, while it is open.
+        """Write the base into the header, if the region is open.
 
-        Before the region in front of it is erased: from then on nothing else says so. Raises
-        `OSError`, where the file is not mapped.
+        Call it before the region in front is erased: from then on nothing else tells the base.
+        Raises `OSError` if the file is not mapped.
         """
         if self._open is not None and not self.noted:
             data = _BASE.pack(self.base)
@@ -197,35 +197,35 @@ class Region:
             self.noted = True
 
     def rest(self) -> None:
-        """Close to writing. What is in it stays, and can be read. Again, it does nothing."""
+        """Close the region to writing; its records stay readable. A second call does nothing."""
         opened = self._open
         if opened is None:
             return
-        self.tail.row = NO_ROW  # which may be all that holds its log
+        self.tail.row = NO_ROW  # the row may be the last reference to its log
         self.tail.rests = True
         self.length = self._end(opened) - HEADER
-        self._open = None  # after the length: who finds it so takes that
+        self._open = None  # after the length: a reader that finds None uses the length
         self._shut(opened)
 
     @property
     def end(self) -> int:
-        """What the base of the next region is, once this one rests."""
+        """The base of the next region, once this one rests."""
         return self.base + self.length
 
     @property
     def is_open(self) -> bool:
-        """Whether it can be written to."""
+        """Whether it takes records."""
         return self._open is not None
 
     @property
     def has_records(self) -> bool:
-        """Whether something was written to it, or somebody was about to and found no room."""
+        """Whether it has records, or an append to it found no room."""
         opened = self._open
         return bool(self.length) if opened is None else opened.tell() > HEADER
 
     @property
     def written(self) -> int:
-        """How many bytes of records are in it by now."""
+        """The bytes of records in it by now."""
         opened = self._open
         if opened is None:
             return self.length
@@ -236,11 +236,11 @@ class Region:
             return self.length
 
     def _end(self, opened: mmap.mmap | _Appended) -> int:
-        """See to it that nothing more fits, and return where the records end."""
+        """Stop further appends, and return where the records end."""
         if isinstance(opened, _Appended):
             return opened.stop()
         try:
-            # One call, so that no other thread can write between the look and the end of writing.
+            # One call reads the rest and moves to the end, so no other thread can write in between.
             left = len(opened.read())
         except MemoryError:
             left = 0
@@ -248,7 +248,7 @@ class Region:
         return self.size - left if left else self._last(opened)
 
     def _last(self, opened: mmap.mmap | _Appended) -> int:
-        """Return where the records end of a region that was stopped: their last byte is never 0."""
+        """Return where the records of a stopped region end: their last byte is never 0."""
         if isinstance(opened, _Appended):
             return opened.stop()
         for stop in range(self.size, HEADER, -_LOOK):
@@ -263,22 +263,22 @@ class Region:
         return os.pread(self._file.descriptor, stop - start, self.offset + HEADER + start)
 
     def erase(self) -> Region:
-        """Make room for another round, as its records are in the store; return that.
+        """Erase the region, whose records the store has, and return it for another round.
 
         Raises `OSError`; then it may be erased again.
         """
-        # The header last: what has one and is only half erased is known to be in the store.
+        # The header last: as long as it is there, its position says that the store has the records.
         self._put(bytes(self.length), HEADER)
         self._put(bytes(HEADER), 0)
         return Region(self._file, self.offset, self.size)
 
     def note_gap(self, gap: Gap) -> None:
-        """Write down, where there is always room, that assignments had to be left out after it."""
-        with suppress(OSError):  # the process knows it, too, and will say so in the status
+        """Write into the header, which always has room, that later assignments were dropped."""
+        with suppress(OSError):  # the process also keeps it, and will write it into the status
             self._put(pack_gap(gap, self.tag), _GAP_AT)
 
     def forget(self) -> None:
-        """Drop the mapping, in a forked child whose parent goes on with it."""
+        """Close the mapping in a forked child, whose parent goes on with the region."""
         opened, self._open = self._open, None
         if opened is not None:
             opened.close()
@@ -294,11 +294,11 @@ class Region:
         return opened
 
     def _shut(self, opened: mmap.mmap | _Appended) -> None:
-        opened.close()  # for good: the next round has a mapping of its own
+        opened.close()  # the next round makes a mapping of its own
 
 
 class MemoryRegion(Region):
-    """A region where there is no file, or no room in it. It is gone with the process."""
+    """A region in memory, where there is no file or no room in it. It dies with the process."""
 
     lasting = False
 
@@ -311,10 +311,10 @@ class MemoryRegion(Region):
         return self._memory
 
     def _shut(self, opened: mmap.mmap | _Appended) -> None:
-        """Leave it open: closed, it could not be read."""
+        """Leave the memory open: closed, it could not be read."""
 
     def _put(self, data: bytes, at: int) -> None:
-        """Do nothing: nobody else could read it."""
+        """Write nothing: no other process could read it."""
 
     def content(self, start: int, stop: int) -> bytes:
         """Return the bytes of its records from one place to another."""
@@ -322,17 +322,17 @@ class MemoryRegion(Region):
         return self._memory[HEADER + start : HEADER + stop]
 
     def erase(self) -> Region:
-        """Make room for another round, with memory of its own."""
+        """Return a region of new memory for another round."""
         return MemoryRegion(self.size)
 
 
 def _stop(opened: mmap.mmap | _Appended, size: int) -> None:
-    with suppress(ValueError):  # it is closed
+    with suppress(ValueError):  # the mapping is closed
         opened.seek(size)
 
 
 class _Appended:
-    """Stands in for a mapping where there can be none: one write to the file a record."""
+    """A substitute where there can be no mapping: one write to the file per record."""
 
     def __init__(self, descriptor: int, offset: int, size: int) -> None:
         self._descriptor = descriptor
@@ -348,7 +348,7 @@ class _Appended:
                 raise ValueError("no room")
             try:
                 written = os.pwrite(self._descriptor, data, self._offset + self._at)
-                if written < len(data):  # the disk became full: take the part back
+                if written < len(data):  # the disk became full: erase the part
                     os.pwrite(self._descriptor, bytes(written), self._offset + self._at)
             except OSError as error:
                 raise ValueError("no room") from error
@@ -361,7 +361,7 @@ class _Appended:
         write_all(self._descriptor, data, self._offset + (place.start or 0))
 
     def seek(self, at: int) -> None:
-        """Go where records begin, or, at the end, take no more of them."""
+        """Go to where records begin; at the end of the region, refuse all further records."""
         if at < self._size:
             self._at = at
         else:
@@ -381,11 +381,11 @@ class _Appended:
 
 
 def _map(descriptor: int, offset: int, size: int) -> mmap.mmap | _Appended:
-    # All pages at once: to meet them one by one would be a fault every hundred assignments.
+    # Populate all pages at once: else there is a page fault every hundred assignments.
     flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
     try:
         return mmap.mmap(descriptor, size, flags=flags, offset=offset)
     except (OSError, ValueError):
-        # The file system has no mappings; or there is no memory, or no descriptor for the copy that
-        # Python takes of ours. None of that keeps us from writing to the file.
+        # The file system has no mappings, there is no memory, or no descriptor for the duplicate
+        # that Python makes of ours. Writing to the file works all the same.
         return _Appended(descriptor, offset, size)

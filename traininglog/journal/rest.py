@@ -1,6 +1,6 @@
-"""The rest of a journal: what it holds past the position that its store has.
+"""The rest of a journal: its records past the position that its store has.
 
-For whoever puts back what a dead writer left, or looks at what a live one has assigned so far.
+Recovery reads it after a writer has died, and a view reads it to see what a live one has assigned.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from traininglog.journal.order import Order
 from traininglog.journal.reader import BoundlessRegion, Contents, LeftRegion
 from traininglog.journal.record import Batch, DamagedRecord
 
-#: What is wrong with records whose checksums are right.
+#: The damage of records with right checksums and impossible contents.
 INCREDIBLE = "holds what no log writes"
 
 
 class Rest(NamedTuple):
-    """What a journal holds past a position."""
+    """The records of a journal past a position."""
 
     batch: Batch
     end: int
@@ -32,9 +32,9 @@ def read_rest(
     """Read the records of a journal past a position (None: all).
 
     Args:
-        contents: Of the journal.
+        contents: The contents of the journal.
         start: The position.
-        cut: A region that is damaged, and from which of its bytes on it is.
+        cut: A damaged region, and the byte from which on it is damaged.
 
     """
     regions = contents.regions
@@ -43,14 +43,14 @@ def read_rest(
         return Rest(batch, start or 0, None, None)
     if start is None:
         start = regions[0].base
-    # What comes before the region in which `start` is was flushed, and may be half erased.
+    # The regions before the one that holds `start` were flushed, and may be half erased.
     first = max((at for at, region in enumerate(regions) if region.base <= start), default=0)
     position = start
     gap = None
     for region in regions[first:]:
         if region.base > position:
-            # After a power cut, the database may be at an earlier point than the journal begins
-            # at; or a region in between is damaged. What is put back must stay a prefix.
+            # After a power cut, the database may be at an earlier position than the one at which
+            # the journal begins; or a region in between is damaged. Replay must stay a prefix.
             return Rest(batch, position, gap, "does not follow on what is in the database")
         before = batch.size
         skip = position - region.base

@@ -1,8 +1,8 @@
-"""The tail: where an assignment goes, while a region of the journal is open.
+"""The tail: the append handle of an open region of the journal.
 
-Any thread, and any signal handler, appends to a tail by one call into C, which nothing can cut in
-two. A tail is bound to one round of one region. Once that is full, whoever finds it so stops it and
-goes on with the `next` one, which the owner of the journal has opened before.
+Any thread, and any signal handler, appends to a tail by one call into C, which nothing can
+interrupt. A tail is bound to one round of one region. A thread that finds the region full stops the
+tail and goes on with the `next` one, which the owner of the journal has opened before.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _TO_INT = INT_HEAD - FLOAT_HEAD
 _NUMBERS = frozenset((float, int))
 _MOST_FORMS = 1000
 
-# More than there is room for in any region.
+# More tags than any region has room for.
 _MOST_TAGS = 2**60
 
 
 class _NoRow:
-    """Stands where there is no row at hand: a row of no time."""
+    """A placeholder where there is no row: a row of no time."""
 
     __slots__ = ("_time",)
 
@@ -36,12 +36,12 @@ NO_ROW = _NoRow()
 
 
 class Tail:
-    """Where an assignment goes: what the hottest path of all needs to know, and nothing else.
+    """The append handle of a region: everything that the hot path needs, and nothing else.
 
     Args:
         write: Appends a record. It raises `ValueError` once the region is full or at rest.
-        stop: Sees to it that nothing more is appended; again, it does nothing.
-        tag: Of the region's first record.
+        stop: Prevents further appends. A second call does nothing.
+        tag: The tag of the region's first record.
         numbers: The keys of the run, with the heads of the records of floats under them.
 
     """
@@ -55,19 +55,19 @@ class Tail:
     ) -> None:  # fmt: skip
         self.write = write
         self.stop = stop
-        #: `next` gives the tag of a record, which tells them apart. Not of `count`, which is slow
-        #: where it counts in steps.
+        #: `next` returns the tag of the next record, which tells records apart. Not `count`, which
+        #: is slow with a step.
         self.tags = iter(range(tag, tag + _MOST_TAGS, STEP))
         self.numbers = numbers  #: key -> head of a float's record
         self.counters: dict[str, int] = {}  #: key of the status -> head of a count's record
-        self.new_counters = count(1)  #: `next` gives the number of a key of the status
+        self.new_counters = count(1)  #: `next` returns the number of a new key of the status
         self.next: Tail | None = None  #: where to go on once this one is full
-        self.rests = False  #: whether the owner has stopped it, for a flush
-        self.row: Any = NO_ROW  #: the last one asked for; see `HotRow`
+        self.rests = False  #: whether the owner has stopped it for a flush
+        self.row: Any = NO_ROW  #: the last row that was asked for; see `HotRow`
         self._forms: dict[tuple[Any, ...], RowForm] = {}  # by types (None: floats), and keys
 
     def close_at(self, moment: float) -> None:
-        """Refuse what comes after a moment, as if the region were full then."""
+        """Refuse appends from a moment on, as if the region were full."""
         write = self.write
 
         def until(record: bytes) -> int:
@@ -78,10 +78,10 @@ class Tail:
         self.write = until
 
     def write_row(self, time: int, row: Mapping[str, Any]) -> bool:
-        """Write floats and ints of one time as one record; return False if something else is there.
+        """Write floats and ints of one time as one record; return False for any other type.
 
         Raises `KeyError` for a key that the run has not seen, `ValueError` as `write` does, and
-        `struct.error` for an int that does not fit; nothing is written then.
+        `struct.error` for an int that does not fit. Then nothing is written.
         """
         if not row:
             return True
@@ -114,5 +114,5 @@ def _do_nothing() -> None:
     pass
 
 
-#: Stands where no region is open.
+#: The tail to use where no region is open: it refuses every record.
 ASLEEP = Tail(_refuse, _do_nothing, 0, {})

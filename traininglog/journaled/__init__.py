@@ -1,4 +1,4 @@
-"""Logs in a store of one's own, which has eight methods, with the same journal as ours.
+"""Logs in a third-party store of eight methods, with the same journal as our own.
 
 See `traininglog.journaled.log.JournaledLog`.
 """

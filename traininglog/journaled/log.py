@@ -1,8 +1,8 @@
 """`JournaledLog`: a log in any store that has the eight methods of a `Sink` and a `Reader`.
 
-The store says where batches go and what is there. The journal, the flushes, what a kill must not
-cost, the lineage and all of reading are this log's. A store that is in a hurry derives from it and
-reads some of that faster.
+The store saves batches and returns what it has. This log does the rest: the journal, the flushes,
+the recovery after a kill, the lineage and all of reading. A store can derive from it and override
+some of the reading with something faster.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ from traininglog.writer.writer import Writer
 
 
 class JournaledLog(WriterLog):
-    """A training log in a store of one's own.
+    """A training log in a third-party store.
 
-    What is assigned can be read from this object at once. Everybody else sees it after a flush,
-    which a thread does every quarter of a second. Until then a journal keeps it, also where the
-    process is killed: whoever opens the store next on this machine, with a log that may write, puts
-    it into the store. While that cannot be reached, one goes on assigning and resuming.
+    This object sees an assignment at once. All others see it after a flush, which a thread does
+    every quarter of a second. Until then a journal keeps it, also if the process is killed: the
+    next log that opens the store on this machine, and may write, puts it into the store. While the
+    store cannot be reached, assigning and resuming still work.
 
-    What the store has of a run and its ancestors is read into memory when it is asked for.
+    Reading loads what the store has of the run and its ancestors into memory.
 
     Args:
         store: The store.
         uuid: The run to open; by default a new one.
         resume: Resume the run on opening, at its last time or at `at`.
         at: The resume point; implies `resume`.
-        durability: ``"process"``: whatever was assigned is there, also after ``kill -9``.
-            ``"buffered"``: without the journal that sees to it. ``"power"`` is as the first: it is
-            for the store to see to more.
+        durability: ``"process"``: every assignment survives, also ``kill -9``. ``"buffered"``:
+            without the journal that ensures this. ``"power"`` is the same as ``"process"``: more is
+            up to the store.
         readonly: Never write.
         takeover: Take the run from a process that is writing it.
         max_value_bytes: The size that one text, bytes, array or container may have.
-        max_pending_bytes: How much may wait while the store cannot be written.
-        on_full: What to do with an assignment beyond that: ``"raise"``, or ``"drop"`` it and tell
-            how many from which to which time in ``status["_dropped"]``.
+        max_pending_bytes: The most bytes that may wait while the store cannot be written.
+        on_full: What to do with an assignment beyond that: ``"raise"``, or ``"drop"`` it and record
+            in ``status["_dropped"]`` how many were dropped, from which to which time.
         created: When the new run began, if it happened elsewhere; see `SQLiteLog`.
         host: Where it ran.
         outcome: How it ended.
@@ -67,7 +67,7 @@ class JournaledLog(WriterLog):
 
     """
 
-    #: Whether a new run waits until the store has it. Else it is written at once, into the journal.
+    #: Whether a new run waits until the store has it. If not, the journal takes it at once.
     _waits = False
 
     def __init__(
@@ -144,12 +144,12 @@ class JournaledLog(WriterLog):
 
     @staticmethod
     def _name_of(store: Any) -> str:
-        """Return what to call the store, to people."""
+        """Return the name of the store, for people."""
         return str(store.location)
 
     @staticmethod
     def _may_wait(store: Any) -> Callable[[], bool] | None:
-        """Return what tells whether a thread holds nothing that writing needs; None: none does."""
+        """Return a check that this thread may wait for the owner thread; None: every thread may."""
         return None
 
     # -- lineage ----------------------------------------------------------------------------
@@ -157,7 +157,7 @@ class JournaledLog(WriterLog):
     def lineage(self) -> list[Ancestor]:
         """Return the runs from this one to the root, each with its resume point in its parent.
 
-        A parent that is not in the store stands at the end.
+        A parent that is not in the store is the last one.
         """
         born = self._unstored()
         found = [] if born is None else [Ancestor(self.uuid, born.at)]
@@ -174,7 +174,7 @@ class JournaledLog(WriterLog):
         """Return the birth of the run if the store does not have it."""
         writer = self._writer
         writer.check_readable()
-        if writer.is_behind:  # what this one inherits is not there yet
+        if writer.is_behind:  # the store lacks rows that this run inherits
             writer.flush()
         return writer.unborn or writer.late
 
@@ -182,11 +182,11 @@ class JournaledLog(WriterLog):
         super()._descend(descent)
         self._seen = None
 
-    # -- reading: what the store shows, and over it what it has not got yet -----------------
-    # The latter is read first: what is saved in between is then there twice, and not missing.
+    # -- reading: the values of the store, and over them the pending ones --------------------
+    # The pending ones are read first: a value saved in between is then there twice, not missing.
 
     def _view(self) -> StoredView:
-        """Return what the store has of the run and its ancestors."""
+        """Return the run and its ancestors as the store has them."""
         birth, uuid = self._unstored(), self.uuid
         ask = getattr(self._store, "version", None)
         stored = uuid if birth is None else birth.parent
@@ -196,7 +196,7 @@ class JournaledLog(WriterLog):
         return self._seen[1]
 
     def _order(self, view: StoredView) -> dict[str, int]:
-        """Return the places of all keys, as first seen."""
+        """Return the places of all keys in the order in which the log first saw them."""
         keys = dict.fromkeys([*view.log._run.places(), *self._buffer.numbers])
         return {key: place for place, key in enumerate(keys)}
 
@@ -234,7 +234,7 @@ class JournaledLog(WriterLog):
             pending = {key: strip for key, strip in pending.items() if key in frozenset(keys)}
         view = self._view()
         if not lineage and self._writer.unborn is not None:
-            return []  # a run that nobody has made yet has nothing
+            return []  # a run that was not made yet has no values
         stored = view.log._read_columns(keys, start, stop, lineage=lineage)
         if not pending:
             return stored
@@ -280,7 +280,7 @@ class JournaledLog(WriterLog):
 
     @classmethod
     def _restored(cls, store: LogStore, state: dict[str, Any], options: dict[str, Any]) -> Self:
-        """Unpickle: stand where the state says, as a child that is made when first written."""
+        """Unpickle a log at the point of a state, as a child that is made when first written."""
         log = cls.__new__(cls)
         log._max_value_bytes = options["max_value_bytes"]
         uuid, at, status = log._checked_state(state)

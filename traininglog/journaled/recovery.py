@@ -1,10 +1,11 @@
-"""Saving what dead writers left in their journals, in any store.
+"""Recovery: saving the journals of dead writers, in any store.
 
-A journal whose writer is dead is sent as that writer would have sent it: under its epoch, with the
-position at which it ends. So it is there once, however often this is done, and a store that has
-given the run to another writer since refuses it. Then it becomes a run of its own.
+Recovery saves the journal of a dead writer as the writer would have: under its epoch, with the
+position at which it ends. So the store has it once, however often recovery runs, and a store that
+has given the run to another writer since refuses it. Then the rest of the journal becomes a run of
+its own.
 
-A run of which the store had not heard is made first: its journal begins with what is known of it.
+If the store has not heard of the run, recovery makes it first: the journal begins with its facts.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ from traininglog.writer.sink import Birth, Lease, LogStore, Reader, Saving, Stor
 
 
 def recover(store: LogStore, spool: Path) -> None:
-    """Save what dead writers left beside a file; warn of what had to become a run of its own.
+    """Save the journals of dead writers beside a file, and warn of each that became its own run.
 
-    A store that cannot be reached leaves the journals where they are.
+    If the store cannot be reached, the journals stay where they are.
     """
     waiting = sorted(journals_beside(spool), key=lambda left: left.epoch)
     while waiting:
-        orphans = []  # whose parent may be among the others
+        orphans = []  # their parents may be in the journals of this round
         for left in waiting:
             try:
                 notice = _recover(store, left)
@@ -58,7 +59,7 @@ def _warn(notice: str) -> None:
 
 
 def _recover(store: LogStore, left: Left) -> str | None:
-    """Save what is in a journal, if its writer is dead; return what to warn of."""
+    """Save a journal if its writer is dead; return a warning, or None."""
     try:
         lock = FileLock(open_regular(left.path, os.O_RDWR))
     except FileNotFoundError:
@@ -66,7 +67,7 @@ def _recover(store: LogStore, left: Left) -> str | None:
     except OSError as error:
         return f"{left.path} cannot be read ({error.strerror}): what is in it is not put back"
     try:
-        # Another process may be at it, or have done it; and its writer may live.
+        # Another process may be recovering it, or have done so; or its writer may be alive.
         if not lock.acquire() or not lock.is_at(left.path) or is_held(left.path):
             return None
         return _put_back(store, left)
@@ -92,7 +93,7 @@ def _put_back(store: LogStore, left: Left) -> str | None:
         rest = Rest(Batch(), rest.end, None, INCREDIBLE)
     notice = None
     if stored is None:
-        if rest.batch.birth is None:  # it was deleted, or this is about another store
+        if rest.batch.birth is None:  # the run was deleted, or is in another store
             return None
         birth = _birth(left, rest.batch)
         if birth is None:
@@ -123,7 +124,7 @@ def _put_back(store: LogStore, left: Left) -> str | None:
 
 
 def _birth(left: Left, batch: Batch) -> Birth | None:
-    """Return the run that a journal tells of, or None: no writer can have written that."""
+    """Return the birth of the run in a journal, or None if no writer can have written it."""
     status = {key: value for key, value in batch.status.items() if value is not HIDDEN}
     try:
         return Birth.of(left.uuid, batch.birth or {}, status)
@@ -132,7 +133,7 @@ def _birth(left: Left, batch: Batch) -> Birth | None:
 
 
 def _gaps(store: Reader, run: UUID, rest: Rest) -> list[dict[str, int]] | None:
-    """Return what to say of values that had been left out."""
+    """Return the status entry for dropped values, or None if there are none."""
     if rest.gap is None:
         return None
     before = rest.batch.status.get(DROPPED) or store.status(run).get(DROPPED) or ()
@@ -142,12 +143,12 @@ def _gaps(store: Reader, run: UUID, rest: Rest) -> list[dict[str, int]] | None:
 def _put_aside(
     store: LogStore, left: Left, rest: Rest, names: Mapping[int, str], wall: float
 ) -> str | None:
-    """Make a run of what a writer assigned after its run was taken from it."""
+    """Make a run of the values that a writer assigned after its run was taken from it."""
     batch = rest.batch
     times = batch.times()
     if not (times or batch.status):
         return None
-    uuid = uuid5(left.uuid, f"displaced {left.epoch}")  # the same, if this is done twice
+    uuid = uuid5(left.uuid, f"displaced {left.epoch}")  # the same UUID if this is done twice
     at = times[0] - 1 if times else BEFORE_ALL
     status = store.status(left.uuid) | batch.status | {"resumed_from": left.uuid.hex}
     status = {key: value for key, value in status.items() if value is not HIDDEN}

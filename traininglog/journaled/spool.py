@@ -1,4 +1,4 @@
-"""Where the journals of a store lie that has no file here to lie beside."""
+"""The spool: the folder of the journals of a store that has no file on this machine."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from traininglog.errors import StoreUnwritable
 def spool_of(location: str) -> Path:
     """Return the file beside which the journals of a store lie, in the user's state folder.
 
-    The folder is ``~/.local/state/traininglog`` (or under ``$XDG_STATE_HOME``), which is made for
-    this user alone. The name of the file, which need not be there, is a digest of `location`.
+    The folder is ``~/.local/state/traininglog`` (or under ``$XDG_STATE_HOME``). It is made for this
+    user alone. The name of the file, which need not exist, is a digest of `location`.
 
     Args:
         location: The URL of the store, without credentials.

@@ -1,4 +1,4 @@
-"""What a store shows of a run and of those that it was resumed from, as a log in memory."""
+"""A view of a stored run and its ancestors, as a log in memory."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from traininglog.writer.sink import Birth, Reader, StoredRun
 
 
 class StoredView(NamedTuple):
-    """What a store has of a run and its ancestors."""
+    """A run and its ancestors, as a store has them."""
 
     log: TrainingLog
-    clock: Clock  #: of all of them
+    clock: Clock  #: of the run and its ancestors
 
 
 def ancestry(store: Reader, uuid: UUID) -> Iterator[StoredRun]:
-    """Give a run and those that it was resumed from, as far as the store has them.
+    """Yield a run and its ancestors, as far as the store has them.
 
-    Raises `RunNotFound` for the run itself, and `CorruptLog` for one that is its own ancestor.
+    Raises `RunNotFound` if the run itself is not there, and `CorruptLog` for a run that is its own
+    ancestor.
     """
     seen: set[UUID] = set()
     following: UUID | None = uuid
@@ -42,12 +43,12 @@ def ancestry(store: Reader, uuid: UUID) -> Iterator[StoredRun]:
 
 
 def view_of(store: Reader, uuid: UUID, birth: Birth | None = None) -> StoredView:
-    """Return what a store has of a run and its ancestors.
+    """Return a view of a run and its ancestors.
 
     Args:
         store: The store.
         uuid: The run.
-        birth: Of the run, if the store does not have it.
+        birth: The birth of the run, if the store does not have it.
 
     """
     parent = uuid if birth is None else birth.parent

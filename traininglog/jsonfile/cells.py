@@ -1,7 +1,7 @@
-"""Values of a log in JSON: numbers and texts as themselves, all else with its kind.
+"""Values of a log in JSON: numbers and texts as they are, all else with its kind.
 
-A float that JSON does not have, bytes, arrays and the like are ``{"kind": 4, "value": "nan"}``, the
-kinds being those of `traininglog.encoding`.
+A float that JSON does not have, bytes, arrays and the like are objects with a kind, as
+``{"kind": 4, "value": "nan"}``. The kinds are those of `traininglog.encoding`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 
 
 def to_json(value: StoredValue) -> Any:
-    """Return a stored value, or HIDDEN, as JSON can hold it."""
+    """Return a stored value, or HIDDEN, in a form that JSON can hold."""
     kind, stored = encode(value)
     if kind == Kind.FLOAT and not math.isfinite(value):
         return {"kind": kind, "value": to_text(value)}
@@ -31,7 +31,7 @@ def to_json(value: StoredValue) -> Any:
 
 
 def from_json(cell: Any) -> Any:
-    """Return the value of which `to_json` made this. Raises `CorruptLog` if it cannot have."""
+    """Return the value that `to_json` was given. Raises `CorruptLog` for an impossible cell."""
     kind = type(cell)
     if kind is float:
         if not math.isfinite(cell):  # written as 1e999
@@ -49,7 +49,7 @@ def from_json(cell: Any) -> Any:
 
 
 def hides(cell: Any) -> bool:
-    """Tell whether a cell stands for a deletion."""
+    """Return whether a cell is a tombstone."""
     return isinstance(cell, dict) and cell.get("kind") == Kind.HIDDEN
 
 

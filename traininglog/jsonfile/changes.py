@@ -1,4 +1,4 @@
-"""What an old tail says: changes of rows and of the status, and how they change a run."""
+"""The changes of rows and of the status in an old tail, and applying them to a run."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Changes:
     """The changes that were read from a tail.
 
     Args:
-        changes: In the order in which they were made.
-        flaw: What could not be read, for people; None: all could.
+        changes: The changes in the order in which they were made.
+        flaw: A text for people on what could not be read. None: everything was.
 
     """
 
@@ -28,7 +28,7 @@ class Changes:
 
 
 def changes_in(path: Path, lines: Iterable[bytes | None]) -> Changes:
-    """Return what whole lines say. One that is damaged is left out, and those after it are not."""
+    """Return the changes in whole lines. It skips damaged lines, and reads those after them."""
     found: list[Change] = []
     damaged = 0
     for line in lines:
@@ -54,7 +54,7 @@ def _change(line: bytes) -> Change | None:
 
 
 def apply(run: StoredRow, changes: Iterable[Change]) -> None:
-    """Make changes to what the document says of a run. Made again, they change nothing."""
+    """Apply changes to a run of the document. A second time, they change nothing."""
     columns, status, walls = run["columns"], run["status"], run.setdefault("walls", {})
     root = run["resumed_from"] is None
     for change in changes:

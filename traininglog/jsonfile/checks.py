@@ -1,7 +1,7 @@
-"""Whether what was read can be what was written: a document, a line of a tail.
+"""Checks that a document, or a line of a tail, can have been written by this package.
 
-A document may have been mended by hand, cut by a synchroniser, or sent by a stranger. All of it is
-looked at when it is read, so that nothing behind this module meets a value of a wrong type.
+A document may have been mended by hand, truncated by a synchroniser, or sent by a stranger. These
+checks cover all of it as it is read, so that no other module meets a value of a wrong type.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MOST_EPOCHS = 2**29 - 1
 
 
 class Damaged(ValueError):
-    """What is wrong, and where, for people."""
+    """A text for people on the damage and its place."""
 
 
 def check_document(contents: Mapping[str, StoredValue]) -> None:
@@ -141,7 +141,7 @@ def _check_cell(cell: object, where: str) -> None:
 
 
 def _check_time(text: str) -> None:
-    # As json.dumps writes it, and int() reads more than that.
+    # Only the form that json.dumps writes: int() reads more than that.
     digits = text.isascii() and text.isdigit() and (text == "0" or text[0] != "0")
     if not digits or len(text) > 19 or int(text) > MAX_TIME:
         raise Damaged(f"{text[:80]!r} is no time")

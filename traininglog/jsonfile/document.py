@@ -1,7 +1,7 @@
 """The JSON document: read, checked, and written whole under a lock.
 
-It is written to a file of its own, which then takes the document's name: who reads sees the old one
-or the new. See `traininglog.jsonfile.locking` for the lock.
+It is written to a temporary file, which is then renamed to the document's name: a reader sees the
+old one or the new one. See `traininglog.jsonfile.locking` for the lock.
 """
 
 from __future__ import annotations
@@ -42,30 +42,30 @@ Contents = dict[str, Any]
 #: From so many trials on, or so many bytes, a database is the better place; see `Document`.
 MANY = 500
 LARGE = 2**22
-_TOLD: set[Path] = set()  # of which documents that was said in this process
+_TOLD: set[Path] = set()  # the documents of which this process has warned
 
 
 class Document:
     """The document at a path.
 
     Args:
-        path: The file; it is made when it is first written. Of a link, what it leads to.
+        path: The file, which the first write makes. A link is followed.
         readonly: Never write.
 
     Raises:
-        CorruptLog: It is no JSON, or a part of it is not what was written.
+        CorruptLog: It is no JSON, or no version can have written a part of it.
         NotATrainingLog: It is JSON of something else, or no file.
         SchemaTooNew: A newer version wrote it.
-        StoreNotFound: Its folder does not exist, or it does not and is only to be read.
+        StoreNotFound: Its folder does not exist, or with `readonly` the file does not.
 
-    Whatever is raised, the file is as it was.
+    After any of these errors the file is as it was.
 
     From `MANY` trials on it warns, once, and says how to move them to a database.
 
     """
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
-        # A link is followed here and once: by its own name it would be replaced when it is written.
+        # A link is followed here, once: writing to the name of the link would replace the link.
         self.path = Path(os.path.realpath(path))
         self.readonly = readonly
         if not self.path.parent.is_dir():
@@ -75,15 +75,15 @@ class Document:
         if readonly and not self.path.exists():
             raise StoreNotFound(f"there is no {self.path}")
         self._lock = DocumentLock.of(self.path)
-        # The state of the file that was read or written last, and what is in it, checked.
+        # The state of the file that was read or written last, and its checked contents.
         self._known: tuple[Stamp, Pieces] | None = None
         self._swept = False
         self.read()
 
     def read(self) -> Contents:
-        """Return what is in the document, which is the caller's to change.
+        """Return the contents of the document, which the caller may change.
 
-        Records and runs are in mappings, and each is read once it is asked for.
+        Records and runs are in mappings that parse each of them at its first access.
         """
         known = self._known
         try:
@@ -133,19 +133,19 @@ class Document:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[bool]:
-        """Keep all others out, in this process and elsewhere; give whether this thread did before.
+        """Hold the lock, in this process and elsewhere; yield whether this thread already held it.
 
-        Raises `StoreLocked` if others are at it for too long.
+        Raises `StoreLocked` if others hold it for too long.
         """
         with self._lock.held(readonly=self.readonly) as before:
             yield before
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[Contents]:
-        """Give the contents to be changed; they are written in the end, or nothing is.
+        """Yield the contents to change, and write them in the end, unless the block raises.
 
-        A signal handler may change them in the midst of another change: it is given the same
-        contents, which are written at the end of the first.
+        A signal handler may change them in the middle of another change. It gets the same contents,
+        which are written at the end of the first block.
         """
         if self.readonly:
             raise StoreUnwritable(f"{self.path} was opened for reading only")
@@ -166,7 +166,7 @@ class Document:
         return self._lock.is_held_here
 
     def stamp(self) -> Stamp | None:
-        """Return what changes whenever the document is written; None: it is not there."""
+        """Return a stamp that changes whenever the document is written, or None without a file."""
         try:
             return stamp_of(self.path.stat())
         except OSError:
@@ -175,7 +175,7 @@ class Document:
     def _write(self, contents: Contents) -> None:
         pieces = Pieces(contents)
         try:
-            if not self._swept:  # nobody else has the lock, so that all of them are left over
+            if not self._swept:  # this process has the lock, so all parts are left over
                 self._swept = True
                 parts.sweep(self.path, alone=True)
             like = self.path if self.path.exists() else None
@@ -185,7 +185,7 @@ class Document:
                     stream.flush()
                     os.fsync(stream.fileno())
                     found = os.fstat(stream.fileno())
-                    stamp = stamp_of(found)  # which it keeps under its name
+                    stamp = stamp_of(found)  # renaming the file does not change it
                 part.replace(self.path)
                 self._known = stamp, pieces
             parts.sync_folder(self.path.parent)

@@ -1,8 +1,8 @@
-"""The lock of a document: who holds it is alone with the document and with what lies beside it.
+"""The lock of a document: its holder has the document and the files beside it for itself.
 
-Beside ``report.json`` lies ``report.json-lock``, which is empty. The lock on it is the kernel's, so
-that it ends with its process. All objects of a process that stand for one document share one
-`DocumentLock`: a thread that has it may take it again, as a signal handler may have to.
+Beside ``report.json`` is the empty file ``report.json-lock``. The kernel keeps the lock on it and
+drops it as the process ends. All objects of a process for one document share one `DocumentLock`. A
+thread that holds it may take it again, as a signal handler may have to.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from traininglog.side_files import fit
 from traininglog.values import StoredRow
 
 PATIENCE = 30.0  # seconds
-#: After so long whoever only reads goes round a process that holds the lock, and may be stopped.
+#: After so long a reader goes on without the lock: a stopped process may hold it.
 _READERS_PATIENCE = 1.0  # seconds
 
 
@@ -34,11 +34,11 @@ class DocumentLock:
         self._forget()
 
     def _forget(self) -> None:
-        """Begin anew, in a forked child: another thread of the parent may have held it."""
+        """Start over in a forked child: another thread of the parent may have held it."""
         self._threads = threading.RLock()
-        self._depth = 0  # of blocks in which it is held
-        self._thread: int | None = None  # in which it is held
-        #: What is being changed, by who holds it, and not written yet.
+        self._depth = 0  # the number of nested blocks that hold it
+        self._thread: int | None = None  # the thread that holds it
+        #: The contents that the holder is changing, and has not written yet.
         self.contents: StoredRow | None = None
 
     @property
@@ -48,7 +48,7 @@ class DocumentLock:
 
     @staticmethod
     def of(path: Path) -> DocumentLock:
-        """Return the one lock of this process for a document."""
+        """Return the one lock of a document in this process."""
         with _REGISTRY_LOCK:
             found = _REGISTRY.get(path)
             if found is None:
@@ -57,13 +57,13 @@ class DocumentLock:
 
     @contextlib.contextmanager
     def held(self, *, readonly: bool) -> Iterator[bool]:
-        """Keep all others out, in this process and elsewhere; give whether this thread did before.
+        """Hold the lock, in this process and elsewhere; yield whether this thread already held it.
 
         Args:
-            readonly: Nothing is going to be written. No file is made for the lock, and who cannot
-                have it does without: the document is whole whenever it is read.
+            readonly: The caller does not write. Then no file is made for the lock, and a caller
+                that cannot have the lock goes on without: a reader always sees a whole document.
 
-        Raises `StoreLocked` if others are at it for too long.
+        Raises `StoreLocked` if others hold it for too long.
         """
         with self._threads:
             if self._depth:
@@ -134,7 +134,7 @@ class DocumentLock:
                 if made:
                     fit(self._path, self._lock_path)
                 return descriptor
-            except PermissionError:  # another user made it; locked it can be all the same
+            except PermissionError:  # another user made it; it can be locked all the same
                 if not self._lock_path.exists():
                     raise
         try:
@@ -142,7 +142,7 @@ class DocumentLock:
         except FileNotFoundError:
             if not readonly:
                 raise
-        return open_regular(self._path, os.O_RDONLY)  # nobody has written yet
+        return open_regular(self._path, os.O_RDONLY)  # without a lock file, no one has written yet
 
 
 _REGISTRY: weakref.WeakValueDictionary[Path, DocumentLock] = weakref.WeakValueDictionary()

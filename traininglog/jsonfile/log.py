@@ -53,7 +53,7 @@ class FileLog(JournaledLog):
             store, uuid, readonly=readonly, created=created, host=host, outcome=outcome
         )
         if uuid is not None:
-            self._view()  # tells at once of what cannot be read
+            self._view()  # warns at once of what cannot be read
 
     @staticmethod
     def _name_of(store: Any) -> str:
@@ -70,7 +70,7 @@ class FileLog(JournaledLog):
         return view
 
     def flush(self) -> None:
-        """Put into the document what was assigned."""
+        """Write all pending assignments into the document."""
         super().flush()
         self._tell()
 
@@ -79,7 +79,7 @@ class FileLog(JournaledLog):
         self._tell()
 
     def _tell(self) -> None:
-        """Warn of what came up, once what was to be done is done."""
+        """Emit the warnings that the store has collected during an operation."""
         said, self._store.said = self._store.said, []
         level = level_of_caller()
         for message in said:
@@ -95,10 +95,10 @@ def _restored(path: str, state: dict[str, Any]) -> FileLog:
 
 
 def run_of(log: TrainingLogBase) -> dict[str, Any]:
-    """Return what a log sees as a run of a document."""
+    """Return the rows that a log sees as one run of a document."""
     clock = log._read_clock(lineage=True)
     own = {key: value for key, value in log.status.items() if key != "resumed_from"}
-    # Its rows were logged when its marks say so, and not now.
+    # The marks tell when its rows were logged: not now.
     created = 0.0 if clock.created is None else clock.created
     imported = Imported(None, None, None)
     found = new_run(None, None, own | {"resumed_from": None}, created, imported)

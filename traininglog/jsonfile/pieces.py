@@ -1,7 +1,7 @@
-"""The text of a document in pieces, of which only what has changed is read and written out anew.
+"""The text of a document in pieces, so that only changed pieces are parsed and formatted again.
 
-Each record and each run is a piece. Of a document of many trials a change concerns one or two, and
-to read JSON, or to write it for people, takes far longer than to put texts together.
+Each record and each run is a piece. A change to a document of many trials concerns one or two of
+them, and parsing JSON, or formatting it for people, takes far longer than joining texts.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class DocumentPiece:
 
     Args:
         kind: One of `KINDS`, or ``"logs"``.
-        uid: Under which it stands there.
-        value: What it is.
-        before: The piece that stood there before: its text for people is kept if it says the same.
+        uid: Its UID in that kind.
+        value: The record or run.
+        before: The earlier piece of this UID. Its text for people is kept if the value is the same.
 
     Raises `ValueError` for a number that JSON does not have.
     """
@@ -35,42 +35,42 @@ class DocumentPiece:
     ) -> None:
         self._uid = uid
         self.short = _compact(value)  #: the shortest JSON
-        #: By what moment a record is ordered; of a run None.
+        #: The moment by which a record is ordered; None for a run.
         self.made = None if kind == "logs" else made_of(value)
-        # Not told by ==, to which 1, 1.0 and True are the same.
+        # Not compared by ==, for which 1, 1.0 and True are equal.
         same = before is not None and before.short == self.short
         self._for_people: str | None = before._for_people if before is not None and same else None
 
     def value(self) -> Any:
-        """Return what it is, which is the caller's to change."""
+        """Return the record or run, which the caller may change."""
         return json.loads(self.short)
 
     def text(self) -> str:
-        """Return it for people, as it stands in the document."""
-        if self._for_people is None:  # most of those who read a document never write it
+        """Return the text of the piece in the document, formatted for people."""
+        if self._for_people is None:  # most readers of a document never write it
             self._for_people = f"  {json.dumps(self._uid)}: {_indented(self.value(), 2)}"
         return self._for_people
 
 
 class LazyRecords(MutableMapping[str, Any]):
-    """The records of a kind, or the runs, by UID. Each is read when it is asked for.
+    """The records of a kind, or the runs, by UID. Each is parsed at its first access.
 
     Args:
         kind: One of `KINDS`, or ``"logs"``.
-        pieces: The pieces, which stay as they are.
+        pieces: The pieces, which this object does not change.
 
     """
 
     def __init__(self, kind: str, pieces: Mapping[str, DocumentPiece]) -> None:
         self._kind = kind
-        self._pieces: dict[str, DocumentPiece | None] = dict(pieces)  # None: it is new
-        self._values: dict[str, Any] = {}  # those that were asked for, and may have been changed
+        self._pieces: dict[str, DocumentPiece | None] = dict(pieces)  # None: the value is new
+        self._values: dict[str, Any] = {}  # the parsed values, which may have been changed
 
     def __getitem__(self, uid: str) -> Any:
         if uid in self._values:
             return self._values[uid]
         piece = self._pieces[uid]
-        assert piece is not None  # noqa: S101 - what is new has a value
+        assert piece is not None  # noqa: S101 - a new one has a value
         found = self._values[uid] = piece.value()
         return found
 
@@ -92,14 +92,14 @@ class LazyRecords(MutableMapping[str, Any]):
         return len(self._pieces)
 
     def newest(self) -> float | None:
-        """Return by what moment the last of the records is ordered; None if there is none."""
+        """Return the moment by which the last record is ordered, or None if there is none."""
         values, pieces = self._values, self._pieces
         known = [piece.made for uid, piece in pieces.items() if piece and uid not in values]
         moments = [*known, *map(made_of, values.values())]
         return max((moment for moment in moments if moment is not None), default=None)
 
     def pieces(self) -> dict[str, DocumentPiece]:
-        """Return the pieces of what is here now."""
+        """Return the pieces of the current values."""
         made = {}
         for uid, piece in self._pieces.items():
             if piece is None or uid in self._values:
@@ -113,8 +113,8 @@ class Pieces:
     """A whole document in pieces. It never changes.
 
     Args:
-        contents: What is in it: of each kind a dict or `LazyRecords`.
-        before: What it was before.
+        contents: The contents of the document: for each kind a dict or `LazyRecords`.
+        before: The pieces of the document before a change.
 
     Raises `ValueError` for a number that JSON does not have.
     """
@@ -137,11 +137,11 @@ class Pieces:
 
     @classmethod
     def none(cls, **more: Any) -> Self:
-        """Return those of a document without a record."""
+        """Return the pieces of a document without records."""
         return cls({**more, **{name: {} for name in _IN_PIECES}})
 
     def contents(self) -> dict[str, Any]:
-        """Return what is in the document, which is the caller's to change."""
+        """Return the contents of the document, which the caller may change."""
         return {
             name: LazyRecords(name, self._kinds[name])
             if name in self._kinds
@@ -150,7 +150,7 @@ class Pieces:
         }
 
     def texts(self) -> Iterator[str]:
-        """Give the text of the document in parts, as ``json.dumps(contents, indent=1)`` would."""
+        """Yield the text of the document in parts, as ``json.dumps(contents, indent=1)`` has it."""
         before = "{\n"
         for name in self._names:
             key, pieces = json.dumps(name), self._kinds.get(name)
@@ -169,10 +169,10 @@ class Pieces:
 
 
 def _compact(value: Any) -> str:
-    """Return a value as the shortest JSON, which is made and read ten times as fast."""
+    """Return a value as the shortest JSON, which is written and parsed ten times as fast."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def _indented(value: StoredValue, depth: int) -> str:
-    # What is between quotes has no newlines in JSON.
+    # In JSON a quoted text contains no newlines.
     return json.dumps(value, indent=1, allow_nan=False).replace("\n", "\n" + " " * depth)

@@ -1,4 +1,4 @@
-"""Reading JSON of which nobody knows who wrote it: strictly, and no more of it than can be ours."""
+"""Reading JSON that anybody may have written: strictly, and with limits on its size."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ _BLOCK = 2**20
 #: A document of more bytes than this is only read if it begins as ours do.
 _LARGE = 2**25
 _BEGINNING = 4096
-#: No document and no tail of more bytes than this is read at all.
+#: A document or tail of more bytes than this is not read at all.
 MOST = 2**30
-#: Nor is a line of a tail.
+#: A line of a tail of more bytes than this is not read.
 _LONGEST_LINE = 2**26
 
-#: What tells one state of a file from another.
+#: The inode, size and time of change of a file, which tell its states apart.
 Stamp = tuple[int, int, int]
 
 
 def stamp_of(found: os.stat_result) -> Stamp:
-    """Return what changes when a file is written or replaced."""
+    """Return the stamp of a file, which changes when the file is written or replaced."""
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def read_text(path: Path, mark: str, known: Stamp | None) -> tuple[Stamp, str | None]:
-    """Return the state of a document and its text; None: its state is the known one.
+    """Return the stamp of a document and its text, or None in its place if the stamp is `known`.
 
     Args:
         path: The document.
-        mark: What is in the beginning of every large document of ours.
-        known: The state of which the text is known.
+        mark: A text near the beginning of every large document of ours.
+        known: The stamp of a document whose text the caller knows.
 
-    Raises `FileNotFoundError` and, for what cannot be read, `CorruptLog`, `NotATrainingLog`,
+    Raises `FileNotFoundError` and, if it cannot be read, `CorruptLog`, `NotATrainingLog`,
     `StoreUnwritable` or `StoreFailed`.
     """
     try:
@@ -68,7 +68,7 @@ def _read(path: Path, stream: Any, size: int, mark: bytes) -> bytearray:
         )
     found = bytearray()
     while block := stream.read(_BLOCK):
-        if 0 in block:  # as in the hole of a sparse file
+        if 0 in block:  # the hole of a sparse file reads as zeros
             raise CorruptLog(
                 f"{path} is no JSON: there is a NUL in it; it was left as it is, mend it or "
                 "restore a copy"
@@ -89,7 +89,7 @@ def _decoded(path: Path, found: bytearray) -> str:
 
 
 def parsed(text: str) -> Any:
-    """Return the JSON of a text. Raises `ValueError` for what `json.dumps` does not write."""
+    """Parse JSON. Raises `ValueError` for anything that `json.dumps` does not write."""
     try:
         return json.loads(
             text, object_pairs_hook=_object, parse_constant=_refuse, parse_float=_number
@@ -119,9 +119,9 @@ def _refuse(text: str) -> NoReturn:
 
 
 def lines_of(descriptor: int, size: int) -> Iterator[bytes | None]:
-    """Give the whole lines of the first bytes of an open file; None for one longer than ours are.
+    """Yield the whole lines in the first bytes of an open file; None for one longer than ours are.
 
-    What comes after the last of them is left out: a writer may be in the midst of it.
+    It leaves out the bytes after the last whole line: a writer may still be writing that line.
     """
     position, length = 0, 0
     waiting = bytearray()
@@ -141,7 +141,7 @@ def lines_of(descriptor: int, size: int) -> Iterator[bytes | None]:
 
 
 def end_of_lines(descriptor: int, size: int) -> int:
-    """Return where the last whole line of the first bytes of an open file ends."""
+    """Return where the last whole line in the first bytes of an open file ends."""
     end = size
     while end:
         start = max(0, end - _BLOCK)

@@ -1,8 +1,8 @@
-"""The JSON document as a store of logs: where their batches go, and what is read of their runs.
+"""The JSON document as a store of logs: it saves their batches, and reads their runs.
 
-A batch goes into the document as a whole, by which its journal ends up in it, too: the position of
-a run stands in the document beside its values. What is in a journal and not in the document yet is
-read from there, whoever writes it.
+Each batch rewrites the document, which has the journal position of a run beside its values. Values
+that are in a journal and not in the document yet are read from the journal, whichever process
+writes it.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class DocumentStore:
         self.document = document
         self.location = f"file:{document.path}"
         self.spool: Path | None = document.path
-        #: What is to be said to the user, once.
+        #: Warnings for the log to emit.
         self.said: list[str] = []
-        self._told: set[str] = set()  # of what cannot be read
+        self._told: set[str] = set()  # flaws that were already put there
         self._lease: RunLease | None = None  # of the run that this log writes
-        self._held: Contents | None = None  # what was read last, and is looked at only
+        self._held: Contents | None = None  # the contents that were read last, never changed
         self._held_stamp: object = None
-        self._lineages: dict[UUID, frozenset[str]] = {}  # of what was read last
+        self._lineages: dict[UUID, frozenset[str]] = {}  # the lineages in these contents
 
     def __reduce__(self) -> Any:
         return _made, (self.document.path, self.document.readonly)
@@ -88,7 +88,7 @@ class DocumentStore:
         return start
 
     def _made(self, contents: Contents, birth: Birth) -> Run | None:
-        """Return the run if it is to be made, or was made before by a call like this."""
+        """Make a new run and return it, or the one that an earlier call of this kind has made."""
         if birth.status is None:
             return None
         parent = None if birth.parent is None else birth.parent.hex
@@ -121,13 +121,13 @@ class DocumentStore:
                 _put(run, saving)
 
     def renew(self, lease: Lease | None, *, durable: bool) -> float | None:
-        """Hold the lease of a run; what was saved is on the disk."""
+        """Renew the lease of a run. Everything that was saved is already on the disk."""
         if self._lease is not None:
             self._lease.renew()
         return None
 
     def end(self, lease: Lease, outcome: str | None, *, patience: float | None) -> None:
-        """Let go of the lease of a run."""
+        """Release the lease of a run."""
         held, self._lease = self._lease, None
         if held is not None:
             held.let_go()
@@ -155,7 +155,7 @@ class DocumentStore:
     # -- the reader ---------------------------------------------------------------------------
 
     def runs(self, run: UUID | None = None) -> Iterator[StoredRun]:
-        """Give the runs, or one of them; see `Reader.runs`."""
+        """Yield the runs, or one of them; see `Reader.runs`."""
         logs = self._contents()["logs"]
         for uuid in logs if run is None else [run.hex]:
             found = logs.get(uuid)
@@ -168,7 +168,7 @@ class DocumentStore:
                 )  # fmt: skip
 
     def columns(self, run: UUID, keys: Iterable[str] | None = None) -> list[Column]:
-        """Return what a run itself wrote; see `Reader.columns`."""
+        """Return the columns that a run itself wrote; see `Reader.columns`."""
         found = self._seen(run)["columns"]
         columns = []
         for key in found if keys is None else keys:
@@ -183,12 +183,12 @@ class DocumentStore:
         return _status(self._seen(run))
 
     def clock(self, run: UUID) -> Clock:
-        """Return when a run had got to which time; see `Reader.clock`."""
+        """Return the marks of a run; see `Reader.clock`."""
         found = self._seen(run)
         said = found.get("imported")
         marks = {int(time): wall for time, wall in found.get("marks", {}).items()}
         if said is None:
-            # Older versions have one of each row.
+            # Older versions have a mark for each row.
             marks = {int(time): wall for time, wall in found.get("walls", {}).items()} | marks
         else:
             until = said.get("until", MAX_TIME)
@@ -197,13 +197,13 @@ class DocumentStore:
         return Clock(found["created"], [Marks(MAX_TIME, times, [marks[time] for time in times])])
 
     def version(self, run: UUID) -> object:
-        """Return what differs from before if anyone has written to a run or what it inherits."""
+        """Return a value that changes if any process has written to a run or to an ancestor."""
         others = {left.uuid.hex for left in journals_beside(self.document.path)}
         others |= set(old_tails(self.document.path))
         if self._lease is not None:
             others.discard(self._lease.uuid)
         if others and not others.isdisjoint(self._lineage(run)):
-            return object()  # somebody may just be writing there
+            return object()  # another process may be writing to a journal or an old tail
         return self.document.stamp() or object()
 
     def _lineage(self, run: UUID) -> frozenset[str]:
@@ -219,7 +219,7 @@ class DocumentStore:
         return found
 
     def _contents(self) -> Contents:
-        """Return what is in the document, to be looked at."""
+        """Return the contents of the document, which the caller must not change."""
         stamp = self.document.stamp()
         if self._held is None or stamp is None or stamp != self._held_stamp:
             self._held, self._held_stamp = self.document.read(), stamp
@@ -227,7 +227,7 @@ class DocumentStore:
         return self._held
 
     def _seen(self, run: UUID) -> Run:
-        """Return a run as the document has it, with what its journal has beyond that."""
+        """Return a run as the document has it, together with the rest of its journal."""
         if self._lease is not None and self._lease.uuid == run.hex:
             return self._required(self._contents(), run)
         with self.document.locked():
@@ -251,7 +251,7 @@ class DocumentStore:
             self.said.append(flaw)
 
     def _journaled(self, run: UUID, found: Run) -> tuple[Batch, Mapping[int, str]]:
-        """Return what the journal of a run has and the document has not, and the names of keys."""
+        """Return the part of a run's journal that the document lacks, and the names of keys."""
         path = journal_path(self.document.path, run, found.get("epoch", 0))
         try:
             contents = read_journal(path)
@@ -266,7 +266,7 @@ def new_run(
     parent: str | None, at: int | None, status: Mapping[str, Any], created: float,
     imported: Imported | None = None,
 ) -> Run:  # fmt: skip
-    """Return what a document says of a new run."""
+    """Return a new run as a document has it."""
     more = {}
     if imported is not None:
         more = {"imported": {"host": imported.host, "outcome": imported.outcome}}
@@ -295,7 +295,7 @@ def _begin_epoch(run: Run, birth: Birth) -> None:
 
 
 def _put(run: Run, saving: Saving) -> None:
-    """Put a batch into what the document says of a run."""
+    """Put a batch into a run of the document."""
     for _, key in sorted(saving.batch.names.items()):
         run["columns"].setdefault(key, {})
     _add_rows(run, saving.rows())
@@ -310,7 +310,7 @@ def _add_rows(run: Run, rows: Mapping[int, Mapping[str, Any]]) -> None:
     columns, root = run["columns"], run["resumed_from"] is None
     for time, row in rows.items():
         for key, value in row.items():
-            if root and value is HIDDEN:  # there is nothing below to be hidden
+            if root and value is HIDDEN:  # a root run inherits nothing that must be hidden
                 columns.get(key, {}).pop(str(time), None)
             else:
                 columns.setdefault(key, {})[str(time)] = to_json(value)
@@ -324,7 +324,7 @@ def _rows_of(batch: Batch, names: Mapping[int, str]) -> dict[int, dict[str, Any]
 
 
 def _copied(run: Run) -> Run:
-    """Return a copy of what a document says of a run, to be changed."""
+    """Return a copy of a run of a document that the caller may change."""
     columns = {key: dict(column) for key, column in run["columns"].items()}
     parts = {name: dict(run[name]) for name in ("status", "walls", "marks") if name in run}
     return run | parts | {"columns": columns}

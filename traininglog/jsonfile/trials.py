@@ -24,15 +24,15 @@ Record = StoredRow
 class FileTrials:
     """Records in one JSON document; see `traininglog.trials.records.Records`.
 
-    The whole document is written at every change of a record and every flush, but not at every
-    metric: it is for experiments of some thousand values, to be read with any editor. Each trial
-    takes longer than the one before; from some hundred on a warning says how to move them.
+    Every change of a record and every flush writes the whole document, but a metric does not. It
+    suits experiments of some thousand values that one can read with any editor. Each trial takes
+    longer than the one before; from some hundred on a warning says how to move them.
 
     Args:
-        path: The document; made when it is first written.
+        path: The document, which the first write makes.
         readonly: Never write.
 
-    Raises what `Document` raises.
+    Raises the errors of `Document`.
 
     """
 
@@ -42,10 +42,10 @@ class FileTrials:
         self.artifacts = folder_of(path.absolute())
 
     def close(self) -> None:
-        """Do nothing: nothing is held between two calls."""
+        """Release nothing: this object holds no resource between two calls."""
 
     def insert(self, kind: str, record: Record) -> bool:
-        """Add a record; False if another one has its UID."""
+        """Add a record; return False if another one has its UID."""
         known = self._document.get(kind, record["uid"])
         if known is not None:
             return bool(known["token"] == record["token"])
@@ -55,7 +55,7 @@ class FileTrials:
             return bool(found["token"] == record["token"])
 
     def replace(self, kind: str, record: Record, edit: int) -> bool:
-        """Replace a record if it is still at `edit`."""
+        """Replace a record if it still is at `edit`; return whether the store now has this one."""
         with self._document.changing() as contents:
             found = contents[kind].get(record["uid"])
             if found is None:
@@ -71,7 +71,7 @@ class FileTrials:
         return record
 
     def select(self, kind: str, where: Mapping[str, Sequence[Any]]) -> Iterator[Record]:
-        """Give all records, the oldest first."""
+        """Yield all records, the oldest first."""
         yield from self._document.read()[kind].values()
 
     def new_log(self, **options: Any) -> FileLog:
@@ -89,9 +89,9 @@ class FileTrials:
         return log
 
     def fill(self, items: Iterable[tuple[str, Record, TrainingLogBase | None]]) -> None:
-        """Add many records, each with what it has logged or None, and write them all at once.
+        """Add many records, each with its log or None, and write them all at once.
 
-        A record whose UID is there is left out.
+        It skips a record whose UID is already there.
         """
         with self._document.changing() as contents:
             for kind, record, log in items:
@@ -100,13 +100,13 @@ class FileTrials:
                 if log is not None:
                     uuid = new_uuid().hex
                     contents["logs"][uuid] = run_of(log)
-                    record = record | {"log": uuid}  # noqa: PLW2901 - under its UUID here
+                    record = record | {"log": uuid}  # noqa: PLW2901 - its UUID in this document
                 contents[kind][record["uid"]] = record
 
     def ends(
         self, uuids: Sequence[str], best: Mapping[str, Mode]
     ) -> dict[str, dict[str, tuple[Any, Any]]]:
-        """Return of runs, by UUID, the last value of every key and the best of some."""
+        """Return, by the UUID of runs, the last value of every key and the best of some."""
         from traininglog.memory.trials import ends_of
 
         found = {}

@@ -1,4 +1,4 @@
-"""The in-memory store: what `TrainingLog` is made of."""
+"""The in-memory store, with `TrainingLog`."""
 
 from traininglog.memory.log import TrainingLog
 

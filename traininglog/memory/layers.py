@@ -1,4 +1,4 @@
-"""A log in memory made of what runs wrote, each for itself, as a store on a disk keeps it."""
+"""Building a log in memory from layers: the rows that each run wrote itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Rows = dict[int, dict[str, Any]]
 
 
 class Layer(NamedTuple):
-    """What one run wrote itself; `HIDDEN` is where it deleted what it inherited."""
+    """The rows and the status of one run itself; a deleted inherited value is `HIDDEN`."""
 
     uuid: UUID
     resumed_at: int | None  #: None at the root
@@ -25,14 +25,14 @@ class Layer(NamedTuple):
     status: dict[str, object]
     created: float  #: unix seconds
     walls: Mapping[int, float]  #: when its rows were first written, in unix seconds
-    marked: Mapping[int, float] = {}  #: what was said of when it had got where
-    imported: Imported | None = None  #: when it was written is then not when it happened
+    marked: Mapping[int, float] = {}  #: its marks
+    imported: Imported | None = None  #: if not None, the run did not happen when it was written
 
 
 def log_of(layers: Sequence[Layer]) -> TrainingLog:
-    """Return a log of its own on the last of some runs; those before it are its ancestors.
+    """Return a log on the last of some runs; the runs before it are its ancestors.
 
-    Nobody else sees these runs, not even a log in memory that asks for one of their UUIDs.
+    No other log sees these runs, not even a log in memory that asks for one of their UUIDs.
     """
     run: Run | None = None
     for layer in layers:

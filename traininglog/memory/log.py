@@ -1,4 +1,4 @@
-"""`TrainingLog`: a log whose runs are in this process's memory, gone when nobody holds them."""
+"""`TrainingLog`: a log with its runs in this process's memory, until nothing refers to them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from traininglog.values import StoredRow, StoredValue, check_time, check_uuid
 class TrainingLog(TrainingLogBase, defaultdict[int, StoredValue]):  # type: ignore[misc]
     """A training log in memory, for a notebook or a test.
 
-    It keeps the whole contract of `TrainingLogBase`, lineage included, but is gone with the last
-    log object that holds it. It is a `dict` to those who ask (``pandas.DataFrame.from_dict(log,
-    orient="index")`` works), and pickles with its rows.
+    It keeps the whole contract of `TrainingLogBase`, lineage included. A run is gone with the last
+    log object that refers to it. The log is an instance of `dict`
+    (``pandas.DataFrame.from_dict(log, orient="index")`` works), and its rows are pickled with it.
 
     Args:
-        uuid: A run that some log in this process still holds; by default a new run.
+        uuid: A run that some log in this process still refers to; by default a new run.
         max_value_bytes: The size that one text, bytes, array or container may have.
         created: When the run began, if it happened elsewhere; see `SQLiteLog`.
         host: Where it ran.
@@ -59,8 +59,8 @@ class TrainingLog(TrainingLogBase, defaultdict[int, StoredValue]):  # type: igno
         if imported is not None and uuid is not None:
             raise ValueError("created, host and outcome are said of a new run: leave out the UUID")
         defaultdict.__init__(self)
-        # The rows are in the run, which several logs may share. The dict below us is never looked
-        # at, except by C code that takes a dict without items for an empty one (json.dumps does).
+        # The rows are in the run, which several logs may share. Only C code looks at the dict that
+        # this class derives from: json.dumps takes a dict without items for an empty one.
         dict.__setitem__(self, BEFORE_ALL, None)
         if max_value_bytes is not None:
             self._max_value_bytes = max_value_bytes
@@ -91,7 +91,7 @@ class TrainingLog(TrainingLogBase, defaultdict[int, StoredValue]):  # type: igno
     def __getitem__(self, time: slice) -> RowSlice: ...
     def __getitem__(self, time: SupportsIndex | slice) -> RowMethods | RowSlice:
         row = self._last_row
-        if row is not None and row._time is time:  # a loop asks for the same row once a key
+        if row is not None and row._time is time:  # a loop asks for the same row once per key
             return row
         if isinstance(time, slice):
             return RowSlice(self, time)
@@ -157,11 +157,11 @@ class TrainingLog(TrainingLogBase, defaultdict[int, StoredValue]):  # type: igno
         self._run = Run(new_uuid(), dict(status), find_run(parent), at)
 
     def flush(self) -> None:
-        """Do nothing: no other process can see a log in memory."""
+        """Check only that the log is open: no other process can see a log in memory."""
         self._open_run()
 
     def commit(self) -> None:
-        """Do nothing: memory does not survive a power cut."""
+        """Check only that the log is open: memory does not survive a power cut."""
         self._open_run()
 
     def _close(self, outcome: Outcome) -> None:
@@ -173,7 +173,7 @@ class TrainingLog(TrainingLogBase, defaultdict[int, StoredValue]):  # type: igno
     def __reduce__(self) -> Reduced:
         return _restore, (self.state_dict(), self.to_dict(), self._max_value_bytes)
 
-    # What dict and defaultdict would do behind the contract's back.
+    # Methods of dict and defaultdict that would break the contract.
     copy = TrainingLogBase.__copy__
     __or__ = __ror__ = None  # type: ignore[assignment]
 

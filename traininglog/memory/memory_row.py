@@ -1,4 +1,4 @@
-"""The row of a `TrainingLog`: a dict to those who ask, which holds nothing and looks at its log."""
+"""The row of a `TrainingLog`: an instance of dict that holds no data and reads from its log."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _set = dict.__setitem__
 class MemoryRow(RowMethods, dict[str, StoredValue]):  # type: ignore[misc]
     """A row of a log in memory.
 
-    It is bound to its log, not to the run that this wrote when the row was taken, as rows of every
-    store are.
+    Like the rows of every store, it is bound to its log, not to the run that the log wrote when the
+    row was taken.
     """
 
     __slots__ = ("_log", "_time")
@@ -31,8 +31,8 @@ class MemoryRow(RowMethods, dict[str, StoredValue]):  # type: ignore[misc]
     def __init__(self, log: TrainingLog, time: int) -> None:
         self._log = log
         self._time = time
-        # The dict below us is never looked at, except by C code that takes one without items for
-        # an empty one (json.dumps does), and then asks for items().
+        # Only C code looks at the dict that this class derives from: json.dumps takes a dict
+        # without items for an empty one, and else calls items().
         _set(self, "", None)
 
     def __setitem__(self, key: str, value: Value) -> None:
@@ -40,7 +40,7 @@ class MemoryRow(RowMethods, dict[str, StoredValue]):  # type: ignore[misc]
         if type(value) is not float:
             value = plain(value, log._max_value_bytes)
         run = log._run
-        # What nearly always comes: a key that the run has seen, into a row that it has.
+        # The usual case: a key that the run has seen, in a row that it has.
         if type(key) is str and key in run.keys and self._time > run.cut and not log._closed:
             row = run.rows.get(self._time)
             if row:
@@ -50,12 +50,12 @@ class MemoryRow(RowMethods, dict[str, StoredValue]):  # type: ignore[misc]
 
     def __getitem__(self, key: str) -> StoredValue:
         run = self._log._run
-        if self._time > run.cut:  # no ancestor has anything there
+        if self._time > run.cut:  # the run inherits nothing at this time
             return run.rows.get(self._time, NOTHING)[key]
         return run.value(self._time, key)
 
     def update(self, entries: Entries = (), /, **values: Value) -> None:
-        """Set several keys: all of them, or, if one is refused, none."""
+        """Set several keys: all of them, or none if one value is refused."""
         log = self._log
         run = log._run
         new = dict(entries, **values)

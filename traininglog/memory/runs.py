@@ -1,4 +1,4 @@
-"""Runs in memory: what each wrote, and what one sees of those that it was resumed from."""
+"""Runs in memory: the rows of each, and the rows that it inherits from its ancestors."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ NOTHING: StoredRow = {}
 
 
 class _Family:
-    """A root run and all that descend from it.
+    """A root run and all its descendants.
 
-    `holders` tells which of them hold a row at a time, so that a row is read as fast after a
-    thousand resumes as after one. It is kept from the first resume on.
+    `holders` lists, by time, the runs that have a row there, so that reading a row is as fast after
+    a thousand resumes as after one. It is kept from the first resume on.
     """
 
     __slots__ = ("holders", "key_count")
@@ -62,18 +62,18 @@ class Run:
         self.created = wall_now()
         self.status = status
         self.resumed_at = None if parent is None else at
-        #: What this run wrote at times that it does not inherit. One that became empty is none.
+        #: The rows of this run at times that it does not inherit. An empty row counts as none.
         self.rows: dict[int, StoredRow] = {}
         self.walls: dict[int, float] = {}  #: when they were first written, in unix seconds
-        #: What this run wrote at times that it inherits; HIDDEN where it deleted something.
+        #: The rows of this run at times that it inherits; HIDDEN where it deleted a value.
         self.overlays: dict[int, StoredRow] = {}
         self.overlay_walls: dict[int, float] = {}
-        self.imported: Imported | None = None  #: when it was written is then not when it happened
-        self.marked: dict[int, float] = {}  #: what was said of when it had got where
-        self.keys: dict[str, int] = {}  # with their places among those of this run
+        self.imported: Imported | None = None  #: if not None, it did not happen when written
+        self.marked: dict[int, float] = {}  #: its marks: by time, when it had got there
+        self.keys: dict[str, int] = {}  # the keys of this run, with their places
         self._places: dict[str, int] = {}
         self._places_count = 0
-        #: This run and its ancestors, nearest first, each with the last time seen of it.
+        #: This run and its ancestors, nearest first, each with the last time that this run sees.
         self.chain: list[tuple[Run, int]] = [(self, MAX_TIME)]
         self.cut = BEFORE_ALL
         self.family: _Family = _Family() if parent is None else parent.family
@@ -92,16 +92,16 @@ class Run:
             holders.setdefault(time, []).append(self)
 
     def note_key(self, name: str) -> None:
-        """Note a key that the run may not have seen."""
+        """Add a key if the run has not seen it."""
         if name not in self.keys:
             self.keys[name] = len(self.keys)
             self.family.key_count += 1
 
     def places(self) -> dict[str, int]:
-        """Return all keys of the lineage in the order in which they were first seen, by place."""
+        """Return the places of all keys of the lineage in the order in which it first saw them."""
         if len(self.chain) == 1:
             return self.keys
-        count = self.family.key_count  # keys are only ever added: as many means the same
+        count = self.family.key_count  # keys are only ever added: an equal count means no change
         if count != self._places_count:
             names = dict.fromkeys(key for run, _ in reversed(self.chain) for key in run.keys)
             self._places = {name: place for place, name in enumerate(names)}
@@ -109,7 +109,7 @@ class Run:
         return self._places
 
     def write(self, rows: dict[int, StoredRow]) -> None:
-        """Set checked values; `HIDDEN` removes what is seen at its place."""
+        """Set checked values; `HIDDEN` removes the value at its place."""
         for time, changes in rows.items():
             for key, value in changes.items():
                 if value is not HIDDEN:
@@ -129,7 +129,7 @@ class Run:
                 return
             new: StoredRow = {}
             row = self.rows.setdefault(time, new)
-            if row is new:  # no other thread was quicker
+            if row is new:  # no other thread has added it meanwhile
                 self._hold(time)
         if not row:
             self.walls[time] = wall_now()
@@ -140,14 +140,14 @@ class Run:
                 row[key] = value
 
     def own(self, time: int, keys: Collection[str] | None = None) -> StoredRow:
-        """Return what this run itself wrote at a time (of some keys), HIDDEN included."""
+        """Return the values of this run itself at a time (of some keys), HIDDEN included."""
         row = self.rows.get(time) or self.overlays.get(time) or {}
         if keys is None:
             return dict(row)
         return {key: value for key, value in row.items() if key in keys}
 
     def visible(self, time: int) -> StoredRow:
-        """Return what is seen at a time, in no particular order."""
+        """Return the row at a time with inherited values, in no particular order."""
         if time > self.cut:
             return self.own(time)
         seen: StoredRow = {}
@@ -156,7 +156,7 @@ class Run:
         return {key: value for key, value in seen.items() if value is not HIDDEN}
 
     def _seen_at(self, time: int) -> list[Run]:
-        """Return the runs of which something may be seen at an inherited time, nearest first."""
+        """Return the runs that may have values at an inherited time, nearest first."""
         layers = []
         for run in (self.family.holders or {}).get(time, ()):
             depth, cut = self.place.get(run, (0, BEFORE_ALL))
@@ -165,7 +165,7 @@ class Run:
         return [run for _, run in sorted(layers, key=lambda layer: layer[0])]
 
     def value(self, time: int, key: str) -> StoredValue:
-        """Return what is seen at (time, key), or raise `KeyError`."""
+        """Return the value at (time, key), or raise `KeyError`."""
         if time > self.cut:
             return self.rows.get(time, NOTHING)[key]
         for run in self._seen_at(time):
@@ -191,7 +191,7 @@ class Run:
         return sorted(found)
 
     def set_walls(self, walls: Mapping[int, float]) -> None:
-        """Say when rows were first written, where that is known better than from this object."""
+        """Set when rows were first written, for a run that is copied from elsewhere."""
         for time, wall in walls.items():
             if self.rows.get(time):
                 self.walls[time] = wall
@@ -199,7 +199,7 @@ class Run:
                 self.overlay_walls[time] = wall
 
     def marks(self, cut: int) -> Marks:
-        """Return when this run wrote each of its rows: here every one has a mark."""
+        """Return the marks of this run: in memory every row has one."""
         if self.imported is None:
             walls = self.walls | self.overlay_walls | self.marked
         else:
@@ -210,7 +210,7 @@ class Run:
     def columns(
         self, keys: list[str] | None, start: int | None, stop: int | None, *, lineage: bool
     ) -> list[Column]:
-        """Return what is seen of some keys (None: of all), by column."""
+        """Return the columns of some keys (None: all)."""
         low, high = bounds(start, stop)
         wanted = None if keys is None else frozenset(keys)
         seen: dict[int, StoredRow] = {}
@@ -225,7 +225,7 @@ class Run:
         return overlay([layer_of_rows(seen.items())], self.places())
 
 
-#: Every run that some log, or some descendant, still holds.
+#: Every run that a log or a descendant still refers to.
 RUNS: weakref.WeakValueDictionary[UUID, Run] = weakref.WeakValueDictionary()
 
 

@@ -22,10 +22,10 @@ Record = dict[str, Any]
 
 
 class MemoryTrials:
-    """Records in memory; see `traininglog.trials.records.Records` for what each call does.
+    """Records in memory; see `traininglog.trials.records.Records` for the methods.
 
-    It keeps what it is given as JSON, as a store on disk does, so that nobody shares an object with
-    it. The logs of its trials live as long as it does.
+    It keeps records as JSON, as a store on disk does, so that it shares no object with its callers.
+    The logs of its trials live as long as it does.
     """
 
     location = "memory:"
@@ -33,13 +33,13 @@ class MemoryTrials:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kinds: defaultdict[str, dict[str, str]] = defaultdict(dict)
-        self._newest: dict[str, float] = {}  # by what moment the last record is ordered
+        self._newest: dict[str, float] = {}  # the moment by which the last record is ordered
         self._logs: dict[UUID, TrainingLog] = {}
         self._folder: Path | None = None
 
     @property
     def artifacts(self) -> Path:
-        """A temporary folder, gone with the store."""
+        """A temporary folder, which is removed with the store."""
         with self._lock:
             if self._folder is None:
                 self._folder = Path(tempfile.mkdtemp(prefix="traininglog-artifacts-"))
@@ -47,10 +47,10 @@ class MemoryTrials:
             return self._folder
 
     def close(self) -> None:
-        """Do nothing: what is in memory stays as long as somebody holds it."""
+        """Release nothing: the records live as long as this object."""
 
     def insert(self, kind: str, record: Record) -> bool:
-        """Add a record; False if another one has its UID."""
+        """Add a record; return False if another one has its UID."""
         with self._lock:
             found = self._kinds[kind].get(record["uid"])
             if found is not None:
@@ -61,7 +61,7 @@ class MemoryTrials:
             return True
 
     def replace(self, kind: str, record: Record, edit: int) -> bool:
-        """Replace a record if it is still at `edit`."""
+        """Replace a record if it still is at `edit`; return whether the store now has this one."""
         with self._lock:
             found = self._kinds[kind].get(record["uid"])
             if found is None:
@@ -78,7 +78,7 @@ class MemoryTrials:
         return None if found is None else json.loads(found)
 
     def select(self, kind: str, where: Mapping[str, Sequence[object]]) -> Iterator[Record]:
-        """Give all records, the oldest first."""
+        """Return all records, the oldest first."""
         with self._lock:
             texts = list(self._kinds[kind].values())
         return map(json.loads, texts)
@@ -103,7 +103,7 @@ class MemoryTrials:
         return log
 
     def _keep(self, log: TrainingLog) -> None:
-        # By another log object on the same run, as the caller closes the one that it got.
+        # By another log object on the same run, because the caller closes the one that it got.
         with self._lock:
             if log.uuid not in self._logs:
                 self._logs[log.uuid] = TrainingLog(log.uuid)
@@ -111,7 +111,7 @@ class MemoryTrials:
     def ends(
         self, uuids: Sequence[str], best: Mapping[str, Mode]
     ) -> dict[str, dict[str, tuple[Any, Any]]]:
-        """Return of runs, by UUID, the last value of every key and the best of some."""
+        """Return, by the UUID of runs, the last value of every key and the best of some."""
         found: dict[str, dict[str, tuple[object, object]]] = {}
         for uuid in uuids:
             log = self._logs.get(UUID(uuid))

@@ -1,6 +1,6 @@
-"""What every store must pass: a conformance suite and a state machine, for your own store, too.
+"""The tests that every store must pass: a conformance suite and a state machine.
 
-A store outside this package is tested like ours are::
+A store outside this package is tested in the same way as ours::
 
     from traininglog.testing import LogConformance, log_machine
 
@@ -12,16 +12,16 @@ A store outside this package is tested like ours are::
     TestMyMachine = log_machine({"mine": lambda folder, uuid: MyLog(folder / "log", uuid)}).TestCase
 
 `open_log()` opens a new log and ``open_log(uuid)`` an existing one of the same store. The suite
-asks for nothing else and does not care which store it has. It needs the extra ``test``: pytest and
+needs nothing else and does not depend on the kind of store. It needs the extra ``test``: pytest and
 Hypothesis.
 
-A store for trials is tested by `TrialConformance`, with a fixture `open_store` that returns a
-function: each call opens the same store anew.
+`TrialConformance` tests a store for trials, by a fixture `open_store` that returns a function. Each
+call of it opens the same store anew.
 """
 
 import pytest
 
-# Plain assertions in these modules are to explain themselves when they fail, as in a test file.
+# Rewrite the assertions in these modules, so that they explain a failure, as in a test file.
 pytest.register_assert_rewrite(
     "traininglog.testing.conformance", "traininglog.testing.machine", "traininglog.testing.trials"
 )

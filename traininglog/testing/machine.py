@@ -1,6 +1,6 @@
 """A state machine that does the same to several stores and a model, and compares at each step.
 
-The model is what the contract says in the plainest code: dicts, and a walk up the parents.
+The model implements the contract in the plainest code: dicts, and a walk up the parents.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from traininglog import LogClosed, TrainingLogBase
 from traininglog.lineage import new_status
 from traininglog.testing.samples import same
 
-#: Opens a log: called with a folder of the store's own, and the UUID of a run, or None for a new.
+#: Opens a log. Its arguments are a folder of the store's own, and the UUID of a run or None for a
+#: new one.
 Open = Callable[[Path, UUID | None], TrainingLogBase]
 
 _GONE: Any = object()
@@ -85,7 +86,7 @@ class _ModelRun:
 
 
 class _Held(NamedTuple):
-    """What somebody may hold of a log."""
+    """A log, and objects of it that a program may keep."""
 
     log: TrainingLogBase
     row: MutableMapping[str, Any]
@@ -127,8 +128,8 @@ def log_machine(
     """Return a state machine class over several stores; run its ``TestCase`` with pytest.
 
     Args:
-        stores: By name, how to open a log of each.
-        reopened: The names of those whose log is closed and opened again after every step.
+        stores: The functions that open a log of each store, by name.
+        reopened: The names of stores whose log is closed and opened again after every step.
 
     """
 
@@ -139,10 +140,10 @@ def log_machine(
             self.logs: dict[str, TrainingLogBase] = {}
             self.runs: list[_ModelRun] = []
             self.uuids: dict[str, list[UUID]] = {name: [] for name in stores}
-            self.kept: list[TrainingLogBase] = []  # a store in memory needs someone to hold a run
+            self.kept: list[TrainingLogBase] = []  # a run in memory lives as long as a log of it
             self.states: list[tuple[int, int | None, dict[str, Any], dict[str, Any]]] = []
             self.current = 0
-            #: By time, what is held of each log: whose it is, a row, a slice, the status.
+            #: By time and store, a log, and a row, a slice and the status that were taken from it.
             self.held: dict[int, dict[str, _Held]] = {}
 
         @property
@@ -156,7 +157,7 @@ def log_machine(
             self.kept.append(self.logs[name])
 
         def begin(self, run: _ModelRun) -> None:
-            """Note that every log has become a new run."""
+            """Record that every log has become a new run."""
             self.runs.append(run)
             self.current = len(self.runs) - 1
             for name, log in self.logs.items():
@@ -168,7 +169,7 @@ def log_machine(
                 self.open(name, None)
             self.begin(_ModelRun(None, -1, dict(new_status())))
 
-        # -- what one can do ----------------------------------------------------------------
+        # -- the steps ----------------------------------------------------------------------
 
         @rule(time=TIMES, key=KEYS, value=VALUES)
         def assign(self, time: int, key: str, value: Any) -> None:
@@ -232,7 +233,7 @@ def log_machine(
             }
 
         def now(self, time: int) -> Iterator[_Held]:
-            """Give what is held of every log; once it was closed, make sure that it refuses."""
+            """Yield the held objects of every log; check that those of a closed log refuse."""
             for name, log in self.logs.items():
                 held = self.held[time][name]
                 if held.log.closed or held.log is not log:
@@ -251,7 +252,7 @@ def log_machine(
         def write_what_is_held(
             self, data: st.DataObject, key: str, value: Any, row: dict[str, Any]
         ) -> None:
-            """Over resumes and loaded states it is what the log now has there."""
+            """Write to held objects, which after a resume or a loaded state write the new run."""
             time = data.draw(st.sampled_from(sorted(self.held)))
             act = data.draw(st.sampled_from(["assign", "update", "delete", "status"]))
             there = key in self.model.seen(time)
@@ -338,7 +339,7 @@ def log_machine(
                 status["epochs_done"] = max(0, epochs - sum(end > at for end in ends))
 
         def link(self) -> None:
-            """Note of whom the new run is a child: a UUID that is another one in every store."""
+            """Record the parent of the new run by number: its UUID differs in every store."""
             self.model.status["resumed_from"] = self.runs.index(self.model.parent)  # type: ignore[arg-type]
 
         @rule()
@@ -352,12 +353,10 @@ def log_machine(
         @rule(data=st.data())
         def load_state(self, data: st.DataObject) -> None:
             number, time, status, states = data.draw(st.sampled_from(self.states))
-            self.assign_status(
-                "note", "left"
-            )  # a new log that nobody wrote to leaves no run behind
+            self.assign_status("note", "left")  # a new log without a write leaves no run behind
             for name, log in list(self.logs.items()):
                 left = log.uuid
-                self.open(name, left)  # and a store in memory forgets one that nobody holds
+                self.open(name, left)  # a store in memory drops a run that no log refers to
                 self.logs[name] = log
                 log.load_state_dict(states[name])
             point = -1 if time is None else time
@@ -420,7 +419,7 @@ def log_machine(
                     look_at_tables(log, rows, cells)
                 assert log.to_dataframe(lineage=False).index.to_list() == sorted(own)
 
-        # -- what must hold -----------------------------------------------------------------
+        # -- the invariant ------------------------------------------------------------------
 
         @invariant()
         def every_store_agrees_with_the_model(self) -> None:

@@ -1,4 +1,4 @@
-"""Times, keys and values: those a log takes, and those it refuses, with the remedy it names."""
+"""Times, keys and values that a log takes, and those that it refuses, with the remedy."""
 
 from __future__ import annotations
 
@@ -60,18 +60,18 @@ class Settings:
 
 
 class Options:
-    """A configuration as a class of one's own."""
+    """A configuration as a plain class."""
 
     def __init__(self) -> None:
         self.lr = 0.1
 
 
 class Units(np.ndarray[Any, Any]):
-    """An array that means more than its numbers."""
+    """An array with a meaning beyond its numbers."""
 
 
 class Lasting(dt.tzinfo):
-    """A time zone of one's own, without a name that anybody else knows."""
+    """A custom time zone, without a name that `zoneinfo` knows."""
 
     def utcoffset(self, _moment: dt.datetime | None) -> dt.timedelta:
         return dt.timedelta(hours=3)
@@ -84,7 +84,7 @@ class Lasting(dt.tzinfo):
 
 
 class Adrift(dt.tzinfo):
-    """A time zone that does not tell its offset."""
+    """A time zone without an offset."""
 
     def utcoffset(self, _moment: dt.datetime | None) -> None:
         return None
@@ -130,13 +130,13 @@ HOSTILE_KEYS = [
     "None",
 ]
 
-#: Of the many that there are: with a sign, with a payload, with both, and a signaling one.
+#: Some NaNs: with a sign, with a payload, with both, and a signaling one.
 NANS: list[float] = [
     struct.unpack(">d", bytes.fromhex(bits))[0]
     for bits in ("fff8000000000000", "7ff8000000000001", "fff8deadbeef0001", "7ff0000000000001")
 ]
 
-#: Come back exactly as they are, and of the same type.
+#: Values that come back exactly as they are, and of the same type.
 EXACT_VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 2**53 + 1, 2**63 - 1, -(2**63),
     0.0, -0.0, 1.5, 0.1, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308,
@@ -158,7 +158,7 @@ EXACT_VALUES: list[Any] = [
     Colour.RED, Colour.BLUE, Access.READ | Access.WRITE,
 ]  # fmt: skip
 
-#: (what is assigned, what is read back)
+#: (the assigned value, the value that is read back)
 PLAIN_VALUES: list[tuple[Any, Any]] = [
     ([], []),
     ({}, {}),
@@ -194,7 +194,7 @@ PLAIN_VALUES: list[tuple[Any, Any]] = [
     ({np.int64(1): np.array(2)}, {1: 2}),
 ]  # fmt: skip
 
-#: Come back as equal arrays of the same dtype and shape, which nobody can write to.
+#: Arrays that come back as equal, read-only arrays of the same dtype and shape.
 ARRAYS = [
     np.array([1.0, math.nan, -0.0]),
     np.array([], dtype="float32"),
@@ -234,14 +234,14 @@ def _own_loop() -> list[Any]:
 
 
 def _unfolding(depth: int) -> list[Any]:
-    """Return a small object that would be 10**depth numbers if it were written out."""
+    """Return a small object that unfolds to 10**(depth + 1) numbers."""
     inner: list[Any] = [1] * 10
     for _ in range(depth):
         inner = [inner] * 10
     return inner
 
 
-#: (what is assigned, the error, a word of the remedy)
+#: (the assigned value, the error, a word of the remedy)
 REFUSED_VALUES: list[tuple[Any, type[Exception], str]] = [
     (2**63, ValueRangeError, "float"),
     (-(2**63) - 1, ValueRangeError, "float"),
@@ -270,7 +270,7 @@ REFUSED_VALUES: list[tuple[Any, type[Exception], str]] = [
     (dt.timedelta(1), ValueTypeError, "total_seconds"),
     (np.timedelta64(1, "s"), ValueTypeError, "seconds"),
     (np.datetime64("NaT", "s"), ValueTypeError, "None"),
-    (np.datetime64(2**62, "s"), ValueTypeError, "str"),  # which wraps round in microseconds
+    (np.datetime64(2**62, "s"), ValueTypeError, "str"),  # it overflows in microseconds
     (np.datetime64(2**40, "Y"), ValueTypeError, "str"),
     (np.array("2026-01-01T00:00:00.123456789", "datetime64[ns]"), ValueTypeError, "str"),
     (np.ma.masked, ValueTypeError, "None"),
@@ -306,7 +306,7 @@ REFUSED_VALUES: list[tuple[Any, type[Exception], str]] = [
 
 
 def same(one: Any, two: Any) -> bool:
-    """Tell whether two values are the same: type, sign of zero, NaN, and all that is inside."""
+    """Return whether two values are the same: type, sign of zero, NaN, and all their items."""
     if isinstance(one, np.ndarray) or isinstance(two, np.ndarray):
         return bool(
             isinstance(one, np.ndarray) and isinstance(two, np.ndarray)

@@ -1,4 +1,4 @@
-"""What a store for trials promises, as tests that any of them must pass."""
+"""The contract of stores for trials, as tests that every one must pass."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ OpenStore = Callable[[], TrialStore]
 
 
 class TrialConformance:
-    """Subclass it, and give it the fixture `open_store`."""
+    """The conformance suite of stores for trials. A subclass defines the fixture `open_store`."""
 
     @pytest.fixture
     def open_store(self) -> OpenStore:
-        """Return a callable that opens one store, anew at each call."""
+        """Return a callable that opens the same store anew at each call."""
         raise NotImplementedError("override the fixture open_store")
 
     @pytest.fixture
@@ -173,7 +173,7 @@ class TrialConformance:
     def test_a_trial_is_put_into_groups_and_taken_out(
         self, open_store: OpenStore, store: TrialStore
     ) -> None:
-        """It may be in several; what asks for one finds it, also by the second."""
+        """A trial may be in several groups; a query for any of them finds it."""
         one, other, alone = self.trials(store, 3)
         g, h, empty = (store.new_trial_group(TrialGroup(name, "p")) for name in "ghe")
         store.add_group_trial(g, one)
@@ -242,9 +242,9 @@ class TrialConformance:
         assert store.fetch_groups({"tags.team": "x"}) == [group]
         taken = store.fetch_and_update_trial({"tags.team": "x"}, "add_trial_tags", more=1)
         assert taken is not None
-        assert store.trial(taken.uid).tags == {"own": 2, "more": 1}  # not what is inherited
+        assert store.trial(taken.uid).tags == {"own": 2, "more": 1}  # without inherited tags
 
-    # -- what is logged ---------------------------------------------------------------------
+    # -- metrics ----------------------------------------------------------------------------
 
     def test_metrics_are_there_after_the_end_and_before(
         self, open_store: OpenStore, store: TrialStore
@@ -351,7 +351,7 @@ class TrialConformance:
             for step in range(1, 4):
                 store.log_trial_metrics(trial, step=step, loss=abs(step - 2.0), n=step)
             store.log_trial_finish(trial)
-        self.trials(store, 4)  # the last of which is new, and has no log
+        self.trials(store, 4)  # only the last of these is new, and it has no log
         found = store.ends(store.fetch_trials(), {"loss": "min", "n": "max"})
         assert found == [{"loss": (1.0, 0.0), "n": (3, 3)}] * 3 + [{}]
 
@@ -429,7 +429,7 @@ class TrialConformance:
         with pytest.raises(InvalidQuery):
             store.fetch_projects({"parameters.n": 1})
 
-    # -- changes that meet ------------------------------------------------------------------
+    # -- concurrent changes -----------------------------------------------------------------
 
     def test_the_first_that_matches_is_changed(self, store: TrialStore) -> None:
         trials = self.trials(store, 2)
@@ -487,7 +487,7 @@ class TrialConformance:
         assert update("set_trial_status", "Suspended").status is Status.Suspended
         first = store.trial(trial.uid).log
         assert update("log_trial_metrics", 2, loss=0.25).metrics["loss"] == {1: 0.5, 2: 0.25}
-        assert store.trial(trial.uid).log != first  # it goes on in a run of its own
+        assert store.trial(trial.uid).log != first  # the trial goes on in a new run
         assert update("log_trial_finish").status is Status.Completed
         with pytest.raises(TypeError):
             store.fetch_and_update_trial(query, "log_trial_chrono_start")
@@ -542,7 +542,7 @@ class TrialConformance:
         assert (again.started, again.finished, again.runtime) == (
             found.started, found.finished, found.runtime,
         )  # fmt: skip
-        # In a store it is again all that it was.
+        # Another store takes it with all its contents.
         other = TrialClient("memory:").store
         other.new_project(through(project))
         other.new_trial_group(through(group))
@@ -555,7 +555,7 @@ class TrialConformance:
         )  # fmt: skip
 
     def test_a_call_that_is_repeated_is_answered_as_before(self, store: TrialStore) -> None:
-        """As its answer may have got lost on the way."""
+        """The answer of the first call may have been lost."""
         (trial,) = self.trials(store, 1)
         record = store.records.get("trial", trial.uid)
         assert record is not None
@@ -577,7 +577,7 @@ class TrialConformance:
             try:
                 for place in range(5):
                     stores[number].add_trial_tags(trial, **{f"{number}.{place}": place})
-            except BaseException as error:  # noqa: BLE001 - it is told below
+            except BaseException as error:  # noqa: BLE001 - it is checked below
                 failures.append(error)
 
         threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
@@ -613,7 +613,7 @@ class TrialConformance:
     def test_an_exception_goes_on_as_it_is_and_is_kept(self, open_store: OpenStore) -> None:
         client = TrialClient(open_store())
         error = ValueError("out of luck")
-        with (  # noqa: PT012 - what is raised is raised in a block
+        with (  # noqa: PT012 - the error is raised within a block
             pytest.raises(ValueError, match="out of luck") as caught,
             client.new_trial(parameters={}) as trial,
         ):

@@ -1,1 +1,1 @@
-"""How what is assigned gets into a store: the hot path, the owner thread, the sink."""
+"""From an assignment to the store: the hot path, the owner thread, the sink."""

@@ -1,8 +1,8 @@
-"""What was assigned to a run and no store has yet: how it is taken in, and waits for a flush.
+"""The write buffer: it takes assignments to a run, and keeps them until a flush saves them.
 
-Most assignments take the short way, one call that appends to the open region of the journal. Any
-thread does that, and goes on to the next region by itself. For what that refuses the owner thread
-is asked: it gives a new key its number, opens regions, and makes the journal at the first
+Most assignments take the hot path, one call that appends to the open region of the journal. Any
+thread takes it, and goes on to the next region by itself. What the hot path refuses goes to the
+owner thread: it gives a new key its number, opens regions, and makes the journal at the first
 assignment.
 """
 
@@ -41,18 +41,17 @@ from traininglog.writer.sink import Birth, Start
 
 Rows = dict[int, dict[str, Any]]
 
-#: Tells what an assignment is about: how much, from which to which time.
+#: Returns how many values an assignment has, and its first and last time.
 Span = Callable[[], tuple[int, int | None, int | None]]
 
-#: Does an assignment in the owner thread, as the writer of the run.
+#: Makes an assignment in the owner thread, as the writer of the run.
 Ask = Callable[[Callable[[], None], Span], None]
 
-# So many regions are open in advance at the most, in a run that fills them faster than they are
-# flushed.
+# The most regions that are open in advance, in a run that fills them faster than they are flushed.
 _MOST_AHEAD = 6
 
-#: Whether one call into C is one step. Without the interpreter lock it is not: there each
-#: assignment is made by the owner thread.
+#: Whether one call into C is atomic. Without the interpreter lock it is not: then the owner thread
+#: makes each assignment.
 ATOMIC = bool(getattr(sys, "_is_gil_enabled", lambda: True)())
 
 
@@ -64,33 +63,33 @@ class Place(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """What is to be read back at a moment. It is replaced as a whole and never changed."""
+    """The regions and the status at one moment. A new snapshot replaces it; it never changes."""
 
     regions: tuple[Region, ...]  #: the oldest first; the last ones may be open
-    status: Mapping[str, Any] | None  #: what the store has; None: it is not known here
+    status: Mapping[str, Any] | None  #: the status that the store has; None: it is not known here
 
 
 class Undelivered(NamedTuple):
-    """What is left of a run that is over here, and of which its store has not all yet."""
+    """The rest of a run that this log no longer writes, and that its store does not have whole."""
 
     uuid: UUID
     epoch: int
-    journal: Journal | None  #: None: nothing was assigned to it
+    journal: Journal | None  #: None: nothing was assigned to the run
     names: Mapping[int, str]
     gaps: list[dict[str, int]] | None
     birth: Birth | None  #: None: the store has heard of it
 
 
 class Buffer:
-    """What one log has assigned to its run and its store has not yet.
+    """The assignments of one log that its store does not have yet.
 
     Args:
-        name: Of the store, for people.
-        health: What to tell those who assign.
-        ask: Has the owner thread do an assignment.
+        name: The name of the store, for people.
+        health: The errors and warnings that an assignment raises.
+        ask: Makes an assignment in the owner thread.
         nudge: Tells the owner thread that there is much to flush.
-        place: Where the journal is; None: in memory, so that it dies with the process.
-        most_bytes: How large the journal may become.
+        place: Where the journal is. None: in memory, so that it dies with the process.
+        most_bytes: The most bytes of the journal.
 
     """
 
@@ -103,10 +102,10 @@ class Buffer:
         self.names: dict[int, str] = {}  #: their numbers -> the keys
         self.gaps = Gaps()
         self.snapshot = Snapshot((), None)
-        self.position = 0  #: up to where the store has everything
-        self.used = False  #: whether anything was assigned to the run here
+        self.position = 0  #: the position up to which the store has everything
+        self.used = False  #: whether this log has assigned anything to the run
         self.uuid = UUID(int=0)  #: of the run
-        self.epoch = 0  #: of its writer
+        self.epoch = 0  #: the fencing epoch of its writer
         self._name = name
         self._health = health
         self._ask = ask
@@ -120,7 +119,7 @@ class Buffer:
     # -- assignments: any thread, any signal handler ----------------------------------------
 
     def assign(self, at: int, key: str, value: Any) -> None:
-        """Take one value."""
+        """Write one value."""
         if self._health.notice is not None:
             self._health.tell(self.uuid)
         tail: Tail | None = self.tail
@@ -135,12 +134,12 @@ class Buffer:
         self._ask(lambda: self._put({at: {key: value}}), lambda: (1, at, at))
 
     def write(self, rows: Rows) -> None:
-        """Take values, as one step; `HIDDEN` removes what is seen at its place."""
+        """Write values as one record; `HIDDEN` removes the value at its place."""
         if any(rows.values()):
             self._ask(lambda: self._put(rows), lambda: _span(rows))
 
     def write_row(self, at: int, row: dict[str, Any]) -> None:
-        """Take the values of one time, as one step: what `write` does, in a hurry."""
+        """Write the values of one time as one record: faster than `write`, same effect."""
         if not row:
             return
         tail: Tail | None = self.tail
@@ -154,7 +153,7 @@ class Buffer:
         self.write({at: row})
 
     def write_status(self, values: dict[str, Any]) -> None:
-        """Take values of the status; `HIDDEN` removes one."""
+        """Write values of the status; `HIDDEN` removes one."""
         if self._health.notice is not None:
             self._health.tell(self.uuid)
         pack = partial(pack_status, values)
@@ -162,20 +161,20 @@ class Buffer:
             self._ask(lambda: self._force(pack), lambda: (1, None, None))
 
     def write_mark(self, at: int, wall: float) -> None:
-        """Take when the run had got to a time."""
+        """Write a mark: when the run had got to a time."""
         pack = partial(pack_mark, at, wall)
         if not self._append(pack):
             self._ask(lambda: self._force(pack), lambda: (1, at, at))
 
     def write_count(self, key: str, value: int) -> None:
-        """Take an int for the status, which will be set to others soon, as counters are."""
+        """Write an int of the status that changes often, as a counter does."""
         if self._health.notice is not None:
             self._health.tell(self.uuid)
         if not self._append_count(key, value):
             self._ask(lambda: self._put_count(key, value), lambda: (1, None, None))
 
     def _append(self, pack: Callable[[int], bytes]) -> bool:
-        """Put a record where it outlives this process; tell whether there is room."""
+        """Append a record to the journal; return whether there was room."""
         tail: Tail | None = self.tail
         while tail is not None:
             record = pack(next(tail.tags))
@@ -186,14 +185,14 @@ class Buffer:
         return False
 
     def _append_count(self, key: str, value: int) -> bool:
-        """Do as `_append`, for a count, whose key has a number in each region."""
+        """Append a count, whose key has a number of its own in each region; see `_append`."""
         tail: Tail | None = self.tail
         while tail is not None:
             with suppress(ValueError):
                 head = tail.counters.get(key)
                 if head is None:
                     number = next(tail.new_counters)
-                    # There may be room for the name alone, which says little.
+                    # There may be room for the name only. A name without a count is harmless.
                     tail.write(pack_counter(number, key, next(tail.tags)))
                     head = tail.counters[key] = number + COUNT_HEAD
                 tail.write(pack_int(head, 0, value, value, 0, head, next(tail.tags)))
@@ -202,17 +201,17 @@ class Buffer:
         return False
 
     def _after(self, tail: Tail) -> Tail | None:
-        """Return where to go on after a tail that has no room; None: the owner is to be asked.
+        """Return the tail after one that has no room, or None if the owner thread has to be asked.
 
-        It is stopped first: what is small would still fit into it, and would be older there than
-        what others have written to the next one by then.
+        The full tail is stopped first. Else a small record would still fit into it, and would count
+        as older than what other threads have written to the next one by then.
         """
         following = tail.next
         if following is None:
             newest = self.tail
             return None if newest is tail else newest
         tail.stop()
-        self.tail = following  # another thread may set it back, and then comes by here again
+        self.tail = following  # another thread may set it back; then it comes here again
         if not tail.rests:
             self._nudge()
         return following
@@ -220,7 +219,7 @@ class Buffer:
     # -- assignments: the owner thread ------------------------------------------------------
 
     def begin(self, uuid: UUID, start: Start, status: Mapping[str, Any] | None) -> None:
-        """Be that of a run that this log begins to write."""
+        """Start over for a run that this log begins to write."""
         names = {number: name for name, number in start.keys.items()}
         self.names = names
         self.numbers = {name: number + FLOAT_HEAD for number, name in names.items()}
@@ -232,7 +231,7 @@ class Buffer:
         self._publish(dict(start.status) if status is None else status)
 
     def note_birth(self, birth: Birth) -> None:
-        """Put a run into its journal, until the store has heard of it."""
+        """Write the facts of a run into its journal, for a store that has not heard of it yet."""
         if self._place is not None:
             self._force(partial(pack_birth, birth.facts()))
             self._force(partial(pack_status, birth.status or {}))
@@ -256,7 +255,7 @@ class Buffer:
             self._open_region(0)
 
     def _number(self, key: str) -> int:
-        """Return the number of a key, which may be new."""
+        """Return the number of a key, and give a new key one."""
         head = self.numbers.get(key)
         if head is not None:
             return head & MOST_KEYS
@@ -265,17 +264,17 @@ class Buffer:
             raise InvalidKey(f"a run may have {MOST_KEYS} keys: put what differs into the value")
         self._force(partial(pack_key, number, key))
         self._last_number, self.names[number] = number, key
-        self.numbers[key] = number + FLOAT_HEAD  # last: from now on others write under it
+        self.numbers[key] = number + FLOAT_HEAD  # last: from now on other threads use the number
         return number
 
     def _force(self, pack: Callable[[int], bytes]) -> None:
-        """Put a record into the journal, of which regions are opened for it."""
+        """Append a record to the journal, and open regions until one has room."""
         self._go_there()
         while not self._append_here(pack):
             self._open_region(len(pack(0)))
 
     def _go_there(self) -> None:
-        """Be at the open region: a thread may have set the tail back to one of before."""
+        """Set the tail to the open region: another thread may have set it back to an older one."""
         if self._journal is not None and self._journal.open:
             self._publish_tail(self._journal.tail)
 
@@ -289,12 +288,12 @@ class Buffer:
         return False
 
     def _open_region(self, need: int) -> None:
-        """Open a region with room for a record, and some more in advance."""
+        """Open a region with room for a record of `need` bytes, and some more in advance."""
         journal = self._journal
         if journal is None:
             journal = self._journal = self._make_journal()
             self._ahead = 1
-        elif journal.open:  # whoever was faster than the flushes had to ask
+        elif journal.open:  # the assignments are faster than the flushes
             self._ahead = min(_MOST_AHEAD, 2 * self._ahead)
         for region in journal.open:
             region.tail.stop()
@@ -310,24 +309,24 @@ class Buffer:
         self._publish_tail(tail)
 
     def open_ahead(self) -> None:
-        """Open regions behind the one that is written to, where there is room."""
+        """Open regions behind the current one, where there is room."""
         journal = self._journal
         if journal is None or not ATOMIC:
             return
-        with suppress(StoreFailed, OSError, MemoryError):  # then who needs one asks
+        with suppress(StoreFailed, OSError, MemoryError):  # an assignment that needs one asks
             while journal.open and len(journal.open) <= self._ahead:
                 journal.begin()
         self._publish(self.snapshot.status)
 
     def close_at(self, moment: float) -> None:
-        """Have somebody ask from a moment on, where there is no thread that flushes by itself."""
+        """Make assignments ask from a moment on, where no owner thread flushes by itself."""
         if self._journal is not None:
             for region in self._journal.open:
                 region.tail.close_at(moment)
 
     def _publish_tail(self, tail: Tail) -> None:
         if ATOMIC:
-            self.tail = tail  # last: the short way leads past the owner
+            self.tail = tail  # last: the hot path does not ask the owner thread
 
     def _publish(self, status: Mapping[str, Any] | None) -> None:
         journal = self._journal
@@ -361,7 +360,7 @@ class Buffer:
             ) from error
 
     def leave_out(self, count: int, first: int | None, last: int | None) -> None:
-        """Leave assignments out, and see to it that this can be seen."""
+        """Record assignments as dropped, in the gap that the status will tell."""
         begins = self.gaps.current is None
         gap = self.gaps.add(count, first, last)
         journal = self._journal
@@ -383,7 +382,7 @@ class Buffer:
 
     @property
     def is_urgent(self) -> bool:
-        """Whether more than one region is to be flushed."""
+        """Whether more than the current region waits for a flush."""
         journal = self._journal
         if journal is None:
             return False
@@ -391,37 +390,37 @@ class Buffer:
 
     @property
     def waiting(self) -> list[Region]:
-        """What is at rest, the oldest first."""
+        """The regions at rest, the oldest first."""
         return [] if self._journal is None else self._journal.waiting
 
     @property
     def volatile(self) -> bool:
-        """Whether some of it would not outlive the process."""
+        """Whether some of the journal would not outlive the process."""
         return self._journal is not None and self._journal.volatile
 
     def take(self) -> list[Region]:
-        """Let what was assigned rest, and return all that is to be flushed, the oldest first."""
+        """Close the written regions, and return all regions to flush, the oldest first."""
         journal = self._journal
         if journal is None:
             return []
-        self.open_ahead()  # first: those who assign go on there
+        self.open_ahead()  # first: assignments go on there
         journal.rest()
         self._publish_tail(journal.tail)
         self._publish(self.snapshot.status)
         return journal.waiting
 
     def be_slow(self) -> None:
-        """Open few regions in advance: little is assigned just now."""
+        """Open few regions in advance from now on: there are few assignments."""
         self._ahead = 1
 
     def forget_rows(self) -> None:
-        """Hold no row of the log, which would hold the log."""
+        """Drop the rows in the tails: a row refers to its log, and would keep it alive."""
         if self._journal is not None:
             for region in self._journal.open:
                 region.tail.row = NO_ROW
 
     def saved(self, regions: list[Region], status: Mapping[str, Any] | None) -> None:
-        """Forget the oldest regions, which the store has, as it has this status now."""
+        """Free the oldest regions, which the store now has; `status` is the one it has."""
         journal = self._journal
         if regions:
             self.position = max(self.position, regions[-1].end)
@@ -430,7 +429,7 @@ class Buffer:
             return
         gone = {id(region) for region in regions}
         kept = (*(each for each in journal.waiting if id(each) not in gone), *journal.open)
-        self.snapshot = Snapshot(kept, status)  # first: who reads finds them in the store by now
+        self.snapshot = Snapshot(kept, status)  # first: readers find the others in the store by now
         journal.recycle(regions)
         if journal.vanished and not journal.waiting:
             self._replace(journal)
@@ -442,10 +441,10 @@ class Buffer:
         self.open_ahead()
 
     def _replace(self, journal: Journal) -> None:
-        """Make another journal, as somebody has deleted the file of this one."""
+        """Replace a journal whose file was deleted; the next assignment makes another."""
         journal.rest(whole=True)
         self.tail = ASLEEP
-        if journal.waiting:  # somebody assigned meanwhile: it is flushed first
+        if journal.waiting:  # another thread has assigned meanwhile: that is flushed first
             self._publish(self.snapshot.status)
             return
         self._journal = None
@@ -457,7 +456,7 @@ class Buffer:
         ))  # fmt: skip
 
     def shut(self) -> None:
-        """Have whoever assigns ask the owner."""
+        """Close all regions, so that the next assignment has to ask the owner thread."""
         self.tail = ASLEEP
         if self._journal is not None:
             self._journal.rest(whole=True)
@@ -472,20 +471,20 @@ class Buffer:
             journal.remove()
 
     def detach(self, birth: Birth | None) -> Undelivered:
-        """Return what is to be saved of a run that is over here; it was shut."""
+        """Return what is left to save of a run that this log stops writing; it was shut before."""
         gap = self.gaps.current
         told = None if gap is None else self.gaps.described(gap)
         journal = self._drop()
         return Undelivered(self.uuid, self.epoch, journal, self.names, told, birth)
 
     def leave(self) -> None:
-        """Leave the journal to whoever opens the store next."""
+        """Leave the journal behind: the next process that opens the store recovers it."""
         journal = self._drop()
         if journal is not None:
             journal.leave()
 
     def forget(self) -> None:
-        """Have nothing, in a forked child: it is the parent's."""
+        """Drop everything in a forked child: the journal is the parent's."""
         journal = self._drop()
         if journal is not None:
             journal.forget()

@@ -1,4 +1,4 @@
-"""The health of a writer: what goes wrong where nobody sees it, kept for those who assign."""
+"""The health of a writer: errors of background flushes, kept for the next assignment to raise."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from traininglog.errors import (
     TrainingLogWarning,
 )
 
-# That others write is no trouble before it has lasted for so long, in seconds.
+# A store that other writers lock is no trouble before it has been locked for so long, in seconds.
 _LOCKED_SECONDS = 10.0
 
 _WARN_SECONDS = 60.0
 
 
 def _without_frames(error: Exception) -> Exception:
-    """Return an error that holds nothing of what raised it.
+    """Return an error without the tracebacks of it and its causes.
 
-    Else a transaction that the error came out of might stay open for as long as we keep it, in
-    which every later flush would find the file locked.
+    Their frames might keep a transaction open for as long as the error is kept, and every later
+    flush would find the file locked.
     """
     link: BaseException | None = error
     while link is not None:
@@ -35,25 +35,25 @@ def _without_frames(error: Exception) -> Exception:
 
 
 def described(error: BaseException) -> str:
-    """Return what to say of an error: ours say what to do, others at least what they are."""
+    """Return an error as text: ours say what to do, others at least name their type."""
     if isinstance(error, TrainingLogError):
         return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 class Health:
-    """The troubles of one log: such as pass, told once a minute, and such as are fatal."""
+    """The errors of one log: passing ones, of which it warns once a minute, and a fatal one."""
 
     def __init__(self) -> None:
-        self.current: Exception | None = None  #: until the next flush that succeeds
-        self.fatal: Exception | None = None  #: for good
-        self.told = False  #: of what is fatal
-        self.notice: str | None = None  #: what to warn of at the next assignment
+        self.current: Exception | None = None  #: a passing error, until a flush succeeds
+        self.fatal: Exception | None = None  #: an error after which nothing can be written
+        self.told = False  #: whether the fatal error was raised in a caller
+        self.notice: str | None = None  #: the warning that the next assignment emits
         self._since = 0.0
-        self._warn_at: dict[str, float] = {}  # by what is warned of
+        self._warn_at: dict[str, float] = {}  # when each kind of warning is next allowed
 
     def note(self, error: Exception) -> bool:
-        """Take one that may pass; return whether it is time to warn of it."""
+        """Record an error that may pass; return whether it is time to warn of it."""
         now = monotonic()
         if self.current is None:
             self._since = now
@@ -62,37 +62,37 @@ class Health:
         return not usual and self.may_warn_of("flush")
 
     def may_warn_of(self, what: str) -> bool:
-        """Tell whether it is time to warn of something that was perhaps just warned of."""
+        """Return whether the last warning of this kind is long enough ago."""
         return monotonic() >= self._warn_at.get(what, 0.0)
 
     def warn_of(self, what: str, notice: str) -> None:
-        """Warn at the next assignment, and then of the same not for a while."""
+        """Warn at the next assignment, and hold back further warnings of this kind for a minute."""
         self._warn_at[what] = monotonic() + _WARN_SECONDS
         self.notice = notice if self.notice is None else f"{self.notice}. And: {notice}"
 
     def end(self, error: Exception) -> None:
-        """Take one after which nothing can be written any more; the first one counts."""
+        """Record a fatal error; later ones are ignored."""
         self.fatal = self.fatal or error
         self.told = False
 
     def are_over(self) -> None:
-        """A flush has succeeded."""
+        """Forget the passing error: a flush has succeeded."""
         self.current = None
         self._warn_at.pop("flush", None)
 
     def tell(self, uuid: UUID) -> None:
-        """Raise what is fatal for a run, or warn of what is to be warned of."""
+        """Raise the fatal error of a run, or emit the pending warning."""
         self.raise_fatal(uuid)
         self.say()
 
     def say(self) -> None:
-        """Warn of what is to be warned of."""
+        """Emit the pending warning."""
         notice, self.notice = self.notice, None
         if notice is not None:
             warnings.warn(notice, TrainingLogWarning, stacklevel=level_of_caller())
 
     def raise_fatal(self, uuid: UUID) -> None:
-        """Raise `RunTakenOver`, or `StoreFailed` for whatever else is fatal for a run."""
+        """Raise the fatal error of a run as `RunTakenOver`, or else as `StoreFailed`."""
         error = self.fatal
         if error is None:
             return

@@ -1,8 +1,8 @@
-"""The row and the status of a log that is written: mappings with a short way to the journal.
+"""The hot path: the row and the status of a log that is written, with direct access to the journal.
 
-Here a training loop spends its time. What nearly always comes, a float under a key that the run has
-seen, goes straight to the open region of the journal; everything else, and whatever the region
-refuses, takes the long way, on which it is checked.
+A training loop spends its time here. A float under a key that the run has seen, which nearly every
+assignment is, goes straight to the open region of the journal. Everything else, and whatever the
+region refuses, takes the slow path, which checks it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class HotRow(Row):
                 tail.write(pack_float(head, time, value, value, time, head, next(tail.tags)))
                 return
             except (KeyError, ValueError, TypeError):
-                pass  # a new key, a region that is full or at rest; or not a key at all
+                pass  # a new key, a region that is full or at rest, or not a key at all
         self._assign(key, value)
 
     def _assign(self, key: object, value: object) -> None:
@@ -50,7 +50,7 @@ class HotRow(Row):
         self._tail = buffer.tail
 
     def update(self, values: Any = (), /, **kwargs: Any) -> None:
-        """Set several keys: all of them, or, if one is refused, none."""
+        """Set several keys: all of them, or none if one value is refused."""
         values = values.copy() if type(values) is dict and not kwargs else dict(values, **kwargs)
         try:
             if self._tail.write_row(self._time, values):

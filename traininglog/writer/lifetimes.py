@@ -1,4 +1,4 @@
-"""The logs that this process writes: what happens to them as nobody holds them, and as it ends."""
+"""The logs that this process writes: closing them as they become garbage, and as it ends."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Protocol
 
 
 class Alive(Protocol):
-    """What must be told."""
+    """A writer that has to hear of the end of the interpreter, and of forks."""
 
     closed: bool
 
     def abandon(self) -> None:
-        """Close for a log that is no longer there to do it."""
+        """Close for a log that can no longer do it itself."""
 
     def forget(self) -> None:
-        """Be of no use, in a forked child: the run is the parent's."""
+        """Drop everything in a forked child: the run is the parent's."""
 
 
 _ALIVE: weakref.WeakValueDictionary[int, Alive] = weakref.WeakValueDictionary()
 
-# Writers of logs that nobody holds any more, until they are closed.
+# Writers of logs that nothing refers to any more, until they are closed.
 _LEFT: dict[int, Alive] = {}
 
 _CLOSING_WITH_WORKER: dict[int, bool] = {}
@@ -32,26 +32,26 @@ _ENDED = threading.Event()  # set when the logs of an ending interpreter have be
 
 
 def remember(writer: Alive) -> None:
-    """Close this one as the interpreter ends, if it is still there."""
+    """Register a writer, so that the end of the interpreter closes it if it still exists."""
     if _ENDED.is_set() and threading.current_thread() is not threading.main_thread():
-        writer.closed = True  # a daemon thread is about to be stopped, and would leave it open
+        writer.closed = True  # Python is about to stop this daemon thread, which would not close it
     _ALIVE[id(writer)] = writer
 
 
 def hold(writer: Alive) -> None:
-    """Hold a writer whose log is gone, until it is closed."""
+    """Keep a writer alive whose log is gone, until it is closed."""
     _LEFT[id(writer)] = writer
 
 
 def release(writer: Alive) -> None:
-    """Hold it no longer."""
+    """Drop a closed writer, so that it can be collected."""
     _LEFT.pop(id(writer), None)
 
 
 def close_with_worker() -> None:
-    """See to it that the end of a `multiprocessing` worker closes its logs.
+    """Make sure that the end of a `multiprocessing` worker closes its logs.
 
-    It leaves by `os._exit`, so that what Python does for others at their end is not done.
+    A worker leaves by `os._exit`, so that Python runs no finalizers at its end.
     """
     util = sys.modules.get("multiprocessing.util")
     if util is None or _CLOSING_WITH_WORKER.get(os.getpid()):
@@ -77,12 +77,12 @@ def _end() -> None:
 
 
 class _Interpreter:
-    """Stands for the interpreter, for the sake of its finalizer."""
+    """A stand-in for the interpreter: an object that lives as long, for its finalizer."""
 
 
 _INTERPRETER = _Interpreter()
-# Made before that of any log, so that it is called after them; what `atexit` knows may be called
-# before them.
+# This finalizer is made before that of any log, so Python calls it after them. An `atexit` hook
+# might run before them.
 weakref.finalize(_INTERPRETER, _end)
 
 

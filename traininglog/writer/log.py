@@ -1,4 +1,4 @@
-"""The writing half of a log: what is assigned goes to a `Writer`, whatever the store is."""
+"""The writing half of a log: its assignments go to a `Writer`, whatever the store is."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from traininglog.writer.writer import Writer
 
 
 class WriterLog(TrainingLogBase):
-    """A log that writes through a `Writer`. A store derives from it, and says how it is read."""
+    """A log that writes through a `Writer`. A store derives from it, and adds the reading."""
 
     _writer: Writer
     _buffer: Buffer
     _read_back: ReadBack
     _tail: Tail
-    _imported: Imported | None  # what is said of the run that is made next
+    _imported: Imported | None  # facts of the next run, if it happened elsewhere
 
     def _write_through(self, writer: Writer) -> None:
-        """Begin to write through a writer, which is closed once nobody holds this log."""
+        """Write through a writer from now on, and close it once nothing refers to this log."""
         self._writer = writer
         self._buffer = writer.buffer
         self._read_back = writer.read_back
         self._tail = ASLEEP
         self._imported = None
-        # Not __del__: this also runs at the interpreter's end, while what it needs is still there.
+        # Not __del__: this also runs at the interpreter's end, while the modules it needs exist.
         self._finalizer: weakref.finalize[..., Any] = weakref.finalize(self, writer.let_go)
 
     # -- identity ---------------------------------------------------------------------------
@@ -75,15 +75,15 @@ class WriterLog(TrainingLogBase):
     # -- lifecycle --------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Make what was assigned visible to every other process."""
+        """Make all assignments visible to every other process."""
         self._writer.flush()
 
     def commit(self) -> None:
-        """Make what was assigned survive a power cut: wait until the store has it for good."""
+        """Make all assignments survive a power cut: wait until the store has them for good."""
         self._writer.flush(durable=True)
 
     def state_dict(self) -> StoredRow:
-        """Return where this log stands, as a small plain dict to put into a model checkpoint."""
+        """Return the state of this log as a small plain dict, to put into a model checkpoint."""
         if not self.readonly:
             self._writer.keep()
         return super().state_dict()
@@ -103,8 +103,7 @@ class WriterLog(TrainingLogBase):
     def __getitem__(self, time: slice) -> RowSlice: ...
     def __getitem__(self, time: SupportsIndex | slice) -> RowMethods | RowSlice:
         """Return the row at a time, or with a slice a view of the rows from ``a`` up to ``b``."""
-        # A loop asks for the same row once a key. That it is the very same int also means that it
-        # was checked.
+        # A loop asks for the same row once per key. The very same int object was checked before.
         row: RowMethods = self._tail.row
         if row._time is time:
             return row
@@ -112,14 +111,14 @@ class WriterLog(TrainingLogBase):
             return RowSlice(self, time)
         tail = self._buffer.tail
         row = HotRow(self, check_time(time), tail)
-        if tail is not ASLEEP:  # whose row nobody would drop
+        if tail is not ASLEEP:  # nothing would drop the row of that one
             self._tail = tail
             tail.row = row
         return row
 
     @property
     def status(self) -> HotStatus:
-        """What is known of the run as a whole: a mutable mapping, not bound to a time."""
+        """The status of the run as a whole: a mutable mapping, not bound to a time."""
         return HotStatus(self)
 
     def _write(self, rows: Rows) -> None:
@@ -140,9 +139,9 @@ class WriterLog(TrainingLogBase):
         self._writer.check_readable()
         try:
             name = check_key(key)
-        except InvalidKey:  # so it cannot be there; a store might not even take the question
+        except InvalidKey:  # no log has such a key, and a store might fail on it
             raise KeyError(key) from None
-        found = self._read_back.value(time, name)  # first: what is saved meanwhile is in the store
+        found = self._read_back.value(time, name)  # first: a value saved meanwhile is in the store
         value = self._stored_value(time, name) if found is None else found[0]
         if value is HIDDEN:
             raise KeyError(key)

@@ -1,17 +1,17 @@
-"""The owner thread: the one thread of a process that changes what belongs to writing a store.
+"""The owner thread: the one thread of a process that changes the state of writing a store.
 
-CPython runs signal handlers, and raises `KeyboardInterrupt`, in the main thread only. So nothing
-that another thread does can be cut in two by one. Here one thread a store opens and closes regions
-of journals, names keys, flushes, resumes, claims and closes. All others append to an open region by
-one call into C, or put a request into a `queue.SimpleQueue` and wait for its answer. That queue is
-made for this: a signal handler or a destructor may put something into it at any moment.
+CPython runs signal handlers, and raises `KeyboardInterrupt`, in the main thread only. So a handler
+cannot interrupt what another thread does. One thread per store opens and closes regions of
+journals, numbers keys, flushes, resumes, claims and closes. All other threads append to an open
+region by one call into C, or put a request into a `queue.SimpleQueue` and wait for its answer. That
+queue is made for this: a signal handler or a destructor may put something into it at any moment.
 
-A caller that is interrupted as it waits leaves its request behind, which is served all the same.
-Where no thread can be had, as at the end of the interpreter or in a moment without memory, whoever
-asks serves the requests itself.
+A caller that is interrupted in the wait leaves its request behind, and the thread still serves it.
+Where no thread can start, as at the end of the interpreter or without memory, the caller serves the
+requests itself.
 
-The thread ends when nothing has happened for a while, and before each fork: a child would be
-without it, and Python warns of forks beside threads.
+The thread ends when nothing has happened for a while, and before each fork: a forked child has no
+copy of it, and Python warns of forks beside threads.
 """
 
 from __future__ import annotations
@@ -31,68 +31,69 @@ from time import monotonic
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-# Before this module registers what it does around forks: that comes first, as the thread may hold
-# what the others wait for.
+# Before this module registers its own fork hooks. The hooks of `forks` wait for what the owner
+# thread may hold, so they must run after those of this module, and before-fork hooks run last in,
+# first out.
 from traininglog import forks  # noqa: F401
 from traininglog.waiting import meanwhile
 
-#: The longest that an assignment waits before others can see it, in seconds.
+#: The longest that an assignment waits before other processes can see it, in seconds.
 INTERVAL = 0.25
 
-# How long a thread without work stays, in seconds.
+# How long the thread stays without work, in seconds.
 _IDLE = 5.0
 
-# How often who waits for an answer looks whether there still is a thread, in seconds.
+# How often a waiting caller checks that the thread still runs, in seconds.
 _LOOK = 0.5
 
-# So many signal handlers wait for answers on top of each other.
+# The most signal handlers that wait for answers on top of each other.
 _DEEP = 8
 
-# How long a fork waits for the thread to end, in seconds, and then for the system to forget it.
+# How long a fork waits for the thread to end, and then for the system to forget it, in seconds.
 _FORK_PATIENCE = 5.0
 _GONE = 0.2
 
-# How long who lets go of a log waits until it is closed, in seconds. Nobody asks for that there,
-# and the collector of garbage may have come while a lock is held that closing needs.
+# How long a finalizer waits until its log is closed, in seconds. No caller asked for the wait, and
+# the garbage collector may run while its thread holds a lock that closing needs.
 _MOMENT = 0.2
 
-# How long who looks how runs stand waits for those, in seconds.
+# How long a reader of the states of runs waits for these logs to close, in seconds.
 _SETTLING = 2.0
 
-# How long to wait after an error that comes out of the thread itself, as for want of memory.
+# How long to wait after an error in the thread itself, as for want of memory, in seconds.
 _PAUSE = 0.1
 
 _T = TypeVar("_T")
 
 
 class Parked(BaseException):
-    """The thread has to end now; what it does is done again by the next one.
+    """The thread has to end now; the next one repeats its current request.
 
-    No `Exception`: whoever goes on after errors, as a store that seals, must not go on after this.
+    No `Exception`: code that goes on after errors, as sealing does, must not go on after this.
     """
 
 
 class NotNow(BaseException):
-    """What was asked for in the midst of something else cannot be done before that has ended."""
+    """A request that came during another one cannot be served before that has ended."""
 
 
 class Ticking(Protocol):
-    """What has something to do from time to time."""
+    """An object with periodic work for the owner thread."""
 
     def tick(self) -> float | None:
-        """Do it, and return in how many seconds to do so again; None: when it is next asked for."""
+        """Work, and return the seconds until the next tick. None: until something schedules one."""
 
     def forget(self) -> None:
-        """Be of no use, in a forked child."""
+        """Drop everything in a forked child."""
 
 
 class Request:
-    """Something that the owner thread is asked to do.
+    """A request to the owner thread.
 
     Args:
-        act: Does it.
-        is_light: Tells whether that may be done while the thread waits for others in the midst of
-            something else: it needs no store.
+        act: The action.
+        is_light: Returns whether the thread may serve the request while it waits in the middle of
+            another one: the action needs no store.
 
     """
 
@@ -108,48 +109,48 @@ class Request:
         self._done.acquire()
 
     def serve(self) -> None:
-        """Do it, in the owner thread. Raises `Parked` or `NotNow` if it is to be served again."""
+        """Run the action in the owner thread. Raises `Parked` or `NotNow` to be served again."""
         assert self._act is not None  # noqa: S101 - it is served once
         try:
             self._result = self._act()
         except (Parked, NotNow):
             raise
-        except BaseException as error:  # noqa: BLE001 - it is raised where it was asked for
+        except BaseException as error:  # noqa: BLE001 - `answer` raises it in the caller
             self._error = error
         self._act = None
         self.finished = True
         self._done.release()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for its end, so long at the most; return whether it has come."""
+        """Wait until the request is served, at most so long; return whether it is."""
         return self.finished or self._done.acquire(timeout=seconds) or self.finished
 
     def answer(self) -> Any:
-        """Return the result, or raise what was raised, once."""
+        """Return the result, or raise the error of the action, once."""
         error, self._error = self._error, None
         try:
             if error is not None:
                 raise error
             return self._result
         finally:
-            del error  # which has this frame in its traceback
+            del error  # its traceback refers to this frame
 
 
 class Owner:
-    """The owner thread of one store, and what is asked of it.
+    """The owner thread of one store, and the queue of its requests.
 
     Args:
-        name: Of the store, for people.
+        name: The name of the store, for people.
 
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        #: Which writer of this process has which run.
+        #: The writers of this process, by the runs that they hold.
         self.holders: dict[UUID, Any] = {}
-        #: No thread could be had when one was last needed. Who assigns must see to the flushes.
+        #: Whether no thread could start when one was last needed. Then assignments have to flush.
         self.missing = False
-        #: Have whoever asks serve the requests, and no thread. For tests.
+        #: Whether callers serve the requests, and no thread does. For tests.
         self.in_place = False
         self._begin()
         _OWNERS.add(self)
@@ -160,15 +161,15 @@ class Owner:
         self._leaving: deque[Request] = deque()
         self._depths: dict[int, int] = {}  # of waits that interrupt each other, by thread
         self._ticks: dict[Ticking, float] = {}
-        self._serving = threading.Lock()  # held by who serves
+        self._serving = threading.Lock()  # held by the thread that serves
         self._server: int | None = None
         self._native = 0
         self._parked = False
-        self.is_waiting = False  #: in the midst of something, for others
+        self.is_waiting = False  #: whether it waits for others in the middle of a request
 
     @staticmethod
     def of(key: Hashable, name: str) -> Owner:
-        """Return the one of this process for a store."""
+        """Return the owner of a store in this process; make it if there is none."""
         with _REGISTRY_LOCK:
             owner = _REGISTRY.get(key)
             if owner is None:
@@ -179,20 +180,21 @@ class Owner:
 
     @property
     def is_here(self) -> bool:
-        """Whether it is this thread that serves."""
+        """Whether the calling thread is the one that serves."""
         return self._server == _thread.get_ident()
 
     def put(self, request: Request) -> None:
-        """Ask for something, and do not wait for it."""
+        """Put a request into the queue, without waiting for it."""
         self._inbox.put(request)
         if not self.is_here:
             self._see_to_it()
 
     def wait(self, request: Request) -> None:
-        """Wait until something that was asked for is done.
+        """Wait until a request is served.
 
-        Not in the owner thread, where a destructor may ask: it is done after what that interrupts.
-        Nor in a signal handler that interrupts others that wait: they would go on piling up.
+        Do not wait in the owner thread, where a destructor may ask: the request is served after the
+        one that the destructor interrupts. Nor in a signal handler that interrupts many others that
+        wait: they would go on piling up.
         """
         me = _thread.get_ident()
         depth = self._depths.get(me, 0)
@@ -209,7 +211,7 @@ class Owner:
                 self._depths.pop(me, None)
 
     def run(self, act: Callable[[], _T]) -> _T:
-        """Have something done by the owner thread, and return what it returns."""
+        """Run an action in the owner thread, and return its result."""
         if self.is_here:
             return act()
         request = Request(act)
@@ -219,37 +221,37 @@ class Owner:
         return answer
 
     def let_go(self, request: Request) -> None:
-        """Ask for something that nobody is there to wait for, and wait for it a moment."""
+        """Put a request that closes an unreferenced log, and wait for it a moment."""
         self._leaving.append(request)
         self.put(request)
         if not self.is_here:
             request.wait(_MOMENT)
 
     def settle(self) -> None:
-        """Wait until logs that nobody holds any more are closed, a few moments at the most.
+        """Wait a moment until the logs that nothing refers to any more are closed.
 
-        For whoever is about to look how runs stand.
+        A reader calls this before it looks at the states of runs.
         """
         end = monotonic() + _SETTLING
         while self._leaving and not self.is_here:
             request = self._leaving[0]
             if not request.wait(max(0.0, end - monotonic())):
                 return
-            with suppress(IndexError):  # another thread was faster
+            with suppress(IndexError):  # another thread has removed it
                 self._leaving.popleft()
 
     def nudge(self, ticking: Ticking) -> None:
-        """Have something tick now."""
+        """Make something tick now."""
         self._inbox.put(ticking)
 
     def _see_to_it(self) -> None:
-        """See to it that somebody serves."""
+        """Start the thread if none serves, or serve the requests here."""
         if self._serving.locked() or self._parked:
             return
         if not self.in_place:
             try:
                 # Not `threading.Thread`: starting one takes locks that the program may hold where
-                # the collector of garbage calls this, and waits until the thread says that it runs.
+                # the garbage collector calls this, and waits until the thread says that it runs.
                 _thread.start_new_thread(self._serve, ())
             except (RuntimeError, MemoryError):
                 self.missing = True
@@ -261,16 +263,16 @@ class Owner:
     # -- the owner thread -------------------------------------------------------------------
 
     def schedule(self, ticking: Ticking, seconds: float) -> None:
-        """Have something tick in so many seconds, or earlier if it was to."""
+        """Schedule a tick in so many seconds, unless an earlier one is due."""
         due = monotonic() + seconds
         self._ticks[ticking] = min(due, self._ticks.get(ticking, math.inf))
 
     def drop(self, ticking: Ticking) -> None:
-        """Have something tick no longer."""
+        """Remove something from the schedule."""
         self._ticks.pop(ticking, None)
 
     def _serve(self, idle: float = _IDLE) -> None:
-        """Serve what is asked for, in this thread, until nothing has come for so many seconds."""
+        """Serve requests in the calling thread, until none has come for so many seconds."""
         while self._serving.acquire(blocking=False):
             try:
                 self._server = _thread.get_ident()
@@ -280,8 +282,8 @@ class Owner:
             except Parked:
                 pass
             except Exception as error:  # noqa: BLE001 - see below
-                # What can come here is a want of memory, which passes; all else is a fault of ours,
-                # and is told. A thread that has ended flushes nothing.
+                # A want of memory passes. All else is a bug of this package, and is reported. The
+                # thread goes on either way: one that has ended flushes nothing.
                 if not isinstance(error, MemoryError):
                     told = (type(error), error, error.__traceback__, None)
                     threading.excepthook(threading.ExceptHookArgs(told))
@@ -291,7 +293,7 @@ class Owner:
             finally:
                 self._server = None
                 self._serving.release()
-            # Somebody may have asked for something after the last look, and seen us serve.
+            # Another thread may have put a request after the last look, and have seen us serve.
             if self._parked or (self._inbox.empty() and not self._deferred):
                 return
 
@@ -324,7 +326,7 @@ class Owner:
             raise
 
     def _tick(self) -> bool:
-        """Have what is due tick; return whether anything was."""
+        """Run the ticks that are due; return whether there were any."""
         now = monotonic()
         due = [ticking for ticking, at in self._ticks.items() if at <= now]
         for ticking in due:
@@ -339,7 +341,7 @@ class Owner:
         return bool(due)
 
     def _meanwhile(self, seconds: float) -> None:
-        """Do what cannot wait, as long as this thread would sleep in the midst of something."""
+        """Serve light requests for as long as the thread would sleep in the middle of another."""
         end = monotonic() + seconds
         waited, self.is_waiting = self.is_waiting, True
         try:
@@ -370,7 +372,7 @@ class Owner:
     # -- around a fork ----------------------------------------------------------------------
 
     def park(self) -> None:
-        """End the thread, after what it is in the midst of, and have none until `unpark`."""
+        """End the thread once it reaches a safe point, and start none until `unpark`."""
         self._parked = True
         if self.is_here:
             return
@@ -380,19 +382,19 @@ class Owner:
             _wait_until_gone(self._native)
 
     def unpark(self) -> None:
-        """Go on."""
+        """Allow a thread again, and start one if there is work."""
         self._parked = False
         if self._ticks or self._deferred or not self._inbox.empty():
             self._see_to_it()
 
     def forget(self) -> None:
-        """Begin anew, in a forked child: all that was to be done is its parent's."""
+        """Start over in a forked child: all pending work is its parent's."""
         self.holders.clear()
         self._begin()
 
 
 def _wait_until_gone(native: int) -> None:
-    """Wait until the system counts a thread no longer that has just ended."""
+    """Wait until the system no longer counts a thread that has just ended."""
     task = Path(f"/proc/self/task/{native}")
     deadline = monotonic() + _GONE
     while native and monotonic() < deadline and task.exists():

@@ -1,8 +1,8 @@
-"""Reading back what was assigned and is in no store yet, out of the regions of the journal.
+"""Reading back, from the regions of the journal, what was assigned and is in no store yet.
 
-Any thread reads, and no lock is taken. It takes the snapshot that the owner thread has published,
-and decodes records into something of its own. What it had to read may have been saved and erased
-meanwhile: then it begins again, with a newer snapshot.
+Any thread reads, without a lock. It takes the snapshot that the owner thread has published, and
+decodes records into batches of its own. If the owner thread has saved and erased a region
+meanwhile, the reader starts again with a newer snapshot.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ _Look = Callable[[list[Batch], Snapshot], _T]
 
 
 class ReadBack:
-    """What one log has assigned and its store has not, as that log reads it and flushes it.
+    """The pending assignments of one log, decoded for its reads and its flushes.
 
     Args:
-        buffer: What holds it.
+        buffer: The write buffer of the log.
 
     """
 
     def __init__(self, buffer: Buffer) -> None:
         self._buffer = buffer
-        # What was decoded, by region. Whoever uses it takes it out, so that it is nobody else's: a
-        # signal handler that comes in between, or another thread, decodes anew.
+        # The decoded batches, by region. A reader takes the dict out of the list, so that no other
+        # reader changes it: a signal handler that interrupts, or another thread, decodes anew.
         self._decoded: list[dict[Region, Batch]] = [{}]
 
     def status(self) -> dict[str, Any] | None:
-        """Return the status if it is known here, which it is while we write the run."""
+        """Return the status if it is known here, as it is while this log writes the run."""
         return self._look(_status)
 
     def status_value(self, key: str) -> tuple[Any] | None:
-        """Return one value of the status, `HIDDEN` where it has none, if the status is known."""
+        """Return one value of the status (`HIDDEN`: it has none), or None if it is not known."""
         return self._look(partial(_status_value, key))
 
     def rows(self, low: int, high: int) -> Rows:
-        """Return what is not in the store, at times from `low` to `high`; `HIDDEN` included.
+        """Return the pending values at times from `low` to `high`, `HIDDEN` included.
 
-        To be taken before the store is read: a flush in between then shows a value twice, which
-        does no harm, and not never.
+        Call it before reading the store. A flush in between then shows a value twice, which does no
+        harm. The other way round the value would be missing.
         """
         return self._look(partial(self._rows, low, high))
 
@@ -68,11 +68,11 @@ class ReadBack:
         return rows
 
     def marks(self) -> dict[int, float]:
-        """Return what is not in the store of what was said of when the run had got where."""
+        """Return the pending marks."""
         return self._look(_marks)
 
     def row(self, at: int) -> dict[str, Any]:
-        """Return what is not in the store of one row."""
+        """Return the pending values of one row."""
         return self._look(partial(self._row, at))
 
     def _row(self, at: int, batches: list[Batch], _: Snapshot) -> dict[str, Any]:
@@ -84,20 +84,20 @@ class ReadBack:
         return row
 
     def value(self, at: int, key: str) -> tuple[Any] | None:
-        """Return a value that is not in the store, `HIDDEN` included, or None."""
+        """Return a pending value, `HIDDEN` included, or None."""
         head = self._buffer.numbers.get(key)
         if head is None:
             return None
         return self._look(partial(_value, at, head & MOST_KEYS))
 
     def batch(self, regions: list[Region]) -> Batch:
-        """Return what is in regions that rest, for the owner thread to save."""
+        """Return the content of regions at rest as one batch, for the owner thread to save."""
         decoded = self._take()
         try:
             batches = []
             for region in regions:
                 batches.append(_decode(region, decoded.pop(region, None)))
-                pause(0.0)  # there may be many, and who assigns may need a region
+                pause(0.0)  # there may be many, and an assignment may need a new region meanwhile
         except DamagedRecord as error:
             raise self._damaged(error) from error
         self._decoded.append(decoded)
@@ -109,11 +109,11 @@ class ReadBack:
         return joined
 
     def forget(self) -> None:
-        """Have decoded nothing."""
+        """Drop everything that was decoded."""
         self._decoded = [{}]
 
     def _look(self, look: _Look[_T]) -> _T:
-        """Look at what is in the regions, each decoded up to where it is written by now."""
+        """Decode every region up to what is written by now, and return what `look` finds there."""
         while True:
             snapshot = self._buffer.snapshot
             known = self._take()
@@ -133,7 +133,7 @@ class ReadBack:
     def _take(self) -> dict[Region, Batch]:
         try:
             return self._decoded.pop()
-        except IndexError:  # somebody has it
+        except IndexError:  # another reader has it
             return {}
 
     def _damaged(self, error: DamagedRecord) -> CorruptLog:
@@ -147,7 +147,7 @@ class ReadBack:
 
 
 def _decode(region: Region, batch: Batch | None) -> Batch:
-    """Return what is in a region by now, going on with what was decoded of it before."""
+    """Decode a region up to what is written by now, from where `batch` ends."""
     batch = batch or Batch()
     stop = region.written
     if batch.size < stop:

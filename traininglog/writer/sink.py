@@ -1,19 +1,19 @@
-"""The seam between a writer and a store: what a store has to do so that logs can write to it.
+"""The interface between a writer and a store: what a store must implement for logs to write to it.
 
-A writer keeps what is assigned in the journal of its run. From there it goes to a *sink*, a batch
-at a time. A `Sink` has four methods, and is all that a writer knows of a store. A `Reader` has four
-more, and is all that a reader needs. One object may be both, for all logs of a store: see
-`traininglog.journaled`. Each call names the run that it is about.
+A writer keeps assignments in the journal of its run. From there they go to a *sink*, one batch at a
+time. A `Sink` has four methods, and a writer knows nothing else of a store. A `Reader` has four
+more, and reading needs nothing else. One object may be both, for all logs of a store: see
+`traininglog.journaled`. Each call names its run.
 
 Every error of a sink is one of three:
 
 * *later*: it may pass, as a store that cannot be reached or a disk that is full. The batch stays in
-  the journal and is saved again. Whatever is none of the other two counts as such.
+  the journal and is saved again. Every error that is none of the other two counts as this one.
 * *fenced*: `RunTakenOver`. Another writer has begun a later epoch of the run.
-* *refused*: the store will never take it (`RunNotFound`, `CorruptLog`, `SchemaTooNew`, ...).
+* *refused*: the store will never take the batch (`RunNotFound`, `CorruptLog`, `SchemaTooNew`, ...).
 
-A sink runs in the owner thread of its store, and may block there. One that waits for longer than
-some 50 ms sleeps by `traininglog.waiting.pause`, so that those who assign do not wait with it.
+A sink runs in the owner thread of its store, and may block there. A sink that waits for longer than
+some 50 ms sleeps by `traininglog.waiting.pause`, so that assignments do not wait for it.
 """
 
 from __future__ import annotations
@@ -62,28 +62,28 @@ def verdict(error: BaseException) -> Verdict:
 
 
 class Lease(NamedTuple):
-    """The right to write a run, as it was given to one writer."""
+    """The right of one writer to write a run."""
 
     run: UUID
     epoch: int  #: the fencing epoch: a later one ends the lease
 
 
 class Birth(NamedTuple):
-    """A run that a writer begins to write."""
+    """The beginning of a run, or of an epoch of an existing run."""
 
     uuid: UUID
-    #: Of a new run, what it begins with; None: the run is there already.
+    #: The first status of a new run. None: the store already has the run.
     status: Mapping[str, Any] | None = None
     parent: UUID | None = None
-    at: int | None = None  #: up to which time it sees its parent
-    #: What is said of it, if it happened elsewhere. None where such a run is begun again: from now
-    #: on it is written as it happens, and when its earlier rows were logged stays unknown.
+    at: int | None = None  #: the last time of its parent that it sees
+    #: The facts of a run that happened elsewhere. None also if a writer begins it again: from now
+    #: on its rows are written as they happen, and the wall times of its earlier rows stay unknown.
     imported: Imported | None = None
-    #: Whether the run that was written before may vanish, if nobody has used it.
+    #: Whether the store may remove the run that this writer wrote before, if it was not used.
     replaces: bool = False
-    #: Of the run that was written before by this writer. It ends as finished in the same step.
+    #: The lease of the run that this writer wrote before. It ends as finished in the same step.
     ends: Lease | None = None
-    #: When it began, in unix seconds, if its store hears of it only later; None: now.
+    #: When it began, in unix seconds, if its store hears of it only later. None: now.
     began: float | None = None
 
     @property
@@ -93,7 +93,7 @@ class Birth(NamedTuple):
         return next((each for each in (said, self.began) if each is not None), wall_now())
 
     def facts(self) -> dict[str, Any]:
-        """Return what its journal says of it until the store knows it, without the status."""
+        """Return the facts that its journal keeps until the store knows it, without the status."""
         said = self.imported or Imported(None, None, None)
         return {
             "parent": self.parent and self.parent.hex, "at": self.at, "began": self.began,
@@ -102,9 +102,9 @@ class Birth(NamedTuple):
 
     @classmethod
     def of(cls, uuid: UUID, facts: Mapping[str, Any], status: Mapping[str, Any]) -> Birth:
-        """Return what a journal told of by `facts`.
+        """Return the birth that a journal describes by `facts`.
 
-        Raises `ValueError`, `TypeError` or `LookupError` for what no writer can have said.
+        Raises `ValueError`, `TypeError` or `LookupError` for facts that no writer can have written.
         """
         parent, at, began = facts["parent"], facts["at"], facts["began"]
         if not (at is None or at == BEFORE_ALL):
@@ -118,28 +118,28 @@ class Birth(NamedTuple):
 
 
 class Start(NamedTuple):
-    """A run as it is when its writer begins an epoch of it."""
+    """The state of a run as its writer begins an epoch of it."""
 
     epoch: int  #: the fencing epoch: one more than that of the writer before, and 1 at first
-    position: int  #: up to where the store has what is in its journal, in bytes of records
-    keys: Mapping[str, int]  #: to their numbers
+    position: int  #: the position up to which the store has the journal, in bytes of records
+    keys: Mapping[str, int]  #: keys to their numbers
     status: Mapping[str, Any]
 
 
 class Saving:
-    """A batch, and what goes with it in one atomic step.
+    """A batch, and everything that a store saves with it in one atomic step.
 
     Args:
         run: The run.
-        epoch: Of its writer; a store that knows of a later one raises `RunTakenOver`.
-        position: Up to where the store has everything after it; None: as before.
+        epoch: The epoch of its writer. A store that knows of a later one raises `RunTakenOver`.
+        position: The position up to which the store has everything afterwards. None: unchanged.
         read: Reads the batch out of the journal.
         names: The keys of the run, by their numbers.
-        gap: What to say in the status of values that had to be left out; None: nothing.
+        gap: What the status says of dropped values. None: nothing.
         final: Whether no other batch follows soon.
-        outcome: How the run ends with it.
-        wall: When the last of it was assigned, in unix seconds; None: just now.
-        imported: Whether it happened elsewhere, at a time that only its marks tell.
+        outcome: How the run ends with the batch.
+        wall: When the last value was assigned, in unix seconds. None: just now.
+        imported: Whether the run happened elsewhere, so that only its marks tell when.
 
     """
 
@@ -164,12 +164,12 @@ class Saving:
     def batch(self) -> Batch:
         """Keys, columns of numbers, other entries, changes of the status, marks.
 
-        It is read when it is asked for: a sink that has to wait for its store does so first.
+        The first access reads it, so a sink that has to wait for its store should wait before that.
         """
         return self._read()
 
     def rows(self) -> dict[int, dict[str, Any]]:
-        """Return what was assigned, by time and key, `HIDDEN` where it was deleted."""
+        """Return the values of the batch by time and key, `HIDDEN` where one was deleted."""
         names = self.names
         return {
             time: {names[number]: from_cell(cell) for number, cell in row.items()}
@@ -177,19 +177,22 @@ class Saving:
         }
 
     def marks(self) -> dict[int, float]:
-        """Return when the run had got to which time, in unix seconds: to the last one by now."""
+        """Return the marks of the batch by time, in unix seconds.
+
+        Unless the run is imported, the last time of the batch gets a mark of `wall`.
+        """
         times = self.batch.times()
         if times is None or self.imported:
             return self.batch.marks
         return {times[1]: wall_now() if self.wall is None else self.wall} | self.batch.marks
 
     def changed(self, status: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the status that the run has with the batch, given the one that it had before."""
+        """Return the status of the run after the batch, given the one before it."""
         found = changed_status(status, [self.batch])
         return found if self.gap is None else found | {DROPPED: self.gap}
 
     def without_batch(self) -> Saving:
-        """Return the rest of it, for a store that has the batch already."""
+        """Return the same without the batch and the position, for a store that has the batch."""
         return Saving(
             self.run, self.epoch, None, Batch, self.names, self.gap, final=self.final,
             outcome=self.outcome, wall=self.wall, imported=self.imported,
@@ -197,28 +200,29 @@ class Saving:
 
 
 class Sink(Protocol):
-    """Where a writer saves the runs of one log, one run at a time.
+    """The half of a store to which a writer saves the runs of one log, one run at a time.
 
-    Each method can be called again after it raised an error, or after its answer was lost, and does
-    nothing twice: a run is known by its UUID, a batch by the position at which it ends. `patience`
-    is how many seconds to wait for others at the most; None is as long as the store sees fit.
+    Every method is idempotent: a writer calls it again after an error, or after its answer was
+    lost. A run is known by its UUID, a batch by the position at which it ends. `patience` is the
+    most seconds to wait for other writers; None leaves that to the store.
     """
 
     #: The most bytes of journal that go into one batch.
     most_bytes: int
 
     def begin(self, birth: Birth, *, takeover: bool, patience: float | None) -> Start:
-        """Begin an epoch of a run, which is made first if it is new.
+        """Begin an epoch of a run, and make the run first if it is new.
 
-        A run that is there already though it is to be made was made by the same call before, whose
-        answer was lost. Its epoch is still the first.
+        If a new run is already there, an earlier call made it and its answer was lost. Its epoch is
+        still the first.
 
         Args:
             birth: The run.
-            takeover: Take it even from a writer that lives.
-            patience: How long to wait for others.
+            takeover: Take the run even from a writer that lives.
+            patience: The most seconds to wait for other writers.
 
-        Raises `RunBusy` if another writer that lives has it, and `RunNotFound`, also for a parent.
+        Raises `RunBusy` if another writer that lives has the run, and `RunNotFound` if the run or
+        its parent is not there.
 
         """
 
@@ -226,19 +230,19 @@ class Sink(Protocol):
         """Save a batch in one atomic step that also moves the position of the run."""
 
     def renew(self, lease: Lease | None, *, durable: bool) -> float | None:
-        """Hold the lease of a run that is being written.
+        """Renew the lease of the run that this log writes.
 
         Args:
-            lease: Of the run; None: this log writes none.
-            durable: Wait until all that was saved survives a power cut.
+            lease: The lease. None: this log writes no run.
+            durable: Wait until everything that was saved survives a power cut.
 
         Returns:
-            In how many seconds to call this again, if nothing is saved by then; None: never.
+            In how many seconds to call this again, if nothing is saved by then. None: never.
 
         """
 
     def end(self, lease: Lease, outcome: Outcome, *, patience: float | None) -> None:
-        """End writing a run: note how it ended, if it did, and let go of its lease."""
+        """Release the lease of a run, and record how the run ended, if it did."""
 
 
 class StoredRun(NamedTuple):
@@ -246,46 +250,47 @@ class StoredRun(NamedTuple):
 
     uuid: UUID
     parent: UUID | None
-    at: int | None  #: up to which time it sees its parent; None at a root
+    at: int | None  #: the last time of its parent that it sees; None at a root
     epoch: int  #: of the writer that saved last, or has begun to write it
-    position: int  #: up to where the store has what is in the journal of that epoch
-    keys: Mapping[str, int] = {}  #: those it has itself, to their numbers
+    position: int  #: the position up to which the store has the journal of that epoch
+    keys: Mapping[str, int] = {}  #: its own keys to their numbers
 
 
 class Reader(Protocol):
-    """What is read of the runs of a store. It sees what sinks have saved."""
+    """The half of a store that reads runs. It sees what sinks have saved."""
 
     def runs(self, run: UUID | None = None) -> Iterable[StoredRun]:
-        """Give the runs, in the order in which they were made; or one run, if it is there."""
+        """Return the runs in the order in which they were made, or one run, if it is there."""
 
     def columns(self, run: UUID, keys: Iterable[str] | None = None) -> list[Column]:
         """Return what a run itself wrote under some keys (None: all), in the order of its keys.
 
-        Ancestors are left out. A value is `HIDDEN` where the run deleted what it inherits.
+        The values of its ancestors are left out. A value that the run inherits and deleted is
+        `HIDDEN`.
         """
 
     def status(self, run: UUID) -> dict[str, Any]:
         """Return the status of a run, in the order in which its keys were first set."""
 
     def clock(self, run: UUID) -> Clock:
-        """Return when a run was made, and when it had got to which time, as one `Marks`.
+        """Return when a run was made, and its marks, as one `Marks`.
 
-        A run that happened elsewhere has a last mark that says `UNKNOWN`: at `MAX_TIME` while it is
-        written so, and at its last time once it is begun again as a run that happens here.
+        The last mark of a run that happened elsewhere says `UNKNOWN`. It is at `MAX_TIME` while the
+        run is imported, and at its last time once a writer begins it again as one of this machine.
         """
 
 
 class LogStore(Sink, Reader, Protocol):
-    """A store of one's own: the eight methods, and two attributes.
+    """A store that third parties implement: the eight methods, and two attributes.
 
-    A store may have one method more, ``version(run)``: something that differs from before whenever
-    anything was saved of a run or of those that it was resumed from. With it, what was read once is
-    not read again as long as nobody has written.
+    A store may have one more method, ``version(run)``. It returns a value that changes whenever
+    something was saved of the run or of the runs that it was resumed from. With it, a log does not
+    read again what it has read, until a writer saves something.
 
-    Its methods are called by the owner thread, which writes, and by any thread that reads.
+    The owner thread, which writes, and any thread that reads call these methods.
     """
 
     #: Its URL, without credentials.
     location: str
-    #: The file beside which journals lie, see `traininglog.journaled.spool_of`; None: in memory.
+    #: The file beside which journals lie, see `traininglog.journaled.spool_of`. None: in memory.
     spool: Path | None

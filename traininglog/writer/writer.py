@@ -1,12 +1,12 @@
-"""The writer of one log: who writes its run, from the first assignment to the last flush.
+"""The writer of the run of one log, from the first assignment to the last flush.
 
-A run is opened without being written: only an assignment claims it, so that looking at a run leaves
-no trace in it. From then on it is `held`, until another log of this process wants it, it is resumed
-as another run, or the log is closed.
+Opening a run does not write it. Only an assignment claims it, so that looking at a run leaves no
+trace in it. The writer then holds the run (`held`) until another log of this process wants it, the
+log resumes as another run, or the log is closed.
 
-What changes any of that is done by the owner thread of the store, one request after the other. The
-methods of the first half ask for it, and may be called from any thread. Those of the second half
-are what the owner thread does.
+Only the owner thread of the store changes any of this, one request after the other. The methods of
+the first half send requests and may be called from any thread. The methods of the second half run
+in the owner thread.
 """
 
 from __future__ import annotations
@@ -42,42 +42,42 @@ from traininglog.writer.owner import INTERVAL, NotNow, Owner, Request
 from traininglog.writer.read_back import ReadBack
 from traininglog.writer.sink import Birth, Lease, Outcome, Saving, Sink, Start, verdict
 
-# How long a flush in the background waits for others who write, and when it is tried again. Nobody
-# waits for it, and who gives up loses the place in the queue.
+# How long a flush in the background waits for other writers, and the delay before it is tried
+# again. No caller waits for it, and a writer that gives up loses its place in the queue.
 _SOON = 5.0
 _RETRY_SECONDS = 0.5
 
-# How long who assigns waits for a flush to make room.
+# How long an assignment waits for a flush to make room.
 _BACK_PRESSURE = 0.1
 
-# How often nothing may have come in a row before assigning has to ask again.
+# After so many flushes in a row with nothing to save, the next assignment asks the owner thread.
 _QUIET = 4
 
-# How long a log that is closed by the end of the interpreter waits for others who write.
+# How long a log that the end of the interpreter closes waits for other writers.
 _LAST_PATIENCE = 5.0
 
 _T = TypeVar("_T")
 
 
 class Writer:
-    """A run, as one log writes it.
+    """The writer of a run for one log.
 
     Args:
         owner: The owner thread of the store.
-        sink: Where what is assigned goes.
+        sink: The sink that batches go to.
         uuid: The run.
-        name: Of the store, for people.
-        place: Where the journal is; None: in memory, so that it dies with the process.
-        why_readonly: Why the run cannot be written; None: it can.
+        name: The name of the store, for people.
+        place: Where the journal is. None: in memory, so that it dies with the process.
+        why_readonly: Why the run cannot be written. None: it can.
         takeover: Take the run even from a writer that lives.
-        max_pending_bytes: How much may wait while the store cannot be written.
+        max_pending_bytes: The most bytes that may wait while the store cannot be written.
         on_full: What to do with an assignment beyond that, ``"raise"`` or ``"drop"`` it.
-        waits: Whether a new run waits for the sink. Else it is written at once, into the journal,
-            and the sink is told of it when it can be reached.
-        may_wait: Tells whether this thread may wait for the owner thread: it must not hold what
-            that needs.
-        ended: Called by the owner thread once the log is closed; told by ``taken_over`` whether
-            somebody else has taken the run, and by ``gone`` whether nobody holds the log any more.
+        waits: Whether a new run waits for the sink. If not, the journal takes it at once, and the
+            sink hears of it when it can be reached.
+        may_wait: Returns whether this thread may wait for the owner thread. It must not while it
+            holds what the owner thread needs.
+        ended: Called by the owner thread once the log is closed. ``taken_over`` says whether
+            another writer has taken the run, ``gone`` whether nothing refers to the log any more.
 
     """
 
@@ -89,13 +89,13 @@ class Writer:
     ) -> None:  # fmt: skip
         self.uuid = uuid
         self.closed = False
-        #: Whether it was asked to close, which whoever asked may have been interrupted at.
+        #: Whether the log was asked to close. A signal may have interrupted the caller meanwhile.
         self.is_closing = False
-        self.left = False  #: whether some of it is in a journal that was left to others
-        self.held = False  #: whether it is this log that writes the run
-        #: A run that is made, as a child, only if something is ever written to it.
+        self.left = False  #: whether the writer left a journal behind, for another to recover
+        self.held = False  #: whether this log writes the run
+        #: A child run that the store makes only when something is written to it.
         self.unborn: Birth | None = None
-        self.kept = False  #: whether something names the run: then it must not vanish again
+        self.kept = False  #: whether something names the run, so that it must not vanish
         self.owner = owner
         self._sink = sink
         self._name = name
@@ -108,12 +108,12 @@ class Writer:
         self._ended = ended
         self._pid = os.getpid()
         self._health = Health()
-        self._left: deque[Request] = deque()  # whose callers were interrupted as they waited
-        self._shut = False  # whether who assigns waits until the run is another, or closed
-        self._quiet = 0
+        self._left: deque[Request] = deque()  # requests whose callers were interrupted in the wait
+        self._shut = False  # whether assignments wait until the log has another run, or is closed
+        self._quiet = 0  # flushes in a row with nothing to save
         self._late: Birth | None = None  # the run, if the sink has not heard of it yet
-        self._imported: Imported | None = None  # what is said of the run, if it happened elsewhere
-        self._earlier: deque[Undelivered] = deque()  # runs before it, which the sink has not whole
+        self._imported: Imported | None = None  # facts of a run that happened elsewhere
+        self._earlier: deque[Undelivered] = deque()  # earlier runs, of which the sink lacks some
         self.buffer = Buffer(
             name, self._health, ask=self._ask_to_assign, nudge=partial(owner.nudge, self),
             place=place, most_bytes=max_pending_bytes,
@@ -123,17 +123,17 @@ class Writer:
 
     @property
     def late(self) -> Birth | None:
-        """The run that is being written, if its store has not heard of it."""
+        """The current run, if its store has not heard of it yet."""
         return self._late
 
     @property
     def is_imported(self) -> bool:
-        """Whether the run happened elsewhere, at a time that only its marks tell."""
+        """Whether the run happened elsewhere, so that only its marks tell when."""
         return self._imported is not None
 
     @property
     def is_behind(self) -> bool:
-        """Whether the store lacks something of runs that were written before."""
+        """Whether the store lacks something of runs that this log wrote before."""
         return bool(self._earlier)
 
     @property
@@ -144,19 +144,19 @@ class Writer:
     # -- asking: any thread -----------------------------------------------------------------
 
     def ask(self, act: Callable[[], _T], is_light: Callable[[], bool] | None = None) -> _T:
-        """Have the owner thread do something, and return what that returns.
+        """Run an action in the owner thread and return its result.
 
-        Raises what it raises; and first, once, what something raised whose caller was interrupted
-        as it waited.
+        Raises what the action raises. It first raises, once, the error of any earlier request whose
+        caller was interrupted in the wait.
         """
         for left in list(self._left):
             if left.finished:
-                with suppress(ValueError):  # a signal handler, or another thread, was faster
+                with suppress(ValueError):  # a signal handler or another thread has removed it
                     self._left.remove(left)
                 left.answer()
         request = Request(act, is_light)
         if self._may_wait is not None and not self._may_wait():
-            # A signal handler, amid a read of what only one thread at a time may use.
+            # A signal handler interrupted a read that holds what only one thread at a time may use.
             self._left.append(request)
             self.owner.put(request)
             return None  # type: ignore[return-value]
@@ -166,7 +166,7 @@ class Writer:
         except BaseException:
             self._left.append(request)
             raise
-        if not request.finished:  # it is done later
+        if not request.finished:  # the owner thread serves it later
             self._left.append(request)
         answer: _T = request.answer()
         return answer
@@ -176,12 +176,12 @@ class Writer:
         self.ask(lambda: self._become(birth, self._begin(birth)))
 
     def open(self) -> None:
-        """Be a log of a run that is in the store. Nothing is written before an assignment."""
+        """Open a run of the store. Without `takeover`, nothing is written before an assignment."""
         if self._takeover:
             self.claim()
 
     def descend_later(self, birth: Birth) -> None:
-        """Be a new child of a run, which is made only if something is ever written to it.
+        """Prepare a new child run, which the store makes only when something is written to it.
 
         Looking at an unpickled log must not leave a run behind.
         """
@@ -189,16 +189,17 @@ class Writer:
         self.buffer.snapshot = Snapshot((), birth.status)
 
     def claim(self) -> None:
-        """Become the writer of the run, if we are not yet: from now on its state is `running`.
+        """Become the writer of the run, unless it is already: the run's state is `running`.
 
-        Raises `RunBusy` if another process is. Another log of this process hands the run over, and
-        takes it back when it is next assigned to, so that in a notebook an old log that something
-        still holds is in nobody's way.
+        Another log of this process hands the run over, and takes it back at its next assignment.
+        So an old log that a notebook still refers to blocks nobody.
+
+        Raises `RunBusy` if another process writes the run.
         """
         self.ask(self._claim)
 
     def keep(self) -> None:
-        """See to it that the run is in the store and stays: a checkpoint is about to name it."""
+        """Make sure that the run is in the store and stays: a checkpoint is about to name it."""
         if self.unborn is not None:
             self.claim()
         if not self.closed:
@@ -206,12 +207,12 @@ class Writer:
             self.kept = True
 
     def fork(self, birth: Callable[[], Birth]) -> None:
-        """Become a new run; `birth` works out which, once whoever assigns has to wait."""
+        """Become a new run. `birth` makes it, at a moment when assignments have to wait."""
         self.check_writable()
         self.ask(lambda: self._fork(birth))
 
     def flush(self, *, durable: bool = False) -> None:
-        """Write what is pending; with `durable`, wait until it survives a power cut."""
+        """Save what is pending. With `durable`, wait until it survives a power cut."""
         self.check_open()
         if self.unborn is not None or self._why_readonly:
             return  # nothing of ours can be in the store
@@ -219,13 +220,13 @@ class Writer:
         self.ask(lambda: self._flush(durable=durable))
 
     def flush_and(self, act: Callable[[], object]) -> None:
-        """Write what is pending, and have the owner thread do something more with the run."""
+        """Save what is pending, then run an action in the owner thread."""
         self.check_writable()
         if self.unborn is None:
             self.ask(lambda: self._flush_and(act))
 
     def close(self, outcome: Outcome, *, patience: float | None = None) -> None:
-        """Flush, say how the run ended, and let go of the store. Again, it does nothing."""
+        """Flush, record how the run ended, and release the store. A second call does nothing."""
         if self.closed:
             return
         if os.getpid() != self._pid:
@@ -233,30 +234,30 @@ class Writer:
             return
         self.is_closing = True
         self.ask(lambda: self._close(outcome, patience))
-        self._health.say()  # nobody assigns any more
+        self._health.say()  # there is no next assignment to warn at
 
     def let_go(self) -> None:
-        """Close for a log that nobody holds any more. The collector calls this, in any thread."""
+        """Close for a log that nothing refers to. The garbage collector calls it in any thread."""
         if self.closed or os.getpid() != self._pid:
             return
         lifetimes.hold(self)
         self.owner.let_go(Request(self._abandon))
 
     def abandon(self) -> None:
-        """Close for a log that is no longer there to do it: the interpreter ends."""
+        """Close as the interpreter ends, for a log that can no longer do it itself."""
         if os.getpid() == self._pid:  # a forked child has no say in its parent's run
             request = Request(self._abandon)
             self.owner.put(request)
             self.owner.wait(request)
 
     def check_open(self) -> None:
-        """Raise unless the log can be used here."""
+        """Raise unless the log is open and belongs to this process."""
         if self.closed:
             raise LogClosed("the log is closed; open the run again by its UUID to go on")
         self.check_readable()
 
     def check_readable(self) -> None:
-        """Raise unless the log can be read here: a closed one can, and opens its store for it."""
+        """Raise unless this process can read the log. A closed log opens its store to be read."""
         if os.getpid() != self._pid and not (self.closed and self._lasting_store):
             raise ForkedLog(
                 "this log was opened before the process was forked; open the run anew in the "
@@ -277,17 +278,17 @@ class Writer:
         self._health.raise_fatal(self.uuid)
 
     def _ask_to_assign(self, act: Callable[[], None], span: Span) -> None:
-        """Assign something for which there is no short way."""
+        """Ask the owner thread to make an assignment that the hot path cannot make."""
         self.check_open()
         self._health.tell(self.uuid)
         self.ask(lambda: self._assign(act, span), self._may_assign_now)
-        if self._health.notice is not None:  # of what came up as it was made
+        if self._health.notice is not None:  # a warning that the assignment itself gave rise to
             self._health.tell(self.uuid)
 
-    # -- what is asked for: the owner thread ------------------------------------------------
+    # -- serving requests: the owner thread -------------------------------------------------
 
     def _may_assign_now(self) -> bool:
-        """Tell whether assigning needs nothing but the journal."""
+        """Return whether an assignment needs nothing but the journal."""
         return self.held and not self._shut and self._health.fatal is None
 
     def _assign(self, act: Callable[[], None], span: Span) -> None:
@@ -309,7 +310,7 @@ class Writer:
                     raise
                 self._relieve()
         if self.owner.missing:
-            # So that who assigns soon comes by here again, flushes and asks for a thread.
+            # The next assignment after that moment comes here again, flushes and asks for a thread.
             self.buffer.close_at(monotonic() + INTERVAL)
         self._quiet = 0
         self.owner.schedule(self, 0.0 if self.buffer.is_urgent else INTERVAL)
@@ -320,12 +321,12 @@ class Writer:
             self._save_all(patience=_BACK_PRESSURE)
         except Exception as error:
             if verdict(error) != "later":
-                raise  # else there is no room still, which who assigns is told
+                raise  # else there still is no room, and the assignment raises `JournalFull`
 
     def _begin(self, birth: Birth) -> Start:
-        """Begin a run in the store; or, if it is new and that cannot be reached, in the journal."""
+        """Begin a run in the store, or a new one in the journal if the store cannot be reached."""
         self.check_open()
-        if not self._earlier:  # else the sink has to hear of those first
+        if not self._earlier:  # else the sink has to have the earlier runs first
             try:
                 return self._sink.begin(birth, takeover=self._takeover, patience=None)
             except Exception as error:
@@ -337,7 +338,7 @@ class Writer:
         return Start(1, 0, {}, birth.status)
 
     def _may_be_late(self, error: Exception) -> bool:
-        """Tell whether to go on without the sink, which is told later."""
+        """Return whether to go on without the sink, which hears of the run later."""
         return not self._waits and verdict(error) == "later"
 
     @property
@@ -345,8 +346,8 @@ class Writer:
         return Lease(self.uuid, self.buffer.epoch)
 
     def _become(self, birth: Birth, start: Start) -> None:
-        """Write, from now on, a run whose lease we have."""
-        self.held = True  # first: whatever fails, it is let go of as the log is closed
+        """Switch to a run whose lease this log has."""
+        self.held = True  # first: whatever fails, closing the log then ends the lease
         self.uuid, self.unborn, self.kept = birth.uuid, None, False
         self._imported = birth.imported
         self.read_back.forget()
@@ -374,7 +375,7 @@ class Writer:
             self._shut = False
 
     def _let_go_of_all(self, outcome: Outcome, patience: float | None) -> None:
-        """Save what is left, and write the run no longer. Raises what saving raises."""
+        """Save what is left, and end the lease. Raises what saving raises."""
         self.buffer.shut()
         self._save_all(patience=patience, final=outcome is not None, outcome=outcome)
         self.buffer.end()
@@ -392,7 +393,7 @@ class Writer:
         self.check_writable()
         self._shut = True
         try:
-            # First: what other threads assign from now on waits for the new run.
+            # First: from now on, assignments of other threads wait for the new run.
             self.buffer.shut()
             birth = make()
             if self.unborn is not None and birth.parent == self.uuid:
@@ -404,12 +405,12 @@ class Writer:
                 self.buffer.end()
                 self._let_go()
             self._become(birth, start)
-            self.kept = True  # a resumed run is kept, written to or not
+            self.kept = True  # a resumed run stays, even if nothing is written to it
         finally:
             self._shut = False
 
     def _save_or_detach(self) -> None:
-        """Save what is left of a run that is over; or, without its sink, put it aside for later."""
+        """Save what is left of a finished run, or put it aside if the sink cannot be reached."""
         try:
             self._save_all(patience=None, final=True)
         except Exception as error:
@@ -435,18 +436,18 @@ class Writer:
     # -- saving: the owner thread -----------------------------------------------------------
 
     def tick(self) -> float | None:
-        """Flush what is pending. What goes wrong is for those who assign; see `Health.tell`."""
+        """Flush what is pending. The next assignment raises or warns of what goes wrong here."""
         if not self.held or self._shut:
             return None
         self.buffer.forget_rows()
         try:
             return self._flush_in_background()
-        except Exception as error:  # noqa: BLE001 - nobody sees it here
+        except Exception as error:  # noqa: BLE001 - no caller would see it here; see `Health.tell`
             if verdict(error) == "later":
                 self._note_trouble(error)
                 return _RETRY_SECONDS
             self._health.end(error)
-            self.buffer.shut()  # so that the next assignment tells
+            self.buffer.shut()  # so that the next assignment raises it
             return None
 
     def _flush_in_background(self) -> float | None:
@@ -462,18 +463,18 @@ class Writer:
         if self._quiet < _QUIET:
             return INTERVAL if again is None else min(INTERVAL, again)
         if not self.buffer.has_records:
-            self.buffer.shut()  # the next assignment asks, and so begins this again
+            self.buffer.shut()  # the next assignment asks the owner thread, which begins this again
         return again
 
     def _save_all(
         self, *, patience: float | None, final: bool = False, outcome: Outcome = None
     ) -> None:
-        """Save what is pending, and forget it.
+        """Save what is pending, and remove it from the journal.
 
         Args:
-            patience: How many seconds to wait for others at the most.
-            final: Whether nothing else is flushed soon.
-            outcome: How the run ends with it.
+            patience: The most seconds to wait for other writers.
+            final: Whether no other flush follows soon.
+            outcome: How the run ends with this flush.
 
         """
         while self._earlier:
@@ -485,12 +486,12 @@ class Writer:
             self._sink.begin(self._late, takeover=False, patience=patience)
             self._late = None
         if self._health.current is not None:
-            # First what waits already: else each vain try would use up a region.
+            # First the regions that already wait: else each failed try would use up a region.
             self._save_regions(self.buffer.waiting, patience)
         self._save_regions(self.buffer.take(), patience, final=final, outcome=outcome)
 
     def _deliver(self, left: Undelivered, patience: float | None) -> None:
-        """Save all of a run that is over. What the sink has of it already, it takes no more."""
+        """Save all of an earlier run. The sink ignores batches that it already has."""
         if left.birth is not None:
             self._sink.begin(left.birth, takeover=False, patience=patience)
         regions = [] if left.journal is None else left.journal.waiting
@@ -518,7 +519,7 @@ class Writer:
     def _save(
         self, regions: list[Region], patience: float | None, *, final: bool, outcome: Outcome
     ) -> None:
-        """Save some regions, in one step, and forget them."""
+        """Save some regions in one atomic step, and remove them from the journal."""
         buffer, gap = self.buffer, self.buffer.gaps.current
         told = None if gap is None else buffer.gaps.described(gap)
         saving = Saving(
@@ -542,10 +543,10 @@ class Writer:
         buffer.saved(regions, status)
 
     def warn(self, what: str, notice: str) -> None:
-        """Warn whoever assigns next, and not of the same again for a while. The sink calls this."""
+        """Warn at the next assignment, at most once a minute of the same. The sink calls this."""
         if self._health.may_warn_of(what):
             self._health.warn_of(what, notice)
-            self.buffer.shut()  # so that it asks
+            self.buffer.shut()  # so that the next assignment asks the owner thread
 
     def _note_trouble(self, error: Exception) -> None:
         if not self._health.note(error):
@@ -558,7 +559,7 @@ class Writer:
         self._health.warn_of("flush", (
             f"{named}; what is assigned waits {where} and will be written when it can be"
         ))  # fmt: skip
-        self.buffer.shut()  # so that the next assignment tells
+        self.buffer.shut()  # so that the next assignment warns
 
     # -- the end: the owner thread ----------------------------------------------------------
 
@@ -573,11 +574,11 @@ class Writer:
                 try:
                     self._let_go_of_all(outcome, patience)
                 except RunTakenOver:
-                    health.told = told  # it is raised once the rest is done
+                    health.told = told  # raised below, once the log is closed
             if self.held and health.fatal is not None:
                 self.left = True
                 self.buffer.leave()
-                with suppress(Exception):  # the run is somebody else's, or cannot be written
+                with suppress(Exception):  # another writer has the run, or it cannot be written
                     self._sink.end(self._lease, None, patience=0.0)
                 self._let_go()
             self.closed = True
@@ -590,11 +591,11 @@ class Writer:
             health.raise_fatal(self.uuid)
 
     def _abandon(self) -> None:
-        # An exception that nobody caught has been printed by now, and noted by the printing.
+        # Python has printed an uncaught exception by now, and set `sys.last_value` as it did so.
         died = getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
         try:
             self._close("failed" if died else "finished", _LAST_PATIENCE, gone=True)
-        except Exception as error:  # noqa: BLE001 - nobody else would be told
+        except Exception as error:  # noqa: BLE001 - no caller would see it
             kept = self._lasting and not self.buffer.volatile
             lost = "in the journal, for the next" if kept else "lost"
             lifetimes.release(self)
@@ -605,15 +606,15 @@ class Writer:
             )
 
     def forget(self) -> None:
-        """Be of no use, in a forked child: the run is the parent's."""
+        """Drop everything in a forked child: the run is the parent's."""
         self.buffer.forget()
         self.read_back.forget()
         self._left.clear()
-        self.held = False  # so that the next assignment looks, and finds where it is
+        self.held = False  # so that the next assignment checks, and raises `ForkedLog`
 
 
 def _grouped(regions: list[Region], most_bytes: int) -> list[list[Region]]:
-    """Return regions in groups, each with so many bytes of records at the most, or of one."""
+    """Return regions in groups of at most so many bytes of records. A larger region is alone."""
     groups: list[list[Region]] = []
     size = 0
     for region in regions:

@@ -1,4 +1,4 @@
-"""The contract of `TrainingLogBase`, as tests that any store must pass: a class for each topic."""
+"""The contract of `TrainingLogBase`, as tests that every store must pass: a class per topic."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ class LogConformance(
     LifecycleConformance,
     ImportConformance,
 ):
-    """Subclass it, and give it the fixture `open_log`; see `traininglog.testing`."""
+    """The whole suite. A subclass defines the fixture `open_log`; see `traininglog.testing`."""

@@ -1,4 +1,4 @@
-"""What every part of the suite is given: a way to open logs of one store, and a new log."""
+"""The fixtures of every part of the suite: a way to open logs of one store, and a new log."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ OpenLog = Callable[..., TrainingLogBase]
 
 
 class LogFixtures:
-    """The fixtures of the suite: whoever subclasses it overrides `open_log`."""
+    """The fixtures of the suite. A subclass overrides `open_log`."""
 
     @pytest.fixture
     def open_log(self) -> OpenLog:
-        """Return a callable that opens a new log, or with a UUID an existing one, of one store."""
+        """Return a callable that opens a new log of one store, or with a UUID an existing one."""
         raise NotImplementedError("override the fixture open_log")
 
     @pytest.fixture

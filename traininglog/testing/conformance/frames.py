@@ -1,4 +1,4 @@
-"""Rows together: slices, DataFrames, Arrow tables, when they were logged, the last and the best."""
+"""Many rows: slices, DataFrames, Arrow tables, wall times, the last and the best values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from traininglog import InvalidTime, TrainingLogBase
 from traininglog.testing.conformance.fixtures import LogFixtures, OpenLog
 
-#: What columns, an index or a level of one are called by this package or by pandas.
+#: The names that this package or pandas gives to columns, to an index or to a level of one.
 RESERVED = (
     "time", "wall", "elapsed", "run", "key", "value", "text", "type", "index", "level_0", "uuid",
     "name",
@@ -21,7 +21,7 @@ RESERVED = (
 
 
 class FrameConformance(LogFixtures):
-    """What is read of many rows at once."""
+    """Reading many rows at once."""
 
     def test_a_slice_is_a_view_of_rows(self, log: TrainingLogBase) -> None:
         for time in range(10):
@@ -123,7 +123,7 @@ class FrameConformance(LogFixtures):
             log.flush()
 
     def test_when_a_row_was_logged(self, log: TrainingLogBase, open_log: OpenLog) -> None:
-        """To within a flush, whatever reads it later."""
+        """The wall time is exact to within a flush, and the same for every later reader."""
         moments = [clock.time()]
         for time in (1, 2, 7):
             log[time].update(loss=1.0, n=time)
@@ -266,7 +266,7 @@ class FrameConformance(LogFixtures):
         ids=lambda keys: keys[0] if len(keys) == 1 else f"{len(keys)} keys",
     )
     def test_no_two_columns_have_one_name(self, log: TrainingLogBase, keys: list[str]) -> None:
-        """A key keeps the name that it has, whatever that is; a column of ours gives way."""
+        """A key keeps its name, whatever that is; a column of our own gets another name."""
         log[1].update(dict.fromkeys(keys, 5))
         log[3].update(dict.fromkeys(keys, 7), other=1)
         for wall in (False, True):
@@ -304,7 +304,7 @@ class FrameConformance(LogFixtures):
             assert log.to_dataframe().index.name not in keys
         else:
             assert log.to_dataframe().index.name == "time"
-        assert log.to_dataframe("other").index.name == "time"  # where none of them is shown
+        assert log.to_dataframe("other").index.name == "time"  # none of these keys is shown
 
     def test_an_empty_log_has_empty_wall_times(self, log: TrainingLogBase) -> None:
         assert str(log.to_dataframe(index="wall").index.dtype) == "datetime64[us, UTC]"
@@ -314,7 +314,7 @@ class FrameConformance(LogFixtures):
     def test_times_past_what_a_float_holds_are_exact(
         self, log: TrainingLogBase, open_log: OpenLog
     ) -> None:
-        """A float cannot tell 2**53 from 2**53 + 1: no time is ever reckoned in one."""
+        """A float cannot tell 2**53 from 2**53 + 1, so no time may ever become one."""
         times = [0, 2**53, 2**53 + 1, 2**53 + 2, 2**62 + 1, 2**63 - 2, 2**63 - 1]
         for number, time in enumerate(times):
             log[time]["x"] = number
@@ -379,7 +379,7 @@ class FrameConformance(LogFixtures):
 
 
 def _later(seconds: float = 0.02) -> float:
-    """Let some time pass, and return a moment in the midst of it."""
+    """Sleep a little, and return a moment in the middle of that."""
     clock.sleep(seconds / 2)
     moment = clock.time()
     clock.sleep(seconds / 2)

@@ -1,4 +1,4 @@
-"""Runs that happened elsewhere, or before, and are only written down now."""
+"""Imported runs: they happened elsewhere or earlier, and are only stored now."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def walls(log: TrainingLogBase, **options: Any) -> list[float | None]:
 
 
 class ImportConformance(LogFixtures):
-    """What importers of runs rely on."""
+    """The contract for importers of runs."""
 
     def test_without_marks_a_wall_time_is_missing(self, open_log: OpenLog) -> None:
         for options in ({"created": START}, {"host": "elsewhere"}, {"outcome": "failed"}):
@@ -41,14 +41,14 @@ class ImportConformance(LogFixtures):
             assert walls(open_log(log.uuid)) == [None, None]
 
     def test_marks_tell_when_rows_were_logged(self, open_log: OpenLog) -> None:
-        """From behind the last mark up to this one; behind the last nothing is known."""
+        """A mark covers the rows after the mark before it; rows after the last mark have none."""
         log = open_log(created=START)
         for at in range(1, 8):
             log[at]["x"] = at
         log.mark(2, START + 20)
         log.mark(5, START + 40.5)
         log.flush()
-        log.mark(3, START + 30)  # in any order, and over what was said before
+        log.mark(3, START + 30)  # in any order, and in the place of earlier marks
         log.mark(5, START + 50)
         expected = [20.0, 20.0, 30.0, 50.0, 50.0]
         for _ in range(2):
@@ -91,7 +91,7 @@ class ImportConformance(LogFixtures):
         assert abs(second - time.time()) < 3600
 
     def test_what_was_imported_goes_on_here_and_now(self, open_log: OpenLog) -> None:
-        """What is logged afterwards has a wall time; it says nothing of what was before."""
+        """Later rows get a wall time, which says nothing of the rows before."""
         log = open_log(created=START)
         for at in (1, 2, 3):
             log[at]["x"] = at

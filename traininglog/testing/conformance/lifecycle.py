@@ -1,4 +1,4 @@
-"""A log's life: flushed, committed, closed, shared by threads."""
+"""The life of a log: flush, commit, close, use by threads."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from traininglog.testing.conformance.fixtures import LogFixtures, OpenLog
 
 
 class LifecycleConformance(LogFixtures):
-    """What a log does from its opening to its end."""
+    """A log from its opening to its end."""
 
     def test_a_closed_log_can_be_read(self, log: TrainingLogBase) -> None:
-        """All of it: also what was taken from it before, and what it was resumed from."""
+        """All of it can be read: also objects that were taken before, and inherited rows."""
         log[1].update(x=1, y=[1, {"a": 2}])
         log[2]["x"] = 0.5
         log.status["note"] = "first"
@@ -53,7 +53,7 @@ class LifecycleConformance(LogFixtures):
             "identity": lambda: (log.uuid, log.h_uuid, log.h_uuid in repr(log)),
             "state": lambda: log.state_dict(),
         }  # fmt: skip
-        # As texts: a NaN is the same only as long as it is the same object.
+        # Compared as texts: a NaN is equal only if it is the same object.
         before = {name: repr(read()) for name, read in reading.items()}
         log.close()
         assert log.closed
@@ -67,7 +67,7 @@ class LifecycleConformance(LogFixtures):
             log[-1]
 
     def test_a_log_that_was_left_by_with_can_be_read(self, open_log: OpenLog) -> None:
-        """Whatever ended it: that is where people look at it."""
+        """This holds whatever ended the block: there people look at the log."""
         with open_log() as log:
             log[1]["x"] = 1
         assert log.to_dataframe()["x"].to_list() == [1]
@@ -76,7 +76,7 @@ class LifecycleConformance(LogFixtures):
         assert failing[1] == {"y": 1}
 
     def test_a_closed_log_goes_on_in_a_copy_of_it(self, log: TrainingLogBase) -> None:
-        """Which is a child, as of any log; a database in memory is nowhere else."""
+        """The copy is a child, as of any log. A database in memory cannot be opened elsewhere."""
         log[1]["x"] = 1
         log.close()
         try:
@@ -141,7 +141,7 @@ class LifecycleConformance(LogFixtures):
     def test_what_is_held_goes_on_with_the_log(
         self, log: TrainingLogBase, begin: Callable[[TrainingLogBase, Any], None], flushed: bool
     ) -> None:
-        """A row, a slice and the status are the log's: of the run that it writes now."""
+        """A row, a slice and the status belong to the run that the log writes now."""
         log[1]["x"], log[5]["x"] = 1.0, 5.0
         log.status["note"] = "parent"
         state = log.state_dict()
@@ -150,7 +150,7 @@ class LifecycleConformance(LogFixtures):
         status, view = log.status, log[4:]
         later["x"] = 9.0
         log.resume(at=9)
-        log.load_state_dict(state)  # whatever was done with it before
+        log.load_state_dict(state)  # whatever happened to the log before
         later["x"] = 9.5
         del later["x"]
         if flushed:
@@ -189,7 +189,7 @@ class LifecycleConformance(LogFixtures):
     def test_what_is_held_of_a_closed_log_refuses_to_be_written(
         self, open_log: OpenLog, log: TrainingLogBase
     ) -> None:
-        """Whoever else writes the run, in this process or later."""
+        """They refuse, whichever log writes the run next, in this process or later."""
         log[1]["x"] = 1.0
         log.flush()
         other = open_log(log.uuid)

@@ -1,4 +1,4 @@
-"""Which run a log is: opened again, resumed, gone on from a state, copied."""
+"""The run of a log: opened again, resumed, loaded from a state, copied."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from traininglog.testing.samples import ARRAYS, EXACT_VALUES, PLAIN_VALUES, same
 
 
 class LineageConformance(LogFixtures):
-    """Which run a log is, and which runs it sees."""
+    """The run of a log, and the runs that it sees."""
 
     def test_a_log_has_a_uuid(self, log: TrainingLogBase, open_log: OpenLog) -> None:
         assert isinstance(log.uuid, UUID)
@@ -199,7 +199,7 @@ class LineageConformance(LogFixtures):
     def test_a_state_dict_is_plain_to_the_bottom(
         self, log: TrainingLogBase, open_log: OpenLog
     ) -> None:
-        """What a checkpoint is made of: whatever the status holds, only types that JSON has."""
+        """A checkpoint contains only types of JSON, whatever the status holds."""
         values = [*EXACT_VALUES, *(value for value, _ in PLAIN_VALUES), *ARRAYS]
         for number, value in enumerate(values):
             log.status[f"value {number}"] = value
@@ -219,7 +219,7 @@ class LineageConformance(LogFixtures):
     def test_states_with_every_value_as_it_was_are_loaded(
         self, log: TrainingLogBase, open_log: OpenLog
     ) -> None:
-        """Older versions made such; what looks like a code in them is what it looks like."""
+        """Older versions made these states. What looks like a code in them is a plain value."""
         log[1]["x"] = 1
         state = log.state_dict()
         assert set(state) == {"store", "uuid", "time", "status"}
@@ -303,7 +303,7 @@ class LineageConformance(LogFixtures):
 
 
 def is_plain(value: Any) -> bool:
-    """Tell whether a value is made of JSON's own types, not of their subclasses."""
+    """Return whether a value consists of JSON's own types, not of their subclasses."""
     if type(value) is dict:
         return all(type(key) is str and is_plain(item) for key, item in value.items())
     if type(value) is list:

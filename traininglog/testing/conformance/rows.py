@@ -1,4 +1,4 @@
-"""Rows: assigned, replaced, deleted, in order; the times and keys they take."""
+"""Rows: assignment, replacement, deletion, order; the times and keys that they take."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from traininglog.testing.samples import BAD_KEYS, BAD_TIMES, GOOD_TIMES, HOSTILE
 
 
 class RowConformance(LogFixtures):
-    """What rows do, and which times and keys they take."""
+    """The rows of a log, and the times and keys that they take."""
 
     def test_what_was_assigned_is_there(self, log: TrainingLogBase) -> None:
         log[1]["loss"] = 0.5
@@ -176,7 +176,7 @@ class RowConformance(LogFixtures):
         assert log.to_dataframe().empty
 
     def test_a_row_is_bound_to_its_log(self, log: TrainingLogBase) -> None:
-        """One taken before a write sees it afterwards, and so does one that was emptied between."""
+        """A row that was taken before a write sees it, and so does one emptied in between."""
         one, two = log[5], log[5]
         one["a"] = 1
         assert two == {"a": 1}
@@ -204,7 +204,7 @@ class RowConformance(LogFixtures):
 
     @pytest.mark.parametrize("time", BAD_TIMES, ids=repr)
     def test_times_it_refuses(self, log: TrainingLogBase, time: Any) -> None:
-        """Also where a dict would take True for 1."""
+        """This holds although a dict takes True for 1."""
         log[1]["loss"] = log[0]["loss"] = 0.5
         with pytest.raises(InvalidTime, match="time must be a non-negative integer") as caught:
             log[time]["loss"] = 1.0

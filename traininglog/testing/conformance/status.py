@@ -9,7 +9,7 @@ from traininglog.testing.conformance.fixtures import LogFixtures
 
 
 class StatusConformance(LogFixtures):
-    """What a status begins with, and what can be done with it."""
+    """The first status of a run, and changes of it."""
 
     def test_the_status_starts_as_the_contract_says(self, log: TrainingLogBase) -> None:
         assert log.status == {

@@ -1,4 +1,4 @@
-"""Values: which are taken, in which form they come back, which are refused."""
+"""Values: those that a log takes, the form in which they come back, and those that it refuses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _name(value: object) -> str:
 
 
 class ValueConformance(LogFixtures):
-    """What becomes of values."""
+    """The values of a log."""
 
     @pytest.mark.parametrize("value", EXACT_VALUES, ids=lambda value: repr(value)[:40])
     def test_values_come_back_exactly(self, log: TrainingLogBase, value: Any) -> None:
@@ -62,7 +62,7 @@ class ValueConformance(LogFixtures):
     def test_values_it_refuses(
         self, log: TrainingLogBase, value: Any, error: type[Exception], remedy: str
     ) -> None:
-        """At the assignment, with a remedy, and leaving everything as it was."""
+        """The assignment raises, names a remedy, and leaves everything as it was."""
         log[1]["x"] = 0.5
         status = log.status.copy()
         acts: list[Callable[[], object]] = [
