@@ -62,7 +62,7 @@ def fitted(
     >>> line.bar, line.pieces, line.metrics
     (4, ['3/60', '5.0 s left'], 'va…ss 0.5')
     """
-    shown = metrics[: max(1, width // 4)]  # more could not be seen in any form
+    shown = metrics[: max(1, width // 4)]  # no form of more would fit
     forms: list[Sequence[Form]] = [_BAR if bar else [(0.0, "")], *pieces]
     for number, (name, *values) in enumerate(shown):
         forms.append(_metric_forms(number, len(shown), name, values, between, ellipsis))

@@ -22,7 +22,7 @@ class Counters:
         self.reported = False  #: whether the open step, or else epoch, was printed as done
         self.within_epoch = False
         self.within_step = False
-        self.data: Any = None  #: of the step that is open
+        self.data: Any = None  #: the batch of the open step
         self.max_epoch = max_epoch
         self.max_step = max_step
 

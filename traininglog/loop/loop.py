@@ -1,4 +1,4 @@
-"""`TrainLoop`: epochs and steps, and everything that has to happen around them."""
+"""`TrainLoop`: runs epochs and steps, and does everything that a training needs around them."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ class TrainLoop:
             for name, mode in modes.items()
         }
         self._new_best = False
-        self._validated: tuple[int, bool] | None = None  # where the metric was collected last
+        self._validated: tuple[int, bool] | None = None  # row and within_step of the last value
         self._told_repeated = False
         self._early_stopping = early_stopping
         self._groups = tuple(var_groups)
@@ -282,7 +282,7 @@ class TrainLoop:
 
     @property
     def max_epoch(self) -> int | None:
-        """The last epoch, or None. May be set at any time."""
+        """The last epoch, or None. The program may set it at any time."""
         return self._counters.max_epoch
 
     @max_epoch.setter
@@ -291,7 +291,7 @@ class TrainLoop:
 
     @property
     def max_step(self) -> int | None:
-        """The last step over all epochs, or None. May be set at any time."""
+        """The last step over all epochs, or None. The program may set it at any time."""
         return self._counters.max_step
 
     @max_step.setter
@@ -410,7 +410,7 @@ class TrainLoop:
         if error is None and failures:
             raise failures[0]
         if error is None and self._interrupts.postponed is not None:
-            raise self._interrupts.postponed  # of a handler that would have cut a step
+            raise self._interrupts.postponed  # a previous handler's error
         if error is None and self._interrupts.interrupted and in_notebook():
             raise KeyboardInterrupt(
                 f"the training ended in good order after step {self.step}; this stops the cells "
@@ -524,7 +524,7 @@ class TrainLoop:
             self.log[row][f"{name}_best_so_far"] = True
 
     def _validate(self, value: float) -> None:
-        """Compare a value of the validation metric with the best, and stop without patience."""
+        """Compare a validation value with the best one; request a stop if patience runs out."""
         best, row = self._best, self._counters.row
         place = row, self._counters.within_step
         if place == self._validated:

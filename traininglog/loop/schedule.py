@@ -95,7 +95,7 @@ class Schedule:
         self._left_epoch: float | None = None  # seconds of an epoch or step that was left
         self._left_step: float | None = None
         self._resuming: Moment | None = None
-        self._cut: Moment | bool = False  # where an epoch ended before its data did
+        self._cut: Moment | bool = False  # the moment of a cut; True: none was kept
         self._iterators: list[weakref.ref[Generator[Any, None, None]]] = []
 
     @property
@@ -294,7 +294,7 @@ class Schedule:
             passes.leave(iterator)
 
     def _finish_step(self) -> None:
-        """Record a finished step, raise an error that was lost in it, and show the progress."""
+        """Record a finished step, raise an error of its lost workers, and show the progress."""
         interrupts = self._interrupts
         if _AFTER_STEP in self._events.awaited:
             self._reverse_fire(_AFTER_STEP)

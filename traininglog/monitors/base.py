@@ -46,7 +46,7 @@ class Monitor(ABC):
 
         """
 
-    def start_session(self, num_steps: int | None, **kwargs: object) -> None:  # noqa: B027 - may stay
+    def start_session(self, num_steps: int | None, **kwargs: object) -> None:  # noqa: B027 - optional
         """Begin a session: a training or an evaluation.
 
         Args:
@@ -55,10 +55,10 @@ class Monitor(ABC):
 
         """
 
-    def end_session(self, **kwargs: object) -> None:  # noqa: B027 - may stay
+    def end_session(self, **kwargs: object) -> None:  # noqa: B027 - optional
         """End the session. Does nothing if none has begun."""
 
-    def composed(self, siblings: Sequence[Monitor]) -> None:  # noqa: B027 - may stay
+    def composed(self, siblings: Sequence[Monitor]) -> None:  # noqa: B027 - optional
         """Receive the monitors of the `CompositeMonitor` that this one, among them, joins."""
 
     @block
@@ -70,7 +70,7 @@ class Monitor(ABC):
         except BaseException as error:
             try:
                 self.end_session()
-            except Exception as second:  # noqa: BLE001 - the first error is the one to look at
+            except Exception as second:  # noqa: BLE001 - the first error matters
                 error.add_note(f"And the session could not be ended: {second!r}")
             raise
         self.end_session()

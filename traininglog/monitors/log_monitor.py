@@ -79,7 +79,7 @@ class LogMonitor(Monitor):
         values under one name.
         """
         log = self._log
-        if log.uuid is not self._uuid and log.uuid != self._uuid:  # it was resumed
+        if log.uuid is not self._uuid and log.uuid != self._uuid:  # the log was resumed
             offset = self._steps.offset
             self._join()
             self._steps.offset = offset

@@ -74,7 +74,7 @@ class StdoutMonitor(Monitor):
         self._release: Any = None
 
     def start_session(self, num_steps: int | None, **kwargs: Any) -> None:
-        """Show a new bar. Raises `ValueError` if `num_steps` is not a whole number, or None."""
+        """Show a new bar. Raises `ValueError` unless `num_steps` is a whole number or None."""
         from traininglog.monitors.session_display import Stand, display_for
 
         if num_steps is not None:

@@ -20,8 +20,8 @@ _OF_ARRAY, _OF_BATCH = 1024, 4096
 _PIECE = 64
 _ITEMS, _DEPTH = 16, 5
 _LONGEST = 256  # characters of a text
-_KEPT = 128
-_SHARE = 0.01  # of the time
+_KEPT = 128  # fingerprints of a reading
+_SHARE = 0.01  # of the time, for fingerprints
 
 
 class Prints:

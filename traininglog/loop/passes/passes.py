@@ -50,7 +50,7 @@ class Passes:
         self._checks = replay == "check"
         self._reading: DataReading | None = None
         self._readings: dict[str, DataReading] = {}  # by number of the pass, the last reading
-        self._iterators: list[DataReading] = []  # over data that is its own iterator
+        self._iterators: list[DataReading] = []  # readings of data that is its own iterator
         self._stateful: dict[str, Any] = {}  # by number of the pass, data with a position
         self._used_up: list[Any] = []
         self._skip: dict[str, Any] | None = None
@@ -59,13 +59,13 @@ class Passes:
         self._streams: dict[str, Any] = {}  # readings of iterators that are in the middle
         # Generators that are restored, by id: the loop restores the program's own first.
         self._placed: dict[int, Any] = {id(one): one for one in generators.values()}
-        self._warm: list[str] = []  # passes over data whose workers have been running
+        self._warm: list[str] = []  # passes over data whose workers ran before
         self._random: dict[str, Any] = {}
         self._told = False
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
-        """Begin with the first pass."""
+        """Reset the counts for the first pass of an epoch."""
         self.gone_through = False  #: whether the open pass was replayed up to its start
         self.done = 0  #: passes that have ended
         self.batches = 0  #: batches read in the open pass

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-# A position, and the array beside it that it must not go past.
+# By position, the array beside it, whose length limits the position.
 _POSITIONS = {"pos": "key", "buffer_pos": "buffer"}
 _FLAGS = ("has_gauss", "has_uint32")
 

@@ -48,7 +48,7 @@ def checked(thing: Any, name: str) -> Any:
 
     Raises `NotPlain` for anything else.
     """
-    if isinstance(thing, Iterator):  # model.parameters()
+    if isinstance(thing, Iterator):  # as model.parameters() returns
         thing = list(thing)
     if _functions(thing) is None and not isinstance(thing, (MutableMapping, list, Holder)):
         if not _array(thing):
