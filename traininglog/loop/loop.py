@@ -262,7 +262,7 @@ class TrainLoop:
 
     @property
     def params(self) -> Any:
-        """The trained parameters, as they were passed to the loop."""
+        """The trained parameters."""
         return self._snapshots.params
 
     @property

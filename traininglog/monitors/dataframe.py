@@ -187,7 +187,7 @@ class DataframeMonitor(Monitor):
         learning_rate: str = "learning_rate",
         **line: Any,
     ) -> Axes:
-        """Draw a metric over the learning rate, both logarithmic: where does it fall fastest?
+        """Draw a metric over the learning rate, both logarithmic, to see where it falls fastest.
 
         Rows of the same learning rate count as one point, their mean. A row without a learning
         rate, as of a part of a step, takes that of the next row.

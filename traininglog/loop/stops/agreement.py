@@ -180,7 +180,10 @@ class Agreement:
     # -- checkpoints ------------------------------------------------------------------------
 
     def share(self) -> bytes:
-        """Return this rank's own part of the present moment as bytes; empty for the first rank."""
+        """Return this rank's own part of the present moment, as bytes.
+
+        They are empty for the first rank, and without a folder of checkpoints.
+        """
         if self._snapshots.folder is None or self.ranks.first:
             return b""
         self._metrics_log.set_done("iterations_done", self._counters.step)
