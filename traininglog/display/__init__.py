@@ -1,4 +1,4 @@
-"""What people see while a program runs: a bar, lines that fit, times, a notebook's output.
+"""Displays of progress: a bar, lines that fit, times, a notebook's output.
 
-It knows nothing of logs: the loop and the monitors show with it how far they are.
+The package does not depend on logs. The loop and the monitors show their progress with it.
 """

@@ -1,4 +1,4 @@
-"""A bar on a terminal, by Rich. What is printed meanwhile appears above it."""
+"""A bar on a terminal, drawn by Rich. Printed lines appear above it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-#: Columns of a bar where there is room for it.
+#: The columns of a bar if there is room for it.
 BAR_WIDTH = 20
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Tell whether an output is a terminal. One that is closed, or that there is not, is none."""
+    """Return whether an output is a terminal; False if it is closed or None."""
     try:
         return stream is not None and stream.isatty()
     except ValueError:  # closed
@@ -22,18 +22,18 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def is_dumb() -> bool:
-    """Tell whether terminals here cannot draw over what they show: they get lines."""
+    """Return whether the terminal, by its `TERM`, cannot redraw: it gets plain lines."""
     return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
 
 
 class TerminalBar:
     """A bar at the foot of a terminal, with text before and after it.
 
-    It is drawn by the thread that asks for it: a thread of its own would be in the way of forks.
+    The calling thread draws it: a thread of its own would interfere with forks.
 
     Args:
         file: The terminal.
-        transient: Whether it is taken away in the end; else it stays as it is.
+        transient: Whether `close` removes the bar; else it stays as it is.
 
     """
 
@@ -43,10 +43,10 @@ class TerminalBar:
         from rich.table import Column
 
         class Terminal(Console):
-            """A console that tells who draws that the terminal is gone: Rich ends the program."""
+            """A console that raises if the terminal is gone, where Rich would end the program."""
 
             def on_broken_pipe(self) -> None:
-                raise  # noqa: PLE0704 - it is called where that is caught
+                raise  # noqa: PLE0704 - Rich calls it in the except clause of the error
 
         def text(field: str) -> TextColumn:
             column = Column(no_wrap=True, overflow="ellipsis")
@@ -57,7 +57,7 @@ class TerminalBar:
         self._before, self._after = text("before"), text("after")
         self._progress: Progress = Progress(
             console=self._console,
-            # What goes to a file is none of our business.
+            # Redirect terminals only: output to a file does not disturb the bar.
             redirect_stdout=is_terminal(sys.stdout),
             redirect_stderr=is_terminal(sys.stderr),
             auto_refresh=False,  # no thread of its own
@@ -79,11 +79,11 @@ class TerminalBar:
     def draw(
         self, done: float, total: float | None, width: int, *, before: str = "", after: str = ""
     ) -> None:
-        """Draw it.
+        """Draw the bar.
 
         Args:
-            done: What is done.
-            total: Of how much; None: the bar pulses.
+            done: The amount done.
+            total: The whole amount; None: the bar pulses.
             width: The columns of the bar itself; 0: there is none.
             before: The text before the bar.
             after: The text after it.
@@ -99,7 +99,7 @@ class TerminalBar:
         self._progress.refresh()
 
     def close(self) -> None:
-        """Take it away, or leave it as it is, and give the cursor back."""
+        """Remove the bar, or leave it as it is, and give the cursor back."""
         if self._started:
             self._progress.stop()
             self._started = False

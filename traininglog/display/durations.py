@@ -1,4 +1,4 @@
-"""Lengths of time and rates, as texts: the one place where they are spelled."""
+"""Formats of durations and rates: the only place that defines them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _UNITS = (("d", 86400), ("h", 3600), ("m", 60))
 
 
 def format_duration(seconds: float) -> str:
-    """Return a length of time as one would say it.
+    """Return a duration as people would say it.
 
-    Seconds are shown in up to four digits; what rounds up to a minute is a minute. A time that has
-    passed is "ago".
+    Seconds have up to four digits; seconds that round up to a minute become a minute. A negative
+    duration is "ago".
 
     >>> [format_duration(t) for t in (0.0123, 59.99999, 3661, 90061.5, -75)]
     ['0.0123s', '1m', '1h 1m 1s', '1d 1h 1m 1.5s', '1m 15s ago']
@@ -23,7 +23,7 @@ def format_duration(seconds: float) -> str:
         return f"{seconds}s"
     if seconds < 0:
         return f"{format_duration(-seconds)} ago"
-    # Rounded first and split afterwards, so that no "60s" is left over.
+    # Round first and split afterwards, so that no "60s" is left over.
     seconds = float(f"{seconds:.4g}") if seconds < 60 else round(seconds, 2)
     parts = []
     for unit, length in _UNITS:
@@ -37,16 +37,16 @@ def format_duration(seconds: float) -> str:
 
 
 def on_a_clock(seconds: float) -> str:
-    """Return a length of time in seconds up to a minute, then as clocks show it.
+    """Return a duration in seconds up to a minute, then as clocks show it.
 
-    It is shorter than `format_duration`, and as wide from one second to the next: for a bar.
+    It is for a bar: it is shorter than `format_duration`, and its width rarely changes.
 
     >>> on_a_clock(0.25), on_a_clock(59.7), on_a_clock(3723), on_a_clock(183845)
     ('0.2 s', '1:00', '1:02:03', '2d 3:04:05')
     """
     if seconds < 9.95:
         return f"{seconds:.1f} s"
-    whole = round(seconds)  # before it is taken apart, or there would be a minute of 60 s
+    whole = round(seconds)  # before it is split, or there would be a minute of 60 s
     if whole < 60:
         return f"{whole} s"
     minutes, second = divmod(whole, 60)
@@ -58,7 +58,7 @@ def on_a_clock(seconds: float) -> str:
 
 
 def in_one_unit(seconds: float) -> str:
-    """Return a length of time in seconds, minutes or hours: for a column of a table.
+    """Return a duration in seconds, minutes or hours, for a column of a table.
 
     >>> in_one_unit(12.3), in_one_unit(150), in_one_unit(5000)
     ('12 s', '2 min', '1 h')
@@ -71,7 +71,7 @@ def in_one_unit(seconds: float) -> str:
 def rate_forms(rate: float | None) -> list[Form]:
     """Return a number of steps per second in the forms of `fitted`, the longest first.
 
-    Of less than one it tells seconds per step. There is nothing to tell of no rate.
+    A rate below one becomes seconds per step. No rate becomes an empty text.
 
     >>> [rate_forms(rate)[0][1] for rate in (18_923.4, 3.14159, 0.4, None)]
     ['18,923 steps/s', '3.14 steps/s', '2.5 s/step', '']

@@ -1,8 +1,8 @@
-"""Lines that fit: into the width of a terminal, and into what an output can encode.
+"""Fitting lines into the width of a terminal, and into the encoding of an output.
 
-A line is made of pieces, and each piece has several forms, from the longest to none at all. Every
-form stands at a level: how narrow it has to get before it is used. So what is wanted least is cut
-first, whatever its place in the line.
+A line consists of pieces, and each piece has several forms, from the longest to none at all. Each
+form has a level: as a line gets narrower, forms with a lower level are used first. So the least
+important piece is cut first, whatever its place in the line.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import NamedTuple
 #: A form of a piece, with its level.
 Form = tuple[float, str]
 
-# Levels: what yields before what.
+# The levels, in the order in which pieces are cut.
 NAMES_24, NAMES_16, BAR_10, NAMES_12, FEW_METRICS, NAMES_8 = 1.0, 2.0, 3.0, 4.0, 5.0, 6.0
 SHORT_WORDS, BAR_6, NAMES_5, ONE_METRIC, SHORT_TIME, BAR_4 = 7.0, 8.0, 9.0, 10.0, 11.0, 12.0
 NO_METRIC, NO_RATE, NO_BAR, NO_TIME = 13.0, 14.0, 15.0, 16.0
 
-#: The forms of a bar, which is drawn by another.
+#: The forms of a bar, as blanks of its width: the caller draws it.
 _BAR: tuple[Form, ...] = (
     (0.0, " " * 20), (BAR_10, " " * 10), (BAR_6, " " * 6), (BAR_4, " " * 4), (NO_BAR, ""),
 )  # fmt: skip
 
 _NAME_LENGTHS = ((NAMES_24, 24), (NAMES_16, 16), (NAMES_12, 12), (NAMES_8, 8), (NAMES_5, 5))
-_MANY = 10  # metrics of which it is worth a few columns to tell how many are left out
-_FEW = 3  # metrics that are shown rather than whole names of more of them
+_MANY = 10  # with more metrics, a few columns tell how many are left out
+_FEW = 3  # further metrics are left out before names shrink to 8 columns
 _GAP = "  "
 
 
 class Fitted(NamedTuple):
-    """A line that fits, in its parts."""
+    """The parts of a line that fits."""
 
     pieces: list[str]
     metrics: str
-    bar: int  #: its width; 0: there is none
+    bar: int  #: the width of the bar; 0: there is none
 
 
 def fitted(
@@ -50,23 +50,23 @@ def fitted(
     """Return the longest forms of the parts of a line that fit into a width.
 
     Args:
-        width: In columns of a terminal.
-        pieces: What stands beside the metrics, each in its forms, of which the last is kept.
+        width: The width in columns of a terminal.
+        pieces: The pieces beside the metrics, each with its forms; the last form always stays.
         metrics: Names and values: ``(name, value)``, shown as ``name + between + value``, or
             ``(name, value, value in short)``.
         bar: Whether there is a bar.
-        between: What stands between the name of a metric and its value.
-        ellipsis: What stands for what is left out of a name.
+        between: The text between the name of a metric and its value.
+        ellipsis: The text in place of the part that is left out of a name.
 
     >>> line = fitted(32, [[(0, "3/60")], [(0, "5.0 s left")]], [("validation/loss", "0.5")])
     >>> line.bar, line.pieces, line.metrics
     (4, ['3/60', '5.0 s left'], 'va…ss 0.5')
     """
-    shown = metrics[: max(1, width // 4)]  # more could not be seen in any form
+    shown = metrics[: max(1, width // 4)]  # no form of more would fit
     forms: list[Sequence[Form]] = [_BAR if bar else [(0.0, "")], *pieces]
     for number, (name, *values) in enumerate(shown):
         forms.append(_metric_forms(number, len(shown), name, values, between, ellipsis))
-    taken = [0] * len(forms)  # which form of each
+    taken = [0] * len(forms)  # the index of the form of each piece
 
     def line(*, counted: bool = False) -> Fitted:
         texts = [piece[at][1] for piece, at in zip(forms, taken, strict=True)]
@@ -77,10 +77,10 @@ def fitted(
 
     changes = sorted((form[0], place) for place, piece in enumerate(forms) for form in piece[1:])
     given, counted = 0, len(metrics) > _MANY
-    while length(line(counted=counted)) > width and given < len(changes):  # the least wanted first
+    while length(line(counted=counted)) > width and given < len(changes):  # cut by level
         taken[changes[given][1]] += 1
         given += 1
-    for _, place in reversed(changes[: max(0, given - 1)]):  # what fits all the same, back
+    for _, place in reversed(changes[: max(0, given - 1)]):  # restore cuts that were not needed
         if taken[place]:
             taken[place] -= 1
             if length(line(counted=counted)) > width:
@@ -89,7 +89,7 @@ def fitted(
 
 
 def length(line: Fitted) -> int:
-    """Return how many columns a line takes, with gaps between its parts."""
+    """Return the number of columns of a line, with gaps between its parts."""
     texts = [text for text in [*line.pieces, line.metrics] if text]
     gaps = len(_GAP) * (len(texts) - 1) + bool(line.bar)
     return sum(map(columns_of, texts)) + max(0, gaps) + line.bar
@@ -103,7 +103,7 @@ def _metric_forms(
         (level, shortened(name, most, ellipsis) + between + values[-(level >= SHORT_WORDS)])
         for level, most in _NAME_LENGTHS
     ]
-    # The last one goes first.
+    # The last metric is left out first.
     if number >= _FEW:
         gone = FEW_METRICS + (count - number) / (count + 1)
     elif number:
@@ -114,7 +114,7 @@ def _metric_forms(
 
 
 def columns_of(text: str) -> int:
-    """Return how many columns of a terminal a text takes.
+    """Return the number of terminal columns that a text takes.
 
     >>> columns_of("loss"), columns_of("火"), columns_of("e\N{COMBINING ACUTE ACCENT}")
     (4, 2, 1)
@@ -132,7 +132,7 @@ def columns_of(text: str) -> int:
 
 
 def shortened(text: str, most: int, ellipsis: str = "…") -> str:
-    """Return a text in at most so many columns, without its middle.
+    """Return a text of at most `most` columns; cut out the middle of a longer one.
 
     >>> shortened("validation/loss", 8)
     'vali…oss'
@@ -149,7 +149,7 @@ def shortened(text: str, most: int, ellipsis: str = "…") -> str:
 
 
 def encodable(text: str, encoding: str | None) -> str:
-    r"""Return a text as an output of this encoding can take it.
+    r"""Return a text with escapes for characters that the encoding lacks.
 
     >>> encodable("naïve", "ascii")
     'na\\xefve'
@@ -166,5 +166,5 @@ def encodable(text: str, encoding: str | None) -> str:
 
 
 def ellipsis_for(encoding: str | None) -> str:
-    """Return what stands for something left out, in an output of this encoding."""
+    """Return the ellipsis for an output of this encoding."""
     return "…" if encodable("…", encoding) == "…" else "~"

@@ -1,4 +1,4 @@
-"""A place in a notebook's output that is written over."""
+"""A place in the output of a notebook, which each update replaces."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 
 
 def in_notebook() -> bool:
-    """Tell whether this runs in a Jupyter kernel, whose output a browser shows."""
+    """Return whether this runs in a Jupyter kernel, whose output a browser shows."""
     interactive = sys.modules.get("IPython")
     shell = None if interactive is None else interactive.get_ipython()
     return shell is not None and hasattr(shell, "kernel")
 
 
 class NotebookPlace:
-    """A place in the output of the cell that first showed something there."""
+    """A place in the output of a notebook; it is in the cell that first shows data there."""
 
     def __init__(self) -> None:
         self._handle: Any = None
 
     def show(self, data: Mapping[str, str]) -> None:
-        """Show something in place of what was there.
+        """Show data in this place, instead of the earlier data.
 
         Args:
-            data: It in one or several formats, by MIME type; what is binary, in base64.
+            data: The data in one or several formats, by MIME type; binary formats in base64.
 
         """
         import IPython.display

@@ -1,4 +1,4 @@
-"""Python's standard output and errors, where what they are connected to may be gone."""
+"""Flushing Python's standard output and errors, whose terminal or pipe may be gone."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import os
 import sys
 from typing import Any
 
-#: Of an output that will never take anything again.
+#: The errors of an output that is gone for good.
 _GONE = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO)
 
 
 def flush_output() -> None:
     """Flush `sys.stdout`, if it is the one that Python started with.
 
-    What an output that is gone did not take is forgotten: else Python would try to write it when it
-    exits, and end with an error of its own. Raises `OSError` for an output that failed.
+    If the output is gone, discard the buffer: else Python would try to write it again at exit, and
+    end with an error of its own. Raises `OSError` if the output fails.
     """
     if sys.stdout is sys.__stdout__:
         _flush(sys.__stdout__)
 
 
 def flush_errors() -> None:
-    """Flush `sys.stderr`, as `flush_output` does the other."""
+    """Flush `sys.stderr`, as `flush_output` does `sys.stdout`."""
     if sys.stderr is sys.__stderr__:
         _flush(sys.__stderr__)
 
@@ -43,7 +43,7 @@ def _flush(stream: Any) -> None:
 
 
 def _forget(stream: Any) -> None:
-    """Write what a stream has kept to nowhere."""
+    """Discard the buffer of a stream, by flushing it to the null device."""
     descriptor = stream.fileno()
     kept = os.dup(descriptor)
     try:

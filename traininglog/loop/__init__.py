@@ -10,8 +10,8 @@
 >>> log[4]["loss"], log[4]["epoch/loss"], log.status["epochs_done"]
 (1.5, 1.0, 2)
 
-It knows no framework: what it saves and puts back it finds out by what an object can do (see
-`traininglog.loop.states.objects`), and it writes to any `TrainingLogBase`.
+The loop depends on no framework. It saves and restores an object by the methods that the object has
+(see `traininglog.loop.states.objects`), and it writes to any `TrainingLogBase`.
 """
 
 from traininglog.display.durations import format_duration

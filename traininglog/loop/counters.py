@@ -1,4 +1,4 @@
-"""Where a loop stands, and where it is to end."""
+"""The counters of a loop, and the limits at which it ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ ENDLESS = float("inf")
 
 
 class Counters:
-    """The counters of a loop and their limits. Its parts share one, and ask it for the truth."""
+    """The counters of a loop and their limits; all parts of the loop share one instance."""
 
     __slots__ = (
         "_max_epoch", "_max_step", "data", "epoch", "last_step", "reported", "row", "step",
@@ -16,24 +16,24 @@ class Counters:
     )  # fmt: skip
 
     def __init__(self, max_epoch: object = None, max_step: object = None) -> None:
-        self.epoch = 0  #: the one that is open, or the last one
+        self.epoch = 0  #: the open epoch, or the last one
         self.step = 0  #: over all epochs
-        self.row = 0  #: where metrics stand in the log: at a step, the last one, or the next
-        self.reported = False  #: whether what is open, a step or else an epoch, was told as done
+        self.row = 0  #: the row of metrics in the log: of the open step, the last, or the next
+        self.reported = False  #: whether the open step, or else epoch, was printed as done
         self.within_epoch = False
         self.within_step = False
-        self.data: Any = None  #: of the step that is open
+        self.data: Any = None  #: the batch of the open step
         self.max_epoch = max_epoch
         self.max_step = max_step
 
     def begin_step(self) -> None:
-        """Count a step, which is open from now on."""
+        """Count a step and open it."""
         self.step += 1
         self.row = self.step
         self.within_step, self.reported = True, False
 
     def leave_step(self) -> None:
-        """No step is open from now on."""
+        """Close the open step."""
         self.within_step = self.reported = False
 
     @property

@@ -1,4 +1,4 @@
-"""What can go wrong with a train loop, by name."""
+"""The errors of a train loop."""
 
 from __future__ import annotations
 
@@ -6,43 +6,43 @@ from traininglog.errors import RunBusy, TrainingLogError
 
 
 class LoopMisuse(TrainingLogError, RuntimeError):
-    """A loop was asked for something out of turn: a metric outside an epoch, a loop in itself."""
+    """A call to a loop came out of turn: a metric outside an epoch, a loop within itself."""
 
     code = "loop-misuse"
 
 
 class NoBatches(TrainingLogError, ValueError):
-    """The data had nothing to give: training would go on for ever."""
+    """The data has no batch: training would go on for ever."""
 
     code = "no-batches"
 
 
 class DataDiffers(TrainingLogError, ValueError):
-    """Data that is gone through again, to where a checkpoint was made, is not what it was."""
+    """Data that is replayed up to the place of a checkpoint is not the same as before."""
 
     code = "data-differs"
 
 
 class CheckpointNotFound(TrainingLogError, FileNotFoundError):
-    """There is no checkpoint at the place that was named."""
+    """There is no checkpoint at the path."""
 
     code = "checkpoint-not-found"
 
 
 class CheckpointUnusable(TrainingLogError, ValueError):
-    """A checkpoint that is damaged, or does not fit the program that restores it."""
+    """The checkpoint is damaged, or does not fit the program that restores it."""
 
     code = "checkpoint-unusable"
 
 
 class CheckpointsBusy(RunBusy):
-    """A folder of checkpoints that another training, which runs, is writing."""
+    """Another running training writes to the folder of checkpoints."""
 
     code = "checkpoints-busy"
 
 
 class CheckpointDamaged(CheckpointUnusable):
-    """A checkpoint that is not what was written, or cannot be read."""
+    """The checkpoint differs from what was written, or cannot be read."""
 
     code = "checkpoint-damaged"
 
@@ -54,6 +54,6 @@ class RankLost(TrainingLogError, RuntimeError):
 
 
 class NotPlain(TrainingLogError, TypeError):
-    """An object whose state cannot be saved as JSON and arrays, or cannot be put back."""
+    """The state of an object cannot be saved as JSON and arrays, or cannot be restored."""
 
     code = "not-plain"

@@ -1,4 +1,4 @@
-"""What happens in a loop, and who wants to be told."""
+"""The events of a loop, and their handlers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Handler = Callable[..., Any]
 
 
 class EventKeys(StrEnum):
-    """The events of a `TrainLoop`, with what their handlers are called with.
+    """The events of a `TrainLoop`, with the arguments of their handlers.
 
     The schedule::
 
@@ -21,8 +21,8 @@ class EventKeys(StrEnum):
             AFTER_EPOCH (loop)
         EXIT_LOOP (loop)
 
-    An after-event, and EXIT_LOOP, calls its handlers in reverse order, and is fired also when the
-    body breaks or raises.
+    An after-event, and EXIT_LOOP, calls its handlers in reverse order. It also fires when the body
+    breaks or raises.
     """
 
     ENTER_LOOP = "enter_loop"
@@ -41,12 +41,12 @@ class EventKeys(StrEnum):
 class EventSource:
     """Handlers by event, called in the order in which they were added.
 
-    Every handler is called, even if one before it raises; what one raised is raised afterwards
-    (several as an `ExceptionGroup`). A handler that is added or removed while its event is being
-    fired counts from the next time on.
+    Every handler is called, even if one before it raises. Its error is raised afterwards (several
+    errors as an `ExceptionGroup`). Adding or removing a handler while its event fires takes effect
+    at the next firing.
 
     Args:
-        allowed: The events that there are; by default any.
+        allowed: The known events; by default any.
 
     >>> events = EventSource(["ready"])
     >>> events.on("ready", lambda who: print(who, "is ready"))
@@ -56,16 +56,16 @@ class EventSource:
 
     def __init__(self, allowed: Iterable[str] | None = None) -> None:
         self._allowed = None if allowed is None else frozenset(allowed)
-        # Tuples, made anew at each change: whoever is walking along one is not disturbed.
+        # Tuples, replaced at each change: a firing that iterates over one is not disturbed.
         self._handlers: dict[str, tuple[Handler, ...]] = {}
 
     @property
     def awaited(self) -> Mapping[str, tuple[Handler, ...]]:
-        """The handlers by event, as they are at any time; for who must be quick."""
+        """The live mapping from events to handlers, for a quick look without a call."""
         return self._handlers
 
     def on(self, key: str, handler: Handler) -> None:
-        """Call `handler` at an event from now on; once for each time that it was added.
+        """Add a handler of an event; it is called once for each time that it was added.
 
         Raises `KeyError` for an event that does not exist.
         """
@@ -75,7 +75,7 @@ class EventSource:
         self._handlers[key] = (*self.handlers(key), handler)
 
     def off(self, key: str, handler: Handler) -> None:
-        """Take a handler away, once. Raises `ValueError` if it was not added."""
+        """Remove a handler, once. Raises `ValueError` if it was not added."""
         self._check(key)
         left = list(self.handlers(key))
         if handler not in left:
@@ -84,7 +84,7 @@ class EventSource:
         self._handlers[key] = tuple(left)
 
     def clear_event_handlers(self, key: str | None = None) -> None:
-        """Take all handlers away: those of one event, or of all."""
+        """Remove all handlers of one event, or of all events."""
         if key is None:
             self._handlers.clear()
         else:
@@ -117,7 +117,7 @@ def _call(handlers: Sequence[Handler], arguments: tuple[object, ...]) -> None:
     for handler in handlers:
         try:
             handler(*arguments)
-        except Exception as error:  # noqa: BLE001 - raised below, when all have been called
+        except Exception as error:  # noqa: BLE001 - raised below, after all handlers
             errors.append(error)
     if len(errors) == 1:
         raise errors[0]

@@ -1,4 +1,4 @@
-"""`TrainLoop`: epochs and steps, and everything that has to happen around them."""
+"""`TrainLoop`: runs epochs and steps, and does everything that a training needs around them."""
 
 from __future__ import annotations
 
@@ -57,87 +57,90 @@ class TrainLoop:
                     loop.collect_metrics(valid_loss=validate())
                 loop.print_logs()
 
-    Everything goes into the log: a metric into the row of its step; at the last step of an epoch
-    its number as ``epoch`` and the statistics of its metrics as ``epoch/loss``, ``epoch/loss_std``
-    (and ``epoch/loss_nan``, the number of NaN, if there were any). Times are metrics, too:
-    ``epoch_time``, what `timeit` measures, and, in the statistics only, ``step_time`` and
-    ``data_time``, for which a step waited for its data.
-    ``iterations_done``, ``epochs_done``, ``_epoch_ends``, ``best``, ``stop_reason`` and
-    ``params_source`` go into its status. An epoch that ends before its data does, by `max_step`, a
-    signal or `request_stop`, is not counted as done; left by ``break``, it is.
+    The loop writes everything into the log. A metric goes into the row of its step. The row of the
+    last step of an epoch also gets the number of the epoch as ``epoch``, and the statistics of its
+    metrics as ``epoch/loss``, ``epoch/loss_std`` (and ``epoch/loss_nan``, the number of NaN, if
+    there were any). Times are metrics, too: ``epoch_time``, the blocks that `timeit` measures, and,
+    in the statistics only, ``step_time`` and ``data_time``, the time a step waited for its data.
+    The status of the log gets ``iterations_done``, ``epochs_done``, ``_epoch_ends``, ``best``,
+    ``stop_reason`` and ``params_source``. An epoch that ends before its data does, by `max_step`, a
+    signal or `request_stop`, does not count as done; one that the program leaves by ``break`` does.
 
-    Started again with the same `checkpoint_dir` it goes on from the last checkpoint: parameters,
-    objects, random states, the position in the data, metrics that are being summed up, and the log,
-    which is resumed at that step. What an epoch's body does outside of its steps is done again
-    where the epoch was interrupted.
+    A new loop with the same `checkpoint_dir` continues from the last checkpoint. It restores the
+    parameters, objects, random states, the position in the data and the statistics so far, and
+    resumes the log at that step. If an epoch was interrupted, the code of its body outside of the
+    steps runs again.
 
     Args:
-        params: What is trained: an object with ``state_dict`` and ``load_state_dict`` (or
+        params: The trained parameters: an object with ``state_dict`` and ``load_state_dict`` (or
             ``get_state`` and ``set_state``), arrays or a list or dict of them, a ``(getter,
             setter)`` pair, or a `Holder`.
-        log: Where everything is written; by default ``open_log()``, closed with the loop. A log
-            that has iterations already is continued: epochs and steps count on from there.
+        log: The log to write; by default ``open_log()``, which the loop closes. The loop continues
+            a log that has iterations already: epochs and steps count on from there.
         max_epoch: The last epoch; None: no limit.
         max_step: The last step, counted over all epochs; None: no limit. With both limits the
-            training ends at the first that is reached.
-        var_groups: Beginnings of parameter names, to group them by in the training summary.
-        show_eta: Whether lines tell the time left.
-        print_func: Prints a line. If it fails it is told of once, and the training goes on.
-        metric_formatter: How metrics are printed.
-        checkpoint_dir: The folder of the checkpoints. One is written at the end of the training,
-            at its end by a signal, by `make_checkpoint`, and every `checkpoint_epoch_freq` epochs;
-            one of the last kind that fails is told of once, and tried again after the next epoch.
-            What cannot be saved is found out when the loop is entered. The row of the step that a
-            checkpoint is of has its path as ``saved_to``.
-        checkpoint_epoch_freq: How many epochs lie between two checkpoints.
+            training ends at the first that it reaches.
+        var_groups: Prefixes of parameter names, to group them by in the training summary.
+        show_eta: Whether printed lines contain the time left.
+        print_func: Prints a line. If it fails, the loop reports that once and goes on.
+        metric_formatter: Formats metrics for printing.
+        checkpoint_dir: The folder of the checkpoints. The loop writes one at the end of the
+            training, also if a signal ended it, on `make_checkpoint`, and every
+            `checkpoint_epoch_freq` epochs. If one of the last kind fails, the loop reports that
+            once, and tries again after the next epoch. On entry the loop checks whether the state
+            can be saved. The row of a checkpoint's step contains its path as ``saved_to``.
+        checkpoint_epoch_freq: The number of epochs between two checkpoints.
         checkpoint_max_to_keep: How many checkpoints to keep, over all restarts; None or 0: all.
-        checkpoint_save_objects: What to save beside the parameters, by name.
-        restore_checkpoint: Whether to go on from the newest checkpoint; or the path of one.
-        resume_from: ``"last"`` or ``"best"``: from which of the two moments in the checkpoint to go
-            on, all of it. It also takes up again a training that was stopped, by early stopping or
-            `request_stop`, which otherwise stays stopped.
-        replay: Whether to ``"check"``, where a training goes on amid an epoch, that the data which
-            is gone through again is the same, else `DataDiffers`; or to ``"trust"`` that it is, or
-            is meant to be random. Random generators that the data has are found, and saved.
-        serializer: ``(dump, load)``, to bytes and back, for what is not plain data.
-        summary_dir: A folder for TensorBoard's event files (the extra ``tensorboard``); of no
-            account where there is a `summary_writer`.
-        summary_writer: Anything with ``add_scalar(tag, value, step)``; it is not closed.
-        summary_metric_prefix: Stands before metric names in tags.
+        checkpoint_save_objects: The objects to save beside the parameters, by name.
+        restore_checkpoint: Whether to continue from the newest checkpoint; or the path of one.
+        resume_from: ``"last"`` or ``"best"``: which of the two moments in the checkpoint to restore
+            as a whole. It also continues a training that early stopping or `request_stop` has
+            stopped; without it that training stays stopped.
+        replay: ``"check"``: where a training continues amid an epoch, compare the replayed data
+            with the earlier data, and raise `DataDiffers` if it is not the same. ``"trust"``: it is
+            the same, or is meant to be random. The loop finds and saves the random generators that
+            the data has.
+        serializer: ``(dump, load)``, to bytes and back, for objects that are not plain data.
+        summary_dir: A folder for TensorBoard's event files (the extra ``tensorboard``); ignored if
+            there is a `summary_writer`.
+        summary_writer: Anything with ``add_scalar(tag, value, step)``; the loop does not close it.
+        summary_metric_prefix: The prefix of metric names in tags.
         summary_skip_pattern: Metrics whose whole name matches do not go to the writer; by default
             times.
         summary_commit_freqs: By metric, n: only each n-th value goes to the writer.
-        valid_metric_name: The metric that tells how good the parameters are.
-        valid_metric_smaller_is_better: Or say ``mode="min"`` or ``"max"``; by default told by the
-            name: accuracy, auc, f1, precision, recall and reward (``valid_acc``) grow.
-        track_best: Metrics of which the best value is kept as ``best_<name>`` in the log's status;
-            the row of each one that is the best so far has ``<name>_best_so_far``. A mapping says
-            ``"min"`` or ``"max"`` for each.
-        early_stopping: Whether to put the parameters of the best value back in the end, whatever
-            ended the training. Only `params` are put back; all else stays as it is.
-        patience: Stop after so many values in a row that were no better.
+        valid_metric_name: The validation metric, which tells how good the parameters are.
+        valid_metric_smaller_is_better: Or pass ``mode="min"`` or ``"max"``; the default depends on
+            the name: accuracy, auc, f1, precision, recall and reward (``valid_acc``) grow.
+        track_best: Metrics whose best value the loop keeps as ``best_<name>`` in the log's status;
+            the row of each value that is the best so far has ``<name>_best_so_far``. A mapping
+            names ``"min"`` or ``"max"`` for each.
+        early_stopping: Whether to restore the parameters of the best value in the end, whatever
+            ended the training. The loop restores only `params`, nothing else.
+        patience: Stop after this many values in a row that were no better.
         min_delta: By how much a value must be better to count.
         mode: See `valid_metric_smaller_is_better`.
         handle_signals: Whether SIGINT, SIGTERM and SIGHUP end the training in good order: the first
             SIGINT after the epoch, the second after the step, the third at once; SIGTERM and SIGHUP
-            after the step, with a checkpoint. Only ever in the main thread. What handlers before
-            the loop's raise is raised when the loop has been left. In a notebook a training that
-            SIGINT ended raises KeyboardInterrupt then, so that the cells after it are not run.
+            after the step, with a checkpoint. Signals are handled in the main thread only. An error
+            that an earlier handler raises is raised once the loop has been left. In a notebook a
+            training that SIGINT ended raises KeyboardInterrupt then, so that later cells do not
+            run.
         progress: None: a live bar if stderr is a terminal, lines if that is a dumb one. True: a
             bar, or elsewhere a line every ten seconds. False: nothing.
 
         distributed: Whether the ranks of ``torch.distributed`` end, stop and make checkpoints
-            together: None, if there are several; False for a loop that only one of them has.
+            together. None: if there are several. False: for a loop that only one rank runs.
 
-    With several ranks each has a loop. They decide at each step, in an exchange of a few bytes: a
-    signal, `request_stop` or the end of data in one of them ends the step, the training or the pass
-    of all; the validation metric of the first rank counts. The first rank prints, and writes the
-    checkpoints and summaries, in a `checkpoint_dir` that all can read; each rank has its own random
-    states and position in them. The others' logs are in memory, unless they are given one. All
-    parameters are those of the first rank, as under ``DistributedDataParallel``.
+    With several ranks each runs a loop. The ranks decide together at each step, in an exchange of a
+    few bytes. A signal, `request_stop` or the end of data in one rank ends the step, the training
+    or the pass of all. The validation metric of the first rank counts. The first rank prints, and
+    writes the checkpoints and summaries, in a `checkpoint_dir` that all ranks can read. Checkpoints
+    contain the random states and the position of each rank. The other ranks log to memory, unless
+    each is passed a log. All parameters are those of the first rank, as under
+    ``DistributedDataParallel``.
 
-    A loop is used once, and not within itself; several loops may be nested, each with a log of its
-    own. What is asked out of turn raises `LoopMisuse`.
+    A loop can be entered once, and not within itself. Several loops may be nested, each with a log
+    of its own. A call out of turn raises `LoopMisuse`.
     """
 
     def __init__(
@@ -208,7 +211,7 @@ class TrainLoop:
             for name, mode in modes.items()
         }
         self._new_best = False
-        self._validated: tuple[int, bool] | None = None  # where the metric was collected last
+        self._validated: tuple[int, bool] | None = None  # row and within_step of the last value
         self._told_repeated = False
         self._early_stopping = early_stopping
         self._groups = tuple(var_groups)
@@ -248,7 +251,7 @@ class TrainLoop:
             resume_from=resume_from, early_stopping=early_stopping,
         )  # fmt: skip
 
-    # -- what can be asked ------------------------------------------------------------------
+    # -- properties -------------------------------------------------------------------------
 
     @property
     def log(self) -> TrainingLogBase:
@@ -259,7 +262,7 @@ class TrainLoop:
 
     @property
     def params(self) -> Any:
-        """What is trained."""
+        """The trained parameters."""
         return self._snapshots.params
 
     @property
@@ -279,7 +282,7 @@ class TrainLoop:
 
     @property
     def max_epoch(self) -> int | None:
-        """The last epoch, or None. May be set at any time."""
+        """The last epoch, or None. The program may set it at any time."""
         return self._counters.max_epoch
 
     @max_epoch.setter
@@ -288,7 +291,7 @@ class TrainLoop:
 
     @property
     def max_step(self) -> int | None:
-        """The last step over all epochs, or None. May be set at any time."""
+        """The last step over all epochs, or None. The program may set it at any time."""
         return self._counters.max_step
 
     @max_step.setter
@@ -307,7 +310,7 @@ class TrainLoop:
 
     @property
     def events(self) -> EventSource:
-        """Where to ask to be told; see `EventKeys`."""
+        """The source of events, to register handlers with; see `EventKeys`."""
         return self._events
 
     @property
@@ -317,17 +320,17 @@ class TrainLoop:
 
     @property
     def use_early_stopping(self) -> bool:
-        """Whether the parameters of the best value are put back in the end."""
+        """Whether the loop restores the parameters of the best value in the end."""
         return self._early_stopping
 
     @property
     def valid_metric_name(self) -> str:
-        """The metric that tells how good the parameters are."""
+        """The name of the validation metric, which tells how good the parameters are."""
         return self._best.name
 
     @property
     def valid_metric_smaller_is_better(self) -> bool:
-        """Whether a smaller value of it is better."""
+        """Whether a smaller value of the validation metric is better."""
         return self._best.smaller
 
     @property
@@ -337,7 +340,7 @@ class TrainLoop:
 
     @property
     def params_source(self) -> Literal["last", "best"]:
-        """Of which step the parameters are: the last one, or that of the best value."""
+        """The step that the parameters come from: the last one, or that of the best value."""
         return self._session.params_source
 
     @property
@@ -345,17 +348,17 @@ class TrainLoop:
         """Why the training ended.
 
         ``"max_epoch"``, ``"max_step"``, ``"early stopping"``, ``"SIGINT"``, ``"SIGTERM"``,
-        ``"SIGHUP"``, ``"break"``, ``"exception"``, or what `request_stop` was told; None while it
-        goes on.
+        ``"SIGHUP"``, ``"break"``, ``"exception"``, or the argument of `request_stop`; None while
+        the training goes on.
         """
         return self._schedule.reason
 
     def get_progress(self) -> float | None:
-        """Return the progress from 0 to 1, or None where no end is in sight."""
+        """Return the progress from 0 to 1, or None if the training has no known end."""
         return self._progress.fraction()
 
     def get_eta(self) -> float | None:
-        """Return the estimated seconds left, or None where they cannot be told."""
+        """Return the estimated seconds left, or None if they cannot be estimated."""
         return self._progress.left()
 
     def _require(self, what: str, *, epoch: bool = True) -> None:
@@ -400,14 +403,14 @@ class TrainLoop:
             for end in ends:
                 try:
                     end()
-                except Exception as failure:  # noqa: BLE001 - the others are due all the same
+                except Exception as failure:  # noqa: BLE001 - the other ends must still run
                     failures.append(failure)
         finally:
             self._release(error or (failures[0] if failures else None))
         if error is None and failures:
             raise failures[0]
         if error is None and self._interrupts.postponed is not None:
-            raise self._interrupts.postponed  # of a handler that would have cut a step
+            raise self._interrupts.postponed  # a previous handler's error
         if error is None and self._interrupts.interrupted and in_notebook():
             raise KeyboardInterrupt(
                 f"the training ended in good order after step {self.step}; this stops the cells "
@@ -423,7 +426,7 @@ class TrainLoop:
                 error.add_note(f"While the loop was being left: {lesser!r}")
 
     def _release(self, error: BaseException | None) -> None:
-        """Let go of the terminal, of signals and of the log, whatever happened."""
+        """Release the terminal, the signal handlers and the log, whatever happened."""
         self._state = "closed"
         self._reporter.close()
         self._interrupts.stop()
@@ -431,7 +434,7 @@ class TrainLoop:
         try:
             if self._event_file is not None:
                 self._event_file.close()
-        except Exception as failure:  # noqa: BLE001 - a full disk: no training fails for that
+        except Exception as failure:  # noqa: BLE001 - a full disk must not fail a training
             self._mishaps.tell("writing the summaries", failure)
         finally:
             self._session.release(error)
@@ -439,10 +442,10 @@ class TrainLoop:
     # -- epochs and steps -------------------------------------------------------------------
 
     def iter_epochs(self) -> Iterator[int]:
-        """Iterate over the epochs, up to the limit; gives their numbers.
+        """Iterate over the numbers of the epochs, up to the limit.
 
-        An epoch that takes no step, such as one of a loop that only evaluates, takes the place of
-        one in the log, so that it has a row of its own. Raises `LoopMisuse` within another epoch.
+        An epoch without steps, as of a loop that only evaluates, counts as one step in the log, so
+        that it gets its own row. Raises `LoopMisuse` within another epoch.
         """
         self._require("iter_epochs()", epoch=False)
         self._schedule.refuse_nested_epochs()
@@ -457,17 +460,17 @@ class TrainLoop:
     def iter_steps(self, data: Any = None) -> Iterator[Any]:
         """Iterate over steps, to the end of the data or to `max_step`.
 
-        Gives the number of the step, with data ``(step, batch)``.
+        Yields the number of the step, or ``(step, batch)`` if there is data.
 
         Args:
-            data: What gives a batch for each step, or a function that returns it. Data with
-                ``state_dict`` and ``load_state_dict`` is asked for its position when a checkpoint
-                is made; other data is gone through up to there when that is restored. Without data
-                there must be a `max_step`.
+            data: An iterable with a batch for each step, or a function that returns one. A
+                checkpoint contains the position that ``state_dict`` of the data returns, and
+                ``load_state_dict`` restores it. Data without these methods is replayed up to the
+                position on a restart. Without data there must be a `max_step`.
 
         Raises:
             LoopMisuse: Outside of an epoch, within another step loop, or without any end.
-            NoBatches: The data has no batch, or is an iterator that was used up before.
+            NoBatches: The data has no batch, or is an iterator that is exhausted already.
 
         """
         self._require("iter_steps()")
@@ -480,14 +483,14 @@ class TrainLoop:
     def collect_metrics(self, metrics: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Collect metrics: into the row of the step, and for the statistics.
 
-        Outside of a step they go into the row of the last one of this epoch; before there is one,
-        into that of the next (in the first epoch into row 0).
+        Outside of a step they go into the row of the last step of this epoch. Before its first step
+        they go into the row of that step (in the first epoch into row 0).
 
         Args:
-            metrics: Numbers by name; of an array or tensor the mean is taken.
-            more: The same, by keyword; these win.
+            metrics: Numbers by name; an array or tensor counts as its mean.
+            more: The same, by keyword; keywords override `metrics`.
 
-        Raises `LoopMisuse` outside of an epoch, and `TypeError` for what is no number.
+        Raises `LoopMisuse` outside of an epoch, and `TypeError` for a value that is no number.
         """
         if not self._counters.within_epoch:
             self._require("collect_metrics()")
@@ -512,22 +515,22 @@ class TrainLoop:
             self._events.fire(_METRICS, self, dict(values))
 
     def _track(self, best: Best, value: float) -> None:
-        """Take a value of a metric whose best is kept."""
+        """Compare a value of a tracked metric with its best, and record a new best."""
         name, row = best.name, self._counters.row
-        if best.value is None:  # an earlier session's, of the same log
+        if best.value is None:  # an earlier session of the same log may have one
             best.value = self.log.status.get(f"best_{name}")
         if best.offer(value, row):
             self.log.status[f"best_{name}"] = value
             self.log[row][f"{name}_best_so_far"] = True
 
     def _validate(self, value: float) -> None:
-        """Take a value of the validation metric."""
+        """Compare a validation value with the best one; request a stop if patience runs out."""
         best, row = self._best, self._counters.row
         place = row, self._counters.within_step
         if place == self._validated:
             self._tell_repeated(row)
         self._validated = place
-        if not self._ranks.first:  # which hears what is best, and whether to stop
+        if not self._ranks.first:  # the first rank tells the others the best, and when to stop
             return
         if best.offer(value, row):
             self._new_best = True
@@ -557,7 +560,7 @@ class TrainLoop:
 
     @block
     def timeit(self, name: str) -> Iterator[None]:
-        """Measure the wall time of a block, in seconds, as a metric; not if it raises."""
+        """Measure the wall time of a block in seconds, as a metric, unless the block raises."""
         self._require("timeit()")
         began = perf_counter()
         yield
@@ -565,7 +568,7 @@ class TrainLoop:
 
     @block
     def metric_collector(self, name: str) -> Iterator[StatisticsCollector]:
-        """Give a collector whose weighted mean becomes a metric; not if the block raises."""
+        """Yield a collector whose weighted mean becomes a metric, unless the block raises."""
         self._require("metric_collector()")
         collector = StatisticsCollector(name=name)
         yield collector
@@ -573,9 +576,9 @@ class TrainLoop:
             self.collect_metrics({name: collector.mean})
 
     def add_summary(self, summary: Mapping[str, Any]) -> None:
-        """Hand numbers to the summary writer, by tags of your own.
+        """Write numbers to the summary writer, by tag.
 
-        Raises `LoopMisuse` where there is no writer.
+        Raises `LoopMisuse` if there is no writer.
         """
         self._require("add_summary()")
         if self._summaries is None:
@@ -592,7 +595,7 @@ class TrainLoop:
     # -- printing ---------------------------------------------------------------------------
 
     def println(self, message: object, with_tag: bool = False) -> None:
-        """Print a line, with a tag that tells epoch, step and time left.
+        """Print a line; `with_tag` adds the epoch, the step and the time left.
 
         Raises `LoopMisuse` for a tag outside of an epoch.
         """
@@ -603,11 +606,11 @@ class TrainLoop:
             self._reporter.say(message)
 
     def print_logs(self) -> None:
-        """Print the statistics of the metrics since the last such line.
+        """Print the statistics of the metrics since the last call.
 
-        Within a step those collected in steps, else all. To be called at the end of a step or
-        epoch, whose time is taken now, and which counts as done in the progress and the time left.
-        " (*)" stands after a new best validation metric.
+        Within a step these are the metrics collected in steps, else all. Call it at the end of a
+        step or epoch: it takes the time of that step or epoch, which then counts as done in the
+        progress and the time left. " (*)" marks a new best validation metric.
         """
         self._require("print_logs()")
         if self.within_step:
@@ -632,7 +635,7 @@ class TrainLoop:
         self._metrics_log.metrics.clear(stretch)
 
     def print_training_summary(self) -> None:
-        """Print what the training runs on, what it trains, and where it is logged."""
+        """Print the environment, the trained parameters, and the places of log and checkpoints."""
         self._require("print_training_summary()", epoch=False)
         lines = training_summary.environment_lines()
         lines += ["Training", f"  log {self.log.h_uuid} in {self.log.location}"]
@@ -647,16 +650,17 @@ class TrainLoop:
     def request_stop(self, reason: str = "requested") -> None:
         """End the training after this step; outside of a step, after this epoch's body.
 
-        The training counts as ended: restored from its checkpoints it stays so, unless
-        `resume_from` says to go on.
+        The training counts as ended. A loop that restores its checkpoint does not continue it,
+        unless `resume_from` is passed.
         """
         self._require("request_stop()", epoch=False)
         self._schedule.agreement.ask_to_stop(str(reason))
 
     def make_checkpoint(self) -> Path:
-        """Write a checkpoint, and return where it is.
+        """Write a checkpoint, and return its path.
 
-        To be called when the work of the step or epoch is done: restoring it goes on after that.
+        Call it when the work of the step or epoch is done: a restored training continues after
+        that step or epoch.
 
         Raises `LoopMisuse` outside of an epoch or without a `checkpoint_dir`.
         """

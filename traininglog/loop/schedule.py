@@ -1,9 +1,9 @@
-"""The epochs and steps of a training, in order: what happens before, after, and when one is left.
+"""The order of epochs and steps: the work before, after, and when the program leaves one.
 
-The bodies of the loops are the user's. They are left in three ways: at their end, by `break`, and
-by an exception; the two last look the same from here, a closed iterator. So what was left is noted,
-its after-events are fired at once, and whether it counts as done is told by what comes next: if the
-loop goes on, or ends without an exception, it does.
+The user writes the bodies of the loops. A body ends at its end, by `break`, or by an exception. The
+last two look the same from here: a closed iterator. So the schedule notes that the epoch or step
+was left, and fires its after-events at once. It decides later whether it counts as done: it does if
+the loop goes on, or ends without an exception.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from traininglog.loop.stops.ranks import Ranks, Wish
 
 _END: Any = object()
 _AFTER_STEP = EventKeys.AFTER_STEP  # an attribute of an Enum takes time to find
-_CUT_OFF: Any = object()  # what comes instead of data that a signal has cut off
+_CUT_OFF: Any = object()  # stands for data that a signal has cut off
 
 
 class Schedule:
-    """Runs through epochs and steps, and makes checkpoints where they are due.
+    """Runs through epochs and steps, and makes checkpoints when they are due.
 
     Args:
-        counters: The counters, which it moves.
-        told: What the handlers of events are called with: the loop.
-        freq: How many epochs lie between two checkpoints; None: none but those at ends.
-        restores_best: Whether the best parameters are to be put back in the end.
+        counters: The counters, which the schedule advances.
+        told: The argument of event handlers: the loop.
+        freq: The number of epochs between two checkpoints; None: only one at each end.
+        restores_best: Whether the loop restores the best parameters in the end.
 
-    The others are the parts of the loop, each with its own page.
+    The other arguments are the parts of the loop, each documented in its own module.
     """
 
     def __init__(
@@ -83,19 +83,19 @@ class Schedule:
         self._passes = Passes(
             snapshots.generators, resumable=snapshots.folder is not None, replay=replay
         )
-        self.postponed: list[Exception] = []  #: raised where it would have been lost
+        self.postponed: list[Exception] = []  #: errors of handlers, which `settle` raises
         self._saved: tuple[int, int, bool] | None = None  # the place of the last checkpoint
         self._owed = False  # whether a checkpoint that was due could not be written
-        self._first_step = 0  # the last one before the epoch began
+        self._first_step = 0  # the last step before the epoch began
         self._epoch_began = 0.0
         self._epoch_timed = False
-        self._epoch_random: dict[str, Any] | None = None  # the generators, when it began
-        self._waited = 0.0  # for the data of the next step
-        self._step_began: float | None = None  # None: its time was taken
+        self._epoch_random: dict[str, Any] | None = None  # random states when the epoch began
+        self._waited = 0.0  # seconds, for the data of the next step
+        self._step_began: float | None = None  # None: the time of the step is recorded
         self._left_epoch: float | None = None  # seconds of an epoch or step that was left
         self._left_step: float | None = None
         self._resuming: Moment | None = None
-        self._cut: Moment | bool = False  # where an epoch ended before its data did
+        self._cut: Moment | bool = False  # the moment of a cut; True: none was kept
         self._iterators: list[weakref.ref[Generator[Any, None, None]]] = []
 
     @property
@@ -109,7 +109,7 @@ class Schedule:
 
     @property
     def stopped(self) -> bool:
-        """Whether it was told to end."""
+        """Whether the training was told to end."""
         return self.agreement.stopped
 
     @stopped.setter
@@ -142,12 +142,12 @@ class Schedule:
                 self._postpone(EventKeys.AFTER_EPOCH)
                 self._counters.within_epoch = False
                 raise
-            self.close_iterators()  # a step loop that was left, and kept in a variable
+            self.close_iterators()  # the program may hold a step loop that it has left
             self.settle()
             self.agreement.on_epoch()
             self._reverse_fire(EventKeys.AFTER_EPOCH)
             self._finish_epoch()
-        self._attempt(self.save_end)  # what is asked for by name is raised: when the loop is left
+        self._attempt(self.save_end)  # reports an error; `Session.finish` tries again, and raises
         self._metrics_log.metrics.clear_all()
 
     def refuse_nested_epochs(self) -> None:
@@ -156,7 +156,7 @@ class Schedule:
             raise LoopMisuse("another epoch loop is open, and epochs cannot be nested")
 
     def _may_go_on(self) -> bool:
-        """Tell whether there is another epoch to come; if not, note why."""
+        """Return whether another epoch follows; if not, set the reason."""
         now = self._counters
         within = self._resuming is not None and self._resuming["loop"]["within_epoch"]
         if self.stopped:
@@ -185,7 +185,7 @@ class Schedule:
         else:
             now.epoch += 1
             self._metrics_log.metrics.clear("epoch")
-        # The row of the last step is that of the epoch before, if there was one.
+        # The row of the last step belongs to the previous epoch, if there was one.
         now.row = now.step + (now.epoch > 1 and now.step == self._first_step)
         now.within_epoch, now.reported = True, False
         self._epoch_random = None
@@ -197,13 +197,13 @@ class Schedule:
         self._show()
 
     def _finish_epoch(self) -> None:
-        """Write down an epoch that has come to its end."""
+        """Record an epoch that has ended."""
         now = self._counters
         self.time_epoch()
         now.within_epoch = False
         if self._cut is not False:
             return
-        if now.row != now.step:  # it took no step: it takes the place of one in the log
+        if now.row != now.step:  # an epoch without steps counts as one step in the log
             now.step = now.row
             self._metrics_log.set_done("iterations_done", now.step)
         self._metrics_log.epoch_done()
@@ -213,16 +213,16 @@ class Schedule:
             self._owed = not self._attempt(self.checkpoint)
 
     def _attempt(self, save: Callable[[], object]) -> bool:
-        """Write a checkpoint that nobody waits for; return whether that was possible."""
+        """Call `save`, report its error instead of raising it, and return whether it succeeded."""
         try:
             save()
-        except Exception as error:  # noqa: BLE001 - a full disk, or a state that cannot be taken
+        except Exception as error:  # noqa: BLE001 - a full disk, or a `state_dict` that raises
             self._mishaps.tell("writing a checkpoint", error, "it is tried again")
             return False
         return True
 
     def time_epoch(self, seconds: float | None = None) -> None:
-        """Take the time of the epoch, by default up to now, unless that was done."""
+        """Record the time of the epoch, by default up to now, unless it is recorded already."""
         if not self._epoch_timed:
             self._epoch_timed = True
             if seconds is None:
@@ -259,7 +259,7 @@ class Schedule:
                 self._ends(data)
                 return
             self._progress.expect(_length(data))
-            interrupts.look_after_children()  # which data has started, perhaps
+            interrupts.look_after_children()  # the data may have started some
             while True:
                 ends = agreement.ends_step if many else interrupts.step
                 if ends or now.step >= now.last_step or agreement.stopped:
@@ -294,7 +294,7 @@ class Schedule:
             passes.leave(iterator)
 
     def _finish_step(self) -> None:
-        """Write down a step that is done; see what happened in it, and show where we are."""
+        """Record a finished step, raise an error of its lost workers, and show the progress."""
         interrupts = self._interrupts
         if _AFTER_STEP in self._events.awaited:
             self._reverse_fire(_AFTER_STEP)
@@ -312,7 +312,7 @@ class Schedule:
             self._show()
 
     def _ends(self, data: Any) -> bool:
-        """Tell whether this pass has no step any more, as all ranks agree; end it then."""
+        """Return whether all ranks agree that this pass has no further step; end it then."""
         batch = self._counters.data
         found = self.agreement.on_step(no_data=batch is _END, cut_off=batch is _CUT_OFF)
         if found is Wish.CUT_OFF:
@@ -321,12 +321,12 @@ class Schedule:
         return found is not Wish.NOTHING
 
     def say_unsaid(self) -> None:
-        """Say what signals have left to be said."""
+        """Print the message that a signal handler has left."""
         if self._interrupts.unsaid:
             self._reporter.say(self._interrupts.take_unsaid())
 
     def _opened(self, data: Any) -> Any:
-        """Begin to go through data, unless a signal cuts it off."""
+        """Return an iterator over data, or `_CUT_OFF` after a signal."""
         asked = perf_counter()
         try:
             with self._interrupts.waiting():
@@ -335,12 +335,12 @@ class Schedule:
             if not self._interrupts.explains(error):
                 raise
             return _CUT_OFF
-        # To go through what an earlier session had is not to wait for data.
+        # A replay of the batches of an earlier session does not count as waiting for data.
         self._waited = 0.0 if self._passes.gone_through else perf_counter() - asked
         return iterator
 
     def _next(self, iterator: Iterator[Any]) -> Any:
-        """Return the next batch, `_END` where there is none, or `_CUT_OFF` after a signal."""
+        """Return the next batch, `_END` if there is none, or `_CUT_OFF` after a signal."""
         interrupts, asked = self._interrupts, perf_counter()
         try:
             interrupts.wait = asked
@@ -357,27 +357,27 @@ class Schedule:
         return batch
 
     def _end_early(self, data: Any, iterator: Iterator[Any] | None = None) -> None:
-        """End an epoch, unless its data is at its end as well; keep where that is."""
+        """Mark the epoch as cut, unless its data ends here as well; keep the moment of the cut."""
         by_limit = not self.stopped and not self.agreement.ends_step
         if by_limit and (data is None or _length(data) == self._passes.batches):
-            if iterator is not None:  # what data draws at its end, as samplers do, it is to draw
+            if iterator is not None:  # samplers may draw random numbers at their end: let them
                 next(iterator, None)
             return
-        if self._cut is not False:  # in an earlier pass of this epoch: that is where to go on
+        if self._cut is not False:  # by an earlier pass of this epoch: a restart continues there
             return
         self._cut = True
         if self._snapshots.folder is not None:
             self._attempt(self._keep_cut)
 
     def _keep_cut(self) -> None:
-        """Keep where an epoch ends before its data does."""
+        """Keep the moment at which an epoch ends before its data does; save it after a signal."""
         self._cut = self.agreement.completed(self.moment)
-        if self.agreement.ends_step:  # at once: who sends a signal may not wait for the rest
+        if self.agreement.ends_step:  # the sender of a signal may kill us soon: save at once
             self.reason = self.reason or self._interrupts.name
             self.save_end()
 
     def time_step(self, seconds: float | None = None) -> None:
-        """Take the time of the step, by default up to now, unless that was done."""
+        """Record the time of the step, by default up to now, unless it is recorded already."""
         began, self._step_began = self._step_began, None
         if began is not None:
             self._metrics_log.collect_step_time(
@@ -388,7 +388,7 @@ class Schedule:
         if self._reporter.due():
             self._reporter.show(self._metrics_log.metrics.statistics("steps"))
 
-    # -- what was left ----------------------------------------------------------------------
+    # -- epochs and steps that were left ----------------------------------------------------
 
     def _followed(self, iterator: Generator[Any, None, None]) -> Generator[Any, None, None]:
         self._iterators = [known for known in self._iterators if known() is not None]
@@ -396,21 +396,21 @@ class Schedule:
         return iterator
 
     def close_iterators(self) -> None:
-        """Close the iterators that the program has left but keeps."""
+        """Close the iterators that the program has left but still holds."""
         for reference in reversed(self._iterators):
             iterator = reference()
             if iterator is not None and not iterator.gi_running:
                 iterator.close()
 
     def _postpone(self, key: EventKeys) -> None:
-        """Fire an event where an error would be lost, and keep that for later."""
+        """Fire an event while a generator is closed; keep an error for `settle` to raise."""
         try:
             self._reverse_fire(key)
         except Exception as error:  # noqa: BLE001 - raised by settle
             self.postponed.append(error)
 
     def settle(self) -> None:
-        """End what was left, now that it counts as done; raise what could not be raised then."""
+        """Record the step and the epoch that were left as done; raise a postponed error."""
         if self._left_step is not None:
             seconds, self._left_step = self._left_step, None
             self.time_step(seconds)
@@ -425,14 +425,14 @@ class Schedule:
     # -- checkpoints ------------------------------------------------------------------------
 
     def start_from(self, status: Mapping[str, Any]) -> None:
-        """Count on from where a log stands: at zero, if it is new."""
+        """Set the counters to those in the status of a log, or to zero if the log is new."""
         now = self._counters
         now.epoch = int(status.get("epochs_done", 0))
         now.step = now.row = int(status.get("iterations_done", 0))
         self._saved = self._place()
 
     def resume(self, moment: Moment) -> None:
-        """Go on from a moment, once the first epoch begins."""
+        """Set counters and metrics to those of a moment; the first epoch continues from it."""
         before = moment["loop"]
         self._resuming = moment
         self._counters.epoch, self._counters.step = before["epoch"], before["step"]
@@ -442,7 +442,7 @@ class Schedule:
         self._progress.steps_per_epoch = before["steps_per_epoch"]
 
     def moment(self) -> Moment:
-        """Return the present moment, as if the step that may be open were done."""
+        """Return the present moment; an open step counts as done."""
         if self._snapshots.folder is not None:
             self._metrics_log.set_done("iterations_done", self._counters.step)
         return self._snapshots.moment(self._metrics_log.log, self._loop_state)
@@ -467,23 +467,23 @@ class Schedule:
         return self._write(self.agreement.completed(self.moment))
 
     def _write(self, moment: Moment, ended: dict[str, Any] | None = None) -> Path:
-        """Write a checkpoint, as the first rank; return where it is, or will be."""
+        """Write a checkpoint on the first rank; return its path, on other ranks the folder."""
         if self._ranks.first:
             path = self._snapshots.write(moment, self._best, ended)
             self._metrics_log.saved(path, moment["loop"]["step"])
             return path
-        assert self._snapshots.folder is not None  # noqa: S101 - else nobody asks
+        assert self._snapshots.folder is not None  # noqa: S101 - the callers have checked
         return self._snapshots.folder.path
 
     def _place(self) -> tuple[int, int, bool]:
-        """Return where the training stands, and whether amid an epoch."""
+        """Return the epoch, the step, and whether the training is amid an epoch."""
         within = self._cut is not False
         if self._resuming is not None:
             within = self._resuming["loop"]["within_epoch"]
         return self._counters.epoch, self._counters.step, within
 
     def save_end(self) -> None:
-        """Write the checkpoint of the end, which knows that it is one, and how it came."""
+        """Write the checkpoint of the end, with its reason, unless this place is saved already."""
         if self._snapshots.folder is None or self._saved == self._place():
             return
         restored = self._restores_best and self._best.moment is not None
@@ -499,9 +499,9 @@ class Schedule:
 
 
 def _at_first(moment: Moment) -> dict[str, Any]:
-    """Return the random states with which what is left of a training begins.
+    """Return the random states that a resumed training begins with.
 
-    In an epoch those that it began with: its body may draw before it asks for data.
+    Amid an epoch these are the states at its beginning: its body may draw before it asks for data.
     """
     loop = moment["loop"]
     position = loop["position"]

@@ -1,4 +1,4 @@
-"""From entering a loop to leaving it: its log, what it goes on from, and how it ends."""
+"""One session, from entering a loop to leaving it: its log, its checkpoint, and its end."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from traininglog.loop.stops.ranks import Ranks
 from traininglog.loop.trained_params import remember_trained, was_trained
 from traininglog.stores import open_log
 
-#: The logs that open loops write: two of them would count in one status.
+#: The ids of the logs that open loops write: two loops would count in the status of one log.
 _WRITTEN: set[int] = set()
 
 
 class Session:
-    """One session of a training, which may have had others before it.
+    """One session of a training; the training may have had others before.
 
     Args:
-        log: The log to write; None: one from `open_log`, which is closed in the end.
-        restore_from: Whether to go on from the newest checkpoint, or which one to go on from.
-        resume_from: Which of its moments, and whether to go on at all if it was stopped.
-        early_stopping: Whether the best parameters are to be put back in the end.
+        log: The log to write; None: one from `open_log`, which the session closes in the end.
+        restore_from: Whether to continue from the newest checkpoint, or which one to continue from.
+        resume_from: Which of its moments to restore; it also continues a stopped training.
+        early_stopping: Whether to restore the best parameters in the end.
 
-    The others are the parts of the loop, each with its own page.
+    The other arguments are the parts of the loop, each documented in its own module.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class Session:
         self._restore_from = restore_from
         self._resume_from = resume_from
         self._early_stopping = early_stopping
-        self.params_source: Literal["last", "best"] = "last"  #: of which step the parameters are
+        self.params_source: Literal["last", "best"] = "last"  #: the step that params come from
 
     def enter(self) -> None:
-        """Open the log, and go on from a checkpoint if there is one, else from the log."""
+        """Open the log, and continue from a checkpoint if there is one, else from the log."""
         if id(self._given) in _WRITTEN:
             raise LoopMisuse("another open loop writes this log: give each loop a log of its own")
         if self._given is not None:
             log = self._given
-        else:  # what other ranks write is of no account to who reads logs
+        else:  # readers of logs need only that of the first rank
             log = open_log() if self._ranks.first else open_log("memory:")
         self._metrics_log.open(log)
         _WRITTEN.add(id(log))
@@ -104,7 +104,7 @@ class Session:
                 found, source, self._best, log, early_stopping=keeps_best, rank=self._ranks.rank
             )
         )
-        if self._resume_from is not None:  # what ran out of patience is given new
+        if self._resume_from is not None:  # the patience may have run out: it starts anew
             self._best.waited = 0
         log.status.update(params_source="last", loaded_from=str(found.path))
         ended = found.facts["ended"] or {}
@@ -126,7 +126,7 @@ class Session:
             )
 
     def _tell_where_it_starts(self, log: TrainingLogBase) -> None:
-        """Say that a log which has steps is counted on, with which parameters, and how far."""
+        """Print that a log with steps is continued, or is done; warn of untrained parameters."""
         now, say = self._counters, self._reporter.say
         if not now.epoch and not now.step:
             return
@@ -154,7 +154,7 @@ class Session:
             )
 
     def _find(self) -> Checkpoint | None:
-        """Read the checkpoint to go on from: for several ranks, the one that the first finds."""
+        """Read the checkpoint to continue from; all ranks take the one that the first finds."""
         if not self._ranks.many:
             return self._snapshots.find(self._restore_from)
         found = self._snapshots.find(self._restore_from) if self._ranks.first else None
@@ -172,7 +172,7 @@ class Session:
             ) from error
 
     def finish(self) -> None:
-        """End a training that was left without an exception."""
+        """End a training that the program left without an exception."""
         schedule, log = self._schedule, self._metrics_log.log
         schedule.say_unsaid()
         schedule.settle()
@@ -185,13 +185,13 @@ class Session:
             log.flush()
 
     def fail(self, error: BaseException) -> None:
-        """Write down what ended the training."""
-        self._ranks.leave(error)  # before anything that takes time
+        """Record the exception that ended the training."""
+        self._ranks.leave(error)  # first: the other ranks wait for this one
         self._schedule.reason = "exception"
         self._metrics_log.failed(error)
 
     def put_best_back(self) -> None:
-        """Put the best parameters back, if that was asked for."""
+        """Restore the best parameters, if `early_stopping` is set."""
         best = self._best
         if not self._early_stopping:
             return
@@ -207,7 +207,7 @@ class Session:
         self._metrics_log.log.status.update(params_source="best", params_step=best.step)
 
     def release(self, error: BaseException | None) -> None:
-        """Let go of the log, and of other ranks; close the log, if it is our own."""
+        """Release the folder and the log, close a log of our own, and leave the ranks on error."""
         if error is not None:
             self._ranks.leave(error)
         if self._snapshots.folder is not None:

@@ -1,6 +1,6 @@
-"""Which parameters an earlier loop of this process trained, for which run.
+"""A record of the parameters that earlier loops of this process trained, by run.
 
-A second loop on the same log goes on with them as they are, and needs no warning.
+A second loop on the same log continues with these parameters, and needs no warning.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 from traininglog.base import TrainingLogBase
 from traininglog.loop.states.objects import Holder
 
-#: By the run, something that lives as long as its parameters do.
+#: By run, a reference to an object that lives as long as the parameters.
 _TRAINED: dict[str, weakref.ref[Any]] = {}
 
 
 def remember_trained(log: TrainingLogBase, params: object) -> None:
-    """Remember that parameters are as a run has left them."""
+    """Record that a run has trained these parameters."""
     found = _lasting(params)
     if found is not None:
         _TRAINED[log.h_uuid] = weakref.ref(found)
@@ -26,18 +26,18 @@ def remember_trained(log: TrainingLogBase, params: object) -> None:
 
 
 def was_trained(log: TrainingLogBase, params: object) -> bool:
-    """Tell whether a run has left these very parameters."""
+    """Return whether a run has trained these very parameters."""
     reference = _TRAINED.get(log.h_uuid)
     return reference is not None and reference() is not None and reference() is _lasting(params)
 
 
 def _lasting(params: object) -> Any:
-    """Return what can be referred to weakly: the object itself, or the first array in it."""
+    """Return the object, or the first array in it, if it allows a weak reference; else None."""
     while isinstance(params, (Mapping, list, tuple)) and not isinstance(params, Holder):
         if not params:
             return None
         params = next(iter(params.values() if isinstance(params, Mapping) else params))
-        params = getattr(params, "__self__", params)  # of a method: the object that has it
+        params = getattr(params, "__self__", params)  # a method stands for its object
     try:
         weakref.ref(params)
     except TypeError:

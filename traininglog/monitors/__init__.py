@@ -1,6 +1,6 @@
-"""Monitors: what a trainer calls once a step, and what they make of it.
+"""Monitors: a trainer calls one once a step, and the monitor records or shows the measurements.
 
-A `Monitor` has one method that matters, ``write(data, step)``; monitors add up, and a session ends
+The main method of a `Monitor` is ``write(data, step)``. Monitors can be added, and a session ends
 whatever happens:
 
 >>> from traininglog import open_log
@@ -15,8 +15,7 @@ whatever happens:
 >>> monitor.ringbuffer_monitor.mean()
 0.41666666666666663
 
-None of them needs a library before it is used: what is heavy is imported by the first call that
-cannot do without it.
+No monitor needs a library before it is used: the first call that needs a heavy one imports it.
 """
 
 from traininglog.monitors.base import CompositeMonitor, Monitor, StopTraining

@@ -1,4 +1,4 @@
-"""What a monitor is, and several of them as one."""
+"""The base class of monitors, and a monitor that combines several."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from traininglog.errors import TrainingLogError, TrainingLogWarning
 
 
 class StopTraining(Exception):
-    """Raised by a monitor to end the training. No `CompositeMonitor` keeps it to itself."""
+    """A monitor raises this to end the training. A `CompositeMonitor` always passes it on."""
 
 
 class Monitor(ABC):
-    """Something that a trainer tells what it measured.
+    """An observer that receives the measurements of a trainer.
 
     A trainer calls `start_session` once, `write` after every step, and `end_session`; or it uses
     ``with monitor.session(num_steps):``, which ends the session whatever happens.
 
     Args:
-        name: Under which a `CompositeMonitor` makes it reachable.
+        name: The attribute name of the monitor in a `CompositeMonitor`.
 
     """
 
     name: str | None = None
 
-    #: Whether a failure is too grave for a `CompositeMonitor` to go on after it.
+    #: Whether a `CompositeMonitor` raises the errors of this monitor.
     vital = False
 
     def __init__(self, name: str | None = None) -> None:
@@ -36,41 +36,41 @@ class Monitor(ABC):
 
     @abstractmethod
     def write(self, data: Mapping[str, object], step: float, **kwargs: object) -> None:
-        """Take what one step came to.
+        """Record the measurements of one step.
 
         Args:
-            data: Names and values: numbers, tensors, further dicts. It is not changed.
-            step: The step that was just done. The first one of a session is 1; parts of a step (of
-                a batch that is computed in several pieces) may be written, too: 0.25, 0.5, 0.75, 1.
-            kwargs: What a trainer may have to say besides.
+            data: Names and values: numbers, tensors, further dicts. The monitor does not change it.
+            step: The step that has just ended. The first step of a session is 1. A trainer that
+                computes a batch in several pieces may write parts of a step: 0.25, 0.5, 0.75, 1.
+            kwargs: Further data of the trainer.
 
         """
 
-    def start_session(self, num_steps: int | None, **kwargs: object) -> None:  # noqa: B027 - may stay
-        """Be told that a training, or an evaluation, begins.
+    def start_session(self, num_steps: int | None, **kwargs: object) -> None:  # noqa: B027 - optional
+        """Begin a session: a training or an evaluation.
 
         Args:
-            num_steps: How many steps are to come, or None if nobody knows.
-            kwargs: What a trainer may have to say besides.
+            num_steps: The number of steps to come, or None if it is unknown.
+            kwargs: Further data of the trainer.
 
         """
 
-    def end_session(self, **kwargs: object) -> None:  # noqa: B027 - may stay
-        """Be told that it has ended. Ending a session that did not begin does nothing."""
+    def end_session(self, **kwargs: object) -> None:  # noqa: B027 - optional
+        """End the session. Does nothing if none has begun."""
 
-    def composed(self, siblings: Sequence[Monitor]) -> None:  # noqa: B027 - may stay
-        """Be told with whom it was put into a `CompositeMonitor`; itself is among them."""
+    def composed(self, siblings: Sequence[Monitor]) -> None:  # noqa: B027 - optional
+        """Receive the monitors of the `CompositeMonitor` that this one, among them, joins."""
 
     @block
     def session(self, num_steps: int | None = None, **kwargs: object) -> Iterator[Self]:
-        """Start a session, and end it when the block is left, in whatever way."""
+        """Start a session, and end it when the block ends, also by an exception."""
         try:
             self.start_session(num_steps, **kwargs)
             yield self
         except BaseException as error:
             try:
                 self.end_session()
-            except Exception as second:  # noqa: BLE001 - the first error is the one to look at
+            except Exception as second:  # noqa: BLE001 - the first error matters
                 error.add_note(f"And the session could not be ended: {second!r}")
             raise
         self.end_session()
@@ -81,7 +81,7 @@ class Monitor(ABC):
         return CompositeMonitor([self, other])
 
     def __radd__(self, other: object) -> Self:
-        if other == 0 and isinstance(other, int):  # with which sum() begins
+        if other == 0 and isinstance(other, int):  # sum() begins with 0
             return self
         return NotImplemented
 
@@ -90,16 +90,15 @@ class Monitor(ABC):
 
 
 class CompositeMonitor(Monitor):
-    """Several monitors as one; what it is told, it tells each of them, in order.
+    """Several monitors as one: it passes each call on to all of them, in order.
 
-    Each is reachable by its name: ``(a + b).log_monitor``. Composites in `monitors` are taken
-    apart.
+    Each monitor is an attribute by its name: ``(a + b).log_monitor``. Composites in `monitors` are
+    flattened.
 
-    A monitor that fails does not stop the training, nor its siblings: the first failure of each is
-    told in a `TrainingLogWarning` with its traceback, further ones are counted in `failures`. Three
-    things are raised nevertheless, once every sibling has had its turn: a `StopTraining`, a
-    `TrainingLogError` and whatever a `LogMonitor` raises. For a log that cannot be written is no
-    small matter.
+    A monitor that fails does not stop the training, nor its siblings. The first failure of each is
+    reported in a `TrainingLogWarning` with its traceback; `failures` counts all. Three errors are
+    raised nevertheless, after every sibling has been called: a `StopTraining`, a `TrainingLogError`
+    and any error of a `LogMonitor`, because a log that cannot be written is a grave failure.
 
     Args:
         monitors: The monitors.
@@ -123,7 +122,7 @@ class CompositeMonitor(Monitor):
         self.strict: bool = strict or any(
             monitor.strict for monitor in given if isinstance(monitor, CompositeMonitor)
         )
-        #: How often which monitor has failed.
+        #: The number of failures of each monitor, by name.
         self.failures: dict[str, int] = {}
         self._children: dict[str, Monitor] = {}
         for monitor in given:
@@ -153,7 +152,7 @@ class CompositeMonitor(Monitor):
 
     @property
     def monitors(self) -> list[Monitor]:
-        """The monitors, in the order in which they are told."""
+        """The monitors, in the order in which they are called."""
         return list(self._children.values())
 
     def __getattr__(self, name: str) -> Monitor:
@@ -175,7 +174,7 @@ class CompositeMonitor(Monitor):
         self._tell("write", data, step, **kwargs)
 
     def end_session(self, **kwargs: object) -> None:
-        """End the session of every monitor, also after one of them failed to."""
+        """End the session of every monitor, even if one of them fails."""
         self._tell("end_session", **kwargs)
 
     def _tell(self, what: str, *args: object, **kwargs: object) -> None:
@@ -198,7 +197,7 @@ class CompositeMonitor(Monitor):
                     if self.failures[name] == 1:
                         reports.append(_report(name, what, error))
         if grave:
-            # Who catches StopTraining to end in good order must not miss that the log is broken.
+            # A broken log comes first: a trainer that catches StopTraining must not miss it.
             grave.sort(key=lambda raised: isinstance(raised, StopTraining))
             for other in grave[1:]:
                 grave[0].add_note(f"And another monitor raised {other!r}")

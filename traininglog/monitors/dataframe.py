@@ -1,4 +1,4 @@
-"""`DataframeMonitor`: what a trainer tells, as a pandas DataFrame to look at and to keep."""
+"""`DataframeMonitor`: collects the measurements of a trainer in a pandas DataFrame."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _METADATA = "metadata"  # the key in a saved log's status
 class DataframeMonitor(Monitor):
     """Keeps everything in memory, for a DataFrame, a plot, a file.
 
-    The frame is indexed by step, counted on over sessions, and has a column per metric, a nested
-    one as ``"model/norm"``, and the time of each write in UTC, ``"timestamp"`` (if the data have
-    no such key themselves).
+    The index of the frame is the step, counted on over sessions. The frame has a column per metric,
+    a nested one as ``"model/norm"``, and the time of each write in UTC, ``"timestamp"`` (unless the
+    data have that key themselves).
 
     Args:
-        df: What there is already, a frame like `df`: the steps go on behind it.
-        metadata: What to keep beside it: a dict of values that a log takes. By default
+        df: Earlier data, a frame like `df`: the steps count on from its last one.
+        metadata: Data to keep beside the frame: a dict of values that a log takes. By default
             ``{"created_at": now}``, in UTC.
-        blacklist: What to leave out; see `LogMonitor`.
+        blacklist: Keys to leave out; see `LogMonitor`.
         name: The name in a composite.
 
     """
@@ -55,24 +55,24 @@ class DataframeMonitor(Monitor):
         if df is not None:
             self._log.update(_rows(df))
         self._rows = LogMonitor(self._log, blacklist)
-        if df is not None:  # a session that is over
+        if df is not None:  # the frame counts as an earlier session
             self._rows.start_session(None)
-        #: What is kept beside the numbers; yours to change.
+        #: Data to keep beside the frame; the program may change it.
         self.metadata: dict[str, Any] = (
             {"created_at": datetime.now(UTC)} if metadata is None else dict(metadata)
         )
 
     def start_session(self, num_steps: int | None, **kwargs: Any) -> None:
-        """Count the steps of this session on behind those of the sessions before."""
+        """Start a session, whose steps count on from those of the previous sessions."""
         self._rows.start_session(num_steps)
 
     def write(self, data: Mapping[str, Any], step: float, **kwargs: Any) -> None:
-        """Keep a row. Raises what `LogMonitor.write` does."""
+        """Add a row. Raises the errors of `LogMonitor.write`."""
         self._rows.write({TIMESTAMP: datetime.now(UTC), **data}, step)
 
     @property
     def df(self) -> pd.DataFrame:
-        """Everything so far, as a new frame; without columns before the first write."""
+        """All rows so far, as a new frame; it has no columns before the first write."""
         if not len(self._log):
             frame = self._log.to_dataframe()
             frame.index = frame.index.astype("float64").rename(STEP)
@@ -86,8 +86,8 @@ class DataframeMonitor(Monitor):
     def save(self, path: str | PathLike[str]) -> UUID:
         """Write everything into a SQLite log: a new run in a new or an existing file.
 
-        The metadata go into its status. Returns the UUID of the run, by which `from_file` finds it
-        among others in the file.
+        The metadata go into its status. Returns the UUID of the run, which `from_file` takes to
+        find it in the file.
         """
         from traininglog.stores import open_log
 
@@ -100,7 +100,9 @@ class DataframeMonitor(Monitor):
     def from_file(
         cls, path: str | PathLike[str], uuid: UUID | str | None = None, **options: Any
     ) -> Self:
-        """Return a monitor with what `save`, or a `LogMonitor`, wrote. Its steps go on behind it.
+        """Return a monitor with the rows that `save`, or a `LogMonitor`, wrote.
+
+        Its steps count on from the last one of these rows.
 
         Args:
             path: The file; it is only read.
@@ -109,8 +111,8 @@ class DataframeMonitor(Monitor):
 
         Raises:
             StoreNotFound: There is no file at `path`.
-            RunNotFound: The file does not hold the run, or none at all.
-            ValueError: The run was not written by a monitor: its rows tell no steps.
+            RunNotFound: The file does not contain the run, or any run.
+            ValueError: The run was not written by a monitor: its rows have no steps.
 
         """
         from traininglog.stores import open_log, open_store
@@ -144,20 +146,20 @@ class DataframeMonitor(Monitor):
         """Draw metrics over steps, and below them a row for each hyperparameter.
 
         A metric stands for all columns whose names end with it (``"loss"`` for ``training_loss``,
-        ``validation_loss`` and ``test/loss``); each is drawn raw and faint, and smoothed and
+        ``validation_loss`` and ``test/loss``). Each is drawn twice: raw and faint, and smoothed and
         strong. Two metrics have an axis each, one on either side.
 
         Args:
-            title: What stands above it.
+            title: The title above the plot.
             figsize: Width and height in inches.
-            skip_first: How many rows at the beginning to leave out, where losses are often huge. By
+            skip_first: The number of rows to skip at the beginning, where losses are often huge. By
                 default 100, but no more than a tenth of all.
-            smooth_window: Over how many rows around each to take the mean. By default 50, but no
-                more than a twentieth of all.
+            smooth_window: The number of rows around each over which to take the mean. By default
+                50, but no more than a twentieth of the rows that are left.
             metrics: One metric or two.
-            hyperparameters: Columns, or the ends of their names, such as ``"learning_rate"`` for
-                that of every group of parameters; or a dict from such to keywords for the line, as
-                matplotlib has them. By default the learning rate, if there is one.
+            hyperparameters: Columns, or the ends of their names: ``"learning_rate"`` stands for
+                that of every group of parameters. Or a dict from these to matplotlib keywords for
+                the line. By default the learning rate, if there is one.
             fig: A matplotlib figure to draw into; by default a new one.
 
         Raises:
@@ -185,16 +187,16 @@ class DataframeMonitor(Monitor):
         learning_rate: str = "learning_rate",
         **line: Any,
     ) -> Axes:
-        """Draw a metric over the learning rate, both logarithmic: where does it fall fastest?
+        """Draw a metric over the learning rate, both logarithmic, to see where it falls fastest.
 
-        Rows of the same learning rate count as one point, their mean. A row without one, such as
-        that of a part of a step, has that of the next row.
+        Rows of the same learning rate count as one point, their mean. A row without a learning
+        rate, as of a part of a step, takes that of the next row.
 
         Args:
             ax: matplotlib axes to draw into; by default those of a new figure (``ax.figure``).
             metric: The column with the metric.
             learning_rate: The column with the learning rate, or the end of its name.
-            line: Keywords for the line, as matplotlib has them.
+            line: Matplotlib keywords for the line.
 
         Raises:
             KeyError: A column is missing.
@@ -219,7 +221,7 @@ def _pictures() -> Any:
 
 
 def _rows(df: pd.DataFrame) -> dict[int, dict[str, Any]]:
-    """Return a frame as rows of a log. What is missing in it is left out."""
+    """Return a frame as rows of a log, without its missing values."""
     names = [
         SEPARATOR.join(map(str, column if isinstance(column, tuple) else [column]))
         for column in list[Any](df.columns)

@@ -1,4 +1,4 @@
-"""What a trainer hands over, as a flat dict of plain numbers."""
+"""Flattens the data of a trainer into one dict of plain numbers."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ from traininglog.errors import ConfigurationError
 from traininglog.flattening import SEPARATOR, clash
 from traininglog.scalars import as_number, hides, is_masked
 
-#: What a step's data is made of is no measure of it: batches that a trainer passes on.
+#: The keys of batches that a trainer passes on: they are no measurements.
 BLACKLIST = ("_inputs$", "_outputs$", "_targets$")
 
-#: A pattern, or several: regular expressions, searched for in a key and in the path that leads to
-#: it from the top.
+#: A regular expression, or several, to search for in a key and in the path to it from the top.
 Blacklist = str | re.Pattern[str] | Iterable[str | re.Pattern[str]]
 
-_MANY = 4096  # names to remember; more means that they are made up anew every step
+_MANY = 4096  # names to remember; with more, the program makes up new names at every step
 
 
 class Flattener:
     """Makes one flat dict out of nested ones: ``{"a": {"b": 1}}`` becomes ``{"a/b": 1}``.
 
-    Tensors and arrays become numbers (see `scalar`), keys that are not texts their `str`. What the
-    blacklist matches, at any depth, is left out, and not even looked at.
+    Tensors and arrays become numbers (see `scalar`); keys that are not texts become their `str`.
+    Keys that the blacklist matches, at any depth, are left out without a look at their values.
 
-    Raises `ConfigurationError` for a pattern that is none.
+    Raises `ConfigurationError` for a pattern that is no regular expression.
 
     >>> flatten = Flattener("^secret$")
     >>> flatten({"loss": 0.5, "layer": {0: {"norm": 2, "secret": 1}}})
@@ -42,17 +41,17 @@ class Flattener:
             raise ConfigurationError(
                 f"the blacklist has a pattern that is no regular expression: {error}"
             ) from error
-        # What each key is called, by the path of the dict that holds it; None: it is left out.
+        # The flat name of each key, by the path of its dict; None: the key is left out.
         self._names: dict[str, dict[object, str | None]] = {"": {}}
-        self._known: dict[str, str] = {}  # the keys at the top that are called what they are
+        self._known: dict[str, str] = {}  # the keys at the top, which are their own flat names
 
     def __call__(self, data: Mapping[Any, Any], **first: Any) -> dict[str, Any]:
-        """Return the flat dict, with `first` at its beginning; `data` may say otherwise.
+        """Return the flat dict, with `first` at its beginning; `data` overrides `first`.
 
-        Raises `TypeError` for what is not a mapping, and `InvalidKey` where two values would come
-        to stand under one name.
+        Raises `TypeError` if `data` is not a mapping, and `InvalidKey` if two values have the same
+        flat name.
         """
-        # Nearly always the same few floats, flat. Here a training loop spends its time.
+        # The hot path: the data is nearly always the same few floats, flat.
         flat = dict(first)
         known = self._known
         try:
@@ -74,7 +73,7 @@ class Flattener:
         return first | flat
 
     def _put_all(self, flat: dict[str, Any], prefix: str, data: Mapping[Any, Any]) -> int:
-        """Put in the values of a mapping and of those in it; return how many."""
+        """Add the values of a mapping and of the mappings in it to `flat`; return their number."""
         names = self._names.get(prefix)
         if names is None:
             if len(self._names) > _MANY:
@@ -100,7 +99,7 @@ class Flattener:
         return count
 
     def _name(self, prefix: str, names: dict[object, str | None], key: object) -> str | None:
-        """Return what a key is called, None if it is left out, and remember it."""
+        """Return the flat name of a key, None if it is left out, and remember it."""
         own = key if isinstance(key, str) else str(key)
         path = f"{prefix}{SEPARATOR}{own}" if prefix else own
         if len(names) > _MANY:
@@ -132,8 +131,8 @@ class Flattener:
 def scalar(value: Any) -> Any:
     """Return a tensor or an array, of any library, as a number; anything else as it is.
 
-    One of a single element is that element, a larger one the mean of its elements (an empty one is
-    NaN). What holds no real numbers, or has numbers that a mask hides, stays what it is.
+    An array of one element becomes that element, a larger one the mean of its elements, an empty
+    one NaN. An array without real numbers, or with masked numbers, is returned as it is.
     """
     kind = type(value)
     if kind is int or kind is bool or kind is str or value is None:
@@ -146,21 +145,21 @@ def scalar(value: Any) -> Any:
     if getattr(getattr(value, "dtype", None), "kind", "") in ("M", "m", "U", "S"):
         return value  # item() is a count of some unit, a date, or a text
     if is_masked(value) and hides(value):
-        return value  # which the log refuses, with a remedy
+        return value  # the log refuses it, with a remedy
     try:
         if math.prod(shape) == 1 and hasattr(kind, "item") and not is_masked(value):
             number = value.item()
-            if isinstance(number, int):  # it stays one
+            if isinstance(number, int):  # an int stays an int
                 return number
         return as_number(value)
-    except Exception:  # noqa: BLE001 - whatever library it is of: the log says what it takes
+    except Exception:  # noqa: BLE001 - any library may raise anything; the log decides
         return value
 
 
 def pick(data: Mapping[Any, Any], key: str) -> Any:
-    """Return what stands under a key, or, as a path through nested dicts, under ``"a/b"``.
+    """Return the value of a key, or of a path ``"a/b"`` through nested dicts; None if absent.
 
-    None where nothing does. Tensors and arrays become numbers.
+    Tensors and arrays become numbers.
     """
     if key in data:
         return scalar(data[key])

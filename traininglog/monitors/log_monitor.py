@@ -1,4 +1,4 @@
-"""`LogMonitor`: what a trainer tells, as rows of a log."""
+"""`LogMonitor`: writes the measurements of a trainer as rows of a log."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from traininglog.values import plain
 class LogMonitor(Monitor):
     """Writes a row a step to a log.
 
-    Every write is one row, at the next time: behind the last one of the log, the first at 1. The
-    step stands in it under ``"step"``, as a float. A log keeps its history, so the steps of a
-    session are counted on behind those that the log has when the session starts, be they of an
+    Every write is one row at the next time: after the last time of the log, or 1 in an empty log.
+    The row has the step under ``"step"``, as a float. A log keeps its history, so the steps of a
+    session count on from the last step that the log has when the session starts, be it of an
     earlier session or of the run that it was resumed from. Without a session, steps are written as
-    they are given.
+    they are passed.
 
-    Nested dicts are flattened (``{"model": {"norm": 2.0}}`` stands under ``"model/norm"``); tensors
-    and arrays become numbers, one of several elements its mean.
+    Nested dicts are flattened (``{"model": {"norm": 2.0}}`` becomes the key ``"model/norm"``).
+    Tensors and arrays become numbers; one of several elements becomes its mean.
 
-    After `log.resume` or `log.load_state_dict`, the monitor goes on behind what the log then has.
+    After `log.resume` or `log.load_state_dict`, the monitor continues after the last row of the
+    log.
 
     Args:
         log: Any log. The monitor does not close it.
-        blacklist: Regular expressions. What one of them is found in, a key at any depth or the path
-            to it, is left out. By default batches: what ends in ``_inputs``, ``_outputs`` or
-            ``_targets``.
+        blacklist: Regular expressions. A key at any depth is left out if one of them is found in
+            the key or in the path to it. By default batches are left out: keys that end in
+            ``_inputs``, ``_outputs`` or ``_targets``.
         name: The name in a composite.
 
     Raises `TypeError` if `log` is not a log, and `ConfigurationError` for a bad pattern.
@@ -56,29 +57,29 @@ class LogMonitor(Monitor):
 
     @property
     def log(self) -> TrainingLogBase:
-        """The log that is written."""
+        """The log that the monitor writes."""
         return self._log
 
     def _join(self) -> None:
-        """Look where the log stands."""
+        """Read the last time and the last step of the log."""
         self._uuid: UUID = self._log.uuid
         self._time, last = stand(self._log)
         self._steps = Steps(last)
 
     def start_session(self, num_steps: int | None, **kwargs: object) -> None:
-        """Count the steps of this session on behind those of the log."""
+        """Start a session, whose steps count on from the last step of the log."""
         self._join()
         self._steps.start_session()
 
     def write(self, data: Mapping[str, Any], step: float, **kwargs: Any) -> None:
         """Write a row.
 
-        Raises what the log raises: `ValueTypeError` for a value that it does not take, for example.
-        A ``"step"`` in `data` gives way to `step`. Two values that flattening would put under one
-        name are an `InvalidKey`.
+        `step` overrides a ``"step"`` in `data`. Raises the errors of the log, such as
+        `ValueTypeError` for a value that it does not take, and `InvalidKey` if flattening puts two
+        values under one name.
         """
         log = self._log
-        if log.uuid is not self._uuid and log.uuid != self._uuid:  # it was resumed
+        if log.uuid is not self._uuid and log.uuid != self._uuid:  # the log was resumed
             offset = self._steps.offset
             self._join()
             self._steps.offset = offset
@@ -93,7 +94,7 @@ class LogMonitor(Monitor):
         self._time = time
 
     def _explain(self, error: Exception, row: Mapping[str, object]) -> None:
-        """Say which key it was: a row may have many."""
+        """Add the key of the refused value to the error: a row may have many keys."""
         for key, value in row.items():
             try:
                 plain(value)

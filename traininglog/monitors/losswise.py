@@ -1,4 +1,4 @@
-"""`LosswiseMonitor`: what a trainer tells, to Losswise, or what speaks its client's language."""
+"""`LosswiseMonitor`: sends metrics to Losswise, or to any object with its client's interface."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from traininglog.monitors.base import Monitor
 from traininglog.monitors.flattening import number_in, pick
 from traininglog.monitors.steps import Steps
 
-#: Graphs by their title; each maps keys to the names that they are shown under.
+#: Graphs by title; each maps keys to the names to show.
 Graphs = Mapping[str, Mapping[str, str]]
 
 _MIN_GRAPHS: Graphs = {
@@ -25,23 +25,23 @@ class LosswiseMonitor(Monitor):
     """Sends chosen metrics to Losswise, as the client `losswise` does.
 
     The service is gone. The client can still be pointed at a server of one's own, and any object
-    with its interface can be handed in: ``set_api_key(key)``; ``Session(tag=, params=, max_iter=)``
-    (and ``track_git=`` if it takes that) with ``graph(title, kind=)`` and ``done()``; and of a
-    graph ``append(x, {name: value})``.
+    with its interface can be passed: ``set_api_key(key)``; ``Session(tag=, params=, max_iter=)``
+    (and ``track_git=`` if it takes that) with ``graph(title, kind=)`` and ``done()``; and a graph
+    with ``append(x, {name: value})``.
 
-    The session there begins with the first session here and is one for all of them, until `close`.
-    Its x are integers: a part of a step is sent at the step to which it belongs.
+    The session of the client begins with the first session of the monitor, and lasts for all of
+    them, until `close`. Its x are integers: a part of a step is sent at the step it belongs to.
 
     Args:
         api_key: The key of the account.
-        tag: What the session is called.
-        params: What to show beside it, hyperparameters mostly.
-        min_graphs: Graphs of metrics that are to be small: ``{title: {key: name to show}}``.
-        max_graphs: Graphs of metrics that are to be large.
-        client: What to use in place of the module `losswise` (the extra ``losswise``).
+        tag: The name of the session.
+        params: Values to show beside the session, mostly hyperparameters.
+        min_graphs: Graphs of metrics that should be small: ``{title: {key: name to show}}``.
+        max_graphs: Graphs of metrics that should be large.
+        client: The object to use in place of the module `losswise` (the extra ``losswise``).
         name: The name in a composite.
-        track_git: Let the client send what it reads of the git repository that the program is in:
-            its URL and branch, and the whole of the edits that are not committed.
+        track_git: Let the client send facts about the program's git repository: its URL and branch,
+            and all edits that are not committed.
 
     Raises `MissingExtra` if the client is needed and not installed.
 
@@ -71,7 +71,7 @@ class LosswiseMonitor(Monitor):
         self._steps = Steps()
 
     def start_session(self, num_steps: int | None, **kwargs: Any) -> None:
-        """Begin the session there, if this is the first one; else count the steps on."""
+        """Start a session; the first one also begins the session of the client."""
         if self._session is None:
             self._session = self._client.Session(
                 tag=self._tag, params=self._params, max_iter=num_steps,
@@ -85,7 +85,7 @@ class LosswiseMonitor(Monitor):
         self._steps.start_session()
 
     def write(self, data: Mapping[str, Any], step: float, **kwargs: Any) -> None:
-        """Send what of the metrics is there. Raises `RuntimeError` before the first session."""
+        """Send the metrics that are in the data. Raises `RuntimeError` before the first session."""
         if self._session is None:
             raise RuntimeError("nothing can be sent yet: start_session(num_steps) comes first")
         at = math.ceil(self._steps.take(step))
@@ -96,17 +96,17 @@ class LosswiseMonitor(Monitor):
                 graph.append(at, present)
 
     def close(self) -> None:
-        """End the session there. Doing it again does nothing."""
+        """End the session of the client. A second call does nothing."""
         if self._session is not None:
             self._session.done()
             self._session, self._graphs = None, []
 
 
 def _about_git(session: Any, *, track_git: bool) -> dict[str, bool]:
-    """Return what to say of git to what makes a session: nothing where it does not ask."""
+    """Return the argument `track_git` for `session`, if it takes one."""
     try:
         parameters = inspect.signature(session).parameters
-    except (TypeError, ValueError):  # of another language: only the client's own is known
+    except (TypeError, ValueError):  # a callable in another language has no signature
         return {}
     takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
     return {"track_git": track_git} if takes_all or "track_git" in parameters else {}

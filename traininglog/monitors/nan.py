@@ -1,4 +1,4 @@
-"""`NanGuard`: sees when a metric first stops being a number."""
+"""`NanGuard`: detects the first NaN or infinity of a metric."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from traininglog.monitors.base import Monitor, StopTraining
 from traininglog.monitors.flattening import BLACKLIST, Blacklist, Flattener
 from traininglog.monitors.steps import Steps, stand, stored
 
-#: The key in a log's status under which the first of each metric is recorded.
+#: The key in a log's status of the record of the first NaN or infinity of each metric.
 STATUS = "not_finite"
 
 
@@ -23,23 +23,23 @@ class NotFinite(NamedTuple):
     key: str
     step: float  #: over all sessions
     value: float  #: NaN or an infinity
-    last_finite: float | None  #: the last finite value before, None if there was none
+    last_finite: float | None  #: the last finite value before it, None if there was none
 
 
 class NanGuard(Monitor):
     """Watches every metric for the first NaN or infinity.
 
-    It is recorded in the log's status, under ``"not_finite"``: a dict from the metric to a dict of
-    ``step``, ``value`` and ``last_finite``. A record past the point at which a run was resumed is
-    forgotten when the next session starts: that step is still to come.
+    The guard records it in the log's status, under ``"not_finite"``: a dict from the metric to a
+    dict of ``step``, ``value`` and ``last_finite``. The start of a session removes the records past
+    the point at which a run was resumed: those steps are still to come.
 
     Args:
-        action: What to do besides: ``"warn"`` (a `TrainingLogWarning`), ``"stop"`` (raise
-            `StopTraining`, after the siblings in a composite have had their turn), or a callable
-            that is given a `NotFinite`. Once a metric.
-        log: Where to record it. By default the log of the first `LogMonitor` beside it in a
-            composite; without either, `found` is all there is.
-        blacklist: What to leave out; see `LogMonitor`.
+        action: What to do besides, once a metric: ``"warn"`` (a `TrainingLogWarning`), ``"stop"``
+            (raise `StopTraining`; a composite calls the siblings first), or a callable that
+            receives a `NotFinite`.
+        log: The log to record it in. By default the log of the first `LogMonitor` beside it in a
+            composite; without either, the record is only in `found`.
+        blacklist: Keys to leave out; see `LogMonitor`.
         name: The name in a composite.
 
     """
@@ -58,23 +58,23 @@ class NanGuard(Monitor):
             raise TypeError(f"a NanGuard records in a log, not in a {type(log).__name__}")
         self.action = action
         self.log = log
-        #: What this guard found, by metric.
+        #: The first NaN or infinity that this guard found, by metric.
         self.found: dict[str, NotFinite] = {}
         self._flatten = Flattener(blacklist)
         self._finite: dict[str, float] = {}
         self._steps = Steps()
 
     def composed(self, siblings: Sequence[Monitor]) -> None:
-        """Take the log of a sibling, without one of its own."""
+        """Use the log of the first sibling that has one, if no log was passed."""
         logs = [getattr(sibling, "log", None) for sibling in siblings if sibling is not self]
         for log in logs:
             if self.log is None and isinstance(log, TrainingLogBase):
                 self.log = log
 
     def start_session(self, num_steps: int | None, **kwargs: object) -> None:
-        """Count the steps of this session on, and drop records of steps that are still to come."""
+        """Start a session; remove the records of steps that are still to come."""
         last = None if self.log is None else stand(self.log)[1]
-        if self.log is not None and last is not None:  # else nobody writes steps to it
+        if self.log is not None and last is not None:  # else the log has no steps
             self._steps.last = last
             self.found = {key: new for key, new in self.found.items() if new.step <= last}
             records = self._recorded(self.log)
@@ -84,7 +84,7 @@ class NanGuard(Monitor):
         self._steps.start_session()
 
     def write(self, data: Mapping[str, Any], step: float, **kwargs: Any) -> None:
-        """Look at every number. Raises `StopTraining` if that is the action."""
+        """Check every float. Raises `StopTraining` if that is the action."""
         step = self._steps.take(step)
         news = []
         finite = self._finite

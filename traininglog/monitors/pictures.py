@@ -1,4 +1,4 @@
-"""A monitor's frame as a picture, drawn by matplotlib. Imported when there is something to draw."""
+"""Draws the frame of a monitor with matplotlib. This module is imported when it has to draw."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LEARNING_RATE = "learning_rate"
-_SKIP, _SKIP_SHARE = 100, 10  # rows at the most, and of how many rows one at the most
+_SKIP, _SKIP_SHARE = 100, 10  # skip at most this many rows, and at most one of so many
 _SMOOTH, _SMOOTH_SHARE = 50, 20
-# A set for either axis.
+# One set of colours for each axis.
 _COLOURS = ((*COLOURS[:3], COLOURS[6]), (*COLOURS[3:6], COLOURS[7]))
 
 
@@ -117,7 +117,7 @@ def plot_survey(
 
 
 def columns_of(frame: pd.DataFrame, name: str) -> list[str]:
-    """Return the columns that a name stands for. Raises `KeyError` where there are none."""
+    """Return the columns that a name stands for. Raises `KeyError` if there are none."""
     found = _ending_with(frame, name)
     if not found:
         _refuse(frame, name)
@@ -149,7 +149,7 @@ def _draw_metrics(
         where: Any = axes if side == 0 else axes.twinx()
         for column, colour in zip(columns, _colours(side, columns), strict=True):
             values = frame[column].dropna().astype("float64")
-            # Over rows, not over values, or a metric that is measured seldom would come out late.
+            # Over rows, not over values: else a seldom measured metric would be smoothed too far.
             mean = (
                 frame[column].astype("float64").rolling(window, min_periods=1, center=True).mean()
             )
@@ -166,7 +166,7 @@ def _draw_metrics(
 
 
 def _legend(axes: Axes, lines: Sequence[Any]) -> None:
-    # Above, where it hides nothing: lines of a second axis would run across it.
+    # Above the axes, where it hides nothing: lines of a second axis would run across it.
     legend = axes.legend(
         handles=list(lines), frameon=False, fontsize=9, handlelength=1.8, ncols=4,
         loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2, borderpad=0.0,
@@ -193,12 +193,12 @@ def _words(name: str) -> str:
 
 
 def _label(column: str, name: str) -> str:
-    """Return what tells a column from others of its name: the group of parameters, mostly."""
+    """Return the part of a column's name before `name`, mostly the group of parameters."""
     return _words(column.removesuffix(name).rstrip("_/") or column)
 
 
 class Picture(Figure):
-    """A figure of its own, not pyplot's: no window, no global state. Notebooks show it."""
+    """A figure without pyplot: it has no window and no global state. Notebooks show it."""
 
     def __init__(self, size: tuple[float, float]) -> None:
         super().__init__(figsize=size, dpi=120, layout="constrained", facecolor="white")

@@ -1,4 +1,4 @@
-"""`RingbufferMonitor`: what one metric did lately."""
+"""`RingbufferMonitor`: the last values of one metric."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from traininglog.values import called
 class RingbufferMonitor(Monitor):
     """Holds the last values of one metric, and tells whether it still moves.
 
-    A write without the metric is passed over. The steps of a session are counted on behind those of
-    the sessions before.
+    A write without the metric is ignored. The steps of a session count on from those of the
+    previous sessions.
 
     Args:
         capacity: How many values to hold, at least 2.
-        key: The metric; ``"a/b"`` is found in nested dicts, too.
+        key: The metric; ``"a/b"`` also finds it in nested dicts.
         name: The name in a composite.
 
     >>> ring = RingbufferMonitor(capacity=4, key="loss")
@@ -54,11 +54,11 @@ class RingbufferMonitor(Monitor):
         return list(self._at)
 
     def start_session(self, num_steps: int | None, **kwargs: Any) -> None:
-        """Count the steps of this session on behind those of the sessions before."""
+        """Start a session, whose steps count on from those of the previous sessions."""
         self._steps.start_session()
 
     def write(self, data: Mapping[str, Any], step: float, **kwargs: Any) -> None:
-        """Hold the metric, if it is there. Raises `TypeError` if it is not a number."""
+        """Add the metric, if the data has it. Raises `TypeError` if it is not a number."""
         step = self._steps.take(step)
         value = pick(data, self.key)
         if value is None:
@@ -70,27 +70,27 @@ class RingbufferMonitor(Monitor):
         self._at.append(step)
 
     def mean(self) -> float:
-        """Return the mean of the values held, NaN before the first."""
+        """Return the mean of the values, NaN before the first."""
         return _mean(self._values)
 
     def std(self) -> float:
-        """Return their standard deviation (of the population), NaN before the first value."""
+        """Return the standard deviation of the population of values, NaN before the first."""
         return _deviation(self._values)
 
     @property
     def movement_index(self) -> float | None:
-        """How far the metric has moved, measured in how much it scatters. None until full.
+        """The movement of the metric in relation to its scatter. None until the buffer is full.
 
-        The held values are cut at the middle of their steps. The index is the distance of the two
+        The values are split at the middle of their steps. The index is the distance of the two
         halves' means over twice the geometric mean of their standard deviations: near 0 the metric
-        stands still, above 1 it clearly moves. A half that does not scatter at all counts as if it
-        did by the rounding of the numbers, so that the index is always defined: 0 where nothing
-        moved, very large where a constant became another.
+        stands still, above 1 it clearly moves. A half without scatter counts with the rounding
+        error of the numbers as its scatter. So the index is always defined: 0 if nothing moved,
+        very large if one constant became another.
         """
         if len(self._values) < self.capacity:
             return None
         values, at = self.values, self.steps
-        # Twice the step, as half of a sum of two large integers would be rounded.
+        # Compare twice the step: half of the sum of two large integers would be rounded.
         cut = next((n for n, step in enumerate(at) if 2 * step >= at[0] + at[-1]), 0)
         if cut == 0:  # the steps do not ascend
             cut = len(values) // 2
@@ -108,7 +108,7 @@ def _mean(values: Sequence[float]) -> float:
         return math.nan
     try:
         return math.fsum(values) / len(values)
-    except OverflowError:  # of the sum, not of the mean
+    except OverflowError:  # the sum overflows, but not the mean
         return math.fsum(value / len(values) for value in values)
     except ValueError:  # infinities of both signs
         return math.nan

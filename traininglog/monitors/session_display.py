@@ -1,4 +1,4 @@
-"""How far a session has got, shown on a terminal, in a notebook, or in a file."""
+"""Displays of the progress of a session: on a terminal, in a notebook, or in a file."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ _GAP = "  "
 
 @dataclass
 class Stand:
-    """Where a session stands."""
+    """The present state of a session."""
 
     num_steps: int | None
     step: int = 0
     elapsed: float = 0.0  #: seconds
-    rate: float | None = None  #: steps per second, of late
+    rate: float | None = None  #: recent steps per second
     metrics: Sequence[tuple[str, float]] = field(default_factory=list)
     over: bool = False
 
     @property
     def share(self) -> float | None:
-        """The part that is done, from 0 to 1; None if nobody knows how much there is to do."""
+        """The part that is done, from 0 to 1; None if the number of steps is unknown."""
         if self.num_steps is None:
             return None
         return min(1.0, self.step / self.num_steps) if self.num_steps else 1.0
 
     def words(self, *, percent: bool) -> str:
-        """Return it in one line."""
+        """Return the state as one line of text."""
         parts = [self.count]
         if percent and self.share is not None:
             parts.append(f"{int(100 * self.share)}%")
@@ -50,12 +50,12 @@ class Stand:
 
     @property
     def count(self) -> str:
-        """The steps that are done, and of how many."""
+        """The number of steps done, and the total if it is known."""
         return f"{self.step:,}" if self.num_steps is None else f"{self.step:,}/{self.num_steps:,}"
 
     @property
     def time(self) -> str:
-        """The time that is left, or that it took; empty if nobody knows."""
+        """The time left, or the time that the session took; empty if unknown."""
         if self.over:
             return f"in {on_a_clock(self.elapsed)}"
         if self.rate and self.num_steps is not None and self.step < self.num_steps:
@@ -63,7 +63,7 @@ class Stand:
         return ""
 
     def fitted(self, width: int, encoding: str | None) -> Fitted:
-        """Return it in one line beside a bar: what matters least is cut, if it is too long."""
+        """Return the state fitted into a line beside a bar; the least important parts go first."""
         return fitted(
             width,
             [
@@ -80,27 +80,27 @@ class Stand:
 
 
 class SessionDisplay(Protocol):
-    """Shows how a session stands, again and again."""
+    """Displays the state of a session repeatedly."""
 
     def show(self, stand: Stand) -> None:
-        """Show it."""
+        """Show the state."""
 
     def close(self) -> None:
-        """Leave the place to others."""
+        """Close the display, and leave its place to other output."""
 
 
 class SessionBar:
-    """A bar on a terminal. What is printed meanwhile appears above it."""
+    """A bar on a terminal. Printed lines appear above it."""
 
     def __init__(self, file: TextIO) -> None:
         self._bar = TerminalBar(file, transient=False)
 
     def show(self, stand: Stand) -> None:
-        """Draw it."""
+        """Draw the bar."""
         total = stand.num_steps
         if stand.over and total is None:
-            total = stand.step  # a bar that pulses no more
-        # A bar of nothing to do is a full one.
+            total = stand.step  # the bar stops pulsing
+        # Without any steps to do the bar is full.
         total, done = (1, 1) if total == 0 else (total, stand.step)
         found = stand.fitted(self._bar.width, self._bar.encoding)
         count, rate, time = found.pieces
@@ -113,13 +113,13 @@ class SessionBar:
 
 
 class SessionCell:
-    """A line in a notebook's output that is written over."""
+    """A line in the output of a notebook, which each update replaces."""
 
     def __init__(self) -> None:
         self._place = NotebookPlace()
 
     def show(self, stand: Stand) -> None:
-        """Write it over the last one."""
+        """Replace the line."""
         share = 0.0 if stand.share is None else stand.share
         done = int(share * BAR_WIDTH)
         bar = "" if stand.share is None else "━" * done + "─" * (BAR_WIDTH - done) + _GAP
@@ -130,9 +130,9 @@ class SessionCell:
 
 
 class SessionLines:
-    """Plain lines, a limited number of them: for a file, a pipe, a dumb terminal.
+    """A limited number of plain lines, for a file, a pipe or a dumb terminal.
 
-    A line is due at every twentieth of the way, and after a minute.
+    A line is due at every twentieth of the steps, and after a minute without one.
     """
 
     PARTS, PATIENCE = 20, 60.0
@@ -146,7 +146,7 @@ class SessionLines:
         """Print a line if one is due."""
         part = -1 if stand.share is None else int(stand.share * self.PARTS)
         due = part > self._part or stand.elapsed >= self._since + self.PATIENCE
-        if stand.step in (0, stand.num_steps):  # the first says nothing, the last comes at the end
+        if stand.step in (0, stand.num_steps):  # the first is empty, the last comes at the end
             due = False
         if not (due or stand.over):
             return
@@ -156,14 +156,14 @@ class SessionLines:
         self._file.flush()
 
     def close(self) -> None:
-        """Do nothing: everything is written."""
+        """Do nothing: all lines are written."""
 
 
 def display_for(file: TextIO) -> SessionDisplay:
-    """Return what suits an output."""
+    """Return the display that suits an output."""
     if file is sys.stdout and in_notebook():
         return SessionCell()
-    # Where Rich already draws something live on this terminal, lines go above it.
+    # If Rich already draws something live on this terminal, print lines above it.
     taken = hasattr(file, "rich_proxied_file")
     return (
         SessionBar(file)

@@ -1,4 +1,4 @@
-"""`StdoutMonitor`: how the training goes, for whoever looks on."""
+"""`StdoutMonitor`: shows the progress and the metrics of a session."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from traininglog.monitors.steps import check_step
 if TYPE_CHECKING:
     from traininglog.monitors.session_display import SessionDisplay
 
-#: Over how many looks, an interval apart, the rate is taken.
+#: The number of updates, an interval apart, over which the rate is computed.
 _LOOKS = 50
 
 
 class StdoutMonitor(Monitor):
-    """Shows how far a session has got, how fast it goes, and chosen metrics.
+    """Shows the progress of a session, its rate, and chosen metrics.
 
-    On a terminal and in a notebook it is a bar that is drawn anew; elsewhere plain lines, about
-    twenty in a session. What is printed meanwhile on a terminal appears above the bar. A metric is
-    shown once it was there, smoothed; one that is NaN at present is shown as such. The bar stands
-    at the last whole step: parts of a step count for the metrics only. On a narrow terminal names
-    are shortened first, then metrics are left out: bar, rate and time left stay longest. An output
-    that fails is told of once, and ends nothing.
+    On a terminal and in a notebook it shows a live bar; elsewhere it prints plain lines, about
+    twenty in a session. On a terminal, lines that the program prints appear above the bar. A metric
+    is shown, smoothed, after its first value; a present NaN is shown as NaN. The bar stands at the
+    last whole step: parts of a step count for the metrics only. On a narrow terminal names are
+    shortened first, then metrics are left out: bar, rate and time left stay longest. If the output
+    fails, the monitor warns once, and the training goes on.
 
     Args:
-        metric_names: Which metrics to show: a dict from keys to what they are shown as, or just
-            keys. ``"a/b"`` is found in nested dicts, too.
-        raw: Keys whose last value is shown as it is, a learning rate for example.
-        alpha: What part the newest value has in a smoothed one, above 0 and up to 1.
-        interval: Seconds from one look to the next.
-        file: Where to; by default what `sys.stdout` is when a session starts.
+        metric_names: The metrics to show: a dict from keys to labels, or only keys. ``"a/b"`` also
+            finds a value in nested dicts.
+        raw: Keys whose last value is shown unsmoothed, a learning rate for example.
+        alpha: The weight of the newest value in a smoothed one, above 0 and up to 1.
+        interval: Seconds between two updates.
+        file: The output; by default `sys.stdout` at the start of a session.
         name: The name in a composite.
 
     """
@@ -74,7 +74,7 @@ class StdoutMonitor(Monitor):
         self._release: Any = None
 
     def start_session(self, num_steps: int | None, **kwargs: Any) -> None:
-        """Show a new bar. Raises `ValueError` if `num_steps` is not a whole number, or None."""
+        """Show a new bar. Raises `ValueError` unless `num_steps` is a whole number or None."""
         from traininglog.monitors.session_display import Stand, display_for
 
         if num_steps is not None:
@@ -90,13 +90,13 @@ class StdoutMonitor(Monitor):
         self._looks = deque([(self._start, 0)], maxlen=_LOOKS)
         display = display_for(sys.stdout if self._file is None else self._file)
         self._display = display
-        # Should nobody end the session, the terminal is given its cursor back all the same.
+        # If the program does not end the session, this gives the terminal its cursor back.
         self._release = weakref.finalize(self, display.close)
         self._failed = False
         self._show(display)
 
     def write(self, data: Mapping[str, Any], step: float, **kwargs: Any) -> None:
-        """Take in a step, and show it if the last look was long enough ago.
+        """Take the metrics of a step, and update the display if `interval` has passed.
 
         Raises `RuntimeError` outside a session.
         """
@@ -122,7 +122,7 @@ class StdoutMonitor(Monitor):
             self._look(now)
 
     def end_session(self, **kwargs: Any) -> None:
-        """Show how it ended. Outside a session it does nothing."""
+        """Show the end of the session, and close the display. Does nothing outside a session."""
         display, self._display = self._display, None
         if display is None:
             return
@@ -130,7 +130,7 @@ class StdoutMonitor(Monitor):
             self._look(monotonic(), display, over=True)
         finally:
             with contextlib.suppress(OSError, ValueError):  # an output that is gone
-                self._release()  # which closes the display
+                self._release()  # closes the display
 
     def _look(
         self, now: float, display: SessionDisplay | None = None, *, over: bool = False
@@ -139,7 +139,7 @@ class StdoutMonitor(Monitor):
         self._shown = now
         self._looks.append((now, stand.step))
         (before, done), stand.elapsed = self._looks[0], now - self._start
-        if over:  # of all of it
+        if over:  # the rate of the whole session
             before, done = self._start, 0
         if now > before and stand.step > done:
             stand.rate = (stand.step - done) / (now - before)
@@ -154,10 +154,10 @@ class StdoutMonitor(Monitor):
             self._show(display)
 
     def _show(self, display: SessionDisplay) -> None:
-        """Show where the session stands; an output that fails is told of once, and ends nothing."""
+        """Show the state of the session; warn once if the output fails."""
         try:
             display.show(self._stand)
-        except (OSError, ValueError) as error:  # ValueError: of a file that is closed
+        except (OSError, ValueError) as error:  # ValueError: the file is closed
             with contextlib.suppress(OSError, ValueError):
                 flush_output()
             if not self._failed:
@@ -182,7 +182,7 @@ class _Smooth:
         self.value = math.nan
 
     def take(self, value: float) -> None:
-        """Take in a value. One that is not finite is shown, and forgotten with the next one."""
+        """Add a value. One that is not finite is shown only until the next value."""
         if not math.isfinite(value):
             self.value = value
             return

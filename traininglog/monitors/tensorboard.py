@@ -1,4 +1,4 @@
-"""`TensorBoardMonitor`: what a trainer tells, as TensorBoard's event files."""
+"""`TensorBoardMonitor`: writes the measurements of a trainer to TensorBoard's event files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from traininglog.monitors.steps import Steps
 class TensorBoardMonitor(Monitor):
     """Writes every number as a scalar for TensorBoard.
 
-    Nested dicts give tags with ``/``, which TensorBoard shows as groups. Its steps are integers: a
-    part of a step is written at the step to which it belongs. The steps of a session are counted on
-    behind those of the sessions before.
+    Nested dicts give tags with ``/``, which TensorBoard shows as groups. TensorBoard's steps are
+    integers: a part of a step is written at the step it belongs to. The steps of a session count on
+    from those of the previous sessions.
 
     Args:
         where: A folder for event files, which `tensorboardX` writes (the extra ``tensorboard``); or
-            a writer, of whatever kind, with ``add_scalar(tag, value, step)``.
-        blacklist: What to leave out; see `LogMonitor`.
+            any writer with ``add_scalar(tag, value, step)``.
+        blacklist: Keys to leave out; see `LogMonitor`.
         name: The name in a composite.
 
     Raises `MissingExtra` if tensorboardX is needed and not installed, and `TypeError` for anything
@@ -49,7 +49,7 @@ class TensorBoardMonitor(Monitor):
         self._steps = Steps()
 
     def start_session(self, num_steps: int | None, **kwargs: object) -> None:
-        """Count the steps of this session on behind those of the sessions before."""
+        """Start a session, whose steps count on from those of the previous sessions."""
         self._steps.start_session()
 
     def write(self, data: Mapping[str, Any], step: float, **kwargs: Any) -> None:
@@ -61,13 +61,13 @@ class TensorBoardMonitor(Monitor):
                 self._writer.add_scalar(key, number, at)
 
     def end_session(self, **kwargs: object) -> None:
-        """Close the event file, which is complete then; a writer that was handed in is flushed."""
+        """Close the event file, which is complete then; flush a writer that was passed instead."""
         if self._own is not None:
             self.close()
         elif callable(flush := getattr(self._writer, "flush", None)):
             flush()
 
     def close(self) -> None:
-        """Close the event file; the next write begins another. A handed in writer is left open."""
+        """Close the event file; the next write begins another. A passed writer stays open."""
         if self._own is not None:
             self._own.close()

@@ -1,1 +1,1 @@
-"""Checkpoints: moments of a training, written to a folder, found there, and put back."""
+"""Checkpoints: write moments of a training to a folder, find them there, and restore them."""

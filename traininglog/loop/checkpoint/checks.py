@@ -1,7 +1,7 @@
-"""What a checkpoint must have in it to be gone on from: looked at before anything is restored.
+"""Checks of the content of a checkpoint, before anything is restored from it.
 
-A manifest of format 2 has a checksum, so that this is for those of older versions, and for whoever
-makes a checkpoint by hand.
+A manifest of format 2 has a checksum. So these checks are for checkpoints of older versions, and
+for those that a user makes by hand.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _POSITION = {"done": int, "batches": int, "open": bool, "states": dict}
 
 
 def check(found: Checkpoint) -> None:
-    """Raise `ValueError` for what cannot be a checkpoint of a loop."""
+    """Raise `ValueError` for content that cannot be a checkpoint of a loop."""
     ended = found.facts.get("ended")
     if ended is not None:
         _require(ended, {"reason": (str, type(None)), "stopped": bool, "params_source": str}, "end")
@@ -76,7 +76,7 @@ def _check_metrics(metrics: dict[str, Any]) -> None:
 
 
 def _check_random(state: dict[str, Any]) -> None:
-    """Set generators of our own to the states: whatever does not fit is refused by them."""
+    """Set fresh generators to the states: they raise for a state that does not fit."""
     if not isinstance(state.get("own"), dict):
         raise ValueError("there are no states of the program's own generators")
     random.Random().setstate(state["python"])  # noqa: S311 - to try the state, not to draw
@@ -99,13 +99,13 @@ def _of(name: str, tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def _require(tree: dict[str, Any], kinds: dict[str, Any], what: str) -> None:
-    """Raise `ValueError` unless all of these are in a dict, each of its kind."""
+    """Raise `ValueError` unless a dict has all the names, each with a value of its type."""
     for name, kind in kinds.items():
         wanted = kind if isinstance(kind, tuple) else (kind,)
         if name not in tree:
             raise ValueError(f"the {what} has no {name}")
         value = tree[name]
-        # True is an int to Python, and is none here.
+        # Compare exact types: True is an int to Python, and is none here.
         if object not in wanted and (
             type(value) not in wanted and not (kind is dict and isinstance(value, dict))
         ):

@@ -1,10 +1,10 @@
-"""A folder of checkpoints, each of them there whole or not at all.
+"""A folder of checkpoints, each written atomically.
 
-A checkpoint is a folder of its own: ``manifest.json``, which says all that is not an array, and one
-``.npz`` file for the arrays of each of its trees. It is written under another name, every file and
-the folder are synced, and then it is renamed: whatever a kill or a power cut leaves has no
-manifest under a checkpoint's name. The manifest has the size and the CRC of each part, and one of
-itself, so what was damaged since is noticed before anything is restored.
+A checkpoint is a folder of its own. ``manifest.json`` contains all data but the arrays, and one
+``.npz`` file contains the arrays of each tree. The writer makes the folder under a temporary name,
+syncs every file and the folder, and then renames it. So a kill or a power cut never leaves a
+manifest under a checkpoint's name. The manifest contains the size and the CRC of each part, and a
+CRC of itself, so the reader detects later damage before it restores anything.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from traininglog.loop.states.trees import Serializer, from_json, to_json
 
 _FULL = {getattr(errno, name, errno.ENOSPC) for name in ("ENOSPC", "EDQUOT")}
 
-#: The number of the checkpoint, which grows, and the step, which need not.
+#: The number of the checkpoint, which always grows, and the step, which need not grow.
 _NAME = re.compile(r"checkpoint-(\d{6,})-step-(\d+)")
 _LEFTOVER = re.compile(r"\.(partial|removed)-.*")
 
@@ -42,7 +42,7 @@ Check = Callable[["Checkpoint"], None]
 
 
 class Checkpoint(NamedTuple):
-    """What was read of a checkpoint."""
+    """The content of a checkpoint."""
 
     path: Path
     facts: dict[str, Any]
@@ -53,9 +53,9 @@ class CheckpointFolder:
     """The checkpoints in a folder, the newest last.
 
     Args:
-        path: The folder; made when the first checkpoint is written.
+        path: The folder; the first checkpoint creates it.
         keep: How many checkpoints of one training to keep; None or 0 keeps all.
-        serializer: For what is not plain data.
+        serializer: Saves objects that are not plain data.
 
     """
 
@@ -68,7 +68,7 @@ class CheckpointFolder:
         self.ownership = Ownership(self.path)
 
     def names(self) -> list[str]:
-        """Return the names of the checkpoints, in the order in which they were made."""
+        """Return the names of the checkpoints, oldest first."""
         try:
             found = [file.name for file in self.path.iterdir() if _NAME.fullmatch(file.name)]
         except FileNotFoundError:
@@ -80,10 +80,10 @@ class CheckpointFolder:
         return sorted(found, key=_number)
 
     def try_out(self) -> None:
-        """Find out whether something can be written in the folder, and claim it.
+        """Check that the folder can be written, and claim it.
 
-        Raises `OSError`, `CheckpointsBusy` where another training has claimed it, and
-        `CheckpointUnusable` for what is no folder.
+        Raises `OSError` if it cannot, `CheckpointsBusy` if another training has claimed it, and
+        `CheckpointUnusable` if it is no folder. A full disk raises nothing.
         """
         self.names()
         try:
@@ -93,7 +93,7 @@ class CheckpointFolder:
                 file.write(b"tried")
                 _sync(file)
         except OSError as error:
-            if error.errno in _FULL:  # which may pass
+            if error.errno in _FULL:  # the disk may have room later
                 return
             raise OSError(
                 error.errno,
@@ -104,22 +104,24 @@ class CheckpointFolder:
     def write(
         self, training: str, step: int, facts: Mapping[str, Any], trees: Mapping[str, Any]
     ) -> Path:
-        """Write a checkpoint, and only then remove those that are too many.
+        """Write a checkpoint, and only then remove surplus ones.
+
+        On a full disk, remove surplus ones first and write again.
 
         Args:
-            training: What names the training; only its own checkpoints are ever removed.
-            step: The step after which it stands.
+            training: The ID of the training; only its own checkpoints are ever removed.
+            step: The last step before the checkpoint.
             facts: Plain JSON.
             trees: See `traininglog.loop.states.trees`.
 
-        Raises `NotPlain`, before anything was written, for what cannot be saved.
+        Raises `NotPlain` for a tree that cannot be saved, before it writes anything.
         """
         shapes, arrays = {}, {}
         for name, tree in trees.items():
             arrays[name] = found = list[Any]()
             shapes[name] = to_json(tree, found, self._serializer, name)
         if self.ownership.wanted:
-            self.ownership.claim()  # again: somebody may have removed the folder
+            self.ownership.claim()  # again: another process may have removed the folder
         self.path.mkdir(parents=True, exist_ok=True)
         with _lock(self.path):
             self._sweep()
@@ -130,7 +132,7 @@ class CheckpointFolder:
             try:
                 self._write(target, number, manifest, shapes, arrays)
             except OSError as error:
-                # Those that would go afterwards may go before, as long as one is left.
+                # Checkpoints that would be removed afterwards may go first, as long as one stays.
                 if error.errno not in _FULL or not self._prune(training, new=1):
                     raise
                 self._write(target, number, manifest, shapes, arrays)
@@ -165,8 +167,8 @@ class CheckpointFolder:
     def newest(self, check: Check | None = None) -> Checkpoint | None:
         """Read the newest checkpoint that is undamaged; None if there is no checkpoint at all.
 
-        One that is damaged is passed over with a warning. Raises `CheckpointUnusable` if all are:
-        to begin from the start would be no resuming.
+        Skips a damaged one with a warning. Raises `CheckpointUnusable` if all are damaged: a
+        training that asks to resume must not begin from the start.
 
         Args:
             check: See `read`.
@@ -188,14 +190,14 @@ class CheckpointFolder:
         return None
 
     def read(self, path: Path, check: Check | None = None) -> Checkpoint:
-        """Read one checkpoint, after looking whether it is undamaged.
+        """Read one checkpoint, after a check for damage.
 
         Args:
-            path: Where it is.
-            check: Raises `ValueError` if what was read is no checkpoint of what it is needed for.
+            path: The folder of the checkpoint.
+            check: Raises `ValueError` if the content is not the checkpoint that the caller needs.
 
-        Raises `CheckpointDamaged` for whatever is not what was written, and `CheckpointUnusable`
-        for what this program cannot read.
+        Raises `CheckpointDamaged` if a part is missing or differs from what was written, and
+        `CheckpointUnusable` if this program cannot read it.
         """
         facts = read_manifest(path)
         parts = facts["parts"]
@@ -211,14 +213,14 @@ class CheckpointFolder:
         except (CheckpointUnusable, MemoryError):
             raise
         except Exception as error:
-            # Whatever is raised where data of another shape is read as a tree.
+            # Reading data of another shape as a tree can raise anything.
             raise CheckpointDamaged(
                 f"the manifest of the checkpoint {path} is damaged: {error!r}"
             ) from error
         return found
 
     def _prune(self, training: str, new: int = 0) -> int:
-        """Remove what is too many, if so many are to be added; return how many that were."""
+        """Remove surplus checkpoints, to leave room for `new` more; return the number removed."""
         if not self._keep:
             return 0
         own = []
@@ -228,13 +230,13 @@ class CheckpointFolder:
                     own.append(name)
         surplus = own[: -max(1, self._keep - new)]
         for name in surplus:
-            # Out of the way in one step: a folder half removed must not look like a checkpoint.
+            # Rename first, in one step: a folder half removed must not look like a checkpoint.
             (self.path / name).rename(self.path / f".removed-{name}")
         self._sweep()
         return len(surplus)
 
     def _sweep(self) -> None:
-        """Remove what writers left that were killed: nobody else writes while we hold the lock."""
+        """Remove leftovers of killed writers; the caller holds the lock, so no other one writes."""
         for file in list(self.path.iterdir()):
             if _LEFTOVER.fullmatch(file.name):
                 if file.is_dir() and not file.is_symlink():
@@ -246,9 +248,9 @@ class CheckpointFolder:
 def find(
     place: str | Path, serializer: Serializer | None = None, check: Check | None = None
 ) -> Checkpoint:
-    """Read the checkpoint at a place, or the newest in that folder.
+    """Read the checkpoint at a path, or the newest one in that folder.
 
-    Raises `CheckpointNotFound`.
+    Raises `CheckpointNotFound` if there is none.
     """
     path = Path(place).absolute()
     if os.path.lexists(path / MANIFEST):
@@ -276,7 +278,7 @@ def _sync(file: Any) -> None:
 
 
 def _sync_folder(path: Path) -> None:
-    if os.name != "posix":  # a folder cannot be opened there
+    if os.name != "posix":  # Windows cannot open a folder
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -287,10 +289,10 @@ def _sync_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """Hold the folder against other writers; the kernel lets go of it when a process dies."""
+    """Lock the folder against other writers; the kernel drops the lock when a process dies."""
     try:
         import fcntl
-    except ImportError:  # Windows: one process writes checkpoints there
+    except ImportError:  # Windows has no lock: only one process may write checkpoints there
         yield
         return
     descriptor = os.open(path, os.O_RDONLY)

@@ -1,10 +1,10 @@
-"""A checkpoint's manifest: JSON that ends in its own checksum, and is looked at before it is used.
+"""The manifest of a checkpoint: JSON that ends in its own checksum, and is validated when read.
 
 The checksum is the last member of the JSON object, and covers every byte before it::
 
     {"format": 2, "training": "...", ..., "crc32": "0f0e0d0c"}
 
-Format 1, of older versions, has none: what it says is taken if it has the shape of a manifest.
+Format 1, of older versions, has no checksum: the reader accepts it if it has the right shape.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ MANIFEST = "manifest.json"
 _SEAL = re.compile(rb', "crc32": "([0-9a-f]{8})"\}')
 _SEAL_SIZE = len(b', "crc32": "01234567"}')
 
-#: The one kind of name that a part is written under: never a way out of the checkpoint.
+#: The names that parts may have: none of them leads out of the checkpoint.
 _PART = re.compile(r"part-[0-9]{1,9}\.npz")
 
 
 def sealed(manifest: Mapping[str, object]) -> bytes:
-    """Return a manifest as it is written: strict JSON with a checksum."""
+    """Return the bytes of a manifest: strict JSON with a checksum."""
     content = json.dumps(dict(manifest), allow_nan=False).encode()[:-1]
     return content + b', "crc32": "%08x"}' % zlib.crc32(content)
 
@@ -40,7 +40,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """Return the manifest of the checkpoint at a path.
 
     Raises:
-        CheckpointDamaged: It is not what was written, or cannot be read.
+        CheckpointDamaged: It is missing, cannot be read, or differs from what was written.
         CheckpointUnusable: A newer version wrote it.
         FileNotFoundError: There is nothing at all at that path.
 
@@ -69,11 +69,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 class _TooNew(Exception):
-    """The number of a format that a later version made."""
+    """The manifest has a format of a later version; the argument is its number."""
 
 
 def _parsed(content: bytes) -> dict[str, Any]:
-    """Read a manifest. Raises `ValueError` where it is not what was written."""
+    """Parse and check a manifest. Raises `ValueError` if it is damaged."""
     seal = _SEAL.fullmatch(content[-_SEAL_SIZE:])
     if seal is not None and b"%08x" % zlib.crc32(content[:-_SEAL_SIZE]) != seal[1]:
         raise ValueError("its checksum is another")
@@ -113,10 +113,10 @@ def _check_shape(manifest: dict[str, object]) -> None:
 
 
 def read_whole(path: Path) -> bytes:
-    """Return the content of a regular file, or of one that a link leads to.
+    """Return the content of a regular file, or of the regular file that a link leads to.
 
-    Raises `OSError` for all else, and for one of which nearly nothing is on the disk: it claims
-    more than there is.
+    Raises `OSError` for anything else, and for a sparse file that is nearly all hole: its size says
+    more than the disk holds.
     """
     descriptor = open_plain(path, follow=True)
     with os.fdopen(descriptor, "rb") as file:

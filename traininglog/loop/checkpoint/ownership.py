@@ -1,8 +1,8 @@
-"""Whose a folder of checkpoints is: one training's at a time.
+"""The lease on a folder of checkpoints: one training owns it at a time.
 
-Two trainings in one folder would each go on from the other's checkpoints after a restart. So the
-folder has a file with a lock that the kernel drops when its process dies, and which says who has
-it.
+Two trainings in one folder would each continue from the other's checkpoints after a restart. So the
+folder contains a lock file, which names its owner. The kernel drops the lock when the process of
+the owner dies.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ class Ownership:
     """The lock on a folder.
 
     Args:
-        folder: The folder, which is made when it is claimed.
+        folder: The folder; `claim` creates it.
 
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock: Any = None
-        self.wanted = False  #: whether it was claimed, and not released since
+        self.wanted = False  #: whether this training has claimed the folder and not released it
 
     def claim(self) -> None:
-        """Take the folder for this training; nothing, if it has it already.
+        """Claim the folder for this training; do nothing if it holds the folder already.
 
-        Raises `CheckpointsBusy` if another training has it, and `OSError` where no file can be
-        made in it.
+        Warns if the file system has no locks. Raises `CheckpointsBusy` if another training holds
+        the folder, and `OSError` if no file can be created in it.
         """
         try:
             from traininglog.locked_files import FileLock, open_regular
-        except ImportError:  # Windows, where nobody tells
+        except ImportError:  # Windows has no lock to take
             return
         self.wanted = True
         path = self._folder / OWNER
         while self._lock is None or not self._lock.is_at(path):
-            # A folder that was removed and made anew is another one: what we have is nobody's.
+            # If the folder was removed and created anew, our lock is on a file that is gone.
             self.release()
             self.wanted = True
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -76,12 +76,12 @@ class Ownership:
         _tell(self._lock.descriptor)
 
     def release(self) -> None:
-        """Let go of the folder."""
+        """Release the folder."""
         lock, self._lock, self.wanted = self._lock, None, False
         if lock is not None:
             path = self._folder / OWNER
-            # Whoever has opened it meanwhile sees that it is gone, once we have let go of it. In a
-            # forked child the lock is closed: the file is the parent's.
+            # A process that has opened the file meanwhile sees after our release that it is gone.
+            # In a forked child the lock is closed: the file belongs to the parent.
             if lock.is_at(path):
                 with contextlib.suppress(OSError):
                     path.unlink()
@@ -89,7 +89,7 @@ class Ownership:
 
 
 def _tell(descriptor: int) -> None:
-    """Write down who has the folder, for whoever is refused. A full disk is of no account."""
+    """Write the owner into the lock file, for the error of others. Ignores a full disk."""
     facts = {
         "pid": os.getpid(),
         "host": socket.gethostname(),

@@ -1,4 +1,4 @@
-"""The arrays of a checkpoint in a file: written, and read back without trust in what it claims."""
+"""The arrays of a checkpoint in a file; the reader does not trust the sizes that it claims."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _CHUNK = 2**20
 
 
 def write_part(path: Path, arrays: list[Any]) -> dict[str, Any]:
-    """Write arrays to a file and sync it; return what the manifest says of it."""
+    """Write arrays to a file and sync it; return its entry for the manifest."""
     import numpy
     from numpy.lib.format import write_array
 
     with path.open("wb") as file:
-        # As `numpy.savez` does; that of older NumPy cannot be told to refuse what needs pickle.
+        # Like `numpy.savez`, which in older NumPy has no `allow_pickle=False`.
         with zipfile.ZipFile(file, "w") as archive:
             for place, array in enumerate(arrays):
                 with archive.open(f"array-{place}.npy", "w", force_zip64=True) as member:
@@ -31,7 +31,7 @@ def write_part(path: Path, arrays: list[Any]) -> dict[str, Any]:
                         raise NotPlain(f"an array cannot be saved: {error}") from error
         file.flush()
         os.fsync(file.fileno())
-    with path.open("rb") as file:  # zipfile goes back to patch headers: no checksum on the way
+    with path.open("rb") as file:  # zipfile seeks back to patch headers: sum the finished file
         size, crc = _summed(file)
     return {"file": path.name, "arrays": len(arrays), "bytes": size, "crc32": crc}
 
@@ -41,13 +41,13 @@ def read_part(path: Path, part: dict[str, Any]) -> list[Any]:
 
     Args:
         path: The checkpoint.
-        part: What its manifest says of the part.
+        part: The entry of the part in its manifest.
 
-    Raises `CheckpointDamaged` for whatever is not what was written.
+    Raises `CheckpointDamaged` if the file is missing or differs from what was written.
     """
     name = part["file"]
     try:
-        descriptor = open_plain(path / name, follow=True)  # a folder may be kept by links to files
+        descriptor = open_plain(path / name, follow=True)  # some keep a folder as links to files
     except FileNotFoundError:
         raise CheckpointDamaged(f"the checkpoint {path} has lost its {name}") from None
     except OSError as error:
@@ -63,7 +63,7 @@ def read_part(path: Path, part: dict[str, Any]) -> list[Any]:
         except MemoryError:
             raise
         except Exception as error:
-            # Whatever zipfile and NumPy raise for what is not theirs.
+            # zipfile and NumPy may raise anything for a file that is not theirs.
             raise CheckpointDamaged(
                 f"{name} of the checkpoint {path} is damaged: {error}"
             ) from error
@@ -95,10 +95,10 @@ def _arrays(file: Any, part: dict[str, Any]) -> list[Any]:
 
 
 def _refuse_claims(content: Any, size: int) -> None:
-    """Raise for an array that claims other than it has, before memory is taken for it."""
+    """Raise `ValueError` if an array claims another size than it has, before it takes memory."""
     from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 
-    # Version 3 differs from 2 in how it spells the names of fields, which do not matter here.
+    # Version 3 differs from 2 only in the encoding of field names, which do not matter here.
     short = read_magic(content) == (1, 0)
     shape, _, dtype = (read_array_header_1_0 if short else read_array_header_2_0)(content)
     if dtype.hasobject or math.prod(shape) * dtype.itemsize != size - content.tell():

@@ -1,10 +1,10 @@
-"""What a loop keeps of a training: whole moments of it, in checkpoints, and the best one.
+"""Moments of a training: the loop takes them, writes them as checkpoints, and keeps the best one.
 
-A **moment** is everything that training goes on from, taken at one time: counters, parameters, the
-user's objects, random states, the position in the data, the metrics that are being summed up, and
-where the log stands. A checkpoint holds one moment and, with early stopping, the best one so far
-together with the value of the metric, in one manifest: there is no time at which one of them is
-newer than the other.
+A **moment** is a snapshot of everything that a training continues from: counters, parameters, the
+user's objects, random states, the position in the data, the statistics of metrics so far, and the
+position of the log. A checkpoint contains the present moment and, with early stopping, the best
+moment so far with the value of the metric. Both are in one manifest, so one is never newer than the
+other.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ Moment = dict[str, Any]
 
 
 class Snapshots:
-    """Takes moments, writes them as checkpoints, and puts them back.
+    """Takes moments, writes them as checkpoints, and restores them.
 
     Args:
-        params: What is trained; see `traininglog.loop.states.objects`.
-        objects: What else is to be saved, by name.
-        folder: Where the checkpoints are; None: there are none, and a moment is the parameters.
+        params: The trained parameters; see `traininglog.loop.states.objects`.
+        objects: Other objects to save, by name.
+        folder: The folder of the checkpoints; None: a moment is only the parameters.
         keep: How many checkpoints to keep; None or 0 keeps all.
-        serializer: For what is not plain data.
+        serializer: Saves objects that are not plain data.
 
     """
 
@@ -58,12 +58,12 @@ class Snapshots:
         self.generators = {name: item for name, item in self.objects.items() if is_random(item)}
         self.serializer = None if serializer is None else Serializer(*serializer)
         self.folder = None if folder is None else CheckpointFolder(folder, keep, self.serializer)
-        self.training = uuid.uuid4().hex  # stays the same when it is resumed
+        self.training = uuid.uuid4().hex  # a resumed training keeps its ID
 
     def moment(self, log: TrainingLogBase, loop: Callable[[], dict[str, Any]]) -> Moment:
-        """Return the present moment: of the parameters only, if there are no checkpoints.
+        """Return the present moment: only the parameters, if there are no checkpoints.
 
-        `loop` tells what the loop itself wants to know again.
+        `loop` returns the state of the loop itself.
         """
         moment: Moment = {"params": None if self.params is None else take(self.params)}
         if self.folder is not None:
@@ -72,7 +72,7 @@ class Snapshots:
         return moment
 
     def share(self, log: TrainingLogBase, loop: Callable[[], dict[str, Any]]) -> Moment:
-        """Return what each rank of a training has of its own in the present moment."""
+        """Return the part of the present moment that differs between the ranks of a training."""
         return {
             "loop": loop(),
             "random": randomness.capture(self.generators),
@@ -80,9 +80,9 @@ class Snapshots:
         }
 
     def rehearse(self, mishaps: Mishaps) -> None:
-        """Find out now, before the training, whether its state can be saved.
+        """Check before the training whether its state can be saved.
 
-        Raises `NotPlain` for a state that cannot.
+        Raises `NotPlain` for a state that cannot. Reports an error of the user's own methods.
         """
         if self.folder is None:
             return
@@ -94,7 +94,7 @@ class Snapshots:
                 to_json(take(thing), _Forgotten(), self.serializer, name)
             except NotPlain:
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever a stranger's state_dict raises
+            except Exception as error:  # noqa: BLE001 - a user's state_dict may raise anything
                 if not _lazy(thing):
                     mishaps.tell(
                         f"taking the state of {name}",
@@ -103,8 +103,8 @@ class Snapshots:
                     )
 
     def write(self, now: Moment, best: Best, ended: dict[str, Any] | None = None) -> Path:
-        """Write a checkpoint of a moment, and of the best one."""
-        assert self.folder is not None  # noqa: S101 - the loop has asked
+        """Write a checkpoint of a moment and the best one; return its path."""
+        assert self.folder is not None  # noqa: S101 - the callers have checked
         counters = now["loop"]
         facts = {
             "run": now["log"]["uuid"],
@@ -118,7 +118,7 @@ class Snapshots:
         return self.folder.write(self.training, counters["step"], facts, trees)
 
     def find(self, place: bool | str | Path) -> Checkpoint | None:
-        """Read the newest checkpoint (True), or the one at a place."""
+        """Read the newest checkpoint (True), or the one at a path."""
         if isinstance(place, (str, Path)):
             return find(place, self.serializer, check)
         if place and self.folder is not None:
@@ -135,15 +135,15 @@ class Snapshots:
         early_stopping: bool,
         rank: int = 0,
     ) -> Moment:
-        """Put a whole moment of a checkpoint back, and resume the log there.
+        """Restore a whole moment of a checkpoint, and resume the log there; return the moment.
 
-        Nothing is changed before all of it has been read. Raises `CheckpointUnusable` where it does
-        not fit, and `RunNotFound` where the log's store has not the run.
+        Reads all of it before it changes anything. Raises `CheckpointUnusable` if the moment does
+        not fit, and `RunNotFound` if the store of the log does not have the run.
         """
         self.training = found.facts["training"]
         fits = best.set_state(found.trees["best"])
         if early_stopping and (not fits or best.moment is None):
-            # A best value without its parameters would keep out what is better than nothing.
+            # Without its parameters a best value would only keep out values that have them.
             best.value = best.moment = None
             best.waited = 0
         moment: Moment = found.trees["now"]
@@ -173,7 +173,7 @@ class Snapshots:
         try:
             log.load_state_dict(moment["log"])
         except RunNotFound as error:
-            if rank:  # whose log may have been in memory
+            if rank:  # the log of another rank may have been in memory
                 _go_on_in(log, moment["log"]["status"])
                 return moment
             raise RunNotFound(
@@ -183,10 +183,10 @@ class Snapshots:
         return moment
 
     def _of_rank(self, moment: Moment, rank: int) -> tuple[Moment, bool]:
-        """Return a moment with a rank's own share, and whether there is one.
+        """Return a moment with the share of a rank, and whether the moment has that share.
 
-        Where there is none, as of a training that had fewer ranks, the counters are the first
-        rank's, and random states stay as they are: its would be the same numbers twice.
+        Without one, as when the training had fewer ranks, the rank takes the counters of the first
+        rank and keeps its own random states: those of the first would draw the same numbers twice.
         """
         if not rank:
             return moment, True
@@ -195,7 +195,7 @@ class Snapshots:
             return {**moment, **share}, True
         random, loop = randomness.capture(self.generators), moment["loop"]
         position = loop["position"]
-        # Of the data nothing else holds: each rank has its own.
+        # The rest of the position is about the data of the first rank, not of this one.
         position = {name: position[name] for name in ("done", "batches", "open", "states")}
         if "began" in loop["position"]:
             position["began"] = random
@@ -203,24 +203,24 @@ class Snapshots:
         return {**moment, "random": random, "loop": mine}, False
 
     def put_params(self, params: Any) -> None:
-        """Put the parameters of a moment back, and nothing else."""
+        """Restore the parameters of a moment, and nothing else."""
         if self.params is not None:
             put(self.params, params, "params")
 
 
 def _go_on_in(log: TrainingLogBase, status: Mapping[str, object]) -> None:
-    """Let a log that has not seen what came before count on from there."""
+    """Copy a status into a log that lacks the earlier steps, so that it counts on from them."""
     log.status.update({key: value for key, value in status.items() if key != "resumed_from"})
 
 
 class _Forgotten(list[Any]):
-    """Takes arrays, and keeps none."""
+    """A list that drops all arrays it is given."""
 
     def append(self, item: object) -> None:
-        """Forget it."""
+        """Drop the array."""
 
 
 def _lazy(thing: Any) -> bool:
-    """Tell whether a module has parameters that are made when it is first called."""
+    """Return whether a module has parameters that its first call creates."""
     found = thing.parameters() if callable(getattr(thing, "parameters", None)) else ()
     return any("Uninitialized" in type(item).__name__ for item in found)

@@ -1,1 +1,1 @@
-"""What a loop measures: metrics and their statistics, the best values, and where they go."""
+"""The measurements of a loop: metrics, statistics and best values, and the way to the log."""

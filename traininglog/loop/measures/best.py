@@ -1,4 +1,4 @@
-"""The best value of the validation metric, and what the training looked like then."""
+"""The best value of the validation metric, and the moment of the training then."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 import re
 from typing import Any, Literal
 
-#: Names of which larger is better, where nobody says.
+#: Names of metrics for which larger is better by default.
 _LARGER = re.compile(r"(.*[^A-Za-z0-9])?(acc|accuracy|auc|f1|precision|recall|reward)")
 
 
 def smaller_is_better(
     name: str, stated: bool | None = None, mode: Literal["min", "max"] | None = None
 ) -> bool:
-    """Return whether smaller values of a metric are better: as stated, else by its name.
+    """Return whether smaller values of a metric are better: as passed, else by its name.
 
     Raises `ValueError` for a mode that does not exist, or if the two statements disagree.
     """
@@ -29,14 +29,13 @@ def smaller_is_better(
 class Best:
     """Watches the validation metric.
 
-    A value is better if it is beyond the best one by more than `min_delta`. NaN is never better
-    than anything, nor is it ever the best.
+    A value is better if it beats the best one by more than `min_delta`. NaN is never the best.
 
     Args:
         name: The metric.
         smaller: Whether smaller is better.
         min_delta: By how much a value must be better to count.
-        patience: After how many values in a row that were no better training should stop.
+        patience: The number of values in a row without a better one that ends the training.
 
     """
 
@@ -53,11 +52,11 @@ class Best:
         self.patience = patience
         self.value: float | None = None
         self.step = 0
-        self.moment: dict[str, Any] | None = None  #: what the training was like at the best value
+        self.moment: dict[str, Any] | None = None  #: of the training, at the best value
         self.waited = 0  #: values since the best one
 
     def offer(self, value: float, step: int) -> bool:
-        """Take note of a value; return whether it is the best."""
+        """Compare a value with the best, and keep the better; return whether the value is."""
         better = not math.isnan(value) and (
             self.value is None
             or (
@@ -78,22 +77,22 @@ class Best:
         return self.patience is not None and self.waited >= self.patience
 
     def get_news(self) -> list[Any]:
-        """Return what another rank has to know: value, step, and values since."""
+        """Return the facts for the other ranks: best value, its step, and values since."""
         return [self.value, self.step, self.waited]
 
     def set_news(self, news: list[Any]) -> None:
-        """Take over what `get_news` returned in another rank."""
+        """Adopt the facts that `get_news` returned in another rank."""
         self.value, self.step, self.waited = news
 
     def get_state(self) -> dict[str, Any]:
-        """Return value and moment, together."""
+        """Return the best value and its moment, as plain data."""
         return {
             "name": self.name, "smaller": self.smaller, "value": self.value, "step": self.step,
             "waited": self.waited, "moment": self.moment,
         }  # fmt: skip
 
     def set_state(self, state: dict[str, Any]) -> bool:
-        """Go on from what `get_state` returned; return False if that was of another metric."""
+        """Restore the result of `get_state`; return False if it is of another metric."""
         if (state["name"], state["smaller"]) != (self.name, self.smaller):
             return False
         self.value, self.step = state["value"], state["step"]

@@ -1,4 +1,4 @@
-"""The metrics of a loop: numbers by name, collected at each step and summed up now and then."""
+"""The metrics of a loop: numbers by name, collected at each step and summed up later."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _WAITING = 1024
 
 
 def is_time(name: str) -> bool:
-    """Tell whether a metric is a time in seconds, by its name."""
+    """Return whether a metric is a time in seconds, by its name."""
     return TIME_METRIC.fullmatch(name) is not None
 
 
 def number(name: str, value: Any) -> float:
-    """Return a metric as a float: of an array or tensor its mean, without what a mask hides.
+    """Return a metric as a float; an array or tensor becomes the mean of its unmasked elements.
 
-    Raises `TypeError` for what is no number, naming the metric.
+    Raises `TypeError` with the name of the metric for a value that is no number.
     """
     holds = isinstance(value, (int, float, list, tuple)) or any(
         hasattr(value, name) for name in ("shape", "item", "__array__", "__float__", "__index__")
@@ -45,16 +45,16 @@ def number(name: str, value: Any) -> float:
 
 
 class MetricFormatter:
-    """How metrics are printed. Derive from it to change the order or the numbers.
+    """Formats metrics for printing. Derive from it to change the order or the numbers.
 
     >>> MetricFormatter().format_metric("step_time", 61.5)
     '1m 1.5s'
     """
 
     def sort_metrics(self, names: Iterable[str]) -> list[str]:
-        """Return the names in the order in which to print them: times first, else by alphabet.
+        """Return the names in the order of printing: times first, then by alphabet.
 
-        Of the times that of waiting for data is the last.
+        ``data_time`` is the last of the times.
         """
         return sorted(names, key=lambda name: (not is_time(name), name == "data_time", name))
 
@@ -81,9 +81,9 @@ class MetricFormatter:
 class Metrics:
     """The numbers collected in a loop, summed up over three stretches.
 
-    `steps` since the last print inside a step, `epochs` since the last print outside of one, and
-    `epoch` since the epoch began. Numbers wait in a list until somebody asks: a step pays for an
-    append, not for three collectors.
+    `steps` is since the last print inside a step, `epochs` since the last print outside of one, and
+    `epoch` since the epoch began. Numbers wait in a list until the statistics are read: a step pays
+    for an append, not for three collectors.
     """
 
     STRETCHES = ("steps", "epochs", "epoch")
@@ -103,7 +103,7 @@ class Metrics:
                 waiting[name].append(value)
             else:
                 waiting[name] = [value]
-        # Looked at with one metric only: they come about as often as each other.
+        # Check the length for one metric only: all come about equally often.
         if values and len(waiting[name]) >= _WAITING:
             self._sum_up()
 
@@ -134,17 +134,17 @@ class Metrics:
         return {name: found.frozen() for name, found in self._collectors[stretch].items()}
 
     def clear(self, stretch: str) -> None:
-        """Begin a stretch anew."""
+        """Restart a stretch."""
         self._sum_up()
         self._collectors[stretch].clear()
 
     def clear_all(self) -> None:
-        """Begin all stretches anew."""
+        """Restart all stretches."""
         for stretch in self.STRETCHES:
             self.clear(stretch)
 
     def get_state(self) -> dict[str, Any]:
-        """Return everything as plain data, what waits as it is: to ask changes no digit."""
+        """Return everything as plain data; does not sum up, so the call changes no digit."""
         return {
             "in_step": {name: list(numbers) for name, numbers in self._in_step.items()},
             "outside": {name: list(numbers) for name, numbers in self._outside.items()},
@@ -155,7 +155,7 @@ class Metrics:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `get_state` returned."""
+        """Restore the result of `get_state`."""
         self.clear_all()
         self._in_step.update(state["in_step"])
         self._outside.update(state["outside"])

@@ -1,4 +1,4 @@
-"""What a loop writes: metrics, counters and ends, into the log and to the summary writer."""
+"""Writes the metrics, counters and ends of a loop to the log and to the summary writer."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from traininglog.loop.measures.statistics import Statistics
 from traininglog.loop.measures.summary_writer import Summaries
 
 _TIMES = EventKeys.TIME_METRICS_COLLECTED  # an attribute of an Enum takes time to find
-_MOST_TRACEBACK = 60_000  # characters; a log takes texts up to a size
+_MOST_TRACEBACK = 60_000  # characters; a log limits the size of texts
 
 
 class MetricsLog:
-    """Writes what happens in a loop into its log.
+    """Writes metrics and events of a loop into its log.
 
     Args:
-        counters: Where the loop stands: at its step everything is written.
-        events: Whom to tell of times that were measured.
-        told: What handlers are called with first: the loop.
-        summaries: The way to a summary writer, or None.
+        counters: The counters of the loop: everything is written at its step.
+        events: The source of events, to fire for times that were measured.
+        told: The first argument of handlers: the loop.
+        summaries: Writes to a summary writer; or None.
 
     """
 
@@ -41,9 +41,9 @@ class MetricsLog:
         self.set_done: Callable[[str, int], None]
 
     def open(self, log: TrainingLogBase) -> None:
-        """Begin to write a log."""
+        """Set the log to write to."""
         self.log = log
-        self.set_done = log.status.__setitem__  # looked up once, and used at every step
+        self.set_done = log.status.__setitem__  # look it up once, for every step
 
     def collect(self, values: Mapping[str, float]) -> None:
         """Write metrics into the row of the step, and keep them for the statistics."""
@@ -56,16 +56,16 @@ class MetricsLog:
             self._summaries.add(values, now.row)
 
     def collect_time(self, name: str, seconds: float) -> None:
-        """Collect a time that was measured."""
+        """Collect a measured time as a metric, and fire its event."""
         self.collect({name: seconds})
         self._events.fire(_TIMES, self._told, {name: seconds})
 
     def collect_step_time(self, seconds: float) -> None:
-        """Collect the time of a step: for the statistics only, as most would not want it."""
+        """Collect the time of a step, for the statistics only: most users want no rows of it."""
         self._collect_each_step("step_time", seconds)
 
     def collect_data_time(self, seconds: float) -> None:
-        """Collect how long a step's data was waited for, for the statistics only."""
+        """Collect the time that a step waited for its data, for the statistics only."""
         self._collect_each_step("data_time", seconds)
 
     def _collect_each_step(self, name: str, seconds: float) -> None:
@@ -76,7 +76,7 @@ class MetricsLog:
             self._events.fire(_TIMES, self._told, {name: seconds})
 
     def epoch_done(self) -> None:
-        """Write what is known of the epoch at its last step, and count it."""
+        """Write the number and the statistics of the epoch at its last step, and count it."""
         now, status = self._counters, self.log.status
         self.log[now.step].update({"epoch": now.epoch} | _columns(self.metrics.statistics("epoch")))
         ends = [*status["_epoch_ends"], now.step]
@@ -90,11 +90,11 @@ class MetricsLog:
         }  # fmt: skip
 
     def saved(self, path: Path, step: int) -> None:
-        """Write where the checkpoint of a step is into the row of that step."""
+        """Write the path of a checkpoint into the row of its step."""
         self.log[step]["saved_to"] = str(path)
 
     def failed(self, error: BaseException) -> None:
-        """Write down the exception that ended the training, so that others can read it."""
+        """Write the exception that ended the training into the log, and flush it."""
         text = "".join(traceback.format_exception(error))
         if len(text) > _MOST_TRACEBACK:
             half = _MOST_TRACEBACK // 2

@@ -1,9 +1,9 @@
-"""Mean and deviation of values that come one after the other, without loss of digits.
+"""Mean and deviation of a stream of values, without loss of digits.
 
 Chunks of values are merged as Chan, Golub and LeVeque do ("Updating Formulae and a Pairwise
 Algorithm for Computing Sample Variances", 1979), which for a chunk of one is Welford's method
-("Note on a Method for Calculating Corrected Sums of Squares and Products", 1962). Nothing is ever
-subtracted from a sum of squares, so 1e9 and 1e9 + 1 have the deviation 0.5.
+("Note on a Method for Calculating Corrected Sums of Squares and Products", 1962). The method never
+subtracts from a sum of squares, so 1e9 and 1e9 + 1 have the deviation 0.5.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from traininglog.scalars import shaped_array
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What was collected, as it stood at one moment. Numbers, or arrays of the collector's shape.
+    """A snapshot of the statistics: numbers, or arrays of the collector's shape.
 
-    `var` and `stddev` are those of the population. Without a value, all four are NaN.
+    `var` and `stddev` are those of the population. Without a value, `mean`, `square`, `var` and
+    `stddev` are NaN.
     """
 
     mean: Any
     square: Any  #: mean of the squares
     var: Any
     stddev: Any
-    counter: int  #: values collected, those that are not finite included
+    counter: int  #: values collected, including those that are not finite
     weight_sum: Any
     nan_counter: int
     inf_counter: int
 
 
 class PartialSum(NamedTuple):
-    """Some numbers, summed up: as much of a collector as merging needs."""
+    """The sums of some numbers that a collector needs to merge them."""
 
     counter: int
     nans: int
@@ -45,11 +46,11 @@ class PartialSum(NamedTuple):
 
 
 def summed_up(values: Sequence[float]) -> PartialSum:
-    """Sum up floats of weight 1; in two passes over them, exactly."""
+    """Return the sums of floats of weight 1, in two passes over them, exactly."""
     size, finite, nans = len(values), values, 0
     try:
         total = math.fsum(values)
-    except (OverflowError, ValueError):  # beyond the greatest float; or both infinities
+    except (OverflowError, ValueError):  # beyond the greatest float; or infinities of both signs
         total = math.nan
     if not math.isfinite(total):
         finite = [value for value in values if math.isfinite(value)]
@@ -67,14 +68,14 @@ def summed_up(values: Sequence[float]) -> PartialSum:
 
 
 class StatisticsCollector:
-    """Weighted mean and deviation of what is collected.
+    """Weighted mean and deviation of the collected values.
 
-    A NaN or an infinity is counted and otherwise left out, so that one of them does not hide what
-    all the other values were. In a collector with a shape each place is on its own.
+    A NaN or an infinity is counted and otherwise left out, so that one of them does not hide all
+    other values. A collector with a shape treats each element separately.
 
     Args:
         shape: The shape of one value; by default a number.
-        name: What errors call it.
+        name: The name of the metric in errors.
 
     >>> collector = StatisticsCollector()
     >>> collector.collect(1e9)
@@ -89,7 +90,7 @@ class StatisticsCollector:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything that was collected."""
+        """Remove all collected values."""
         self._counter = self._nans = self._infs = 0
         zero: Any = 0.0
         if self._shape:
@@ -105,7 +106,7 @@ class StatisticsCollector:
 
     @property
     def counter(self) -> int:
-        """The number of values collected, those that are not finite included."""
+        """The number of values collected, including those that are not finite."""
         return self._counter
 
     @property
@@ -120,7 +121,7 @@ class StatisticsCollector:
 
     @property
     def weight_sum(self) -> Any:
-        """The sum of the weights of what was finite."""
+        """The sum of the weights of the finite values."""
         return self._weight
 
     @property
@@ -130,7 +131,7 @@ class StatisticsCollector:
 
     @property
     def mean(self) -> Any:
-        """The weighted mean, NaN where there is none."""
+        """The weighted mean, NaN without a finite value of positive weight."""
         return self._known(self._mean)
 
     @property
@@ -153,7 +154,7 @@ class StatisticsCollector:
         return self.var**0.5
 
     def frozen(self) -> Statistics:
-        """Return the statistics as they stand now."""
+        """Return a snapshot of the statistics."""
         return Statistics(
             self.mean, self.square, self.var, self.stddev, self._counter, self._weight + 0.0,
             self._nans, self._infs,
@@ -163,12 +164,12 @@ class StatisticsCollector:
         """Collect a value, or an array of values.
 
         Args:
-            values: Of the shape ``batch + shape``. With an empty batch nothing happens.
-            weight: A number, or what can be broadcast to the batch; not negative. A value of weight
-                zero is counted, and no more.
+            values: Values of the shape ``batch + shape``. With an empty batch nothing happens.
+            weight: A number, or an array that can be broadcast to the batch; not negative. A value
+                of weight zero only counts in the number of values.
 
-        What a mask hides of numbers is not collected. Raises `ValueError` for another shape or a
-        negative weight, and `TypeError` for what is not made of real numbers.
+        Masked numbers are not collected. Raises `ValueError` for another shape or a negative
+        weight, and `TypeError` for values that are not real numbers.
         """
         try:
             self._collect(values, weight)
@@ -225,11 +226,11 @@ class StatisticsCollector:
             self._infs += 1
 
     def collect_numbers(self, values: Sequence[float]) -> None:
-        """Collect a list of floats of weight 1; quick, and needs no NumPy."""
+        """Collect a list of floats of weight 1, quickly and without NumPy."""
         self.merge(summed_up(values))
 
     def merge(self, part: PartialSum) -> None:
-        """Collect what `summed_up` returned."""
+        """Collect the numbers whose sums `summed_up` returned."""
         self._counter += part.counter
         self._nans += part.nans
         self._infs += part.infs
@@ -255,7 +256,7 @@ class StatisticsCollector:
     def _merge(self, weight: float, mean: float, moment: float) -> None:
         if not weight:
             return
-        if not self._weight:  # nothing to be apart from; and 0 times infinity would be NaN
+        if not self._weight:  # there is no mean yet, and 0 times infinity would be NaN
             self._weight, self._mean, self._moment = weight, mean, moment
             return
         total = self._weight + weight
@@ -280,13 +281,13 @@ class StatisticsCollector:
         return numpy.where(self._weight > 0, value, math.nan)
 
     def get_state(self) -> dict[str, Any]:
-        """Return all that is needed to go on collecting, as plain data."""
+        """Return the state of the collector, as plain data."""
         return {
             "counter": self._counter, "nans": self._nans, "infs": self._infs,
             "weight": self._weight, "mean": self._mean, "moment": self._moment,
         }  # fmt: skip
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `get_state` returned."""
+        """Restore the result of `get_state`."""
         self._counter, self._nans, self._infs = state["counter"], state["nans"], state["infs"]
         self._weight, self._mean, self._moment = state["weight"], state["mean"], state["moment"]

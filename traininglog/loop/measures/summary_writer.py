@@ -1,4 +1,4 @@
-"""Metrics on their way to a summary writer: TensorBoard's, or whatever has `add_scalar`."""
+"""Writes metrics to a summary writer: TensorBoard's, or any object with `add_scalar`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from traininglog.errors import TrainingLogWarning
 
 
 class Summaries:
-    """Hands metrics to a writer, under a prefix, all of them or each n-th one.
+    """Passes metrics to a writer, under a prefix, all of them or each n-th one.
 
     A writer that fails is reported once, and does not stop the training.
 
     Args:
-        writer: Has ``add_scalar(tag, value, step)``.
-        prefix: Stands before the name of a metric.
-        skip: Metrics whose names match are left out.
+        writer: An object with ``add_scalar(tag, value, step)``.
+        prefix: The prefix of each metric name.
+        skip: A pattern; metrics whose whole name matches are left out.
         frequencies: By name, n: the first value goes to the writer, and after it each n-th.
 
     """
@@ -60,10 +60,10 @@ class Summaries:
             self.write(self._prefix + name, value, step)
 
     def write(self, tag: str, value: float, step: int) -> None:
-        """Write a number under a tag of its own."""
+        """Write a number under a tag; report the first failure."""
         try:
             self.writer.add_scalar(tag, value, step)
-        except Exception:  # noqa: BLE001 - whatever a stranger's writer raises
+        except Exception:  # noqa: BLE001 - a user's writer may raise anything
             if not self._failed:
                 self._failed = True
                 warnings.warn(

@@ -1,1 +1,1 @@
-"""The data of an epoch: how far a loop has got in it, and whether a replay gives the same again."""
+"""The data of an epoch: the position in it, and the check that a replay yields the same data."""

@@ -1,4 +1,4 @@
-"""One way through data: what it had, what its generators were, and what its batches looked like."""
+"""One reading of data: its number of batches, random states, and fingerprints of its batches."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from traininglog.loop.errors import DataDiffers, NoBatches
 from traininglog.loop.passes.fingerprints import Indices, Prints, fingerprint
 from traininglog.loop.passes.generators import generators_in
 
-END: Any = object()  #: what comes after the last batch
+END: Any = object()  #: stands for the end of the data
 
 
 class DataReading:
-    """One way through data, from its start: a pass, or an iterator over several of them."""
+    """One reading of data from its start: in one pass, or by an iterator in several passes."""
 
     def __init__(self, data: Any, state: Mapping[str, Any] | None = None) -> None:
-        self.data = data  #: as the program gave it: the data, or a function
-        self.source: Any = None
-        self.had = 0  #: batches
-        self.began: dict[str, Any] | None = None  #: the generators, before it was asked for
-        self.found: dict[str, Any] = {}  #: those of its own, by where they are
-        self.warm = False  #: whether its workers had been running
+        self.data = data  #: as the program passed it: the data, or a function that returns it
+        self.source: Any = None  #: the data itself
+        self.had = 0  #: batches read so far
+        self.began: dict[str, Any] | None = None  #: random states before the data was opened
+        self.found: dict[str, Any] = {}  #: states of generators in the data, by their path
+        self.warm = False  #: whether persistent workers ran before it was opened
         self.prints = Prints()
         self.indices: Indices | None = None
         if state is not None:
@@ -32,14 +32,14 @@ class DataReading:
             self.prints = Prints(state["prints"])
 
     def state(self) -> dict[str, Any]:
-        """Return what is needed to go through it again, as plain data."""
+        """Return all that a replay needs, as plain data."""
         return {
             "had": self.had, "began": self.began, "found": self.found, "warm": self.warm,
             "prints": [list(entry) for entry in self.prints.kept],
         }  # fmt: skip
 
     def generators(self) -> dict[str, Any]:
-        """Return the generators that the data has now."""
+        """Return the random generators that the data contains now, by their path."""
         data, source = there(self.data), there(self.source)
         found = generators_in(data)
         if source is not data:
@@ -47,7 +47,7 @@ class DataReading:
         return found
 
     def let_go(self) -> None:
-        """Keep nothing alive after a pass but what a later one may have to know of."""
+        """Drop the references to data after a pass, except those that a later position needs."""
         if self.is_iterator:
             self.data, self.source = _weakly(self.data), _weakly(self.source)
         elif not self.generators() and not has_workers(self.source):
@@ -55,24 +55,27 @@ class DataReading:
 
     @property
     def is_iterator(self) -> bool:
-        """Whether a later pass would go on where this one ended."""
+        """Whether the data is its own iterator: a later pass continues where this one ended."""
         return hasattr(there(self.source), "__next__")
 
     @property
     def is_held(self) -> bool:
-        """Whether the program has the data still, and not we alone."""
+        """Whether the program still holds the data, beside this object."""
         source = self.source
         if isinstance(source, weakref.ref):
             return source() is not None
-        # What cannot be referred to weakly, such as a zip: held by us, twice perhaps, by the name
-        # here and by who counts.
+        # Some iterators, as a zip, allow no weak reference. So count references: `self.source`
+        # (and `self.data`, if it is the same), the name here and getrefcount's argument are ours.
         return source is not None and sys.getrefcount(source) > 3 + (source is self.data)
 
 
 def go_through(
     iterator: Iterator[Any], reading: DataReading, wanted: Mapping[int, int]
 ) -> dict[int, int]:
-    """Go through as many batches as were had; return the fingerprints that are wanted."""
+    """Replay the batches of a reading; return the fingerprints of those in `wanted`.
+
+    Raises `NoBatches` if the data ends earlier.
+    """
     found = {}
     for number in range(1, reading.had + 1):
         batch = next(iterator, END)
@@ -88,7 +91,7 @@ def go_through(
 
 
 def differs(number: int, reading: DataReading) -> DataDiffers:
-    """Return what to raise where a batch is another one than it was."""
+    """Return the error for a batch that differs from the earlier one."""
     saved = ", ".join(sorted(reading.found)) or "none"
     return DataDiffers(
         f"the data is not what it was: batch {number} of this pass is another than the one that "
@@ -102,7 +105,7 @@ def differs(number: int, reading: DataReading) -> DataDiffers:
 
 
 def older(position: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an older version's position tells of a reading."""
+    """Return the state of a reading from a position that an older version wrote."""
     return {
         "had": position["batches"], "began": position["began"], "found": {}, "warm": False,
         "prints": [],
@@ -110,19 +113,19 @@ def older(position: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def has_workers(source: Any) -> bool:
-    """Tell whether a loader has workers that persist, and that have begun."""
+    """Return whether a loader has persistent workers that have started."""
     return bool(getattr(source, "persistent_workers", False)) and (
         getattr(source, "_iterator", None) is not None
     )
 
 
 def there(thing: Any) -> Any:
-    """Return what may be referred to weakly; None if it is gone."""
+    """Return the object of a weak reference, None if it is gone; anything else as it is."""
     return thing() if isinstance(thing, weakref.ref) else thing
 
 
 def _weakly(thing: Any) -> Any:
-    """Return a weak reference to an iterator, as far as there can be one; all else as it is."""
+    """Return a weak reference to an iterator that allows one; anything else as it is."""
     if not hasattr(thing, "__next__"):
         return thing
     try:

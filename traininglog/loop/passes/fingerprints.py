@@ -1,8 +1,9 @@
-"""What tells batches apart, so that a replay of data can be seen to be one.
+"""Fingerprints of batches, to check that a replay of data yields the same batches.
 
-Of a batch at most a kilobyte of host memory is looked at for each of its first few arrays, spread
-over it; nothing is fetched from a device. Where PyTorch's `DataLoader` asks for examples by index,
-the indices are looked at instead: they are the order, whatever is made of an example.
+A fingerprint reads at most a kilobyte of host memory, spread over the array, of each of the first
+few arrays in a batch. It fetches nothing from a device. If PyTorch's `DataLoader` asks for examples
+by index, the fingerprint is of the indices instead: they are the order, whatever the dataset makes
+of an example.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ from collections.abc import Iterator, Mapping
 from time import perf_counter
 from typing import Any
 
-#: How much of an array, and of a batch, is looked at, in bytes.
+#: How much of an array, and of a batch, a fingerprint reads, in bytes.
 _OF_ARRAY, _OF_BATCH = 1024, 4096
 _PIECE = 64
 _ITEMS, _DEPTH = 16, 5
 _LONGEST = 256  # characters of a text
-_KEPT = 128
-_SHARE = 0.01  # of the time
+_KEPT = 128  # fingerprints of a reading
+_SHARE = 0.01  # of the time, for fingerprints
 
 
 class Prints:
     """Fingerprints of some of the batches of a reading, with their numbers.
 
-    So many that they take at most a hundredth of the time; of a long reading every second, fourth,
-    and so on.
+    They take at most a hundredth of the time. A long reading keeps those of every second batch,
+    then every fourth, and so on.
     """
 
     def __init__(self, kept: list[list[int]] | None = None) -> None:
@@ -37,7 +38,7 @@ class Prints:
         self._began = perf_counter()
 
     def add(self, number: int, batch: Any, indices: Indices | None) -> None:
-        """Take the fingerprint of a batch, if there is time for it."""
+        """Add the fingerprint of a batch, if there is time for it."""
         index = None if indices is None else indices.take()
         began = perf_counter()
         if number > 2 and (number % self._each or self._spent > _SHARE * (began - self._began)):
@@ -52,7 +53,7 @@ class Prints:
 
 
 def fingerprint(batch: Any) -> int:
-    """Return a number that is another for most other batches."""
+    """Return a checksum of a batch, which differs for most other batches."""
     return _Looking().at(batch)
 
 
@@ -64,7 +65,7 @@ class _Looking:
     def at(self, batch: Any) -> int:
         try:
             self.look(batch, 0)
-        except Exception:  # noqa: BLE001 - whatever a stranger's batch raises when it is looked at
+        except Exception:  # noqa: BLE001 - a user's batch may raise anything
             self.take(b"not to be looked at")
         return self.sum
 
@@ -101,7 +102,7 @@ class _Looking:
                 self.look(value, depth + 1)
 
     def array(self, array: Any) -> None:
-        """Look at an array in host memory; of others the shape has to do."""
+        """Add an array in host memory; of other arrays only the shape counts."""
         if self.left <= 0:
             return
         torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
@@ -133,7 +134,7 @@ class _Looking:
 
 
 def _thinned(array: Any, contiguous: bool) -> Any:
-    """Return an array whose memory is in one piece: itself, or some of its elements."""
+    """Return a contiguous array: the array itself, or some of its elements."""
     if contiguous:
         return array
     steps = tuple(slice(None, None, max(1, length // 8)) for length in array.shape)
@@ -142,7 +143,7 @@ def _thinned(array: Any, contiguous: bool) -> Any:
 
 
 class Indices:
-    """Stands in front of a loader's sampler, and keeps the fingerprints of what it gives."""
+    """Wraps the sampler of a loader, and keeps the fingerprints of the indices it yields."""
 
     def __init__(self, sampler: Any) -> None:
         self._sampler = sampler
@@ -163,7 +164,7 @@ class Indices:
         return len(self._sampler)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "_sampler":  # of a copy that is being made
+        if name.startswith("__") or name == "_sampler":  # while a copy is being made
             raise AttributeError(name)
         return getattr(self._sampler, name)
 
@@ -173,10 +174,10 @@ class Indices:
 
 
 def opened(source: Any) -> tuple[Iterator[Any], Indices | None]:
-    """Return an iterator over data, and what watches its indices, if it has any.
+    """Return an iterator over data, and the wrapper that watches its indices, if it has any.
 
-    Of a `DataLoader` the sampler is exchanged while its iterator is made. Where it is not built as
-    it is known to be, nothing is watched, and its batches are looked at.
+    The sampler of a `DataLoader` is replaced by the wrapper while the loader makes its iterator. If
+    the loader is not built as expected, there is no wrapper: fingerprints are of batches then.
     """
     name = _sampler_of(source)
     if name is None:
@@ -187,13 +188,13 @@ def opened(source: Any) -> tuple[Iterator[Any], Indices | None]:
         iterator = iter(source)
     finally:
         source.__dict__[name] = sampler
-    # Workers that persist go on with the iterator that they began with, and its sampler.
+    # Persistent workers keep the iterator that they started with, and its sampler.
     watching = getattr(iterator, "_index_sampler", None)
     return iterator, watching if isinstance(watching, Indices) else None
 
 
 def _sampler_of(source: Any) -> str | None:
-    """Return the name of the sampler that a loader asks for indices, None where there is none."""
+    """Return the name of the sampler that a loader takes indices from, or None."""
     module = sys.modules.get("torch.utils.data")
     if module is None or not isinstance(source, module.DataLoader):
         return None

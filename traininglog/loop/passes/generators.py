@@ -1,8 +1,8 @@
-"""The random generators that data draws from, found where it keeps them.
+"""Finding the random generators that data draws from.
 
-A sampler, a dataset or a function that makes batches may have generators of its own, which nobody
-thinks of saving. They are looked for in what the data is made of: in the attributes of objects, in
-what a function closes over and which names of its module it uses, in containers.
+A sampler, a dataset or a function that makes batches may have generators of its own, which users
+forget to save. The search walks through the parts of the data: the attributes of objects, the
+closure of a function and the names of its module that it uses, and the items of containers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from traininglog.loop.passes.fingerprints import fingerprint
 from traininglog.loop.states.objects import is_random, put, take
 
-_MOST = 2000  # objects that are looked at
+_MOST = 2000  # objects to look at
 _DEPTH = 8
 _ITEMS = 32  # of a container
 
@@ -27,12 +27,12 @@ _LEAVES = (str, bytes, bytearray, int, float, complex, type, types.ModuleType, t
 
 
 def generators_in(data: object, name: str = "data") -> dict[str, Any]:
-    """Return the random generators that data has, by where they are: ``data.sampler.generator``."""
+    """Return the random generators in data, by their path: ``data.sampler.generator``."""
     return {path: thing for path, thing in _walk(data, name) if is_random(thing)}
 
 
 def state_print(data: object) -> int:
-    """Return a number that is another, most often, once data has changed but for its generators."""
+    """Return a checksum of the state of data, its generators left out."""
     found = 0
     for path, thing in _walk(data, "data"):
         if isinstance(thing, (type, types.ModuleType)):
@@ -43,7 +43,7 @@ def state_print(data: object) -> int:
 
 
 def _walk(data: object, name: str) -> Iterator[tuple[str, Any]]:
-    """Give what data is made of, with its place."""
+    """Yield the parts of data with their paths, breadth first."""
     seen = _common()
     waiting = deque([(name, data, 0)])
     while waiting and len(seen) < _MOST:
@@ -60,7 +60,7 @@ def _walk(data: object, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def _common() -> set[int]:
-    """Return which generators are everybody's, and saved as such."""
+    """Return the ids of the global generators, which `randomness.capture` saves."""
     common = [getattr(random, "_inst", None)]
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None:
@@ -71,7 +71,7 @@ def _common() -> set[int]:
 
 
 def _inner(path: str, thing: object) -> Iterator[tuple[str, Any]]:
-    """Give what a thing is made of, without running any code of its own."""
+    """Yield the direct parts of an object with their paths, without running any of its code."""
     if isinstance(thing, dict):
         for key in list(thing)[:_ITEMS]:
             yield f"{path}[{key!r:.40}]", thing[key]
@@ -91,7 +91,7 @@ def _inner(path: str, thing: object) -> Iterator[tuple[str, Any]]:
         if isinstance(thing, Mapping):
             return
         yield from ((f"{path}.{name}", value) for name, value in _attributes(thing))
-        # What its methods use of their module: a generator that a dataset's __iter__ draws from.
+        # Its methods may use names of their module: a dataset's __iter__ may draw from a generator.
         for name in ("__iter__", "__getitem__", "__call__"):
             method = getattr(type(thing), name, None)
             if isinstance(method, types.FunctionType) and _is_programs(method):
@@ -99,7 +99,7 @@ def _inner(path: str, thing: object) -> Iterator[tuple[str, Any]]:
 
 
 def _is_programs(function: types.FunctionType) -> bool:
-    """Tell whether a function is of the program, and not of a library that it uses."""
+    """Return whether a function belongs to the program, and not to PyTorch, NumPy or us."""
     return function.__module__.partition(".")[0] not in ("torch", "numpy", "traininglog")
 
 
@@ -139,18 +139,18 @@ def _names(code: types.CodeType) -> Iterator[str]:
 
 
 def states_of(generators: Mapping[str, object]) -> dict[str, Any]:
-    """Return the states of generators, without those that have none, as the system's own."""
+    """Return the states of generators by path; those without a state are left out."""
     states = {}
     for path, generator in generators.items():
         try:
             states[path] = take(generator)
-        except NotImplementedError:  # of random.SystemRandom
+        except NotImplementedError:  # random.SystemRandom has no state
             continue
     return states
 
 
 def set_states(generators: Mapping[str, object], states: Mapping[str, object]) -> None:
-    """Put states back into the generators at the same places."""
+    """Set the generators to the states of the same paths."""
     for path, generator in generators.items():
         if path in states:
             put(generator, states[path], path)

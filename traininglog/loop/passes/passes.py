@@ -1,11 +1,10 @@
 """The data of an epoch, and the position in it.
 
-A position is the number of the pass over data in its epoch and the number of batches that were
-had. Data that can tell its own position, by `state_dict` and `load_state_dict`, is asked for it.
-All other data is gone through from the start again, up to the position: a **replay**. It begins
-with the random generators as they were before the data was asked for, those that the data has of
-its own included, so that what is shuffled anew at each pass comes in the same order. Whether it
-does is seen by fingerprints of the batches.
+A position is the number of the pass over data in its epoch, and the number of batches read in it.
+Data with `state_dict` and `load_state_dict` reports its own position. All other data is read again
+from the start up to the position: a **replay**. A replay begins with the random generators as they
+were before the data was opened, those inside the data included. So data that is shuffled anew at
+each pass comes in the same order. Fingerprints of the batches show whether it does.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ class Passes:
 
     Args:
         generators: The program's own random generators, by name.
-        resumable: Whether positions are to be asked for. If not, nothing is kept for them.
-        replay: Whether data that is gone through again is to be the same.
+        resumable: Whether the loop needs positions. If not, the passes keep nothing for them.
+        replay: Whether to ``"check"`` that replayed data is the same, or to ``"trust"`` it.
 
     """
 
@@ -50,31 +49,31 @@ class Passes:
         self._resumable = resumable
         self._checks = replay == "check"
         self._reading: DataReading | None = None
-        self._readings: dict[str, DataReading] = {}  # by number of the pass, the last one
-        self._iterators: list[DataReading] = []  # over data that is its own iterator
-        self._stateful: dict[str, Any] = {}  # by number of the pass, data that tells its position
+        self._readings: dict[str, DataReading] = {}  # by number of the pass, the last reading
+        self._iterators: list[DataReading] = []  # readings of data that is its own iterator
+        self._stateful: dict[str, Any] = {}  # by number of the pass, data with a position
         self._used_up: list[Any] = []
         self._skip: dict[str, Any] | None = None
-        self._states: dict[str, Any] = {}  # positions that data has yet to be told
-        self._own: dict[str, Any] = {}  # states that its generators have yet to be given
-        self._streams: dict[str, Any] = {}  # iterators that are in the middle
-        # Those that are where they were, by identity: the program's own are put there at first.
+        self._states: dict[str, Any] = {}  # positions that data has yet to load
+        self._own: dict[str, Any] = {}  # states that the data's generators have yet to load
+        self._streams: dict[str, Any] = {}  # readings of iterators that are in the middle
+        # Generators that are restored, by id: the loop restores the program's own first.
         self._placed: dict[int, Any] = {id(one): one for one in generators.values()}
-        self._warm: list[str] = []  # passes over data whose workers have been running
+        self._warm: list[str] = []  # passes over data whose workers ran before
         self._random: dict[str, Any] = {}
         self._told = False
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
-        """Begin with the first pass."""
-        self.gone_through = False  #: whether the pass that is open was gone through up to here
-        self.done = 0  #: passes that have come to their end
-        self.batches = 0  #: had in the pass that is open
+        """Reset the counts for the first pass of an epoch."""
+        self.gone_through = False  #: whether the open pass was replayed up to its start
+        self.done = 0  #: passes that have ended
+        self.batches = 0  #: batches read in the open pass
         self.is_open = False
         self._reading = None
 
     def took(self, batch: Any) -> None:
-        """Take note of a batch that was had."""
+        """Count a batch that was read, and take its fingerprint."""
         self.batches += 1
         reading = self._reading
         if reading is not None:
@@ -85,23 +84,23 @@ class Passes:
     # -- positions --------------------------------------------------------------------------
 
     def tell(self, position: dict[str, Any]) -> None:
-        """Let data begin where `position` says, if it is not at its start."""
+        """Keep the states in `position`, to load them into the data of each pass."""
         self._states = dict(position["states"])
         self._own = dict(position.get("own", {}))
         self._streams = dict(position.get("streams", {}))
         self._warm = list(position.get("warm", []))
 
     def go_to(self, position: dict[str, Any], random: dict[str, Any]) -> None:
-        """Let the passes of this epoch begin where `position` says.
+        """Make the passes of this epoch continue at `position`.
 
-        There the generators are set to `random`: what the epoch draws before it gets there has been
-        drawn already.
+        On arrival there the generators are set to `random`: the epoch has drawn all numbers before
+        that point already.
         """
         self._skip = position
         self._random = random
 
     def position(self) -> dict[str, Any]:
-        """Return where we are, as plain data."""
+        """Return the present position, as plain data."""
         where: dict[str, Any] = {
             "done": self.done,
             "batches": self.batches,
@@ -130,7 +129,7 @@ class Passes:
         return where
 
     def skipped(self, data: Data | None) -> bool:
-        """Tell whether this pass had come to its end before the checkpoint was made."""
+        """Return whether this pass had ended before the checkpoint; count and skip it then."""
         skip = self._skip
         if skip is None or self.done >= skip["done"]:
             return False
@@ -146,7 +145,7 @@ class Passes:
         randomness.restore(self._random, self._generators)
 
     def _tell(self, source: Any) -> bool:
-        """Tell data where to begin, if it wants to know and we know."""
+        """Load the saved position into data that has positions; return whether there was one."""
         if not self._resumable or not _tells_position(source):
             return False
         number = str(self.done)
@@ -159,9 +158,9 @@ class Passes:
     # -- going through data -----------------------------------------------------------------
 
     def open(self, data: Data | None) -> Iterator[Any] | None:
-        """Return an iterator over data, at the position where the pass is to begin.
+        """Return an iterator over data, at the position where the pass begins.
 
-        Raises `DataDiffers` where it is not the data that it was.
+        Raises `DataDiffers` if replayed data is not the same as before.
         """
         skip, self.is_open = self._skip, True
         self.gone_through = bool(skip)
@@ -178,7 +177,7 @@ class Passes:
         number = str(self.done)
         before = None
         if skip is not None and "began" in skip:
-            # Older versions had fewer batches in a position, and none of the rest.
+            # A position of an older version has the number of batches, but no reading.
             before = DataReading(data, skip.get("reading") or older(skip))
         elif number in self._streams:
             before = DataReading(data, self._streams.pop(number))
@@ -187,7 +186,7 @@ class Passes:
         return self._again(before, number)
 
     def _begin(self, data: Data, number: str) -> Iterator[Any]:
-        """Ask for data that is at its start, or where an earlier pass has left it."""
+        """Open data that is at its start, or where an earlier pass has left it."""
         own = self._own.pop(number, {})
         if number in self._warm:
             self._warm.remove(number)
@@ -220,7 +219,7 @@ class Passes:
         self._reading = self._readings[number] = reading
 
     def _again(self, reading: DataReading, number: str) -> Iterator[Any]:
-        """Ask for data that an earlier session was in the middle of, and go there."""
+        """Open data that an earlier session left in the middle, and replay it up to there."""
         now = randomness.capture(self._generators)
         own = self._own.pop(number, {})
         if number in self._warm:
@@ -247,16 +246,16 @@ class Passes:
         return iterator
 
     def _place(self, generators: Mapping[str, Any], states: Mapping[str, Any]) -> None:
-        """Put generators where they were, unless that was done: several passes may share one."""
+        """Restore the states of generators, each once: several passes may share a generator."""
         if states:
             new = {path: one for path, one in generators.items() if id(one) not in self._placed}
             set_states(new, states)
             self._placed |= {id(one): one for one in new.values()}
 
     def _asked_again(self, reading: DataReading) -> tuple[Any, Iterator[Any] | None]:
-        """Ask for data with the generators as they were; return it, and an iterator over it.
+        """Open data with the generators as they were; return the data and an iterator over it.
 
-        None instead of the iterator where the data has been told where to begin.
+        The iterator is None if the data has loaded its own position.
         """
         set_states(generators_in(reading.data), reading.found)
         randomness.restore(reading.began or {}, self._generators)
@@ -278,14 +277,14 @@ class Passes:
             return iterator
         after = state_print(reading.data)
         number = min(at for at in wanted if first[at] != wanted[at])
-        if iterator is reading.data:  # of which there is no second
+        if iterator is reading.data:  # it cannot be opened a second time
             raise differs(number, reading)
         _close(iterator, reading.source)
         _, second = self._asked_again(reading)
         again = {} if second is None else go_through(second, reading, wanted)
         if second is not None and again == wanted:
-            return second  # something counts how often it was asked
-        # Data that changes when it is asked for was not asked twice from one state.
+            return second  # the data depends on how often it was opened
+        # If opening the data changes it, the two openings did not begin from the same state.
         if second is None or again == first or before != after:
             raise differs(number, reading)
         warnings.warn(
@@ -298,13 +297,13 @@ class Passes:
         return second
 
     def exhausted(self, iterator: Iterator[Any]) -> Iterator[Any] | None:
-        """End a pass that has come to its end; return None, or what is to be gone on with.
+        """End a pass whose data is exhausted; return None, or an iterator to continue with.
 
-        Raises `NoBatches` if it gave nothing at all.
+        Raises `NoBatches` if the data has yielded no batch at all.
         """
-        assert self._reading is not None  # noqa: S101 - it is open
+        assert self._reading is not None  # noqa: S101 - the pass is open
         source, batches = self._reading.source, self.batches
-        if batches == 0 and self._told:  # it was told that it is at its end: now it begins
+        if batches == 0 and self._told:  # it has loaded a position at its end: now it begins anew
             self._told = False
             again, self._reading.indices = opened(source)
             return again
@@ -324,7 +323,7 @@ class Passes:
         return None
 
     def leave(self, iterator: Iterator[Any] | None) -> None:
-        """End the pass, if it was not at its end, and close what was opened for it."""
+        """End the pass if it is still open, and close the iterator that was opened for it."""
         source = None if self._reading is None else self._reading.source
         if self.is_open:
             self.close()
@@ -350,7 +349,7 @@ def _asked_for(data: Data) -> Any:
 
 
 def _warm_up(data: Any, generators: Mapping[str, Any]) -> None:
-    """Begin workers that persist, as they had begun: to begin them draws a number."""
+    """Start persistent workers, which ran before the checkpoint; undo the draws of their start."""
     if getattr(data, "persistent_workers", False) and getattr(data, "_iterator", None) is None:
         before = randomness.capture(generators)
         own = generators_in(data)

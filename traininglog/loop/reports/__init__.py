@@ -1,1 +1,1 @@
-"""What a loop tells people: lines, a bar, a summary, and what went wrong beside the training."""
+"""The output of a loop for people: lines, a bar, a summary, and warnings."""

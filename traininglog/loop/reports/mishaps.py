@@ -1,7 +1,7 @@
-"""What goes wrong beside a training: told once, and the training goes on.
+"""Failures beside a training: each is reported once, and the training goes on.
 
-A line that cannot be printed, a bar on a terminal that is gone, a checkpoint that was due while the
-disk was full: none of them is what the training is for, and none of them may end it.
+Examples are a line that cannot be printed, a bar on a terminal that is gone, and a checkpoint that
+was due while the disk was full. None of them may end a training.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from traininglog.errors import TrainingLogWarning
 
 
 class Mishaps:
-    """Tells of each kind of mishap once."""
+    """Warns of each kind of failure once."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()
 
     def tell(self, what: str, error: BaseException, remedy: str = "") -> None:
-        """Warn that something failed, if it is the first time that this did.
+        """Warn that something failed, if it is the first time.
 
         Args:
-            what: What failed: the beginning of a sentence.
-            error: How; of what is not a matter of files and texts, the traceback is shown.
-            remedy: What to do, or what happens now.
+            what: The action that failed: the beginning of a sentence.
+            error: The error; the warning has its traceback, unless it is of files or encodings.
+            remedy: The remedy for the user, or what happens now.
 
         """
         if what in self._told:
@@ -41,7 +41,7 @@ class Mishaps:
             text += f": {type(error).__name__}: {error}"
         else:
             text += ":\n" + "".join(traceback.format_exception(error))
-        # What warnings are written to may be gone as well.
+        # The output of warnings may be gone as well.
         with contextlib.suppress(OSError, ValueError):
             warnings.warn(text, TrainingLogWarning, stacklevel=2)
         with contextlib.suppress(OSError):
@@ -49,7 +49,7 @@ class Mishaps:
 
 
 def print_line(line: str) -> None:
-    """Print a line on `sys.stdout`, escaping what it cannot encode."""
+    """Print a line on `sys.stdout`; escape characters that it cannot encode."""
     stream = sys.stdout
     if stream is None:  # a program without a console
         return
@@ -57,7 +57,7 @@ def print_line(line: str) -> None:
 
 
 def print_by(function: Callable[[str], object], line: str) -> None:
-    """Print a line by a function; again with escapes, if its output cannot encode it."""
+    """Print a line by a function; retry with escapes if its output cannot encode it."""
     try:
         function(line)
     except UnicodeEncodeError as error:

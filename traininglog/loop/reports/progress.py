@@ -1,4 +1,4 @@
-"""How far a training has come, and when it will be done."""
+"""The progress of a training, and an estimate of the time left."""
 
 from __future__ import annotations
 
@@ -6,39 +6,40 @@ from time import monotonic
 
 from traininglog.loop.counters import Counters
 
-_LEAST = 1e-7  # of progress, from which an end can be told
+_LEAST = 1e-7  # the least progress that allows an estimate
 
 
 class Progress:
     """Estimates progress and time left.
 
-    The time left is a straight line through the point at which this session began, which after a
-    resume is not zero, and the present.
+    The estimate extrapolates a straight line through the present and the start of this session. The
+    progress at the start is not zero after a resume.
     """
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
         self._start: tuple[float, float] | None = None
         self._first_step = 0
-        self.steps_per_epoch = 0.0  #: 0: nobody knows
+        self.steps_per_epoch = 0.0  #: 0: unknown
 
     def begin(self) -> None:
-        """Note where the session begins."""
+        """Record the start of the session."""
         self._start = (monotonic(), self.fraction() or 0.0)
         self._first_step = self._counters.step
 
     def expect(self, steps: int | None) -> None:
-        """Take the length of the data for that of an epoch, until one has ended."""
+        """Use the length of the data as the steps of an epoch, if these are unknown so far."""
         self.steps_per_epoch = self.steps_per_epoch or float(steps or 0)
 
     def epoch_ended(self) -> None:
-        """Learn how many steps an epoch has."""
+        """Update the mean number of steps per epoch."""
         self.steps_per_epoch = self._counters.step / self._counters.epoch
 
     def fraction(self) -> float | None:
-        """Return the progress from 0 to 1, or None if there is no end in sight.
+        """Return the progress from 0 to 1, or None if there is no limit.
 
-        With both limits the training ends at whichever comes first, so the greater progress counts.
+        With both limits the training ends at the first that it reaches, so the greater progress
+        counts.
         """
         now = self._counters
         steps = now.step - (now.within_step and not now.reported)
@@ -56,7 +57,7 @@ class Progress:
         return min(1.0, max(found)) if found else None
 
     def left(self) -> float | None:
-        """Return the estimated seconds left, or None if they cannot be told."""
+        """Return the estimated seconds left, or None if they cannot be estimated."""
         now = self.fraction()
         if now is None or self._start is None:
             return None

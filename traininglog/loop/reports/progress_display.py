@@ -1,4 +1,4 @@
-"""How a training that runs looks: a live bar on a terminal, plain lines elsewhere."""
+"""The display of a running training: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from traininglog.display.fitting import (
     fitted,
 )
 
-#: Seconds between two looks of a bar, and between two lines.
+#: Seconds between two updates of a bar, and between two lines.
 BAR_SECONDS = 0.1
 LINE_SECONDS = 10.0
 
 
 class View(NamedTuple):
-    """What there is to be seen at a moment."""
+    """The facts to display at one moment."""
 
     fraction: float | None
     tag: str  #: "Epoch 1/2, Step 3/4, ETA 5s"
     short_tag: str  #: "1/2, 3/4, ETA 5s"
     left: str  #: "ETA 5s", or ""
     rate: float | None  #: steps per second
-    metrics: Sequence[tuple[str, str]]  #: names, and values as they are shown
+    metrics: Sequence[tuple[str, str]]  #: names and formatted values
 
 
 class ProgressDisplay(Protocol):
-    """Something that shows how far a training has come."""
+    """Displays the progress of a training."""
 
-    due: float  #: by the monotonic clock, when to show something next
+    due: float  #: when to show the next view, by the monotonic clock
 
     def show(self, view: View) -> None:
-        """Show it."""
+        """Show a view."""
 
     def close(self) -> None:
-        """Show nothing more."""
+        """End the display."""
 
 
 def progress_display(wanted: bool | None, say: Callable[[str], None]) -> ProgressDisplay | None:
-    """Return how to show progress.
+    """Return a display of progress, or None.
 
     Args:
         wanted: None: a bar if stderr is a terminal (lines, if it is a dumb one), else nothing.
@@ -62,7 +62,7 @@ def progress_display(wanted: bool | None, say: Callable[[str], None]) -> Progres
 
 
 class ProgressBar:
-    """A bar at the foot of the terminal; what is printed goes above it."""
+    """A bar at the foot of the terminal; printed lines go above it."""
 
     def __init__(self) -> None:
         self._bar = TerminalBar(sys.stderr, transient=True)
@@ -96,12 +96,12 @@ class ProgressBar:
         self.due = monotonic() + BAR_SECONDS
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.close()
 
 
 class ProgressLines:
-    """A line now and then."""
+    """A line every `LINE_SECONDS`."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
@@ -115,4 +115,4 @@ class ProgressLines:
         self.due = monotonic() + LINE_SECONDS
 
     def close(self) -> None:
-        """Do nothing: what was printed is printed."""
+        """Do nothing: printed lines stay."""

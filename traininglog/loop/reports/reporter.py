@@ -1,4 +1,4 @@
-"""What a loop says: lines, with a tag that tells where it stands, and a bar."""
+"""The printed output of a loop: lines, with a tag of epoch and step, and a bar."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ Text = TypeVar("Text")
 
 
 class Reporter:
-    """Prints lines for a loop, and shows how far it has come.
+    """Prints lines for a loop, and shows its progress.
 
-    An output that fails, and a formatter that does, are told of once, and end nothing.
+    If the output or the formatter fails, the reporter warns once, and the training goes on.
 
     Args:
-        counters: Where the loop stands.
-        progress: How far that is.
+        counters: The counters of the loop.
+        progress: The progress of the loop.
         print_func: Prints one line.
-        formatter: How metrics are printed.
-        mishaps: Whom to tell of what failed.
-        show_eta: Whether a tag tells the time left.
-        silent: Whether nothing is to be printed, as another rank does it.
+        formatter: Formats metrics.
+        mishaps: Receives failures.
+        show_eta: Whether a tag contains the time left.
+        silent: Whether to print nothing, because another rank prints.
 
     """
 
@@ -57,17 +57,17 @@ class Reporter:
         self.display: ProgressDisplay | None = None
 
     def open(self, *, wanted: bool | None) -> None:
-        """Begin to show progress; see `traininglog.loop.reports.progress_display`."""
+        """Start the display of progress; see `traininglog.loop.reports.progress_display`."""
         self.display = None if self._silent else progress_display(wanted, self.say)
 
     def close(self) -> None:
-        """Show progress no more."""
+        """End the display of progress."""
         shown, self.display = self.display, None
         if shown is not None:
             self._try("showing the progress", shown.close)
 
     def finish(self) -> None:
-        """See to it that what was printed is out, or told to be lost."""
+        """Flush the printed lines, and report it if they are lost."""
         if self._function is print_line:
             self._try("printing", flush_output)
 
@@ -81,35 +81,35 @@ class Reporter:
         self._try("printing", partial(print_by, self._function, line))
 
     def _try(self, what: str, do: Callable[[], object]) -> bool:
-        """Do what may fail; return whether it did not."""
+        """Call a function that may fail, report its error, and return whether it succeeded."""
         try:
             do()
-        except Exception as error:  # noqa: BLE001 - whatever a stream, or a stranger's function, has
+        except Exception as error:  # noqa: BLE001 - a stream, or a user's function, may raise any
             self._mishaps.tell(what, error)
-            if self._function is print_line:  # what it kept would be tried again at the exit
+            if self._function is print_line:  # else Python tries the buffered text again at exit
                 with contextlib.suppress(OSError):
                     flush_output()
             return False
         return True
 
     def say_tagged(self, message: object) -> None:
-        """Print a message after a tag that tells where the loop stands."""
+        """Print a message after a tag of epoch, step and time left."""
         self._print(f"[{self.tag()}] {message}")
 
     def say_metrics(self, found: Mapping[str, Statistics], mark: str) -> None:
-        """Print statistics."""
+        """Print statistics after a tag, followed by a mark."""
         self.say_tagged(self._formatted(lambda by: by.format_statistics(found)) + mark)
 
     def _formatted(self, text: Callable[[MetricFormatter], Text]) -> Text:
-        """Return what is said of metrics: by the user's formatter, or where that fails, by ours."""
+        """Return formatted metrics, by the user's formatter, or by the default if that fails."""
         try:
             return text(self._formatter)
-        except Exception as error:  # noqa: BLE001 - whatever a stranger's formatter raises
+        except Exception as error:  # noqa: BLE001 - a user's formatter may raise anything
             self._mishaps.tell("formatting metrics", error, "they are shown in the usual form")
             return text(MetricFormatter())
 
     def tag(self, *, short: bool = False) -> str:
-        """Return where the loop stands: epoch, step, time left, as far as they say anything."""
+        """Return the tag: epoch (unless `max_epoch` is 1), step, and time left if known."""
         now, parts = self._counters, []
         if now.max_epoch != 1:
             parts.append(f"{'' if short else 'Epoch '}{_of(now.epoch, now.max_epoch)}")
@@ -123,11 +123,11 @@ class Reporter:
         return f"ETA {format_duration(round(left, 0 if left >= 10 else 1))}"
 
     def due(self) -> bool:
-        """Tell whether it is time to show something."""
+        """Return whether the display is due for an update."""
         return self.display is not None and monotonic() >= self.display.due
 
     def show(self, found: Mapping[str, Statistics]) -> None:
-        """Show where the loop stands, and the means of some metrics."""
+        """Show the counters of the loop, and the means of metrics that are not times."""
         if self.display is None:
             return
         metrics = self._formatted(

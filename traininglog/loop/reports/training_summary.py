@@ -1,4 +1,4 @@
-"""What `print_training_summary` prints: where a training runs, and what it trains."""
+"""The text of `print_training_summary`: the environment of a training, and its parameters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Parameter(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many numbers it has."""
+        """The number of elements."""
         return math.prod(self.shape)
 
 
@@ -62,7 +62,7 @@ def parameter_lines(found: Sequence[Parameter], groups: Iterable[str] = ()) -> l
 
     Args:
         found: The parameters.
-        groups: Beginnings of names: each makes a group with a total; the rest is "Other".
+        groups: Prefixes of names: each makes a group with a total; the rest is "Other".
 
     """
     total = sum(parameter.size for parameter in found)
@@ -96,7 +96,7 @@ def _shape(parameter: Parameter) -> str:
 
 
 def environment_lines() -> list[str]:
-    """Return what the training runs on."""
+    """Return lines about Python, the machine, libraries and devices."""
     facts = [
         f"Python {platform.python_version()}",
         f"{platform.system()} {platform.release()} {platform.machine()}",

@@ -1,1 +1,1 @@
-"""The states of objects, as plain data and arrays: of whatever a program trains, and draws from."""
+"""The states of objects as plain data and arrays: parameters, optimizers, random generators."""

@@ -1,20 +1,20 @@
-"""States of NumPy's random generators, examined before NumPy is given them.
+"""Checks of states of NumPy's random generators, before NumPy loads them.
 
-NumPy believes them: a position past the end of the numbers that are ready is where it then reads,
-and before 2.0 some other types end the process.
+NumPy trusts a state. If its position is past the end of the array of numbers, NumPy reads there;
+and before 2.0, values of some other types end the process.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-# A position, and the array beside it that it must not go past.
+# By position, the array beside it, whose length limits the position.
 _POSITIONS = {"pos": "key", "buffer_pos": "buffer"}
 _FLAGS = ("has_gauss", "has_uint32")
 
 
 def is_of_numpy(generator: Any) -> bool:
-    """Tell whether it is a `Generator` of NumPy or a `RandomState`, and no class made of one."""
+    """Return whether it is a `Generator` or `RandomState` of NumPy, and no subclass of one."""
     kind = type(generator)
     return kind.__name__ in ("Generator", "RandomState") and (
         kind.__module__.partition(".")[0] == "numpy"
@@ -22,9 +22,9 @@ def is_of_numpy(generator: Any) -> bool:
 
 
 def examine(state: Any, generator: Any) -> None:
-    """Raise `ValueError` for what cannot be a state of this generator.
+    """Raise `ValueError` if this cannot be a state of this generator.
 
-    A state of `RandomState` may be a tuple, as NumPy has had it from the first.
+    A state of `RandomState` may be a tuple, NumPy's legacy form.
     """
     bits = getattr(generator, "bit_generator", None)
     now = bits.state if bits is not None else generator.get_state(legacy=False)
@@ -34,7 +34,7 @@ def examine(state: Any, generator: Any) -> None:
 
 
 def _named(state: tuple[Any, ...]) -> dict[str, Any]:
-    """Return a state that is a tuple by names; the last two came with later versions of NumPy."""
+    """Return a tuple state as a dict; only later versions of NumPy have its last two items."""
     if len(state) not in (3, 5):
         raise ValueError(f"the state of NumPy's generator has {len(state)} items")
     name, key, position, has_gauss, gauss = (*state, 0, 0.0)[:5]
@@ -45,7 +45,7 @@ def _named(state: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _compare(state: Any, now: Any, where: str) -> None:
-    """Raise `ValueError` unless a state is made like the one that the generator has now."""
+    """Raise `ValueError` unless a state has the structure of the generator's present state."""
     if type(state) is not type(now):
         raise ValueError(f"{where} of NumPy's generator is a {type(state).__name__}")
     if isinstance(now, dict):

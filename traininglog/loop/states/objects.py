@@ -1,6 +1,6 @@
-"""Taking the state of the user's objects, and putting it back: parameters, optimizers, whatever.
+"""Taking and restoring the state of the user's objects: parameters, optimizers, anything.
 
-`take` and `put` are each other's inverse. How an object wants it done is found out, in this order:
+`take` and `put` are inverse to each other. They use the first of these ways that an object has:
 
 1. ``get_state()`` and ``set_state(state)``
 2. ``state_dict()`` and ``load_state_dict(state)``
@@ -9,7 +9,7 @@
 5. a `Holder`, for trees that cannot be changed
 6. arrays and tensors, lists and mappings of all of these, in place
 
-Anything else is refused with `NotPlain`.
+Anything else raises `NotPlain`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _PROTOCOLS = (("get_state", "set_state"), ("state_dict", "load_state_dict"))
 
 
 class Holder:
-    """Holds a tree that cannot be changed in place, so that another can be put there.
+    """Holds a tree that cannot be changed in place, so that another can replace it.
 
-    For parameters of JAX and its like: nested tuples, named tuples, dicts and lists of immutable
-    arrays. What is put back has the classes of what is there.
+    It is for parameters of JAX and similar libraries: nested tuples, named tuples, dicts and lists
+    of immutable arrays. A restored tree has the classes of the present one.
 
     >>> params = Holder((1.0, 2.0))
     >>> params.value = (3.0, *params.value[1:])
@@ -44,11 +44,11 @@ class Holder:
 
 
 def checked(thing: Any, name: str) -> Any:
-    """Return an object whose state can be taken and put back; an iterator becomes a list.
+    """Return the object, if its state can be taken and restored; an iterator becomes a list.
 
     Raises `NotPlain` for anything else.
     """
-    if isinstance(thing, Iterator):  # model.parameters()
+    if isinstance(thing, Iterator):  # as model.parameters() returns
         thing = list(thing)
     if _functions(thing) is None and not isinstance(thing, (MutableMapping, list, Holder)):
         if not _array(thing):
@@ -68,7 +68,7 @@ def checked(thing: Any, name: str) -> Any:
 
 
 def is_random(thing: Any) -> bool:
-    """Tell whether an object is a generator of random numbers."""
+    """Return whether an object is a generator of random numbers."""
     if isinstance(thing, random.Random) or hasattr(thing, "bit_generator") or is_of_numpy(thing):
         return True
     kind = type(thing)
@@ -76,7 +76,7 @@ def is_random(thing: Any) -> bool:
 
 
 def take(thing: Any) -> Any:
-    """Return the state of an object: a tree that shares nothing with it."""
+    """Return the state of an object: a tree that shares no memory with it."""
     functions = _functions(thing)
     if functions is not None:
         return copied(functions[0]())
@@ -90,15 +90,15 @@ def take(thing: Any) -> Any:
 
 
 def put(thing: Any, state: Any, where: str) -> None:
-    """Put a state that `take` returned back into an object.
+    """Restore a state that `take` returned into an object.
 
-    Raises `CheckpointUnusable` where it does not fit; `where` says what it belongs to.
+    Raises `CheckpointUnusable` if it does not fit; `where` names the object in the error.
     """
     _put(thing, copied(state), where)
 
 
 def _put(thing: Any, state: Any, where: str) -> Any:
-    """Put a state into an object, or return what is to stand in its place."""
+    """Restore a state into an object; return the object, or its replacement."""
     functions = _functions(thing)
     if functions is not None:
         if is_of_numpy(thing):
@@ -165,7 +165,7 @@ def _put_array(thing: Any, state: Any, where: str) -> Any:
             raise _misfit(where, f"the dtype {thing.dtype}", f"{state.dtype}")
         thing[...] = state
         return thing
-    namespace = getattr(thing, "__array_namespace__", None)  # of the array API: JAX and others
+    namespace = getattr(thing, "__array_namespace__", None)  # the array API, of JAX and others
     return state if namespace is None else namespace().asarray(state)
 
 
@@ -174,7 +174,7 @@ def _misfit(where: str, has: str, saved: str) -> CheckpointUnusable:
 
 
 def _functions(thing: Any) -> tuple[Any, Any] | None:
-    """Return how to get and set the state of an object that has ways of its own."""
+    """Return the getter and the setter of the state of an object, None if it has none."""
     for getter, setter in _PROTOCOLS:
         if callable(getattr(thing, getter, None)) and callable(getattr(thing, setter, None)):
             return getattr(thing, getter), getattr(thing, setter)

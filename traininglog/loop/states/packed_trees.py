@@ -10,7 +10,7 @@ from traininglog.loop.states.trees import Serializer, from_json, to_json
 
 
 def packed(tree: object, serializer: Serializer | None = None) -> bytes:
-    """Return a tree as bytes. Raises `NotPlain` for what is no plain data."""
+    """Return a tree as bytes. Raises `NotPlain` for values that are not plain data."""
     from numpy import asanyarray
     from numpy.lib.format import write_array
 

@@ -12,9 +12,9 @@ from traininglog.loop.states.objects import put, take
 
 
 def capture(own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the states of Python's generator, of NumPy's and torch's where loaded, and of `own`.
+    """Return the states of Python's generator, of NumPy's and torch's if loaded, and of `own`.
 
-    `own` are generators by name that the program handed to the loop.
+    `own` contains the generators that the program passed to the loop, by name.
     """
     state: dict[str, Any] = {"python": random.getstate()}
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")

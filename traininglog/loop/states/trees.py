@@ -1,9 +1,9 @@
 """Trees of plain data as JSON and arrays, and back, to the bit. No pickle.
 
-A tree is made of numbers, texts, lists, dicts and the like, with NumPy arrays and torch tensors at
-its leaves: what `state_dict()` returns nearly everywhere. The shape of the tree goes into JSON, the
-arrays beside it, into an ``.npz`` file. What has no place in either is refused, and named; or goes
-through a `Serializer` of the user's.
+A tree consists of numbers, texts, lists, dicts and similar, with NumPy arrays and torch tensors at
+its leaves. `state_dict()` returns a tree nearly everywhere. The shape of the tree goes into JSON,
+the arrays go beside it into an ``.npz`` file. Other values go through the user's `Serializer`;
+without one they raise an error that names their place.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from traininglog.loop.errors import CheckpointUnusable, NotPlain
 
 
 class Serializer(NamedTuple):
-    """The user's way to save what is not plain: to bytes and back.
+    """The user's functions to save values that are not plain, to bytes and back.
 
-    Reading a pickle runs what is in it: give ``(pickle.dumps, pickle.loads)`` only where nobody
-    else writes to the folder of checkpoints.
+    Reading a pickle runs code in it: pass ``(pickle.dumps, pickle.loads)`` only if nobody else
+    writes to the folder of checkpoints.
     """
 
     dump: Callable[[Any], bytes]
@@ -36,7 +36,7 @@ class Serializer(NamedTuple):
 
 
 class NamedFields(NamedTuple):
-    """A named tuple as it was saved: its class is not looked up; the one it is put into is used."""
+    """The fields of a saved named tuple; restoring uses the class of the tuple that it replaces."""
 
     name: str
     fields: dict[str, Any]
@@ -45,9 +45,9 @@ class NamedFields(NamedTuple):
 def to_json(
     tree: Any, arrays: list[Any], serializer: Serializer | None = None, where: str = ""
 ) -> Any:
-    """Return what strict JSON can say of a tree; append its arrays to `arrays`.
+    """Return a tree as data of strict JSON; append its arrays to `arrays`.
 
-    Raises `NotPlain` for what is no plain data, naming its place in the tree.
+    Raises `NotPlain` with the place in the tree for a value that is not plain data.
     """
     writer = _TreeWriter(arrays, serializer)
     return writer.write(tree, where)
@@ -56,7 +56,7 @@ def to_json(
 def from_json(data: Any, arrays: Any, serializer: Serializer | None = None) -> Any:
     """Return the tree that `to_json` wrote.
 
-    Raises `CheckpointUnusable` where it cannot be read in this process, saying what is missing.
+    Raises `CheckpointUnusable` if this process cannot read it; the error says what is missing.
     """
     return _TreeReader(arrays, serializer).read(data)
 
@@ -107,12 +107,12 @@ class _TreeWriter:
         ]
         if kind is Counter:
             return {"$counter": pairs}
-        if kind is OrderedDict:  # torch hangs the versions of modules on it
+        if kind is OrderedDict:  # torch keeps the versions of modules in its `_metadata`
             return {"$ordered": [pairs, self.write(getattr(value, "_metadata", None), where)]}
         return {"$dict": pairs}
 
     def foreign(self, value: Any, where: str) -> Any:
-        torch = sys.modules.get("torch")  # who has a tensor has imported it
+        torch = sys.modules.get("torch")  # a program with a tensor has imported it
         if torch is not None and isinstance(value, torch.Tensor):
             return self.tensor(torch, value, where)
         if hasattr(value, "__array__") and hasattr(value, "dtype"):
@@ -146,7 +146,7 @@ class _TreeWriter:
         host = host.cpu().resolve_conj().resolve_neg().contiguous()
         try:
             return {"$tensor": self.add(host.numpy())}
-        except TypeError:  # bfloat16 and its kin, which NumPy lacks
+        except TypeError:  # bfloat16 and similar types, which NumPy lacks
             content = host.reshape(-1).view(torch.uint8).numpy()
             name = str(host.dtype).removeprefix("torch.")
             return {"$tensor": [self.add(content), name, list(host.shape)]}
@@ -245,9 +245,9 @@ _CONTAINERS = {
 
 
 def copied(tree: Any) -> Any:
-    """Return a deep copy of a tree in host memory: nothing in it is shared with the original.
+    """Return a deep copy of a tree in host memory, which shares no memory with the original.
 
-    What is neither a container nor an array is kept as it is.
+    Values that are neither containers nor arrays are not copied.
     """
     if isinstance(tree, dict):
         same = {key: copied(item) for key, item in tree.items()}

@@ -1,1 +1,1 @@
-"""What ends a training in good order: signals, and what several ranks agree upon."""
+"""Ending a training in good order: signals, and the agreement of several ranks."""

@@ -1,12 +1,12 @@
-"""What the ranks of a training decide together, so that none goes on where another has ended.
+"""The decisions that the ranks of a training take together, so that all end at the same place.
 
-- A signal to one is a signal to all, and so is `request_stop`.
+- A signal to one rank is a signal to all, and so is `request_stop`.
 - The validation metric of the first rank counts: its best value, its patience.
-- Data that ends for one ends for all.
-- Who leaves the loop by a ``break`` takes the others along.
+- Data that ends for one rank ends for all.
+- If one rank leaves the loop by a ``break``, all leave it.
 
-The first rank writes the checkpoints. What is each rank's own in them is its *share*: random
-states, the position in the data, what is summed up, and where its log stands.
+The first rank writes the checkpoints. The *share* of a rank is its own part of a checkpoint: random
+states, the position in the data, the statistics so far, and the position of its log.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Agreement:
     """Agrees with the other ranks, if there are any, on whether and how to go on.
 
     Args:
-        ranks: The others, and how to meet them.
-        loop_state: Tells what the loop itself wants to know again; see `Snapshots.moment`.
+        ranks: The ranks, and the way to meet them.
+        loop_state: Returns the state of the loop itself; see `Snapshots.moment`.
 
-    The others are the parts of the loop, each with its own page.
+    The other arguments are the parts of the loop, each documented in its own module.
     """
 
     def __init__(
@@ -53,14 +53,14 @@ class Agreement:
         self._snapshots = snapshots
         self._best = best
         self._loop_state = loop_state
-        self._wish: str | None = None  # why this rank wants to stop, which the others do not know
+        self._wish: str | None = None  # why this rank wants to stop; the others learn it next
         self._ends_epoch = self._ends_step = False
-        self._uneven = False  # whether that was said
-        self._told: list[Any] | None = None  # the best value that all know of
+        self._uneven = False  # whether the user was told of uneven data
+        self._told: list[Any] | None = None  # the best value that all ranks know
         self.stopped = False  #: whether the training was told to end
         self.reason: str | None = None  #: why it ended
 
-    # -- what holds for all -----------------------------------------------------------------
+    # -- the state of all ranks -------------------------------------------------------------
 
     @property
     def ends_epoch(self) -> bool:
@@ -69,11 +69,11 @@ class Agreement:
 
     @property
     def ends_step(self) -> bool:
-        """Whether a signal ends it after this step."""
+        """Whether a signal ends the training after this step."""
         return self._ends_step if self.ranks.meeting else self._interrupts.step
 
     def ask_to_stop(self, reason: str) -> None:
-        """End the training; where there are several ranks, once all know of it."""
+        """End the training; with several ranks, once all have agreed."""
         if self.ranks.meeting:
             self._wish = reason
         else:
@@ -82,12 +82,12 @@ class Agreement:
     # -- meeting ----------------------------------------------------------------------------
 
     def on_step(self, *, no_data: bool, cut_off: bool) -> Wish:
-        """Meet the others before a step; return whether data has ended, or was cut off, for any."""
+        """Meet the other ranks before a step; return whether data has ended or was cut for any."""
         mine = Wish.NO_DATA if no_data else Wish.CUT_OFF if cut_off else Wish.NOTHING
         if not self.ranks.meeting:
             return mine
         said = self._meet(Stage.STEP, mine)
-        if said is None:  # others have left this pass, or the loop, by a break
+        if said is None:  # another rank has left this pass, or the loop, by a break
             return Wish.NO_DATA
         found = Wish.NOTHING
         for message in said:
@@ -104,20 +104,20 @@ class Agreement:
         return found & Wish.NO_DATA
 
     def on_epoch(self) -> None:
-        """Meet the others after an epoch's body; where one has left the loop, all leave."""
+        """Meet the other ranks after an epoch's body; if one has left the loop, all leave."""
         if self.ranks.meeting and self._meet(Stage.EPOCH) is None:
             self.stopped, self.reason = True, self.reason or "break"
 
     def on_exit(self) -> None:
-        """Meet the others in the end."""
+        """Meet the other ranks when the loop ends."""
         if self.ranks.meeting:
             self._meet(Stage.EXIT)
 
     def best_params(self, params: object) -> Any:
-        """Return the first rank's best parameters, which are to be put back; None: there are none.
+        """Return the best parameters of the first rank, to restore them; None if it has none.
 
         Args:
-            params: Our own, which are of account in the first rank.
+            params: The best parameters of this rank; only those of the first rank count.
 
         """
         if not self.ranks.meeting:
@@ -133,7 +133,7 @@ class Agreement:
         return unpacked(content, serializer)
 
     def _meet(self, stage: Stage, wish: Wish = Wish.NOTHING) -> Sequence[Message] | None:
-        """Meet the other ranks, and take over what they agree upon."""
+        """Meet the other ranks, and adopt the common decision."""
         news: dict[str, Any] = {}
         interrupts = self._interrupts
         if interrupts.epoch:
@@ -165,7 +165,7 @@ class Agreement:
             self.stopped, self.reason = True, news["reason"]
 
     def _take_best(self, news: list[object]) -> None:
-        """Take the first rank's best value for ours; let its moment have what is ours of it."""
+        """Adopt the best value of the first rank; add the shares of all ranks to its moment."""
         best = self._best
         if not self.ranks.first:
             better = news[:2] != best.get_news()[:2]
@@ -180,7 +180,10 @@ class Agreement:
     # -- checkpoints ------------------------------------------------------------------------
 
     def share(self) -> bytes:
-        """Return what is this rank's own of the present moment."""
+        """Return this rank's own part of the present moment, as bytes.
+
+        They are empty for the first rank, and without a folder of checkpoints.
+        """
         if self._snapshots.folder is None or self.ranks.first:
             return b""
         self._metrics_log.set_done("iterations_done", self._counters.step)
@@ -196,13 +199,13 @@ class Agreement:
         }
 
     def completed(self, moment: Callable[[], Moment]) -> Moment:
-        """Return the first rank's moment, with the shares of the others.
+        """Return the moment of the first rank, with the shares of the others.
 
-        An empty one for the others, who write none.
+        The other ranks write no checkpoint: for them the moment is empty.
         """
         if not self.ranks.meeting:
             return moment()
-        # By all, as the states of sharded parameters are gathered from all.
+        # All ranks take the moment: the states of sharded parameters are gathered from all.
         found = moment()
         if not self.ranks.first:
             self.shares()

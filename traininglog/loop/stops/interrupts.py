@@ -1,18 +1,19 @@
-"""Signals: asking a training to end, ever more firmly, and the manners of ending it.
+"""Signals that end a training: after the epoch, after the step, or at once.
 
-After Blocks' main loop: the first SIGINT finishes the epoch, the second the step, the third is a
-KeyboardInterrupt at once. SIGTERM and SIGHUP finish the step.
+The rules follow Blocks' main loop: the first SIGINT ends after the epoch, the second after the
+step, the third raises KeyboardInterrupt at once. SIGTERM and SIGHUP end after the step.
 
 A signal rarely comes to one process alone. A terminal, a batch system and a service manager send it
-to all of the group, workers that load data included, and who listens in this process may be
-several. So:
+to the whole group, workers that load data included. This process may have several handlers, too.
+So:
 
-- A step is never cut. What handlers before ours raise, such as `SystemExit`, is raised when the
-  loop has been left. Handlers that know how to be told (`note_signal`) are told, and raise nothing.
-- That a worker was ended by the same signal is no error. PyTorch raises one when it learns of it,
-  wherever the program is: in a step that is put off, and forgotten if the signal comes to us, too.
-- Data that does not come, because whoever was to send it is gone, is not waited for: after
-  `PATIENCE` seconds the wait is broken off.
+- A step is never cut. An error of an earlier handler, such as `SystemExit`, is raised when the loop
+  has been left. A handler with a method `note_signal` is only notified, and raises nothing.
+- It is no error if the same signal ends a worker. PyTorch raises one wherever the program is when
+  it learns of that. Within a step the loop postpones this error, and drops it if the signal comes
+  to this process, too.
+- Data may never come, because the worker that was to send it is gone. After `PATIENCE` seconds the
+  loop breaks off the wait.
 """
 
 from __future__ import annotations
@@ -32,28 +33,27 @@ from traininglog.loop.counters import Counters
 from traininglog.loop.stops import children
 from traininglog.taken_signals import taken
 
-#: How long a wait for data may go on after a signal that ends the training after its step.
+#: Seconds that a wait for data may go on after a signal that ends the training after its step.
 PATIENCE = 3.0
-#: How long it may take a signal to come to all processes of a group.
+#: Seconds that a signal may take to reach all processes of a group.
 _SPREAD = 0.5
 
 _TEXTS = {"SIGTERM": "Terminated", "SIGHUP": "Hung up"}
 
 
 class DataGivenUp(BaseException):
-    """Raised by a signal's handler where data is waited for, and caught by the loop."""
+    """The signal handler raises this while the loop waits for data; the loop catches it."""
 
 
 class Interrupts:
-    """What signals asked for, while they are being listened to.
+    """The signal handlers of a loop, and the ends that signals have asked for.
 
-    The handlers that were there before are called, too, and are put back at the end. A signal that
-    was ignored stays ignored. Signals can be had in the main thread only: elsewhere nothing
-    happens. A worker process that is started meanwhile is not ended by Ctrl-C, and by SIGTERM as it
-    would be without us.
+    The handlers call the previous ones, too; `stop` restores those. A signal that was ignored stays
+    ignored. Python handles signals in the main thread only: elsewhere `listen` does nothing. Ctrl-C
+    does not end a worker process that starts meanwhile; SIGTERM ends it as it would without us.
 
     Args:
-        counters: Tells whether a step is open.
+        counters: The counters, for whether a step is open.
 
     """
 
@@ -62,13 +62,13 @@ class Interrupts:
         self.epoch = False  #: end after this epoch
         self.step = False  #: end after this step
         self.name = ""  #: the last signal that came
-        self.unsaid = ""  #: what to tell the user, who has not been told
-        self.silent = False  #: whether another process tells the user
-        #: When data began to be waited for, by a clock of whoever does; 0: it is not.
+        self.unsaid = ""  #: a message that is still to be printed
+        self.silent = False  #: whether another process prints the messages
+        #: When the wait for data began, by `perf_counter`; 0: the loop does not wait.
         self.wait = 0.0
-        self.lost: Exception | None = None  #: that workers were lost while it ran
-        self.postponed: BaseException | None = None  #: what a handler before ours raised
-        self._broken_off = 0.0  # the wait that is to end now
+        self.lost: Exception | None = None  #: the error of workers that died during the step
+        self.postponed: BaseException | None = None  #: the error of a previous handler
+        self._broken_off = 0.0  # the wait that ends now
         self._interrupts = 0
         self._listening = False
         self._pid = 0
@@ -77,31 +77,31 @@ class Interrupts:
     # -- listening --------------------------------------------------------------------------
 
     def listen(self) -> None:
-        """Begin to listen, if this is the main thread."""
+        """Install the handlers, if this is the main thread."""
         if threading.current_thread() is not threading.main_thread():
             return
         self._pid, self._listening = os.getpid(), True
         children.shield()
         for number in _asking():
             previous = signal.getsignal(number)
-            # None: installed from C, which could not be put back.
+            # None: a handler installed from C, which Python could not restore.
             if previous is not signal.SIG_IGN and previous is not None:
                 self._previous[number] = previous
                 signal.signal(number, self._signalled)
         self.look_after_children()
 
     def stop(self) -> None:
-        """Put the previous handlers back."""
+        """Restore the previous handlers."""
         if not self._listening:
             return
         self._listening = False
         children.unshield()
         for number, previous in self._previous.items():
-            if signal.getsignal(number) == self._signalled:  # else it is another's
+            if signal.getsignal(number) == self._signalled:  # else another handler replaced ours
                 signal.signal(number, previous)
 
     def look_after_children(self) -> None:
-        """Stand between the program and a handler of SIGCHLD that was installed meanwhile."""
+        """Wrap a handler of SIGCHLD that the program, or PyTorch, has installed meanwhile."""
         if not self._listening or os.getpid() != self._pid:
             return
         children.keep_shielding()
@@ -113,19 +113,19 @@ class Interrupts:
     # -- asking -----------------------------------------------------------------------------
 
     def take_unsaid(self) -> str:
-        """Return what the user is to be told, and forget it."""
+        """Return the message that is still to be printed, and clear it."""
         text, self.unsaid = self.unsaid, ""
         return text
 
     @property
     def interrupted(self) -> bool:
-        """Whether Ctrl-C came, and no loop around this one has heard of it as well."""
+        """Whether Ctrl-C came, and no loop around this one handles it, too."""
         around = getattr(self._previous.get(signal.SIGINT), "__self__", None)
         return self._interrupts > 0 and not isinstance(around, Interrupts)
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """Wait for data in this block, unless that is to be ended and takes long."""
+        """Mark this block as a wait for data, which a signal breaks off if it takes long."""
         self.wait = time.perf_counter()
         if self.step:
             self.lose_patience()
@@ -135,11 +135,11 @@ class Interrupts:
             self.wait = 0.0
 
     def explains(self, error: BaseException) -> bool:
-        """Tell whether a signal is why data failed; then the training ends after this step.
+        """Return whether a signal made the data fail; then the training ends after this step.
 
-        It may have come to the worker that had the data before it comes to us.
+        The signal may have reached a worker before this process: wait for it a little.
         """
-        if not self._listening or isinstance(error, TrainingLogError):  # which we raised ourselves
+        if not self._listening or isinstance(error, TrainingLogError):  # our own error
             return False
         if not self.epoch and "multiprocessing" in sys.modules:
             self._await_signal()
@@ -150,18 +150,18 @@ class Interrupts:
         return self.step
 
     def take_lost(self) -> Exception | None:
-        """Return that workers were lost in the step, if no signal explains it."""
+        """Return the error of workers that died in the step, unless a signal explains it."""
         lost, self.lost = self.lost, None
         return None if lost is None or self.explains(lost) else lost
 
-    # -- what comes -------------------------------------------------------------------------
+    # -- handling ---------------------------------------------------------------------------
 
     def note_signal(self, number: int, frame: FrameType | None) -> None:
-        """Take note of a signal of which a handler that came after ours has told us."""
+        """Handle a signal that a later handler passes on."""
         self._signalled(number, frame)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
-        if not self._listening:  # somebody has kept us, whose time is over
+        if not self._listening:  # another handler still calls ours after the loop has ended
             self._as_before(number, frame)
         elif number == getattr(signal, "SIGCHLD", None):
             self._sigchld(number, frame)
@@ -176,7 +176,7 @@ class Interrupts:
 
     def _sigint(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:
-            return  # a forked worker: Ctrl-C reaches it as well, and the training needs it still
+            return  # a forked worker: Ctrl-C reaches it, too, and the training still needs it
         self._interrupts += 1
         self.name = "SIGINT"
         self.epoch = True
@@ -193,9 +193,9 @@ class Interrupts:
         self._ended(number)
 
     def _sigterm(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._pid:  # whoever ends a worker means it
+        if os.getpid() != self._pid:  # a forked worker, which the signal must end
             previous = self._previous.get(number, signal.SIG_DFL)
-            # What is told only, and raises nothing, would not end the worker.
+            # A handler with `note_signal` is only notified: it would not end the worker.
             told = hasattr(getattr(previous, "__self__", None), "note_signal")
             signal.signal(number, signal.SIG_DFL if told else previous)
             os.kill(os.getpid(), number)
@@ -210,14 +210,14 @@ class Interrupts:
         self._ended(number)
 
     def _sigchld(self, number: int, frame: FrameType | None) -> None:
-        """Learn that a child has ended, from a handler that may raise: PyTorch's."""
+        """Call the previous handler, PyTorch's, which raises if a worker has died."""
         if os.getpid() != self._pid:
             self._as_before(number, frame)
             return
         try:
             self._previous[number](number, frame)
         except Exception as error:
-            if self.wait:  # where it is caught, and looked into
+            if self.wait:  # the loop catches it there, and asks `explains`
                 raise
             if self._counters.within_step:
                 self.lost = error
@@ -227,7 +227,7 @@ class Interrupts:
                 raise
 
     def _as_before(self, number: int, frame: FrameType | None) -> None:
-        """Do what would be done without us."""
+        """Do what Python would do without our handler."""
         previous = self._previous.get(number, signal.SIG_DFL)
         if callable(previous):
             previous(number, frame)
@@ -238,22 +238,22 @@ class Interrupts:
     def _tell_previous(self, number: int, frame: FrameType | None) -> None:
         previous = self._previous.get(number)
         owner = getattr(previous, "__self__", None)
-        if isinstance(owner, Interrupts):  # of a loop around this one
+        if isinstance(owner, Interrupts):  # a loop around this one
             owner.note_signal(number, frame)
         elif callable(previous) and previous is not signal.default_int_handler:
             try:
                 getattr(owner, "note_signal", previous)(number, frame)
-            except BaseException as error:  # noqa: BLE001 - raised when the loop has been left
+            except BaseException as error:  # noqa: BLE001 - the loop raises it at its end
                 self.postponed = self.postponed or error
 
     def _ended(self, number: int) -> None:
-        """See to it that no data is waited for, after a signal that ends the step."""
+        """Limit the wait for data after a signal that ends the step."""
         self.look_after_children()
         if self.step and self.wait:
             self.lose_patience(number)
 
     def lose_patience(self, number: int = signal.SIGTERM) -> None:
-        """Break the wait for data off, if it takes too long."""
+        """Start a timer that breaks off the present wait for data after `PATIENCE` seconds."""
         if not self._listening or not hasattr(signal, "pthread_kill"):
             return
         wait = self.wait
@@ -268,16 +268,16 @@ class Interrupts:
         timer.start()
 
     def _await_signal(self) -> None:
-        """Wait for a signal, which runs its handler meanwhile, that should be here soon."""
+        """Wait a little for a signal that should arrive soon; its handler runs meanwhile."""
         end = time.monotonic() + _SPREAD
         while not self.epoch and time.monotonic() < end:
             time.sleep(0.02)
 
     def _say(self, text: str) -> None:
-        """Tell a terminal at once, and leave it to the loop to tell others."""
+        """Write a message to a terminal at once; elsewhere leave it for the loop to print."""
         if self.silent:
             return
-        # Not by print: a handler runs in the middle of anything, printing included.
+        # Not by print: a handler may interrupt anything, a print included.
         with contextlib.suppress(OSError):
             if os.isatty(2):
                 os.write(2, f"\r\x1b[K{text}\n".encode(errors="backslashreplace"))
@@ -286,6 +286,6 @@ class Interrupts:
 
 
 def _asking() -> list[int]:
-    """Return the signals that ask for an end."""
+    """Return the signals that end a training."""
     names = ("SIGINT", "SIGTERM", "SIGHUP")
     return [getattr(signal, name) for name in names if hasattr(signal, name)]

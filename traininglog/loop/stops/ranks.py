@@ -1,16 +1,18 @@
-"""The ranks of a training that several processes do together, and how they agree.
+"""The ranks of a training in several processes, and how they agree.
 
-A decision that only some of them take is the end of all: who leaves the loop is waited for by the
-others, in their next all-reduce, for ever. So at each step, between two epochs, for a checkpoint
-and in the end the ranks *meet*: each says where it is and what it wants, and all do the same.
+If only some ranks leave the loop, the others wait for them in the next all-reduce for ever. So the
+ranks *meet* at each step, between two epochs, for a checkpoint and in the end: each sends its place
+and its wish, and all do the same.
 
-Whoever meets says at which stage it is. Who is behind learns that others have gone on, and goes on
-as well; who is ahead waits. A checkpoint is wanted by all as soon as one wants it: the others tell
-what is theirs (see `traininglog.loop.checkpoint.snapshots`), and go on where they were.
+Each rank sends the stage that it has reached. A rank that is behind learns that others have gone
+on, and goes on as well; a rank that is ahead waits. As soon as one rank wants a checkpoint, all
+take part: the others send their shares (see `traininglog.loop.checkpoint.snapshots`), and go on
+where they were.
 
-Ranks are those of `torch.distributed`, whoever set it up. They meet in a group of their own, over
-gloo: the tensors are a few bytes of host memory, no device is waited for, and no collective of the
-program can come between. PyTorch is not imported here: who has ranks has imported it.
+The ranks are those of `torch.distributed`, which the program initializes. They meet in a group of
+their own, over gloo. The tensors are a few bytes of host memory, so they wait for no device, and no
+collective of the program can come between. This module does not import PyTorch: a program with
+ranks has imported it.
 """
 
 from __future__ import annotations
@@ -24,21 +26,21 @@ from typing import Any, NamedTuple
 
 from traininglog.loop.errors import LoopMisuse, RankLost
 
-_LOOK = timedelta(seconds=1)  # how often who waits looks whether others have left
+_LOOK = timedelta(seconds=1)  # how often a waiting rank checks whether others have left
 _LONGEST = timedelta(days=7)  # an epoch's body may take long on one rank; a death is noticed
-_SAY_AFTER = 10.0  # seconds, after which who waits for others to begin says so
+_SAY_AFTER = 10.0  # seconds, after which a rank that waits for others to begin prints so
 _ENTER_WITHIN = 1800.0  # seconds
 _PREFIX = "traininglog"
 
-#: The group in which loops of this process meet, and the world that it belongs to.
+#: The world of this process, and the group in which its loops meet.
 _group: tuple[Any, Any] | None = None
 _entered = 0
 
 
 class Stage(IntEnum):
-    """Where a rank is, in the order in which these come."""
+    """The place of a rank, in order."""
 
-    CHECKPOINT = 0  # which comes at any time
+    CHECKPOINT = 0  # may come at any time
     ENTER = 1
     STEP = 2
     EPOCH = 3
@@ -47,19 +49,19 @@ class Stage(IntEnum):
 
 
 class Wish(IntFlag):
-    """What a rank wants, or has met with."""
+    """A decision that a rank wants, or an event that it has met."""
 
     NOTHING = 0
     END_STEP = 1  # a signal: end after this step
     END_EPOCH = 2  # a signal: end after this epoch
-    STOP = 4  # the program: the training is at its end
+    STOP = 4  # the program: end the training
     NO_DATA = 8
-    CUT_OFF = 16  # data that does not come any more, after a signal
+    CUT_OFF = 16  # a signal has cut off the data
     FAILED = 32
 
 
 class Message(NamedTuple):
-    """What a rank says when it meets the others."""
+    """The message of a rank when it meets the others."""
 
     stage: int
     wish: Wish
@@ -67,11 +69,11 @@ class Message(NamedTuple):
 
 
 class Ranks:
-    """This process among those that train together; alone, if there is one.
+    """This process among those that train together; it may be alone.
 
     Args:
-        distributed: None: the ranks of `torch.distributed`, if it was initialized. True: it must
-            be. False: this process trains for itself.
+        distributed: None: the ranks of `torch.distributed`, if it is initialized. True: it must be
+            initialized. False: this process trains for itself.
 
     """
 
@@ -88,15 +90,15 @@ class Ranks:
                     "torch.distributed.init_process_group() before the loop is made"
                 )
         self.many = self.size > 1
-        self.first = self.rank == 0  #: writes what is common, and prints
+        self.first = self.rank == 0  #: this rank prints, and writes checkpoints and summaries
 
     def enter(self, say: Callable[[str], object]) -> None:
         """Wait until all ranks have entered their loops.
 
         Args:
-            say: Tells the user whom one waits for, if that takes long.
+            say: Prints which ranks are missing, if that takes long.
 
-        Raises `LoopMisuse` where others do not come, and `RankLost` where one of them has failed.
+        Raises `LoopMisuse` if others do not come, and `RankLost` if one of them has failed.
         """
         global _entered, _group  # noqa: PLW0603 - as there is one process group, there is one here
         if not self.many:
@@ -145,17 +147,17 @@ class Ranks:
         content: bytes = b"",
         share: Callable[[], bytes] | None = None,
     ) -> Sequence[Message] | None:
-        """Meet the other ranks; return what all say, by rank.
+        """Meet the other ranks; return the messages of all, by rank.
 
-        None where others are beyond this stage, and so it is over for us, too.
+        Returns None if another rank is beyond this stage: then it is over for this rank, too.
 
         Args:
-            stage: Where we are.
-            wish: What we want.
-            content: What else we say.
-            share: What to say where another rank wants a checkpoint.
+            stage: The stage of this rank.
+            wish: The wish of this rank.
+            content: Further bytes to send.
+            share: Returns the bytes to send if another rank wants a checkpoint.
 
-        Raises `RankLost` where another rank has left its loop by an exception, or is dead.
+        Raises `RankLost` if another rank has left its loop by an exception, or is dead.
         """
         while True:
             said = self._exchange(Message(stage, wish, content))
@@ -163,7 +165,7 @@ class Ranks:
             if stages == {stage}:
                 return said
             if stage == Stage.CHECKPOINT:
-                continue  # now they know
+                continue  # the others know now that this rank wants one
             if Stage.CHECKPOINT in stages:
                 self.meet(Stage.CHECKPOINT, content=b"" if share is None else share())
             elif max(stages) > stage:
@@ -193,7 +195,7 @@ class Ranks:
         ]
 
     def from_first(self, content: bytes) -> bytes:
-        """Return what the first rank says; `content` is what it says. For all at one stage."""
+        """Return the `content` of the first rank. All ranks call it at the same stage."""
         torch = self._torch
         length = torch.tensor([len(content)], dtype=torch.int64)
         self._broadcast(length)
@@ -209,7 +211,7 @@ class Ranks:
         self._done(lambda: function(tensor, src=0, group=self._in, async_op=True))
 
     def _done(self, begin: Callable[[], Any]) -> None:
-        """Wait for an operation in which all take part, and look whether they do."""
+        """Begin a collective operation and wait for it; raise `RankLost` if a rank is gone."""
         work = None
         try:
             work = begin()
@@ -244,22 +246,22 @@ class Ranks:
 
     @property
     def meeting(self) -> bool:
-        """Whether there are others to meet, who are there still."""
+        """Whether there are other ranks to meet, and none is lost."""
         return self.many and not self._lost
 
     def leave(self, error: BaseException) -> None:
-        """Tell the others that this rank will meet them no more."""
+        """Tell the other ranks that this one has failed and will not meet them again."""
         if not self.meeting or not hasattr(self, "_store"):
             return
         self._lost = True
         try:
             self._store.set(f"left/{self.rank}", type(error).__name__)
-        except RuntimeError as failure:  # the store is the first rank's, which may be gone
+        except RuntimeError as failure:  # the first rank owns the store, and may be gone
             error.add_note(f"The other ranks could not be told: {failure}")
 
 
 def _distributed() -> Any:
-    """Return `torch.distributed`, where several ranks have been set up; else None."""
+    """Return `torch.distributed` if it is imported and initialized, else None."""
     torch = sys.modules.get("torch")
     found = getattr(torch, "distributed", None)
     if found is None or not found.is_available() or not found.is_initialized():
