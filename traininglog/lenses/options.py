@@ -1,8 +1,9 @@
 """The options that several lenses share, each described once.
 
-A lens takes the options of one of these dicts as keyword arguments, ``**options:
-Unpack[LineOptions]``. Type checkers and editors understand that. `complete` refuses unknown options
-and adds the defaults. `signature_of` returns the signature that `help` and notebooks show.
+A lens takes the options of one of these dicts as keyword arguments, and declares them as
+``**options: Unpack[LineOptions]``, which type checkers and editors understand. `complete` refuses
+unknown options and adds the defaults. `signature_of` returns the signature that `help` and
+notebooks show.
 """
 
 from __future__ import annotations

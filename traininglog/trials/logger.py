@@ -476,7 +476,7 @@ class TrialLogger:
 
 
 class _Saved:
-    """Writes captured lines to the status of a log, at most each `_SAVE_OUTPUT_EVERY` seconds.
+    """Writes captured lines to the status of a log, once per `_SAVE_OUTPUT_EVERY` at most.
 
     If a write fails, the program's print still succeeds, and one warning tells of the failure.
     """

@@ -83,7 +83,7 @@ def _draw(axis: Axes, curves: Sequence[Curve], *, log_y: bool, smooth: int, lege
     handles: list[Any] = []
     labels: list[str] = []
     for number, curve in enumerate(curves):
-        if len(keys) > 1 and len(runs) > 1:  # one color per run, one line style per key
+        if len(keys) > 1 and len(runs) > 1:  # one colour per run, one line style per key
             colour = COLOURS[runs[curve.run] % len(COLOURS)]
             dash = _DASHES[keys[curve.key] % len(_DASHES)]
             labels.append(f"{curve.key}, {curve.run}")

@@ -1,6 +1,6 @@
 """Printing: notes, tables, and progress.
 
-A terminal gets colors, and lines that fit its width. A pipe gets the same columns, plain and uncut.
+A terminal gets colours, and lines that fit its width. A pipe gets the same columns, plain, uncut.
 """
 
 from __future__ import annotations

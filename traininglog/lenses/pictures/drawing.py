@@ -213,7 +213,7 @@ def _stack(axis: Axes, layers: Mapping[str, Series]) -> list[Any]:
 
 
 def _heat_map(axis: Axes, series: Series) -> None:
-    """Draw the density between quantiles; a darker color means more values."""
+    """Draw the density between quantiles; a darker colour means more values."""
     names = sorted({name for points in series.points for name in points if name[0] == "q"})
     names.sort(key=lambda name: int(name[1:]))
     if not names:

@@ -58,13 +58,13 @@ class TorchInspector(InspectorBase):
     Hooks change no value and no gradient. Numbers stay on their device until the tick, and the
     inspector keeps no graph. If a lens fails, the inspector warns, counts the failure in
     `passed_over`, and tries again: training goes on. Under `torch.distributed` each process has an
-    inspector, and all must tick at the same times. The statistics are merged, and rank 0 writes.
+    inspector, and all must make the same ticks. The statistics are merged, and rank 0 writes.
     Gradients are those of each process, before they are averaged.
 
-    The network may change: a program may add or replace modules, lazy modules get their parameters
-    at their first call, and parameters may be frozen or unfrozen. The inspector finds this at the
-    first call of the network after a tick, or at the next tick. A warning tells of arrays that a
-    lens names and never sees.
+    The network may change: modules may be added, replaced, or created by their first call (lazy
+    modules), and parameters may be frozen or unfrozen. The inspector finds this at the first call
+    of the network after a tick, or at the next tick. If a lens never sees arrays that it names, a
+    warning tells.
 
     The network may be compiled before or after `attach`, but `attach` must come before its first
     compiled call. The hooks then break its graph. With ``fullgraph=True`` lenses see no outputs.
@@ -132,7 +132,7 @@ class TorchInspector(InspectorBase):
         return state
 
     def attach(self, module: nn.Module) -> Self:
-        """Start to observe a module; stop to observe the previous one.
+        """Start to observe a module, and stop observing the previous one.
 
         The numbers since the last tick are forgotten. DistributedDataParallel, DataParallel and
         compiled modules are unwrapped. A module that occurs several times has its first name. In a

@@ -51,7 +51,7 @@ class _Tee:
             capture.told()
 
     def end(self) -> None:
-        """Stop to capture. An unfinished line is kept, too."""
+        """Stop capturing. An unfinished line is kept, too."""
         with self._lock:
             if self._begun and self._capture is not None:
                 self._capture.ring.append(_as_shown(self._begun))
@@ -108,7 +108,7 @@ class CapturedOutput:
         return bool(self._tees)
 
     def start(self) -> Self:
-        """Start to capture, until `stop` or the end of a block with this object."""
+        """Start capturing, until `stop` or the end of a block with this object."""
         self._begin()
         self._called = True
         return self
@@ -123,7 +123,7 @@ class CapturedOutput:
         sys.stdout, sys.stderr = out, error
 
     def stop(self) -> None:
-        """Stop to capture, and restore the streams. A second call does nothing.
+        """Stop capturing, and restore the streams. A second call does nothing.
 
         A stream that has replaced ours meanwhile stays.
         """
