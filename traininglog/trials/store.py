@@ -126,7 +126,7 @@ class TrialStore:
         """End the running trials, each even if another one fails, and return the failures."""
         loggers = [one for one in list(self._loggers.values()) if one.pid == os.getpid()]
         failures = endings.each(loggers, lambda logger: logger.leave(error))
-        for logger in loggers:  # including those that failed to end: a retry would fail, too
+        for logger in loggers:  # including those that failed to end: once closed, they cannot end
             self.unwatch(logger)
         tried = {logger.uid for logger in loggers}
         bare = [
@@ -560,7 +560,8 @@ class TrialStore:
         """Resume a trial that ran before from a time, by default its last one.
 
         Values that the trial logged later stay in its old run, and readers of the trial no longer
-        see them. Raises `RunBusy` if the trial is running, and `TrialNotFound` if it has never run.
+        see them. The trial must not be running. Raises `RunBusy` if another live process runs it,
+        and `TrialNotFound` if it has never run.
         """
         record = self._editor.require("trial", _uid(trial))
         refuse_busy(record)
