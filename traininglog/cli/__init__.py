@@ -1,11 +1,11 @@
-"""The command line: `traininglog`. Nothing else in the package knows of it.
+"""The command line: `traininglog`. No other part of the package depends on it.
 
-Each command lives in the module named for what it does; `app` wires them together, and what they
-share is in `stores` (finding runs), `terminal` (tables, progress), `text` and `json_output` (how a
-value is shown), `files` (output files) and `mistakes` (what ends as one line on stderr).
+Each command is in a module named after it, and `app` wires them together. Shared parts are in
+`stores` (finding runs), `terminal` (tables, progress), `text` and `json_output` (showing values),
+`files` (output files) and `mistakes` (errors that end as one line on stderr).
 
-Start-up is a part of every command, so neither pandas nor SQLAlchemy is imported before a command
-needs it.
+Every command pays for the start-up, so pandas and SQLAlchemy are imported only when a command needs
+them.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ def main() -> None:
     """Run the command line; the entry point of the `traininglog` script."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A name that the terminal's encoding lacks is shown escaped, instead of ending it all.
+            # A letter that the terminal's encoding lacks is escaped, and raises no error.
             stream.reconfigure(errors="backslashreplace")
     try:
         from traininglog.cli.app import app
 
         app(prog_name="traininglog")
-    except KeyboardInterrupt:  # before a command could take care of it
+    except KeyboardInterrupt:  # it came before a command could handle it
         sys.exit(130)

@@ -1,7 +1,7 @@
-"""The commands and their group: the one place that knows all of them.
+"""The list of all commands, and their group.
 
-Start-up is a part of every command. So a command's module is imported when the command is run, or
-when its own help is asked for; what `traininglog --help` says of each stands here.
+Every command pays for the start-up. So a command's module is imported only when the command runs or
+shows its own help. The sentences of `traininglog --help` are here.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from traininglog.cli.mistakes import Manners
 
 
 class Entry(NamedTuple):
-    """Where a command is, and what the list of commands says of it."""
+    """The place of a command, and its sentence in the list of commands."""
 
-    module: str  #: of `traininglog.cli`
-    function: str  #: the command; of a group of commands, what makes it
-    help: str  #: the first sentence of its own help
+    module: str  #: the module, in `traininglog.cli`
+    function: str  #: the command; for a group of commands, the function that creates it
+    help: str  #: the first sentence of the command's own help
     group: bool = False
 
 
@@ -61,18 +61,18 @@ COMMANDS = {
 
 
 class Later(TyperCommand):
-    """A command whose module is imported when it is called, or asked for its own help."""
+    """A command whose module is imported when it runs or shows its own help."""
 
     def __init__(self, name: str, entry: Entry) -> None:
         super().__init__(name=name, help=entry.help)
         self._entry = entry
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
-        """Begin to carry out the command: from here on it is the real one."""
+        """Import the command, and return its context."""
         return self.real().make_context(*arguments, **options)
 
     def real(self) -> Any:
-        """Return the command itself."""
+        """Import and return the command."""
         module = importlib.import_module(f"traininglog.cli.{self._entry.module}")
         found = getattr(module, self._entry.function)
         if self._entry.group:
@@ -96,8 +96,8 @@ app = typer.Typer(
     name="traininglog",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,  # help is paragraphs and examples, and holds brackets of its own
-    pretty_exceptions_enable=False,  # a bug shows Python's own traceback, to be reported as it is
+    rich_markup_mode=None,  # the help is plain paragraphs and examples, and contains brackets
+    pretty_exceptions_enable=False,  # a bug shows Python's own traceback, for a report
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -1,4 +1,4 @@
-"""Which keys the names and globs on a command line stand for."""
+"""Matching keys with the names and globs on a command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from traininglog.selection import is_glob
 
 
 def matcher(patterns: Sequence[str] | None) -> Callable[[str], bool]:
-    """Return what tells whether a key is meant; without patterns every key is."""
+    """Return a function that returns whether a key matches; without patterns every key does."""
     if not patterns:
         return lambda _: True
     names = frozenset(patterns)  # a key may itself look like a glob
@@ -19,7 +19,7 @@ def matcher(patterns: Sequence[str] | None) -> Callable[[str], bool]:
 
 
 def require(patterns: Sequence[str] | None, found: Iterable[str]) -> None:
-    """Raise `Mistake` for a pattern that no key fits."""
+    """Raise `Mistake` for a pattern that matches no key."""
     known = dict.fromkeys(found)
     for pattern in patterns or ():
         if pattern in known:

@@ -1,4 +1,4 @@
-"""A user's mistake ends as one plain line on stderr and exit status 1; a bug as a traceback."""
+"""Errors: a user's mistake ends with a line on stderr and exit status 1, a bug with a traceback."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from typer.core import TyperGroup
 
 from traininglog.errors import TrainingLogError
 
-INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
+INTERRUPTED = 130  # the exit status that a shell reports after Ctrl-C
 
 
 class Mistake(TrainingLogError):
-    """Something that the user of the command line asked for and cannot have."""
+    """The user of the command line requested something impossible."""
 
     code = "usage"
 
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """Mark a step that depends on what the user typed: a wrong key or value there is a mistake.
+    """Turn a `KeyError` or `ValueError` of the block into a `Mistake`.
 
-    Only there: elsewhere a `KeyError` is a bug, and must be seen as one.
+    The block must depend on the user's input. Elsewhere, a `KeyError` is a bug, and must remain
+    visible as one.
     """
     try:
         yield
@@ -37,13 +38,13 @@ def asking() -> Iterator[None]:
 
 
 class Manners(TyperGroup):
-    """The group of all commands, and the one place where errors become exit statuses."""
+    """The group of all commands, which turns errors into exit statuses."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
         try:
             result = super().invoke(ctx)
-            sys.stdout.flush()  # a reader that is gone is noticed here, not at the very end
+            sys.stdout.flush()  # raises here, not at exit, if the reader of the pipe is gone
         except BrokenPipeError:
             _let_go_of_stdout()
             raise typer.Exit(0) from None
@@ -57,7 +58,7 @@ class Manners(TyperGroup):
 
 def complain(message: str) -> None:
     """Print one line on stderr."""
-    from traininglog.cli.output.text import visible  # which every start would else wait for
+    from traininglog.cli.output.text import visible  # imported late, for a fast start-up
 
     print(f"traininglog: {visible(message)}", file=sys.stderr)  # noqa: T201 - the way to say it
 
@@ -69,7 +70,7 @@ def _message(error: Exception) -> str:
 
 
 def _let_go_of_stdout() -> None:
-    """Send what is still buffered nowhere: flushing it at exit would fail again, and say so."""
+    """Redirect stdout to the null device, as a flush at exit would fail again, with a message."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

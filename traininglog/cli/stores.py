@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from traininglog.sqlite.log import SQLiteLog
     from traininglog.sqlite.store import Store
 
-_SHORTEST = 8  # digits of a UUID that are shown if they are enough
+_SHORTEST = 8  # the minimal number of digits of a UUID to show
 
 
 @contextmanager
 def opened(where: str | None, *, readonly: bool = True, create: bool = False) -> Iterator[Store]:
-    """Open a store, by default the configured one, and close it in the end."""
+    """Open a store, by default the configured one, and close it at the end."""
     from traininglog.stores import open_store
 
     with asking():
@@ -35,13 +35,13 @@ def opened(where: str | None, *, readonly: bool = True, create: bool = False) ->
 
 @contextmanager
 def reading(store: Store, run: UUID) -> Iterator[SQLiteLog]:
-    """Open the log of a run for reading, and close it in the end."""
+    """Open the log of a run for reading, and close it at the end."""
     with store.log(run, readonly=True) as log:
         yield log
 
 
 def chosen(store: Store, run: str | None) -> UUID:
-    """Return the run that a prefix names, or the latest."""
+    """Return the run with this prefix, or the latest run."""
     if run is not None:
         return store.find(run)
     latest = store.latest()
@@ -51,16 +51,16 @@ def chosen(store: Store, run: str | None) -> UUID:
 
 
 def several(store: Store, runs: Sequence[str] | None) -> list[UUID]:
-    """Return the runs that some prefixes name, each once, or else the latest."""
+    """Return the runs with these prefixes without duplicates, or the latest run."""
     if not runs:
         return [chosen(store, None)]
     return list(dict.fromkeys(store.find(run) for run in runs))
 
 
 def shortest(store: Store, uuid: str) -> str:
-    """Return as many digits of a run's UUID as name it: eight, or more if others start so too."""
+    """Return the shortest unique prefix of a run's UUID, of at least eight digits."""
     least, most = _SHORTEST, 32
-    digits = least  # which mostly are enough; where not, all that start alike ask as often
+    digits = least  # mostly enough, so it is tried first; otherwise a binary search follows
     while least < most:
         try:
             store.find(uuid[:digits])
@@ -73,7 +73,7 @@ def shortest(store: Store, uuid: str) -> str:
 
 
 def as_dict(info: RunInfo) -> dict[str, StoredValue]:
-    """Return what is known of a run for JSON, without its values."""
+    """Return the description of a run for JSON, without its values."""
     parent = info.resumed_from
     return {
         "uuid": info.uuid.hex, "name": info.name, "state": info.state,
@@ -84,5 +84,5 @@ def as_dict(info: RunInfo) -> dict[str, StoredValue]:
 
 
 def patterns(keys: Iterable[str] | None) -> list[str] | None:
-    """Return what the user gave as keys, or None where nothing was given: all."""
+    """Return the keys of the user as a list, or None, which means all keys."""
     return list(keys) if keys else None

@@ -1,4 +1,4 @@
-"""What a log holds, key by key: for `show` and `diff`."""
+"""Summaries of the keys of a log, for `show` and `diff`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 class Summary(NamedTuple):
-    """One key of a log in a few numbers."""
+    """The summary of one key of a log."""
 
     key: str
     values: int
     first_time: int
     last: Point
-    min: Point | None  #: None where no value is a number
+    min: Point | None  #: None if no value is a number
     max: Point | None
     nan_count: int
     first_nan: int | None  #: the time of the first NaN
 
     def as_dict(self) -> StoredRow:
-        """Return it for JSON."""
+        """Return the summary for JSON."""
         return {
             "key": self.key,
             "values": self.values,
@@ -39,12 +39,12 @@ class Summary(NamedTuple):
 
 
 def summaries(log: SQLiteLog) -> list[Summary]:
-    """Return a summary of every key that a log sees, in the log's order."""
+    """Return the summaries of all keys that a log sees, in the log's order."""
     return [_summary(column) for column in log.columns()]
 
 
 def difference(one: Any, other: Any) -> float | int | None:
-    """Return by how much one value is more than the other, if both are numbers."""
+    """Return `one` minus `other`, or None unless both are numbers."""
     if not is_number(one) or not is_number(other):
         return None
     result: float | int = one - other
@@ -52,7 +52,7 @@ def difference(one: Any, other: Any) -> float | int | None:
 
 
 def is_number(value: StoredValue) -> bool:
-    """Tell whether a value is an int or a float; a bool is not meant as one."""
+    """Return whether a value is an int or a float, and no bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -70,7 +70,7 @@ def _summary(column: Column) -> Summary:
         times, values = [time for time, _ in pairs], [value for _, value in pairs]
     numbers = [value for value in values if value == value]  # noqa: PLR0124 - not NaN
     lowest = highest = first_nan = None
-    if numbers:  # the first of equals
+    if numbers:  # of equal values, the first one
         lowest, highest = (
             Point(times[values.index(value)], value) for value in (min(numbers), max(numbers))
         )

@@ -1,7 +1,7 @@
-"""The demo: a training that is killed half way, resumed, and shows one curve all the same.
+"""The demo: a training that is killed half way and resumed, and still has one curve.
 
-`train.py` is a training loop as one would write it, to be copied; `story.py` starts it, kills it,
-starts it again and says what happened; `picture.py` draws the curves.
+`train.py` is an ordinary training loop, as an example to copy. `story.py` starts it, kills it,
+starts it again, and reports. `picture.py` draws the curves.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from pathlib import Path
 
 
 def main(folder: Path, *, echo: Callable[[str], None] = print) -> int:
-    """Run the demo and return 0 if everything it promises came true, else 1.
+    """Run the demo, and return 0 if all its checks pass, else 1.
 
-    It leaves ``runs.db``, ``checkpoint.npz`` and ``curves.png`` in `folder`, or, where that is not
-    empty, in a new folder inside it. It deletes nothing.
+    It writes ``runs.db``, ``checkpoint.npz`` and ``curves.png`` to `folder`. If that is not empty,
+    it writes them to a new folder inside. It deletes nothing.
 
     Args:
-        folder: Where to put the files; made if it is not there.
-        echo: Told each line of what happens.
+        folder: The folder of the files. The demo creates it if it does not exist.
+        echo: Is called with each line of the report.
 
     Raises:
         MissingExtra: scikit-learn or matplotlib is not installed.
 
     """
-    # Imported here, so that `python -m traininglog.demo.train` finds a package that is empty yet.
+    # Imported here, so that `python -m traininglog.demo.train` does not import the other modules.
     from traininglog.demo.story import tell
 
     return tell(folder, echo)

@@ -1,4 +1,4 @@
-"""The demo's picture: one curve over two runs, and what became of the rest of the first."""
+"""The demo's picture: one curve over two runs, and the rest of the first run in grey."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _FIRST, _SECOND, _GHOST = "#4c78a8", "#e4572e", "#9aa5b1"
 
 
 def draw(lost: SQLiteLog, resumed: SQLiteLog, path: Path) -> Path:
-    """Draw the stitched curves of `resumed`, and faintly what `lost` logged and nobody inherits."""
+    """Draw the curves of `resumed`, and in grey the values of `lost` that it did not inherit."""
     point = resumed.lineage()[0].resumed_at or 0
     stitched, all_lost = resumed.to_dataframe(), lost.to_dataframe()
     killed = lost.last("loss").time
 
-    # A figure of its own, not pyplot's: no window, no global state, whatever the backend.
+    # Not a pyplot figure: so there is no window and no global state with any backend.
     figure = Figure(figsize=(9, 6.6), dpi=160, layout="constrained")
     axes: Any = figure.subplots(3, sharex=True, height_ratios=(3, 2.2, 1.1))
     for axis, key in zip(axes, ("loss", "accuracy", "learning_rate"), strict=True):
@@ -56,13 +56,13 @@ def draw(lost: SQLiteLog, resumed: SQLiteLog, path: Path) -> Path:
 
 
 def _curve(axis: Axes, key: str, seen: Any, all_lost: Any, point: int) -> None:
-    """Draw one key: the part inherited, the part of the run itself, and the ghost."""
+    """Draw one key: the inherited part, the run's own part, and the lost part."""
     before, after = slice(None, point), slice(point, None)
     for order, (color, values, part) in enumerate(
         [(_GHOST, all_lost, after), (_SECOND, seen, after), (_FIRST, seen, before)]
     ):
         style: dict[str, Any] = {"color": color, "zorder": 2 + order}
-        if key == "loss":  # every value thinly, and what they come to
+        if key == "loss":  # each value as a thin line, and the moving average
             axis.plot(values.loc[part], linewidth=0.7, alpha=0.35, **style)
             axis.plot(_smooth(values).loc[part], linewidth=1.7, **style)
         elif key == "accuracy":
@@ -76,7 +76,7 @@ def _smooth(values: Any) -> Any:
 
 
 def _say(axis: Axes, point: int, killed: int, lost: str, resumed: str) -> None:
-    """Name the runs and the two moments, beside what they name."""
+    """Write the names of the runs and of the two moments beside them."""
     top: Any = axis.get_xaxis_transform()  # x in iterations, y in parts of the axis
     first = f"run {lost}\nup to the checkpoint at {point}"
     second = f"run {resumed}\nresumed at {point}, finished"
@@ -84,7 +84,7 @@ def _say(axis: Axes, point: int, killed: int, lost: str, resumed: str) -> None:
         f"grey: iterations {point + 1} to {killed} of run {lost},\n"
         f"killed at {killed}: they stay in that run, outside the curve"
     )
-    paper = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}  # grid lines end at the words
+    paper = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}  # covers the grid behind texts
     style: dict[str, Any] = {"va": "top", "linespacing": 1.4, "transform": top, "bbox": paper}
     axis.text(point - 10, 0.96, first, color=_FIRST, ha="right", **style)
     axis.text(killed + 10, 0.96, second, color=_SECOND, ha="left", **style)

@@ -1,7 +1,7 @@
-"""The demo's other side: start the training, watch it, kill it, start it again, tell the story.
+"""The demo's watcher: start the training, watch it, kill it, start it again, and report.
 
-The watcher is an ordinary reader of the file, in a process of its own. It decides by what it reads
-there, never by the clock, so that a slow or a fast machine makes no difference.
+The watcher is an ordinary reader of the file, in a separate process. Its decisions depend only on
+the file, never on the clock, so that the speed of the machine does not matter.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LOOK_SECONDS = 0.02
 
 
 class Failed(Exception):
-    """The demo did not do what it promises; the message says what."""
+    """A check of the demo failed; the message tells which."""
 
 
 def tell(folder: Path, echo: Echo) -> int:
@@ -93,7 +93,7 @@ def _tell(folder: Path, echo: Echo) -> None:
 
 
 def check(lost: SQLiteLog, resumed: SQLiteLog, saved: int, steps: int) -> None:
-    """Raise `Failed` unless both runs show what they should, and nothing else."""
+    """Raise `Failed` unless both runs have exactly the expected values."""
     lineage = [(UUID(resumed.h_uuid), saved), (lost.uuid, None)]
     stitched, own = resumed.to_dataframe(), resumed.to_dataframe(lineage=False)
     inherited = lost.to_dataframe()
@@ -111,7 +111,7 @@ def check(lost: SQLiteLog, resumed: SQLiteLog, saved: int, steps: int) -> None:
 
 
 def _kill_half_way(folder: Path, steps: int) -> tuple[int, int]:
-    """Start the training, kill it; return the iterations of its last checkpoint and of its end."""
+    """Start and kill the training; return the iterations of its last checkpoint and its end."""
     from traininglog.demo.train import CHECKPOINT_EVERY
 
     with _training(folder) as child:
@@ -127,8 +127,8 @@ def _kill_half_way(folder: Path, steps: int) -> tuple[int, int]:
                 _look_again(child)
                 if due() is None:
                     continue
-                # Had a checkpoint been written since we looked, there would be nothing to lose.
-                # So hold the child, look again while it cannot move, and only then kill it.
+                # The child may have written a checkpoint since we looked; then the demo would lose
+                # no iterations. So stop the child, look again, and only then kill it.
                 child.send_signal(signal.SIGSTOP)
                 _, status = os.waitpid(child.pid, os.WUNTRACED)
                 if not os.WIFSTOPPED(status):
@@ -142,13 +142,13 @@ def _kill_half_way(folder: Path, steps: int) -> tuple[int, int]:
 
 
 def _first_log(database: Path, child: subprocess.Popen[bytes]) -> SQLiteLog:
-    """Wait until the child has made the file and a run in it, and open that for reading."""
+    """Wait until the child has created the file and a run, and open the run for reading."""
     while True:
         _look_again(child)
         try:
             with Store(database, readonly=True) as store:
                 return store.log(store.latest(), readonly=True)
-        except (StoreNotFound, NotATrainingLog, RunNotFound):  # not there, or not there yet
+        except (StoreNotFound, NotATrainingLog, RunNotFound):  # the child is not that far yet
             continue
 
 
@@ -166,10 +166,10 @@ def _finish(folder: Path) -> None:
 
 @contextmanager
 def _training(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the training in a child process, which does not outlive the block."""
-    # One thread: more gain little on so small a network, and take the cores from whoever looks on.
+    """Run the training in a child process, and kill it at the end of the block."""
+    # One thread: more threads gain little for a small network, and take cores from the watcher.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    # -P: a file of the user's named random.py, say, must not stand in for Python's.
+    # -P: a file of the user (for example random.py) must not shadow a standard module.
     command = [sys.executable, "-P", "-m", "traininglog.demo.train", str(folder)]
     child = subprocess.Popen(command, env=os.environ | threads)  # noqa: S603 - our own module
     try:
@@ -188,7 +188,7 @@ def _saved(folder: Path) -> int:
 
 
 def _short(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return what of the table of runs fits a terminal."""
+    """Return the columns of the table of runs that fit a terminal."""
     chosen = ["uuid", "name", "state", "resumed_from", "resumed_at", "first", "last", "values"]
     short = runs[[*chosen, "loss", "accuracy"]].copy()
     short["uuid"] = short["uuid"].str[:8]
@@ -203,7 +203,7 @@ def _echo_frame(frame: pd.DataFrame, echo: Echo, *, index: bool = True) -> None:
 
 
 def _empty(folder: Path) -> Path:
-    """Return an empty folder: this one, or, where it holds something, a new one inside it."""
+    """Return an empty folder: this one, or a new one inside it if it is not empty."""
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     candidate, number = folder, 1

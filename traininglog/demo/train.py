@@ -46,7 +46,7 @@ def train(folder: Path, steps: int = STEPS) -> None:
         if checkpoint.exists():
             log.load_state_dict(load(checkpoint, network))
         log.status["name"] = "digits"
-        rng = np.random.default_rng(log.uuid.int)  # every run draws batches of its own
+        rng = np.random.default_rng(log.uuid.int)  # each run draws different batches
 
         for i in range(log.status["iterations_done"] + 1, steps + 1):
             batch = rng.choice(len(images), BATCH)
@@ -60,13 +60,13 @@ def train(folder: Path, steps: int = STEPS) -> None:
             log.status["iterations_done"] = i
 
             if i % EVALUATE_EVERY == 0:
-                log.flush()  # whoever watches from outside sees it now
+                log.flush()  # makes the values visible to other processes
             if i % CHECKPOINT_EVERY == 0:
                 save(checkpoint, network, log)
 
 
 def save(checkpoint: Path, network: Network, log: SQLiteLog) -> None:
-    """Write network and position in the log to one file, which is there whole or not at all."""
+    """Write the network and the log's position to one file, atomically."""
     partial = checkpoint.with_suffix(".partial")
     with partial.open("wb") as file:
         np.savez(file, log=json.dumps(log.state_dict()), **network.arrays())
@@ -74,7 +74,7 @@ def save(checkpoint: Path, network: Network, log: SQLiteLog) -> None:
 
 
 def load(checkpoint: Path, network: Network) -> dict[str, Any]:
-    """Put the network back as it was saved, and return the state of the log at that moment."""
+    """Restore the network, and return the state of the log from the same checkpoint."""
     with np.load(checkpoint, allow_pickle=False) as saved:
         for name, array in network.arrays().items():
             array[...] = saved[name]
@@ -82,21 +82,21 @@ def load(checkpoint: Path, network: Network) -> dict[str, Any]:
 
 
 def log_state(checkpoint: Path) -> dict[str, Any]:
-    """Return the state of the log that a checkpoint holds."""
+    """Return the state of the log in a checkpoint."""
     with np.load(checkpoint, allow_pickle=False) as saved:
         state: dict[str, object] = json.loads(saved["log"].item())
     return state
 
 
 def learning_rate(i: int, steps: int) -> float:
-    """Return the learning rate of an iteration: up in a line, down in half a cosine."""
+    """Return the learning rate of an iteration: a linear warm-up, then a cosine decay."""
     if i <= WARMUP:
         return PEAK_RATE * i / WARMUP
     return PEAK_RATE * 0.5 * (1 + float(np.cos(np.pi * (i - WARMUP) / (steps - WARMUP))))
 
 
 def digits() -> tuple[Array, Array, Array, Array]:
-    """Return images and labels to learn from, and images and labels to be judged by."""
+    """Return images and labels for training, and images and labels for evaluation."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
@@ -106,7 +106,7 @@ def digits() -> tuple[Array, Array, Array, Array]:
 
 
 class Network:
-    """64 pixels, a layer of rectified units, some of them dropped at random, and 10 digits."""
+    """A network of 64 inputs, one hidden layer with ReLU and dropout, and 10 outputs."""
 
     def __init__(self) -> None:
         rng = np.random.default_rng(0)
@@ -119,7 +119,7 @@ class Network:
         self.velocity = {name: np.zeros_like(array) for name, array in self.weights.items()}
 
     def arrays(self) -> dict[str, Any]:
-        """Return all that a checkpoint must hold, by name: the very arrays, not copies."""
+        """Return the arrays of a checkpoint by name, not copied."""
         return self.weights | {f"{name}_velocity": array for name, array in self.velocity.items()}
 
     def step(self, images: Array, labels: Array, rate: float, rng: np.random.Generator) -> float:
@@ -150,21 +150,21 @@ class Network:
         return loss
 
     def accuracy(self, images: Array, labels: Array) -> float:
-        """Return the share of images that are read right."""
+        """Return the share of correctly classified images."""
         w = self.weights
         scores = np.maximum(images @ w["w1"] + w["b1"], 0) @ w["w2"] + w["b2"]
         return float((scores.argmax(axis=1) == labels).mean())
 
 
 def softmax(scores: Array) -> Array:
-    """Return the probabilities that scores stand for, by row."""
+    """Return the probabilities of scores, by row."""
     powers: Array = np.exp(scores - scores.max(axis=1, keepdims=True))
     powers /= powers.sum(axis=1, keepdims=True)
     return powers
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train as the command line says."""
+    """Parse the command line, and train."""
     parser = argparse.ArgumentParser(prog="python -m traininglog.demo.train", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps", type=int, default=STEPS)

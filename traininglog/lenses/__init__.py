@@ -1,7 +1,7 @@
-"""Lenses: what happens inside a network, written to the log, drawn from the log.
+"""Lenses: observe the inside of a network, write it to a log, and draw it from the log.
 
-An inspector has lenses look at a network as it trains; at each tick it writes what they tell to any
-training log, as ordinary entries. Visualizers draw it, live or from a log of years ago:
+An inspector shows a network in training to its lenses. At each tick it writes their numbers to any
+training log, as ordinary entries. Visualizers draw them, live or from an old log:
 
 >>> import numpy as np
 >>> from traininglog import TrainingLog
@@ -15,7 +15,7 @@ training log, as ordinary entries. Visualizers draw it, live or from a log of ye
 >>> log[1]
 {'loss/train/mean': 1.5, 'loss/train/std': 0.5, 'weight norm/dense/mean': 1.0}
 
-`TorchInspector` does it for PyTorch, by hooks: pip install "traininglog[lenses]".
+`TorchInspector` does this for PyTorch by hooks: pip install "traininglog[lenses]".
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `include` and `exclude` name, and whether there is such a thing: a typo is told at once."""
+"""Checks of `include` and `exclude`: a warning for names that no layer has, such as typos."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 from traininglog.errors import TrainingLogWarning
 from traininglog.lenses.lens import AbstractLens, Lens
 
-#: How many names a warning has at most.
+#: The maximal number of names in a warning.
 MOST = 8
 
-#: After how many active stretches something that did not come is told of. What was asked for by
-#: name, and what cannot come any more, is told of after the first.
+#: The number of active stretches after which a warning tells of arrays that never came. If a lens
+#: named them, or they cannot come any more, the first stretch is enough.
 PATIENCE = 3
 
 
 def tell(text: str) -> None:
-    """Warn of something that would be missed in silence."""
+    """Warn of a problem that would otherwise go unnoticed."""
     warnings.warn(text, TrainingLogWarning, stacklevel=2)
 
 
 def unmatched(things: Iterable[object], layers: Iterable[tuple[object, str]]) -> list[Any]:
-    """Return the names and classes that are none of the layers': (module, name)."""
+    """Return the names and classes that no layer (module, name) has."""
     there: set[object] = set()
     for module, name in layers:
         there |= {name, type(module)}
@@ -32,7 +32,7 @@ def unmatched(things: Iterable[object], layers: Iterable[tuple[object, str]]) ->
 
 
 def tell_choices(lenses: Iterable[AbstractLens], layers: Sequence[tuple[object, str]]) -> None:
-    """Warn of what lenses are confined to, or leave out, and no layer is: (module, name)."""
+    """Warn of names and classes in `include` and `exclude` that no layer (module, name) has."""
     for lens in lenses:
         if isinstance(lens, Lens):
             included, excluded = lens.named
@@ -64,6 +64,6 @@ def tell_unmatched(
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names as a text, the first of them where they are many."""
+    """Return names as a text; of many names, only the first ones."""
     shown = ", ".join(map(repr, names[:MOST]))
     return shown if len(names) <= MOST else f"{shown} and {len(names) - MOST} more"

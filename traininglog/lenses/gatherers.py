@@ -1,4 +1,4 @@
-"""What the states of all inspectors share, and the state of one that is given named arrays."""
+"""The base class of inspectors' states, and the state of an inspector of named arrays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from traininglog.lenses.omissions import PassedOver, name_of
 
 
 class Home(Protocol):
-    """What a state asks of its inspector."""
+    """The attributes of an inspector that its state uses."""
 
     log: Any
 
@@ -32,20 +32,20 @@ class Tap:
         calls.append(call)
 
     def detach(self) -> None:
-        """Take the callback out."""
+        """Remove the callback."""
         if self._call in self._calls:
             self._calls.remove(self._call)
 
 
 class CommonState(State):
-    """Activity, callbacks per tick, and what happens when a lens fails."""
+    """Base class of states: activity, callbacks per tick, and failures of lenses."""
 
     def __init__(self, home: Home) -> None:
         self.active = False
         self.time = -1
         self.tick_calls: list[Callable[[], None]] = []
         self.passed = PassedOver()
-        # An inspector that nobody has any more is to go, and its hooks with it.
+        # Weak, so that an unreferenced inspector is deleted, and its hooks with it.
         self._home = weakref.ref(home)
 
     @property
@@ -54,16 +54,19 @@ class CommonState(State):
         return self.time
 
     def per_tick(self, call: Callable[[], None]) -> Gatherer:
-        """Have a callback called at each tick."""
+        """Register a callback for each tick."""
         return Tap(self.tick_calls, call)
 
     def guarded(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Call; what is raised is passed over and counted, see `PassedOver`."""
+        """Call a function. Catch and count its errors (see `PassedOver`), but not `NonFiniteFound`.
+
+        Returns its result, or None after an error.
+        """
         try:
             return call(*arguments)
         except NonFiniteFound:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is no reason to end a training
+        except Exception as error:  # noqa: BLE001 - no error of a lens must end a training
             layer = arguments[0] if arguments and isinstance(arguments[0], str) else None
             self.passed.note(name_of(call), layer, error)
             return None
@@ -71,7 +74,7 @@ class CommonState(State):
     def guarded_for(
         self, who: str, layer: str | None, call: Callable[..., Any], *arguments: Any
     ) -> Any:
-        """Call, as `guarded` does, on behalf of somebody."""
+        """Call a function as `guarded` does; count errors under `who` and `layer`."""
         try:
             return call(*arguments)
         except NonFiniteFound:
@@ -81,36 +84,36 @@ class CommonState(State):
             return None
 
     def push(self, explicit: ExplicitCall, kind: str, name: str, value: Any) -> None:
-        """Hand on what was pushed."""
+        """Pass a pushed value to the listeners."""
         for listener in explicit.listening(active=self.active):
             self.guarded(listener, kind, name, value)
 
     def announce(self, key: str, value: Any) -> None:
-        """Write to the status at once."""
+        """Write to the status of the log at once, if this process writes one."""
         home = self._home()
         if home is not None and home.log is not None and home.is_master:
             home.log.status[key] = value
 
     @abstractmethod
     def drain(self) -> None:
-        """Take numbers that wait on a device to their statistics."""
+        """Transfer the numbers that wait on a device to their statistics."""
 
     def end_stretch(self) -> None:
-        """Forget what belonged to the stretch that ended."""
+        """Handle the end of a stretch."""
 
     def begin_active(self) -> None:
-        """Know that an active stretch begins after an inactive one."""
+        """Handle the start of an active stretch after an inactive one."""
 
     def skip_stretch(self) -> None:
-        """Know that an inactive stretch begins."""
+        """Handle the start of an inactive stretch."""
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         self.tick_calls.clear()
 
 
 class NamedState(CommonState):
-    """The state of an inspector that is given named arrays; a module is but the layer's name."""
+    """The state of an inspector of named arrays. A module is just the layer's name."""
 
     arrays: NumpyArrays
 
@@ -118,14 +121,14 @@ class NamedState(CommonState):
         super().__init__(home)
         self.arrays = NumpyArrays()
         self.pool = Immediate()
-        #: Which of a layer's kinds are known by now: ``"outputs"`` or ``"parameters"``.
+        #: The family of arrays that lenses can register for now: ``"outputs"`` or ``"parameters"``.
         self.family = "outputs"
         self._calls: dict[tuple[str, str], list[Any]] = {}
         self._updates: list[Any] = []
         self._parameters: dict[str, dict[str, Any]] = {}
 
     def observe(self, kind: str, layer: str, array: Any, *, training: bool) -> None:
-        """Hand an array to the lenses."""
+        """Pass an array to the lenses."""
         if kind in ("output", "output_gradient"):
             taken = self.arrays.first(array)
             if taken is not None:
@@ -154,7 +157,7 @@ class NamedState(CommonState):
                 self.guarded(call, changes)
 
     def learn(self, layer: str, array: Any) -> None:
-        """Get to know the names of a layer's parameters."""
+        """Record a layer's parameters before its lenses are registered, which need their names."""
         self._parameters[layer] = self._named(array)
 
     def _named(self, array: Any) -> dict[str, Any]:
@@ -167,12 +170,12 @@ class NamedState(CommonState):
         return Tap(calls if self.family == family else [], (call, always))
 
     def role(self, module: Any) -> str:
-        """Return that it was chosen by who observes it."""
+        """Return ``"observed"``: the program chose the layer."""
         _ = module
         return "observed"
 
     def begin(self, module: Any, layer: str, call: Callable[[str, Any, bool], None]) -> Gatherer:
-        """Count ticks: there is no other sign of a pass."""
+        """Call at each tick, as this state sees no forward passes."""
         _ = module
         return self.per_tick(lambda: call(layer, None, True))
 
@@ -218,26 +221,26 @@ class NamedState(CommonState):
         return Tap(self._updates, call)
 
     def parameters(self, module: Any, layer: str) -> dict[str, list[Any]]:
-        """Return the parameters that were observed in this stretch."""
+        """Return the parameters that the program passed in this stretch."""
         if self.family != "parameters":
             return {}
         return {name: [array] for name, array in self._parameters.get(layer, {}).items()}
 
     def trainable(self, module: Any, layer: str) -> list[str]:
-        """Return the parameters that are known."""
+        """Return the names of these parameters."""
         return list(self.parameters(module, layer))
 
     def gradient_bytes(self) -> int:
-        """Return none: gradients are not kept."""
+        """Return 0: this state keeps no gradients."""
         return 0
 
     def grad_enabled(self) -> bool:
-        """Return that it is training: there is no graph to tell by."""
+        """Return True: without a graph, every pass counts as training."""
         return True
 
     def drain(self) -> None:
-        """Do nothing: the numbers are here."""
+        """Do nothing: no numbers wait on a device."""
 
     def end_stretch(self) -> None:
-        """Forget the parameters that were observed."""
+        """Forget the parameters of the stretch."""
         self._parameters.clear()

@@ -1,7 +1,7 @@
-"""The inspector: has lenses look at named arrays, and at each tick writes what they tell.
+"""The inspector: it shows named arrays to lenses, and writes their numbers at each tick.
 
-This one takes the arrays that a program gives it, of NumPy or of what NumPy can convert, such as
-JAX's. For PyTorch there is `TorchInspector`, which gets them by hooks.
+A program passes the arrays to this inspector. They are NumPy arrays, or arrays that NumPy can
+convert (for example JAX's). For PyTorch, `TorchInspector` gets them by hooks.
 """
 
 from __future__ import annotations
@@ -28,19 +28,20 @@ Kind = Literal["output", "output_gradient", "parameter", "parameter_gradient", "
 
 
 class InspectorBase:
-    """What every inspector does: ticks, pushes, the log, the visualizers.
+    """Base class of inspectors: ticks, pushes, the log, the visualizers.
 
     Args:
         lenses: The lenses.
-        log: Where numbers go: any `TrainingLogBase`, or None for nowhere.
-        every: Be active in every how-manieth stretch from tick to tick: the n-th, the 2n-th, ...
-        is_active: Instead, tells of the number of a stretch whether to be active; the first is 1.
+        log: The log that receives the numbers: any `TrainingLogBase`, or None.
+        every: The inspector is active in every n-th stretch from tick to tick, with n = `every`.
+        is_active: Replaces `every`: receives the number of a stretch, from 1, and returns whether
+            the inspector is active in it.
         visualizer: ``"matplotlib"``, ``"tensorboard"``, ``"print"``, an `AbstractVisualizer`, or
-            several of them.
-        rank: This process's rank among those that train together; only rank 0 writes.
+            a list of them.
+        rank: The rank of this process among those that train together. Only rank 0 writes.
 
     Raises:
-        ValueError: There are no lenses, `every` is not positive, or there is no such visualizer.
+        ValueError: There are no lenses, `every` is not positive, or the visualizer is unknown.
 
     """
 
@@ -77,7 +78,7 @@ class InspectorBase:
         raise NotImplementedError
 
     def show_with(self, visualizer: str | AbstractVisualizer) -> None:
-        """Have a visualizer show what comes from now on; it gets to know the tags at once."""
+        """Add a visualizer for all numbers from now on. It receives the tags first."""
         if isinstance(visualizer, str):
             from traininglog.lenses.pictures.by_name import visualizer_named
 
@@ -87,47 +88,47 @@ class InspectorBase:
 
     @property
     def is_master(self) -> bool:
-        """Whether this process is the one that writes."""
+        """Whether this process writes, which only rank 0 does."""
         return not self.rank
 
     @property
     def active(self) -> bool:
-        """Whether what happens now is observed."""
+        """Whether the lenses observe the current stretch."""
         return self.state.active
 
     @property
     def passed_over(self) -> dict[str, int]:
-        """How often a lens could not take something, by the lens and the layer.
+        """The number of failures, by lens and layer.
 
-        What is passed over is tried again the next time: training goes on whatever a lens, a
-        visualizer or a layer does. The first of each kind is told by a warning.
+        Training goes on after a failure of a lens, a visualizer or a layer, and the inspector tries
+        again the next time. It warns of the first failure of each kind.
         """
         return dict(self.state.passed.counts)
 
     def _require_attached(self) -> None:
-        """Raise if there is nothing to inspect."""
+        """Raise if the inspector has no network. Here, it needs none."""
 
     def push_loss(self, value: Any, *, train: bool = True) -> None:
-        """Take a loss, of training or of validation: a number, or an array of one.
+        """Pass a loss of training or validation to the lenses: a number, or an array of one.
 
-        Raises `ValueError` for an array of more, and `TypeError` for what is no number.
+        Raises `ValueError` for a longer array, and `TypeError` if it is no number.
         """
         self._require_attached()
         check_scalar("a loss", value)
         self.state.push(self.explicit, "loss", TRAIN if train else VALIDATION, value)
 
     def push_metric(self, name: str, value: Any) -> None:
-        """Take a metric: a number, or an array of one. Raises as `push_loss` does."""
+        """Pass a metric to the lenses: a number, or an array of one. Raises as `push_loss` does."""
         self._require_attached()
         check_scalar("a metric", value)
         self.state.push(self.explicit, "metric", check_key(name), value)
 
     def tick(self, time: int | None = None) -> None:
-        """End a step or an epoch: write what the lenses tell of it at the time that ends.
+        """End a step or an epoch: write the numbers of the lenses at its time.
 
         Args:
-            time: The time; by default the one after the last tick (in a log that lenses wrote to,
-                after the last that is there), or 1.
+            time: The time. Defaults to the one after the last tick, or 1. If the log already has
+                times of lenses, the first default is the one after its last.
 
         Raises:
             InvalidTime: The time is not a non-negative integer.
@@ -181,21 +182,21 @@ class InspectorBase:
                 guarded(who, None, visualizer.end_tick, time)
         self._introduced = drawn
         if self._writer is not None:
-            # That a log cannot be written is told to who asked for it: it is no by-product.
+            # A failure to write the log reaches the caller: the log is no by-product.
             self._writer.end_tick(time)
             for key, error in self._writer.refused():
                 self.state.passed.note("the log", key, error)
 
     def _synchronize(self) -> None:
-        """Merge with the other processes, if there are any."""
+        """Merge the numbers of all processes, if there are several."""
 
     def _is_attached(self) -> bool:
         return True
 
     def iter(self, items: Iterable[T]) -> Ticks[T]:
-        """Give items, for example batches, and tick after each, also after a break or an exception.
+        """Yield items, for example batches, and tick after each, also after a break or exception.
 
-        It is a context, too, for those who want that to be certain; see `Ticks`.
+        The result is a context manager, too, which guarantees the last tick; see `Ticks`.
         """
         return Ticks(
             items,
@@ -205,31 +206,31 @@ class InspectorBase:
         )
 
     def range(self, *bounds: int) -> Ticks[int]:
-        """Give the numbers of a range, as times, and tick with each at its end; as `iter` does."""
+        """Yield the numbers of a range, and tick with each as the time, as `iter` does."""
         return Ticks(builtins.range(*bounds), self._stretch_now, self._end, self._end_showing)
 
     def _stretch_now(self) -> int:
         return self._stretch
 
     def _end(self, time: int | None, stretch: int) -> None:
-        # A loop that somebody holds on to ends whenever it is let go of; by then it may be late.
+        # A generator that the program keeps ends when it is deleted, which may be too late.
         late = stretch != self._stretch or (self.log is not None and self.log.closed)
         if not late and self._is_attached():
             self.tick(time)
 
     def _end_showing(self) -> None:
-        """Have visualizers show what they have not shown yet."""
+        """Tell the visualizers that the loop ended, so that they show the rest."""
         for visualizer in self._visualizers:
             self.state.guarded(visualizer.end)
 
     def detach(self) -> Any:
-        """Let go of everything that is observed. The times go on where they were."""
+        """Release everything that is observed. The times continue from the last one."""
         self.state.active = False
         stopped: NonFiniteFound | None = None
         for lens in self.lenses:
             try:
                 self.state.guarded(lens.detach_from_module)
-            except NonFiniteFound as found:  # every other lens is to let go all the same
+            except NonFiniteFound as found:  # the other lenses must detach nevertheless
                 stopped = found
         self.explicit = ExplicitCall()
         self.state.close()
@@ -251,7 +252,7 @@ class InspectorBase:
 
 
 class Inspector(InspectorBase):
-    """Has lenses look at named arrays that the program gives it.
+    """An inspector of named arrays, which the program passes to it.
 
     ::
 
@@ -278,18 +279,18 @@ class Inspector(InspectorBase):
         return NamedState(self)
 
     def observe(self, kind: Kind, layer: str, array: Any, *, training: bool = True) -> None:
-        """Have the lenses look at an array of a layer.
+        """Show an array of a layer to the lenses.
 
         Args:
             kind: ``"output"``, ``"output_gradient"``, ``"parameter"``, ``"parameter_gradient"``, or
-                ``"update"``: what a step changed, after it.
-            layer: The layer's name. Layers are drawn in the order in which they first come.
-            array: The array; of parameters, their gradients and updates a dict of arrays by the
-                parameter's name, or one array, which is the ``"weight"``.
-            training: For outputs, whether the network is trained, not evaluated.
+                ``"update"``: the change that a step made, after the step.
+            layer: The layer's name. Charts show layers in the order of their first arrays.
+            array: The array. For parameters, their gradients and updates: a dict from the
+                parameter's name to an array, or one array, which is the ``"weight"``.
+            training: For outputs, whether the network is in training, not in evaluation.
 
         Raises:
-            ValueError: There is no such kind.
+            ValueError: The kind is unknown.
             InvalidKey: The layer's name cannot be in a key of a log.
 
         """
@@ -312,7 +313,7 @@ class Inspector(InspectorBase):
     def tick(self, time: int | None = None) -> None:
         """End a step or an epoch, as `InspectorBase.tick` does.
 
-        After some ticks, names in `include` and `exclude` that no layer has had are told.
+        After `PATIENCE` ticks, warn of names in `include` and `exclude` that no layer has.
         """
         super().tick(time)
         self._ticks += bool(self._known)
@@ -321,7 +322,7 @@ class Inspector(InspectorBase):
             self.state.guarded_for("choices", None, tell_choices, self.lenses, layers)
 
     def detach(self) -> None:
-        """Forget all layers. The times go on where they were."""
+        """Forget all layers. The times continue from the last one."""
         super().detach()
         self._known.clear()
         self._ticks = 0

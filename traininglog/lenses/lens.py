@@ -1,8 +1,8 @@
-"""What a lens is: the interface, and a base with charts that makes a new one short.
+"""The interface of lenses, and `Lens`, a base class with charts for new lenses.
 
-An inspector registers its lenses on modules; each asks the inspector's `State` for gatherers, which
-call it with what they gather; it puts numbers into charts (preprocessors), and at a tick hands to a
-visualizer what they come to.
+An inspector registers its lenses on modules. Each lens asks the inspector's `State` for gatherers,
+and a gatherer calls the lens with arrays. The lens puts numbers into charts (preprocessors). At a
+tick, it hands the results of the charts to a visualizer.
 """
 
 from __future__ import annotations
@@ -18,61 +18,63 @@ from traininglog.lenses.tags.attributes import Numbers, TagAttributes
 
 
 class AbstractVisualizer(ABC):
-    """Shows, or stores, what lenses tell: fed live by an inspector, or from a log by `replay`."""
+    """Shows or stores the numbers of lenses. An inspector feeds it live, or `replay` from a log."""
 
     @abstractmethod
     def register_tag(self, tag: str, attributes: TagAttributes) -> None:
-        """Get to know a tag, before its first numbers. Doing it again renews its attributes."""
+        """Register a tag before its first numbers. A second call replaces its attributes."""
 
     @abstractmethod
     def plot(self, time: int, tag: str, numbers: Numbers) -> None:
-        """Take the numbers of a tag at a time: layer -> statistic -> number."""
+        """Receive the numbers of a tag at a time: layer -> statistic -> number."""
 
     def end_tick(self, time: int) -> None:
-        """Know that all numbers of a time have come. By default, nothing."""
+        """Handle the end of a tick: all numbers of this time have arrived. Default: do nothing."""
         _ = time
 
-    def end(self) -> None:  # noqa: B027 - most have nothing that waits
-        """Know that a loop has ended, or that nothing is observed any more. By default, nothing."""
+    def end(self) -> None:  # noqa: B027 - most visualizers hold nothing back
+        """Handle the end of a loop, or of the observation. Default: do nothing."""
 
-    def reset(self) -> None:  # noqa: B027 - most have nothing to forget
-        """Forget the numbers. By default, nothing."""
+    def reset(self) -> None:  # noqa: B027 - most visualizers have nothing to forget
+        """Forget the numbers. Default: do nothing."""
 
 
 class AbstractLens(ABC):
-    """Observes a network, and tells numbers about it at each tick.
+    """Observes a network, and reports numbers about it at each tick.
 
-    A lens makes its gatherers and preprocessors itself, and lets go of them when it is detached.
-    An inspector calls, in this order: `register_foreign_preprocessor`, `register_leaf_module` and
-    `register_non_leaf_module` for each module in the network's order, `introduce_tags`; then at
-    each tick `start_sync` and `finish_sync` (among several processes), `finalize_epoch`,
-    `visualize`, `reset_epoch`; in the end `detach_from_module`. Where the network has changed, it
-    calls `renew`, and registers everything anew. Whatever a lens raises is passed over and counted.
+    A lens creates its gatherers and preprocessors itself, and drops them when it is detached.
+
+    An inspector calls these methods in this order: `register_foreign_preprocessor`;
+    `register_leaf_module` or `register_non_leaf_module` for each module in the network's order;
+    `introduce_tags`. At each tick it calls `start_sync` and `finish_sync` (if several processes
+    train), `finalize_epoch`, `visualize`, `reset_epoch`. At the end it calls `detach_from_module`.
+    If the network has changed, it calls `renew`, and registers everything again. The inspector
+    catches and counts all errors of a lens.
     """
 
     @abstractmethod
     def register_leaf_module(self, module: Any, name: str, state: State) -> None:
-        """Start to observe a module without children (or one that stands for its branch), or not.
+        """Start to observe a module without children, or one that represents its whole branch.
 
-        A lens should leave out what it has nothing to tell about.
+        A lens should ignore a module about which it has nothing to report.
         """
 
-    def register_non_leaf_module(  # noqa: B027 - by default not
+    def register_non_leaf_module(  # noqa: B027 - by default a lens ignores it
         self, module: Any, name: str, state: State
     ) -> None:
-        """Start to observe a module that has children, or not: by default not."""
+        """Start to observe a module that has children. Default: ignore it."""
 
     def renew(self) -> None:
-        """Know that the network has changed: all its modules are registered anew after this.
+        """Prepare for a changed network: the inspector then registers all its modules again.
 
-        What was gathered since the last tick may be kept. By default, it is detached.
+        The lens may keep the numbers since the last tick. Default: detach from all modules.
         """
         self.detach_from_module()
 
-    def register_foreign_preprocessor(  # noqa: B027 - by default it needs none
+    def register_foreign_preprocessor(  # noqa: B027 - by default a lens needs none
         self, preprocessor: Any, state: State
     ) -> None:
-        """Get to know the inspector's own preprocessor: an `ExplicitCall`, which has the pushes."""
+        """Receive the inspector's own preprocessor: an `ExplicitCall`, for pushed values."""
 
     @abstractmethod
     def introduce_tags(self, visualizer: AbstractVisualizer) -> None:
@@ -80,41 +82,43 @@ class AbstractLens(ABC):
 
     @abstractmethod
     def finalize_epoch(self) -> None:
-        """Work out what is to be told of the tick that ends."""
+        """Compute the numbers of the tick that ends."""
 
     @abstractmethod
     def visualize(self, visualizer: AbstractVisualizer, time: int) -> None:
-        """Tell it."""
+        """Pass the numbers of the tick to a visualizer."""
 
     @abstractmethod
     def reset_epoch(self) -> None:
-        """Forget what belonged to the tick."""
+        """Forget the numbers of the tick."""
 
     @abstractmethod
     def detach_from_module(self) -> None:
-        """Let go of the module, and forget everything."""
+        """Release all modules, and forget everything."""
 
     def start_sync(self) -> Any:
-        """Return what the other processes must know of this tick, in plain lists and dicts."""
+        """Return this process's state of the tick for the others, as plain lists and dicts."""
         return None
 
     def finish_sync(self, states: Sequence[Any]) -> None:  # noqa: B027 - by default nothing
-        """Take in what all processes returned from `start_sync`, this one included, by rank.
+        """Merge the states that all processes, this one included, returned from `start_sync`.
 
-        A process whose lens was inactive, or has seen nothing, has None there.
+        They come in the order of ranks. The state is None for a process whose lens was inactive or
+        has seen nothing.
         """
 
 
 class Lens(AbstractLens):
-    """A lens of charts and gatherers. A new one makes charts, asks for gatherers, and puts numbers.
+    """Base class of lenses with charts and gatherers.
 
-    `nothing` says why a network may have nothing for it, and what to do then: it is told where no
-    layer was registered. `defaults` has what a lens takes in place of `options.DEFAULTS`. A
-    subclass that remembers modules forgets them in `let_go`, and numbers in `detach_from_module`.
+    A subclass creates charts, asks for gatherers, and puts numbers into the charts. Its `nothing`
+    tells why a network may have no layer for it, and the remedy: the inspector warns with this text
+    if no layer was registered. Its `defaults` override `options.DEFAULTS`. If it remembers modules,
+    it forgets them in `let_go`, and numbers in `detach_from_module`.
 
     Args:
-        include: Names of layers, or classes of modules, to which it is confined.
-        exclude: Those that it leaves out, whatever `include` says.
+        include: Names of layers, or classes of modules: the lens observes only these.
+        exclude: Names or classes that the lens ignores, even if `include` names them.
 
     """
 
@@ -141,13 +145,13 @@ class Lens(AbstractLens):
         also: Iterable[str] = (),
         **attributes: Any,
     ) -> Chart:
-        """Make a `Chart` of this lens; `attributes` are those of `TagAttributes`.
+        """Create a `Chart` of this lens; `attributes` are the fields of `TagAttributes`.
 
-        `line` may be several statistics, too: the first is the one that ranges lie around, and that
-        shares and warnings are made of.
+        `line` may be a list of statistics. The first one is the center of the ranges, and the basis
+        of shares and warnings.
         """
         ranges = attributes.pop("ranges", ())
-        if isinstance(ranges, str):  # one name is no list of its letters
+        if isinstance(ranges, str):  # a text would be read as a list of letters
             raise ValueError(f"ranges is a list of names: ranges=[{ranges!r}]")
         attributes["ranges"] = list(ranges)
         lines = _lines(attributes.pop("line", "mean"))
@@ -165,16 +169,16 @@ class Lens(AbstractLens):
 
     @property
     def named(self) -> tuple[list[Any], list[Any]]:
-        """What `include` and `exclude` name."""
+        """The values of `include` and `exclude`."""
         return list(self._include), list(self._exclude)
 
     @property
     def observes_nothing(self) -> bool:
-        """Whether it needs layers, and has none."""
+        """Whether the lens needs layers and has none."""
         return bool(self.nothing) and not self._gatherers
 
     def chosen(self, module: Any, name: str, *, default: bool = True) -> bool:
-        """Tell whether `include` and `exclude` choose a module. A class is matched exactly."""
+        """Return whether `include` and `exclude` choose a module. Subclasses do not match."""
         if any(thing in (name, type(module)) for thing in self._exclude):
             return False
         if self._include:
@@ -182,7 +186,7 @@ class Lens(AbstractLens):
         return default
 
     def register_foreign_preprocessor(self, preprocessor: Any, state: State) -> None:
-        """Take the inspector's pool for the charts."""
+        """Bind the charts to the inspector's pool."""
         _ = preprocessor
         for chart in self.charts:
             chart.bind(state)
@@ -204,7 +208,7 @@ class Lens(AbstractLens):
             chart.finalize()
 
     def visualize(self, visualizer: AbstractVisualizer, time: int) -> None:
-        """Tell what the charts have."""
+        """Pass the numbers of the charts to a visualizer."""
         for chart in self.charts:
             if chart.numbers:
                 visualizer.plot(time, chart.tag, chart.numbers)
@@ -215,25 +219,28 @@ class Lens(AbstractLens):
             chart.reset()
 
     def let_go(self) -> None:
-        """Detach the gatherers, and forget the modules."""
+        """Detach the gatherers, and release the modules."""
         for gatherer in self._gatherers:
             gatherer.detach()
         self._gatherers.clear()
 
     def renew(self) -> None:
-        """Let go of the modules, but keep the numbers."""
+        """Release the modules, but keep the numbers."""
         self.let_go()
         for chart in self.charts:
             chart.renew()
 
     def detach_from_module(self) -> None:
-        """Let go of the modules, and clear the charts."""
+        """Release the modules, and clear the charts."""
         self.let_go()
         for chart in self.charts:
             chart.clear()
 
     def skip_stretch(self) -> None:
-        """Know that an inactive stretch begins: what compares with the step before starts anew."""
+        """Handle the start of an inactive stretch: drop state that the next step is compared with.
+
+        Default: do nothing.
+        """
 
     def start_sync(self) -> Any:
         """Return the states of the charts."""
@@ -256,6 +263,6 @@ def _lines(line: str | Iterable[str]) -> list[str]:
 
 
 def _listed(things: Iterable[Any]) -> list[object]:
-    if isinstance(things, (str, type)):  # one name is no list of its letters
+    if isinstance(things, (str, type)):  # a single name or class
         return [things]
     return list(things)

@@ -1,4 +1,4 @@
-"""What lenses could not take: passed over, counted, and told once of each kind."""
+"""Failures of lenses: they are caught, counted, and one warning tells of each kind."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from traininglog.errors import TrainingLogWarning
 
 
 class PassedOver:
-    """Counts what is passed over, by lens and layer.
+    """Counts failures by lens and layer.
 
-    Nothing that a lens does is a reason to end a training, nor is one failure a reason to look no
-    more: what fails is tried again the next time. The first failure of each kind of a lens is told
-    by a warning; the counts tell of the others.
+    A failure of a lens must not end a training. The lens stays in use after a failure, and tries
+    again the next time. A warning tells of the first failure of each kind of a lens; the counts
+    tell of the others.
 
     >>> passed = PassedOver()
     >>> with warnings.catch_warnings(record=True) as told:
@@ -28,7 +28,7 @@ class PassedOver:
         self._told: set[tuple[str, str]] = set()
 
     def note(self, who: str, layer: str | None, why: Exception | str) -> None:
-        """Count that a lens could not take something of a layer, or at all."""
+        """Count a failure of a lens, for a layer or in general, and warn of a new kind."""
         key = who if layer is None else f"{who}: {layer}"
         self.counts[key] = self.counts.get(key, 0) + 1
         kind = why if isinstance(why, str) else type(why).__name__
@@ -45,13 +45,13 @@ class PassedOver:
         )
 
     def clear(self) -> None:
-        """Forget all counts, and what was told."""
+        """Forget all counts, and all warnings."""
         self.counts.clear()
         self._told.clear()
 
 
 def name_of(call: object) -> str:
-    """Return the name of the lens that a callback belongs to."""
+    """Return the name of the lens that owns a callback."""
     owner = getattr(call, "__self__", None)
     if owner is not None:
         return type(owner).__name__

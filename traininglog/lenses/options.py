@@ -1,8 +1,9 @@
-"""The options that several lenses take: what each means is said here, once.
+"""The options that several lenses share, each described once.
 
-A lens takes those of one of these dicts as keyword arguments, ``**options: Unpack[LineOptions]``,
-which type checkers and editors understand. `complete` refuses others and adds the defaults, and
-`signature_of` is what `help` and notebooks show.
+A lens takes the options of one of these dicts as keyword arguments, and declares them as
+``**options: Unpack[LineOptions]``, which type checkers and editors understand. `complete` refuses
+unknown options and adds the defaults. `signature_of` returns the signature that `help` and
+notebooks show.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from typing import Any, TypedDict, TypeVar, cast, get_args, get_type_hints
 
 
 class LayerOptions(TypedDict, total=False):
-    """Which layers are observed.
+    """Which layers a lens observes.
 
     Args:
-        include: Names of layers, or classes of modules, to observe only.
-        exclude: Those to leave out in any case.
+        include: Names of layers, or classes of modules: observe only these.
+        exclude: Names or classes to ignore, even if `include` names them.
 
     """
 
@@ -26,13 +27,14 @@ class LayerOptions(TypedDict, total=False):
 
 
 class LineOptions(LayerOptions, total=False):
-    """Which statistics over a tick are told, and drawn.
+    """Which statistics over a tick are computed and drawn.
 
     Args:
-        running: Without it, all values are kept until the tick, for true quantiles.
+        running: Whether to keep only running moments. If False, all values are kept until the
+            tick, for true quantiles.
         line: The statistic over the tick that is drawn as a line, or several of them:
             ``line=["mean", "max"]``; see `statistics.POINTS`.
-        ranges: The ranges around it; see `statistics.RANGES`.
+        ranges: The ranges around the line; see `statistics.RANGES`.
 
     """
 
@@ -42,11 +44,11 @@ class LineOptions(LayerOptions, total=False):
 
 
 class NormOptions(LineOptions, total=False):
-    """How a norm is taken and drawn.
+    """How a norm is computed and drawn.
 
     Args:
-        normalize_by_size: Whether to divide it by the root of the number of elements: the root mean
-            square.
+        normalize_by_size: Whether to divide the norm by the root of the number of elements: the
+            root mean square.
         log_scale: Whether the axis of the norm is logarithmic.
 
     """
@@ -59,8 +61,8 @@ class ShareOptions(NormOptions, total=False):
     """Whether the norms of layers are compared.
 
     Args:
-        comparison_plot: Whether to tell each layer's share of the sum.
-        comparison_line: The statistic that shares are of; by default the (first) line.
+        comparison_plot: Whether to compute each layer's share of the sum over the layers.
+        comparison_line: The statistic whose shares are computed; by default the (first) line.
 
     """
 
@@ -72,8 +74,8 @@ class DirectionOptions(NormOptions, total=False):
     """Whether directions are compared.
 
     Args:
-        correlation: Whether to tell the cosine between what came at two consecutive looks, which
-            needs a copy of it.
+        correlation: Whether to compute the cosine between two consecutive observations, which
+            needs a copy of the array.
 
     """
 
@@ -84,9 +86,9 @@ class PassOptions(TypedDict, total=False):
     """Which forward passes count.
 
     Args:
-        record_eval: Whether those in evaluation count, too.
-        evaluation_from_grad: Evaluation is where no graph is recorded; with False, where the module
-            is in ``eval()`` mode.
+        record_eval: Whether passes in evaluation count, too.
+        evaluation_from_grad: If True, a pass is evaluation if autograd records no graph. If False,
+            it is evaluation if the module is in ``eval()`` mode.
 
     """
 
@@ -107,10 +109,10 @@ class PassShareOptions(ShareOptions, PassOptions, total=False):
 
 
 class _All(ShareOptions, DirectionOptions, PassOptions, total=False):
-    """All of them."""
+    """All options."""
 
 
-#: What a lens that says nothing else takes; see `Lens.defaults`.
+#: The defaults of the options; a lens may override them by `Lens.defaults`.
 DEFAULTS: _All = {
     "include": (),
     "exclude": (),
@@ -132,13 +134,13 @@ Options = TypeVar("Options", bound=Mapping[str, Any])
 def complete(
     lens: type, kind: type[Options], options: Options, defaults: Mapping[str, Any]
 ) -> Options:
-    """Return options with what was left out.
+    """Return options, completed with the defaults.
 
     Args:
-        lens: Whose options they are.
-        kind: The dict that says which there are.
-        options: Those that were given.
-        defaults: What the lens has in place of `DEFAULTS`.
+        lens: The lens.
+        kind: The TypedDict of its options.
+        options: The given options.
+        defaults: The defaults of the lens, which override `DEFAULTS`.
 
     Raises `TypeError` for an option that does not exist.
     """
@@ -151,12 +153,12 @@ def complete(
 
 
 def drawn(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of some options that say how a chart of a lens is drawn, for `Lens.chart`."""
+    """Return the options that `Lens.chart` takes: `running`, `line` and `ranges`."""
     return {name: options[name] for name in ("running", "line", "ranges")}
 
 
 def signature_of(lens: type, defaults: Mapping[str, Any]) -> inspect.Signature:
-    """Return the arguments of a lens, with its options by name."""
+    """Return the signature of a lens, with its options as keyword arguments."""
     make = lens.__init__  # type: ignore[misc]
     signature = inspect.signature(make)
     _, *taken = signature.parameters.values()
@@ -176,16 +178,16 @@ def signature_of(lens: type, defaults: Mapping[str, Any]) -> inspect.Signature:
 
 
 def _options_of(make: Callable[..., Any], last: inspect.Parameter) -> Any:
-    """Return the dict of options that a function unpacks; None if it does not."""
+    """Return the TypedDict of options that a function unpacks, or None."""
     if last.kind is not inspect.Parameter.VAR_KEYWORD:
         return None
     try:
         unpacked = get_args(get_type_hints(make).get(last.name))
-    except (NameError, TypeError):  # a stranger's lens, whose types are for others to read
+    except (NameError, TypeError):  # a lens of another package, with types that do not resolve here
         return None
     return unpacked[0] if unpacked and hasattr(unpacked[0], "__optional_keys__") else None
 
 
 def _names_of(kind: type) -> list[str]:
-    """Return the names of the options in a dict, in the order of `DEFAULTS`."""
+    """Return the names of the options in a TypedDict, in the order of `DEFAULTS`."""
     return [name for name in DEFAULTS if name in kind.__optional_keys__]  # type: ignore[attr-defined]

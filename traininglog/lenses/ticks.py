@@ -1,4 +1,4 @@
-"""Iteration that tells an inspector when a step or an epoch ends."""
+"""Iteration that ticks an inspector at the end of each step or epoch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ T = TypeVar("T")
 
 
 class Ticks(Generic[T]):
-    """Gives items, and calls `end` when the body that got one is through, also by a break.
+    """Yields items, and calls `end` after the loop body of each, also after a break.
 
-    `begin` is called before an item is given, `end` with the item and what `begin` returned, and
-    `done` when the loop is left.
+    `begin` is called before each item, `end` after it with the item and the result of `begin`, and
+    `done` when the loop ends.
 
-    CPython ends a loop that was left at once. As a context, ``with inspector.range(10) as epochs:``
-    around the loop, that is certain to happen at the end of the context at the latest.
+    If the loop is left early, CPython deletes the generator at once, and so calls `end` at once. As
+    a context manager, ``with inspector.range(10) as epochs:`` around the loop, this is guaranteed
+    by the end of the context.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Ticks(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         if self._running is None:
-            # Held by nobody but the loop, so that it ends with it.
+            # Only the loop references the generator, so that it ends with the loop.
             return self._go()
         return self._running
 

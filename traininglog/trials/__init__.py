@@ -12,9 +12,9 @@
 >>> str(found.status), found.metrics["accuracy"], found.metrics["loss"][1]
 ('Completed', [0.98], 0.5)
 
-A trial owns a training log (`trial.log`): its metrics are that log's entries, so all that a log
-promises holds for them. The records are kept beside the logs: in the same SQLite file, in memory,
-in one JSON document, or in a store of one's own.
+A trial owns a training log (`trial.log`). Its metrics are the entries of that log, so they have all
+guarantees of a log. The records are stored beside the logs: in the same SQLite file, in memory, in
+one JSON document, or in a store that a program registers.
 """
 
 from __future__ import annotations

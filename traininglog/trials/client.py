@@ -52,9 +52,9 @@ if TYPE_CHECKING:
 
 
 class TrialClient:
-    """Projects, groups and trials, and the one trial that this program runs.
+    """Client of a trial store: projects, groups, and the one trial that this program runs.
 
-    Whatever a `TrialLogger` does the client does, too, with the trial that was set::
+    The client has every method of `TrialLogger`, and applies it to the current trial::
 
         client = TrialClient("runs.db")
         client.set_project(name="paper")
@@ -62,16 +62,17 @@ class TrialClient:
             trial.log_metrics(step=1, loss=0.5)
         client.report()
 
-    A worker is attached to what is there already by the settings ``project``, ``group`` and
-    ``trial`` (``TRAININGLOG_PROJECT``, ``TRAININGLOG_GROUP``, ``TRAININGLOG_TRIAL``): names of a
-    project and a group in it, and the UID of a trial.
+    The settings ``project``, ``group`` and ``trial`` (``TRAININGLOG_PROJECT``,
+    ``TRAININGLOG_GROUP``, ``TRAININGLOG_TRIAL``) attach a worker to existing records. They hold the
+    name of a project, the name of a group in it, and the UID of a trial.
 
     Args:
-        store: A path or ``sqlite:///path``, ``"memory:"``, ``"file:report.json"``, a URL whose
-            scheme was registered, or a `TrialStore`; by default the configured store.
-        record_command: False: the command line of this process is kept nowhere, from now on. Else
-            it is kept with what looks like a secret masked. By default the setting of that name.
-        options: Passed on to the store.
+        store: A path or ``sqlite:///path``, ``"memory:"``, ``"file:report.json"``, a URL with a
+            registered scheme, or a `TrialStore`. Defaults to the configured store.
+        record_command: If False, no store records the command line of this process from now on. If
+            True, it is recorded, and everything that looks like a secret is masked. Defaults to the
+            setting of that name.
+        options: Options of the store.
 
     """
 
@@ -91,7 +92,7 @@ class TrialClient:
         self.group: TrialGroup | None = None
         self._logger: TrialLogger | None = None
         self._version: Callable[[], str | None] = default_version
-        self._attached = False  # the trial is that of the settings
+        self._attached = False  # whether the settings named the trial
         self._attach()
 
     def _attach(self) -> None:
@@ -105,15 +106,15 @@ class TrialClient:
             self._attached = True
 
     def close(self) -> None:
-        """End the trials that were started by its store here, and let go of that.
+        """End the trials that this store object started, and close the store.
 
-        They are Completed; or as the exception tells that is being handled where this is called, as
-        in a `finally` that it leads through. `report` can still be called.
+        Their status becomes Completed. If an exception is being handled (for example in a
+        `finally`), the status tells of that exception. `report` can be called after this.
         """
         self.store.close()
 
     def __enter__(self) -> Self:
-        """Start the trial, if one was made or set by the program; its end is that of the block."""
+        """Start the trial if the program made or set one. It ends with the block."""
         logger = self._logger
         if logger is not None and logger.made and not (logger.ended or self._attached):
             logger.start()
@@ -141,18 +142,18 @@ class TrialClient:
         get_only: bool = False,
         **fields: Unpack[Described],
     ) -> Project:
-        """Work in a project, which is made where there is none of that name.
+        """Set the current project, and create it if the store has none of that name.
 
         Args:
             project: The project or its name.
-            name: The same as a name.
-            force: Leave the project that was set before for another one.
-            get_only: Make none.
-            fields: What else a new one has; see `Project`.
+            name: The name, instead of `project`.
+            force: Replace a current project that is another one.
+            get_only: Create no project.
+            fields: Other fields of a new project; see `Project`.
 
         Raises:
-            ProjectNotFound: There is none, and `get_only` was said.
-            AlreadySet: Another one was set, and `force` was not said.
+            ProjectNotFound: The store has no such project, and `get_only` is True.
+            AlreadySet: Another project is current, and `force` is False.
 
         """
         if not isinstance(project, Project):
@@ -183,20 +184,20 @@ class TrialClient:
         get_only: bool = False,
         **fields: Unpack[Described],
     ) -> TrialGroup:
-        """Work in a group of the project, which is made where there is none of that name.
+        """Set the current group, and create it if the project has none of that name.
 
         Args:
             group: The group or its name.
-            name: The same as a name.
-            project_id: The name of its project, by default the one that was set.
-            force: Leave the group that was set before for another one.
-            get_only: Make none.
-            fields: What else a new one has; see `TrialGroup`.
+            name: The name, instead of `group`.
+            project_id: The name of its project. Defaults to the current project.
+            force: Replace a current group that is another one.
+            get_only: Create no group.
+            fields: Other fields of a new group; see `TrialGroup`.
 
         Raises:
-            ProjectNotFound: No project was set.
-            GroupNotFound: There is none, and `get_only` was said.
-            AlreadySet: Another one was set, and `force` was not said.
+            ProjectNotFound: No project is current.
+            GroupNotFound: The project has no such group, and `get_only` is True.
+            AlreadySet: Another group is current, and `force` is False.
 
         """
         if not isinstance(group, TrialGroup):
@@ -222,7 +223,7 @@ class TrialClient:
 
     @property
     def trial(self) -> TrialLogger:
-        """The trial that was set. Raises `TrialNotFound` where none was."""
+        """The logger of the current trial. Raises `TrialNotFound` if there is none."""
         if self._logger is None:
             raise TrialNotFound("no trial was set: client.new_trial(parameters={...}) first")
         return self._logger
@@ -236,21 +237,21 @@ class TrialClient:
         arguments: Arguments | Unset = UNSET,
         **fields: Unpack[TrialFields],
     ) -> TrialLogger:
-        """Make a trial, and return what logs to it.
+        """Create a trial, and return its logger.
 
         Args:
-            force: Leave a trial that was set before and has not ended.
-            exist: What to do if there is one of the same project, name, version and parameters:
-                ``"increment"``: make the next revision. ``"raise"`` `TrialExists`. ``"get"``: go on
-                with the last one.
-            parameters: An ArgumentParser, a Namespace, a dict or a dataclass. Without any the trial
-                is made when `log_arguments` gives it some.
-            arguments: The same.
+            force: Replace a current trial that has not ended.
+            exist: What to do if the store has a trial of the same project, name, version and
+                parameters. ``"increment"`` creates the next revision. ``"raise"`` raises
+                `TrialExists`. ``"get"`` continues the last revision.
+            parameters: An ArgumentParser, a Namespace, a dict or a dataclass. If it is left out,
+                the trial is created when `log_arguments` receives the parameters.
+            arguments: Another name of `parameters`.
             fields: See `Trial`.
 
         Raises:
-            AlreadySet: There is one that has not ended, and `force` was not said.
-            TrialExists: There is such a trial, and `exist` is ``"raise"``.
+            AlreadySet: The current trial has not ended, and `force` is False.
+            TrialExists: The store has the trial, and `exist` is ``"raise"``.
 
         """
         if exist not in ("increment", "raise", "get"):
@@ -261,7 +262,7 @@ class TrialClient:
         fields.setdefault("project_id", self._project_id())
         if self.group is not None:
             fields.setdefault("group_id", self.group.uid)
-        described = Trial(**fields)  # what is refused is refused here, before there are parameters
+        described = Trial(**fields)  # an invalid field raises here, before there are parameters
 
         def make(found: StoredRow, tags: StoredRow) -> Trial:
             version = described.version
@@ -308,21 +309,23 @@ class TrialClient:
         arguments: Arguments | Unset = UNSET,
         **fields: Unpack[TrialDefinition],
     ) -> TrialLogger:
-        """Go on with a trial that is in the store, and return what logs to it.
+        """Continue a trial of the store, and return its logger.
 
         Args:
             trial: The trial or its UID.
-            force: Leave a trial that was set before and has not ended.
-            uid: Its UID.
-            hash: Its hash; without a `revision` the last one is meant.
-            revision: Its revision.
-            parameters: Or, by its definition, its parameters, as they were given to `new_trial`.
-            arguments: The same.
-            fields: What else defines it: name, version, and the project if it is another one.
+            force: Replace a current trial that has not ended.
+            uid: The UID.
+            hash: The hash. Without a `revision`, it means the last revision.
+            revision: The revision.
+            parameters: The parameters that `new_trial` received. They find the trial by its
+                definition, without a UID or a hash.
+            arguments: Another name of `parameters`.
+            fields: The rest of the definition: name, version, and the project if it is not the
+                current one.
 
         Raises:
-            TrialNotFound: There is none.
-            AlreadySet: There is one that has not ended, and `force` was not said.
+            TrialNotFound: The store has no such trial.
+            AlreadySet: The current trial has not ended, and `force` is False.
 
         """
         self._refuse_second(force)
@@ -368,9 +371,9 @@ class TrialClient:
         version: str | Callable[[], str | None] | None = None,
         version_fun: Callable[[], str | None] | None = None,
     ) -> Self:
-        """Say which version of the code runs, or what is to be asked for it when a trial is made.
+        """Set the version of the code, or a function that returns it when a trial is created.
 
-        By default the hash of the main script and the git commit; see `default_version`.
+        The default is the hash of the main script and the git commit; see `default_version`.
         """
         if callable(version):
             version, version_fun = None, version
@@ -392,9 +395,9 @@ class TrialClient:
         arguments: Arguments = None,
         **more: Value,
     ) -> Namespace:
-        """Give the trial its parameters; one is made if none was set. Returns a Namespace.
+        """Set the parameters of the trial, and return them as a Namespace.
 
-        See `TrialLogger.log_arguments`.
+        If no trial is current, create one. See `TrialLogger.log_arguments`.
         """
         if self._logger is None:
             self.new_trial()
@@ -417,7 +420,7 @@ class TrialClient:
         exc_val: BaseException | None = None,
         exc_tb: TracebackType | None = None,
     ) -> Self:
-        """End the trial, as an exception tells if there is one; see `TrialLogger.finish`."""
+        """End the trial, with the status that an exception implies; see `TrialLogger.finish`."""
         self.trial.finish(exc_type, exc_val, exc_tb)
         return self
 
@@ -427,51 +430,51 @@ class TrialClient:
         aggregator: Callable[[], Aggregator] | Aggregator | None = None,
         **metrics: float,
     ) -> None:
-        """Log numbers of the trial; without a step they are appended to a series.
+        """Log numbers of the trial. Without a step, append them to a series.
 
         See `TrialLogger.log_metrics`.
         """
         self.trial.log_metrics(step, aggregator, **metrics)
 
     def report(self, short: bool = True) -> Self:
-        """End the trial, and print all that is known of it as JSON."""
+        """End the trial, and print its report as JSON."""
         print(as_json(self.finish().to_json(short=short)))  # noqa: T201 - it was asked for
         return self
 
     def to_json(self, *, short: bool = True) -> dict[str, StoredValue]:
-        """Return what `report` prints, as plain data, without ending the trial."""
+        """Return the report as plain data. The trial does not end."""
         try:
             return report(self.trial.trial, short=short)
         except LogClosed:
             if not self.store.closed:
                 raise
-        # After `with client:`, whose end let go of the store.
+        # The end of a block `with client:` closed the store: read it again.
         with TrialStore(open_records(self.store.records.location, readonly=True)) as again:
             return report(again.trial(self.trial.uid), short=short)
 
     def save(
         self, file: str | Path | None = None, *, file_name_override: str | Path | None = None
     ) -> Self:
-        """Make all that was logged survive a power cut.
+        """Commit all logged values, so that they survive a power cut.
 
         Args:
-            file: Write all trials of the store to this file, too, as one JSON document; it may be
-                opened as ``file:...``. What an earlier call has written there is replaced.
-            file_name_override: The same, as Track calls it.
+            file: Also write all trials of the store to this file, as one JSON document. It can be
+                opened as ``file:...``. It replaces the document that an earlier call wrote.
+            file_name_override: Another name of `file`, the one that Track uses.
 
-        Raises `StoreUnwritable` where the document that is there says more of a trial than the
-        store, and `NotATrainingLog` for any other file; each is left as it is.
+        Raises `StoreUnwritable` if the existing document has more of a trial than the store, and
+        `NotATrainingLog` for any other existing file. Neither file is changed.
         """
         self.store.commit(file if file_name_override is None else file_name_override)
         return self
 
     def get_device(self) -> torch.device | str:
-        """Return PyTorch's device to compute on; ``"cpu"`` where it is not installed."""
+        """Return PyTorch's device to compute on, or ``"cpu"`` if PyTorch is not installed."""
         found: torch.device | str = environments.device()
         return found
 
     def __getattr__(self, name: str) -> Any:
-        # What a trial can do, with the one that was set.
+        # Every method of `TrialLogger`, of the current trial.
         if name.startswith("_") or not hasattr(TrialLogger, name):
             raise AttributeError(f"a TrialClient has no {name!r}")
         return getattr(self.trial, name)
@@ -510,18 +513,19 @@ class TrialClient:
         sort: str | Sequence[str] | None = None,
         limit: int | None = None,
     ) -> pd.DataFrame:
-        """Return a DataFrame with a line a trial, in the order in which they were made.
+        """Return a DataFrame with one line per trial, in the order of their creation.
 
         Columns: ``uid``, ``project``, ``group``, ``name``, ``revision``, ``version``, ``status``,
         ``created``, ``started``, ``finished`` (UTC), ``runtime`` (seconds), the parameters as
-        ``parameters.<name>``, the tags, those of the project among them, as ``tags.<name>``, the
-        last value of each metric by its name, and the best ones asked for as ``best.<name>``.
+        ``parameters.<name>``, the tags of the trial and of its project as ``tags.<name>``, the
+        last value of each metric under its name, and the best values as ``best.<name>``.
 
         Args:
             query: Which trials.
-            best: Metrics whose smallest number to show; as a dict, to ``"min"`` or ``"max"``.
+            best: Metrics whose smallest number to show. A dict maps each metric to ``"min"`` or
+                ``"max"``.
             sort: See `TrialStore.fetch_trials`.
-            limit: See there.
+            limit: See `TrialStore.fetch_trials`.
 
         """
         trials = self.fetch_trials(query, sort=sort, limit=limit)
@@ -529,7 +533,7 @@ class TrialClient:
 
 
 def _the_name(what: str, first: str | None, name: str | None) -> str:
-    """Return the name that was said of a project or a group, in one of two places."""
+    """Return the name of a project or a group, from one of its two arguments."""
     if first is not None and name is not None:
         raise TypeError(f"the name of the {what} was said twice: {first!r}, name={name!r}")
     found = name if first is None else first

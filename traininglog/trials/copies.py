@@ -1,4 +1,4 @@
-"""Copying the trials of one store into another, metrics and kept files included."""
+"""Copying the trials of one store into another, with their metrics and stored files."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from traininglog.trials.entities import Record
 from traininglog.trials.records import Records, going_through
 from traininglog.trials.statuses import Status
 
-#: Told how far it has got: done, and of how many.
+#: Called with the progress: number of copied records, and number of all records.
 Progress = Callable[[int, int], None]
 
 _OUTCOMES = {Status.Completed.value: "finished", Status.Exception.value: "failed"}
 
 
 class Copied(NamedTuple):
-    """What `copy_all` did, in UIDs of trials."""
+    """The result of `copy_all`, as UIDs of trials."""
 
-    added: list[str]  #: those that the target did not have
-    updated: list[str]  #: those of which the source knew more
+    added: list[str]  #: the target did not have them
+    updated: list[str]  #: the source had a later edit of them
     unchanged: list[str]
 
 
 def copy_all(source: Records, target: Records, progress: Progress | None = None) -> Copied:
-    """Copy what `target` does not have, or has as it was before.
+    """Copy the records that `target` does not have, or has in an earlier edit.
 
-    A copied log is a single run: what the trial sees, without the history of its resumes. What the
-    target has changed more often than the source stays as it is there. So copying again changes
-    nothing.
+    A copied log is a single run: the values that the trial sees, without the history of its
+    resumes. A record with a later edit in the target does not change. The copy is idempotent: a
+    second call changes nothing.
     """
     copied = Copied([], [], [])
     records = [(kind, record) for kind in KINDS for record in _records(source, kind)]
@@ -72,19 +72,20 @@ def copy_all(source: Records, target: Records, progress: Progress | None = None)
 
 
 def export(source: Records, file: Path) -> None:
-    """Write all that a store describes to one JSON document, which takes the place of an older one.
+    """Write a whole store to one JSON document. It replaces an existing document.
 
-    Raises `StoreUnwritable` where that says more of a trial than the store does, and what opening a
-    file raises that is no such document.
+    Raises `StoreUnwritable` if the existing document has a later edit of a trial than the store,
+    or a trial that the store does not have. For an existing file that is no such document, raises
+    the error of opening it.
     """
     target = Path(file).absolute()
     if source.location == f"file:{target.resolve()}":
-        return  # it is the document
+        return  # the source is this document
     _refuse_loss(source, target)
     try:
         with parts.making_folder(target) as folder:
             part = folder / target.name
-            records: Any = open_records(f"file:{part}")  # which can be filled
+            records: Any = open_records(f"file:{part}")  # a JSON document, which has `fill`
             try:
                 with ExitStack() as opened:
                     records.fill(_filling(source, opened))
@@ -125,7 +126,7 @@ def _filling(
                 try:
                     log = source.open_log(record["log"], readonly=True)
                     opened.callback(log.close)
-                except RunNotFound:  # it was deleted, and the trial kept
+                except RunNotFound:  # the run was deleted, and the trial was not
                     record["log"] = None
             yield kind, record, log
             if log is not None:
@@ -144,7 +145,7 @@ def _has_log(record: Record) -> bool:
 def _copied_log(
     source: Records, target: Records, record: Record, there: str | None = None
 ) -> str | None:
-    """Copy what a trial has logged; return the UUID of its run in the target."""
+    """Copy the log of a trial, and return the UUID of its run in the target."""
     try:
         old = source.open_log(record["log"], readonly=True)
     except RunNotFound:
@@ -162,7 +163,7 @@ def _copied_log(
 
 
 def _new_log(target: Records, record: Record) -> TrainingLogBase:
-    """Return a new log that says when and how the trial ran, where the store can keep that."""
+    """Create a log with the trial's start and outcome, if the store can record them."""
     make: Any = target.new_log
     if not any(one.kind is one.VAR_KEYWORD for one in inspect.signature(make).parameters.values()):
         made: TrainingLogBase = make()
@@ -174,7 +175,7 @@ def _new_log(target: Records, record: Record) -> TrainingLogBase:
 
 
 def _marks(log: TrainingLogBase) -> list[tuple[int, float]]:
-    """Return when a log had got to some of its times, as far as it knows."""
+    """Return the marks of a log as sorted pairs of (time, Unix seconds)."""
     return sorted(
         (time, wall)
         for run in log.clock().runs

@@ -20,26 +20,26 @@ from traininglog.values import StoredRow, StoredValue, check_uuid
 
 Record = StoredRow
 
-#: The project of a trial for which none was set.
+#: The project of a trial without a project.
 ORPHAN = "orphan"
 
 
-#: Reads from a store what belongs to an entity: called with its kind, "group" or "trial".
+#: Called with "group" or "trial", it reads the groups or trials of an entity from the store.
 Reader = Callable[[str], list[Any]]
 
 
 class _Entity:
-    """What has a UID. Two are equal if they have the same one."""
+    """An object with a UID. Two entities of one class are equal if their UIDs are."""
 
     _reader: Reader | None = None
 
     @property
     def uid(self) -> str:
-        """What tells it from all others of its kind."""
+        """The identity of the entity among those of its class."""
         raise NotImplementedError
 
     def read_by(self, reader: Reader) -> Self:
-        """Say how the groups and trials that belong to it are read from its store."""
+        """Set the function that reads its groups and trials from its store."""
         self._reader = reader
         return self
 
@@ -47,15 +47,15 @@ class _Entity:
         return [] if self._reader is None else self._reader(kind)
 
     def __getstate__(self) -> StoredRow:
-        # A copy elsewhere has no store to read.
+        # A copy in another process has no store to read.
         return {name: value for name, value in self.__dict__.items() if name != "_reader"}
 
     def to_record(self) -> Record:
-        """Return it as a store keeps it."""
+        """Return the entity as a record of a store."""
         raise NotImplementedError
 
     def to_json(self) -> Record:
-        """Return all that it has as plain data that strict JSON can hold; see `from_json`."""
+        """Return the whole entity as plain data for strict JSON; see `from_json`."""
         return self.to_record()
 
     def __eq__(self, other: object) -> bool:
@@ -68,13 +68,14 @@ class _Entity:
 
 
 class Project(_Entity):
-    """What groups and trials belong to. Its UID is its name.
+    """A set of groups and trials. Its UID is its name.
 
     Args:
         name: A text of up to 512 bytes that is no path.
-        description: For people.
-        tags: Plain data by name. The trials and groups of the project inherit them: they are
-            found by them, and `client.to_dataframe` shows them. A tag of their own goes first.
+        description: A text for people.
+        tags: Plain data by name. The trials and groups of the project inherit them: queries find
+            trials by these tags, and `client.to_dataframe` shows them. A trial's own tag of the
+            same name takes precedence.
         metadata: Plain data by name.
 
     """
@@ -98,19 +99,19 @@ class Project(_Entity):
 
     @property
     def groups(self) -> list[TrialGroup]:
-        """The groups of the project, as its store has them now; [] if it is of no store."""
+        """The groups of the project, read from its store; [] if it has no store."""
         return self._belonging("group")
 
     @property
     def trials(self) -> list[Trial]:
-        """The trials of the project, as its store has them now; [] if it is of no store."""
+        """The trials of the project, read from its store; [] if it has no store."""
         return self._belonging("trial")
 
     def __repr__(self) -> str:
         return f"<Project {self.name!r}>"
 
     def to_record(self) -> Record:
-        """Return the project as JSON can hold it."""
+        """Return the project as a record, in a form for strict JSON."""
         return {
             "uid": self.uid,
             "name": self.name,
@@ -126,19 +127,19 @@ class Project(_Entity):
 
     @classmethod
     def from_json(cls, data: Mapping[str, StoredValue]) -> Project:
-        """Return the project that `to_json` made this of; what is left out is as by default."""
+        """Return the project of the result of `to_json`; absent fields get their defaults."""
         return cls.from_record(_checked(data, "project", "name"))
 
 
 class TrialGroup(_Entity):
     """A named set of trials of one project. Its UID is a hash of project and name.
 
-    A trial may be in several.
+    A trial can be in several groups.
 
     Args:
         name: A text of up to 512 bytes that is no path.
         project_id: The name of its project.
-        description: For people.
+        description: A text for people.
         tags, metadata: Plain data by name.
 
     """
@@ -164,14 +165,14 @@ class TrialGroup(_Entity):
 
     @property
     def trials(self) -> list[Trial]:
-        """The trials that are in the group, as its store has them now; [] if it is of no store."""
+        """The trials of the group, read from its store; [] if it has no store."""
         return self._belonging("trial")
 
     def __repr__(self) -> str:
         return f"<TrialGroup {self.name!r} of {self.project_id!r}>"
 
     def to_record(self) -> Record:
-        """Return the group as JSON can hold it."""
+        """Return the group as a record, in a form for strict JSON."""
         return {
             "uid": self.uid,
             "name": self.name,
@@ -188,31 +189,32 @@ class TrialGroup(_Entity):
 
     @classmethod
     def from_json(cls, data: Mapping[str, StoredValue]) -> TrialGroup:
-        """Return the group that `to_json` made this of; what is left out is as by default."""
+        """Return the group of the result of `to_json`; absent fields get their defaults."""
         return cls.from_record(_checked(data, "group", "name", "project_id"))
 
 
 class Trial(_Entity):
-    """The description of an experiment, and what became of it.
+    """The description of an experiment, and its results.
 
-    Its `hash` is that of project, name, version and parameters, its UID the hash and the revision,
-    which counts the trials of one definition from 0.
+    Its `hash` is made of project, name, version and parameters. Its UID is the hash and the
+    revision. The revision counts the trials of one definition from 0.
 
     Args:
         name, description, version: Texts.
         tags, metadata, parameters: Plain data by name.
         project_id: The name of its project.
-        group_id: The UID of its group, the first one.
-        revision: Which of the trials of the same definition.
-        groups: The UIDs of the groups that it is in, or `TrialGroup` objects.
-        status: How it stands.
-        errors: What went wrong: plain data.
-        metrics: What was logged, by name: ``{step: value}``, a list, or what an aggregator kept.
-        chronos: What was timed, by name.
+        group_id: The UID of its first group.
+        revision: The number of the trial among those of the same definition.
+        groups: The UIDs of its groups, or `TrialGroup` objects.
+        status: Its status.
+        errors: Its errors, as plain data.
+        metrics: The logged metrics, by name: ``{step: value}``, a list, or the values of an
+            aggregator.
+        chronos: The measured durations, by name.
         log: The UUID of its run.
         created, started, finished: Unix seconds.
         environment: The UID of the record of its environment.
-        artifacts: What it says of the files that are kept with it.
+        artifacts: The entries of its stored files.
 
     """
 
@@ -247,13 +249,13 @@ class Trial(_Entity):
         self.metadata = plain_dict(metadata or {}, "metadata")
         self.parameters = plain_dict(parameters or {}, "parameters")
         self.project_id = check_name(project_id, "project")
-        #: The UIDs of the groups that it is in.
+        #: The UIDs of its groups.
         self.groups: list[str] = _uids_of(group_id, groups)
         self.revision = int(revision)
         self.status: AnyStatus = status_of(status)
-        #: What went wrong: dicts of type, message and traceback.
+        #: Its errors: dicts of type, message and traceback.
         self.errors: list[Any] = [plain_data(error, "the error") for error in errors]
-        #: The UUID of the run that it writes, or wrote last, in hex.
+        #: The UUID of its current or last run, in hex.
         self.log: str | None = None if log is None else check_uuid(log).hex
         #: Unix seconds.
         self.created: float | None = created
@@ -261,18 +263,18 @@ class Trial(_Entity):
         self.finished: float | None = finished
         #: The UID of the record of the environment.
         self.environment: str | None = _text(environment, "environment")
-        #: The files that were kept with it: dicts of name, sha256, size, kind and mode.
+        #: Its stored files: dicts of name, sha256, size, kind and mode.
         self.artifacts: list[StoredRow] = [dict(artifact) for artifact in artifacts]
         self._hash: str | None = None
         self._logged: StoredRow | Callable[[], StoredRow] = {
             "metrics": _measured(metrics), "chronos": plain_dict(chronos or {}, "chronos"),
         }  # fmt: skip
-        #: Seconds that it ran, in all its processes that were not killed; None before its end.
+        #: The seconds of all its processes that were not killed; None before its end.
         self.runtime: float | None = self.chronos.get("runtime")
 
     @property
     def group_id(self) -> str | None:
-        """The UID of the first group that it is in; None: it is in none."""
+        """The UID of its first group, or None if it has no group."""
         return self.groups[0] if self.groups else None
 
     @property
@@ -291,16 +293,16 @@ class Trial(_Entity):
 
     @property
     def metrics(self) -> StoredRow:
-        """What was logged, as it was when first asked for.
+        """The logged metrics, by name. The first access reads them; later ones return the same.
 
-        By name: ``{step: value}``, a list for a series without steps, or what an aggregator kept.
+        A metric is ``{step: value}``, a list for a series without steps, or an aggregator's values.
         """
         metrics: StoredRow = self._read()["metrics"]
         return metrics
 
     @property
     def chronos(self) -> StoredRow:
-        """What was timed, by name, in seconds; see `metrics`."""
+        """The measured durations, by name, in seconds; see `metrics`."""
         chronos: StoredRow = self._read()["chronos"]
         return chronos
 
@@ -317,7 +319,7 @@ class Trial(_Entity):
         return f"<Trial {self.name or ''} {self.hash[:8]}_{self.revision} {self.status}>"
 
     def to_record(self) -> Record:
-        """Return the trial as a store keeps it, its metrics being in its log."""
+        """Return the trial as a record of a store. Its metrics are not in it, but in its log."""
         created = {} if self.created is None else {"created": self.created}
         return created | {
             "uid": self.uid,
@@ -344,7 +346,7 @@ class Trial(_Entity):
         }
 
     def to_json(self) -> Record:
-        """Return all that it has, metrics too, as plain data that strict JSON can hold."""
+        """Return the whole trial, with its metrics, as plain data for strict JSON."""
         metrics = {
             name: {str(key): value for key, value in kept.items()} if isinstance(kept, dict)
             else kept
@@ -358,9 +360,9 @@ class Trial(_Entity):
 
     @classmethod
     def from_json(cls, data: Mapping[str, StoredValue]) -> Trial:
-        """Return the trial that `to_json` made this of; what is left out is as by default.
+        """Return the trial of the result of `to_json`; absent fields get their defaults.
 
-        What a report holds will do, too.
+        The data of a report is valid input, too.
         """
         fields = _checked(data, "trial")
         for name in ("tags", "metadata", "parameters", "errors", "metrics", "chronos"):
@@ -379,11 +381,12 @@ class Trial(_Entity):
 
         Args:
             record: The record.
-            status: How it stands now; by default as the record says.
-            logged: Reads its metrics and chronos, when they are asked for; by default it has none.
+            status: Its current status. Defaults to the status in the record.
+            logged: Reads its metrics and chronos at the first access. By default the trial has no
+                metrics, and the chronos of the record.
 
         """
-        trial = cls.__new__(cls)  # what is in a store was checked on its way there
+        trial = cls.__new__(cls)  # without checks: the store has only checked records
         for name in ("name", "description", "version", "project_id", "revision"):
             setattr(trial, name, record[name])
         trial.groups = groups_of(record)
@@ -399,7 +402,7 @@ class Trial(_Entity):
         return trial
 
 
-#: What of a trial's JSON its constructor takes; the others follow from these.
+#: The fields of a trial's JSON that its constructor takes; the others follow from these.
 _OF_A_TRIAL = (
     "name", "description", "tags", "metadata", "parameters", "version", "project_id", "group_id",
     "revision", "groups", "status", "errors", "metrics", "chronos", "log", "created", "started",
@@ -408,7 +411,7 @@ _OF_A_TRIAL = (
 
 
 def uid_of_group(group: TrialGroup | str) -> str:
-    """Return the UID of a group that is given as itself, or by it."""
+    """Return the UID of a group, from the group or from the UID itself."""
     return group.uid if isinstance(group, TrialGroup) else str(group)
 
 
@@ -420,7 +423,7 @@ def _uids_of(first: object, groups: Iterable[str | TrialGroup]) -> list[str]:
 
 
 def _measured(metrics: Mapping[str, StoredValue] | None) -> StoredRow:
-    """Return metrics as a trial has them: by steps that are integers, which JSON has as texts."""
+    """Return metrics with steps as integers; in JSON the steps are texts."""
     found = {}
     for name, kept in (metrics or {}).items():
         steps = isinstance(kept, Mapping) and kept and all(map(_is_step, kept))
@@ -458,7 +461,7 @@ def _checked(data: Mapping[str, StoredValue], what: str, *needed: str) -> Record
 
 
 def stored_status(record: Record) -> AnyStatus:
-    """Return the status that a record names."""
+    """Return the status that a record stores."""
     return status_of(record["status"])
 
 

@@ -1,4 +1,4 @@
-"""What can be said of a project, a group or a trial as it is made, for signatures."""
+"""The fields of a new project, group or trial, as types for signatures."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from traininglog.trials.entities import TrialGroup
     from traininglog.trials.statuses import AnyStatus
 
-#: What to do where there is a trial of the same project, name, version and parameters.
+#: What to do if the store has a trial of the same project, name, version and parameters.
 Exist = Literal["increment", "raise", "get"]
 
 
 class Described(TypedDict, total=False):
-    """What a project, a group and a trial have in common besides a name."""
+    """The fields that projects, groups and trials share, without the name."""
 
     description: str | None
     tags: Mapping[str, Value] | None
@@ -24,7 +24,7 @@ class Described(TypedDict, total=False):
 
 
 class TrialFields(Described, total=False):
-    """What `Trial` takes, but for its parameters, and what its run adds."""
+    """The arguments of `Trial`, without its parameters and the fields that its run adds."""
 
     name: str | None
     version: str | None
@@ -36,7 +36,7 @@ class TrialFields(Described, total=False):
 
 
 class TrialDefinition(TypedDict, total=False):
-    """What tells a trial from others, beside its parameters."""
+    """The fields that identify a trial, without its parameters."""
 
     name: str | None
     version: str | None
@@ -44,7 +44,7 @@ class TrialDefinition(TypedDict, total=False):
 
 
 class Search(TypedDict, total=False):
-    """In which order what matches a query comes, and how much of it."""
+    """The order and the number of the results of a query."""
 
     sort: str | Sequence[str] | None
     limit: int | None

@@ -1,4 +1,4 @@
-"""`TrialLogger`: what a program logs to while a trial runs."""
+"""`TrialLogger`: through it a program logs to a running trial."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ if TYPE_CHECKING:
     from traininglog.trials.surroundings.arguments import Arguments
 
 Factory = Callable[[], Aggregator]
-#: Makes the trial once its parameters are known.
+#: Creates the trial from its parameters and tags.
 Make = Callable[[StoredRow, StoredRow], Trial]
 
-_SAVE_OUTPUT_EVERY = 0.05  # seconds between two times that captured lines are written
-_ENVIRONMENT_PATIENCE = 5.0  # seconds that the end of a trial waits for its environment
+_SAVE_OUTPUT_EVERY = 0.05  # seconds between two writes of captured lines
+_ENVIRONMENT_PATIENCE = 5.0  # seconds that the end of a trial waits for the environment's thread
 
 
 class TrialLogger:
-    """Logs to one trial. Use it as a block, which starts and ends the trial::
+    """Logger of one trial. As a block, it starts and ends the trial::
 
         with trial:
             for step in range(100):
                 trial.log_metrics(step=step, loss=0.5)
 
-    Whatever is logged first starts it, too; `finish` ends it, as does the end of the program. The
-    status is Completed, Exception (with type, message and traceback in `errors`; the exception goes
-    on as it is) or Interrupted (SIGINT, SIGTERM). Of a process that was killed whoever reads says
-    Broken.
+    Without a block, the first logged value starts the trial, and `finish` or the end of the program
+    ends it. The final status is Completed, Exception (with type, message and traceback in `errors`;
+    the exception itself propagates unchanged) or Interrupted (SIGINT, SIGTERM). If the process was
+    killed, a reader works out the status Broken.
 
-    Made by `TrialClient.new_trial` and `TrialClient.set_trial`.
+    `TrialClient.new_trial` and `TrialClient.set_trial` return loggers.
     """
 
     def __init__(self, store: TrialStore, trial: Trial | None, make: Make | None = None) -> None:
@@ -67,7 +67,7 @@ class TrialLogger:
         self._waiting_tags: StoredRow = {}
         self._measurements: Measurements | None = None
         self._since = 0.0
-        self._chosen: AnyStatus | None = None  # a status that the program has set
+        self._chosen: AnyStatus | None = None  # the status that the program set
         self._ended = False
         self._eta: Eta | None = None
         self._environment: threading.Thread | None = None
@@ -76,11 +76,11 @@ class TrialLogger:
         self.signalled = False
         self.pid = os.getpid()
 
-    # -- what it is -------------------------------------------------------------------------
+    # -- properties -------------------------------------------------------------------------
 
     @property
     def trial(self) -> Trial:
-        """The trial as it is in the store now. Raises `TrialNeedsParameters`."""
+        """The trial, read from the store. Raises `TrialNeedsParameters`."""
         self._trial = self.store.trial(self.uid)
         return self._trial
 
@@ -96,25 +96,25 @@ class TrialLogger:
 
     @property
     def made(self) -> bool:
-        """Whether the trial has parameters, and so is in the store."""
+        """Whether the trial is in the store; a trial without parameters is not."""
         return self._trial is not None
 
     @property
     def running(self) -> bool:
-        """Whether the trial was started here, and not ended."""
+        """Whether this logger started the trial and has not ended it."""
         return self._measurements is not None
 
     @property
     def ended(self) -> bool:
-        """Whether the trial was ended here."""
+        """Whether this logger ended the trial."""
         return self._ended
 
     @property
     def log(self) -> TrainingLogBase:
-        """The training log of the trial; after its end, to be read."""
+        """The training log of the trial. After the end of the trial it is read-only."""
         if self._ended:
             uuid = self.trial.log
-            assert uuid is not None  # noqa: S101 - it had one to end
+            assert uuid is not None  # noqa: S101 - a trial that ended has a log
             return self.store.records.open_log(uuid, readonly=True)
         log = self._started().log
         self._save_output(log)
@@ -122,12 +122,12 @@ class TrialLogger:
 
     @property
     def metrics(self) -> StoredRow:
-        """What was logged; see `Trial.metrics`."""
+        """The logged metrics; see `Trial.metrics`."""
         return self.trial.metrics
 
     @property
     def status(self) -> AnyStatus:
-        """The status of the trial now."""
+        """The current status of the trial."""
         return self.trial.status
 
     def __repr__(self) -> str:
@@ -136,7 +136,7 @@ class TrialLogger:
     # -- start and end ----------------------------------------------------------------------
 
     def start(self) -> Self:
-        """Start the trial, or go on with one that has run before."""
+        """Start the trial, or continue one that ran before."""
         self._started()
         return self
 
@@ -168,7 +168,7 @@ class TrialLogger:
     def _keep_environment(self, uid: str) -> None:
         try:
             self.store.keep_environment(uid, environment())
-        except (TrainingLogError, OSError) as error:  # the trial goes on without
+        except (TrainingLogError, OSError) as error:  # the trial runs without its environment
             warnings.warn(
                 f"the environment of the trial could not be kept: {error}",
                 TrainingLogWarning,
@@ -181,11 +181,13 @@ class TrialLogger:
         exc_val: BaseException | None = None,
         exc_tb: TracebackType | None = None,
     ) -> Self:
-        """End the trial: Completed, or as an exception tells, unless the program set a status.
+        """End the trial as Completed, or with the status that an exception implies.
+
+        A status that the program set stays.
 
         Args:
-            exc_type, exc_val, exc_tb: What an ``__exit__`` is called with; the class or the
-                exception alone will do.
+            exc_type, exc_val, exc_tb: The arguments of an ``__exit__``. The class or the exception
+                alone is enough.
 
         """
         error = endings.error_of(exc_type, exc_val, exc_tb)
@@ -196,18 +198,18 @@ class TrialLogger:
         return self
 
     def leave(self, error: BaseException | None) -> None:
-        """End the trial as its block does when this exception leaves it; None: in good order."""
+        """End the trial like a block that `error` leaves; None means without an error."""
         self.end(*endings.told_of(error, signalled=self.signalled))
 
     def end(self, status: AnyStatus, error: StoredRow | None = None) -> None:
-        """End the trial with a status, unless it was ended or the program has set one."""
+        """End the trial with a status, unless it has ended or the program set a status."""
         with self._lock:
             if self._ended:
                 return
             measured = self._started()
             if self.store.is_writing(self.uid, measured):
                 self._end(measured, status, error)
-            # Else it was ended by the store's verb, or by another logger, and how is known.
+            # Otherwise the store's verb or another logger ended it, and recorded its status.
             self._ended, self._measurements = True, None
         self.store.unwatch(self)
 
@@ -237,7 +239,7 @@ class TrialLogger:
         except (TrainingLogError, OSError) as failure:
             if error is None:
                 raise
-            # What ended the trial must not be hidden by what could not be written of it.
+            # A failure to write the end must not hide the exception that ended the trial.
             warnings.warn(
                 f"the end of the trial could not be written: {failure}",
                 TrainingLogWarning,
@@ -245,9 +247,10 @@ class TrialLogger:
             )
 
     def resume(self, at: int | None = None) -> Self:
-        """Before the start: let a trial that has run go on from a time, by default its last one.
+        """Resume a trial that ran before from a time, by default its last one.
 
-        What it logged later stays in its old run, and is seen no more.
+        Call this before the start. Values that the trial logged later stay in its old run, and
+        readers of the trial no longer see them.
         """
         if self._measurements is not None:
             raise LogClosed("the trial is running here: resume it before it is started")
@@ -255,7 +258,7 @@ class TrialLogger:
         return self
 
     def set_status(self, status: AnyStatus | str, error: BaseException | Value = None) -> Self:
-        """Set the status, also to one of your own; it stays when the block is left."""
+        """Set the status, which may be a custom one. It stays when the block ends."""
         chosen = status_of(status)
         if error is not None and isinstance(error, BaseException):
             error = endings.described(error)
@@ -271,18 +274,18 @@ class TrialLogger:
         aggregator: Factory | Aggregator | None = None,
         **metrics: float,
     ) -> None:
-        """Log numbers, all of them or, if one is refused, none.
+        """Log numbers. If one of them is invalid, log none.
 
         Args:
-            step: When they were measured: a non-negative integer. The same step again overwrites.
-                Without a step they are appended to a series.
-            aggregator: Without a step: keep them by this instead, for example
-                ``StatAggregator.lazy(10)``. It counts the first time that a name is logged.
+            step: The time of the numbers, a non-negative integer. A second call with the same step
+                overwrites. Without a step, the numbers are appended to a series.
+            aggregator: Without a step, this keeps the numbers instead, for example
+                ``StatAggregator.lazy(10)``. Only the first call with a name uses it.
             metrics: Numbers, or scalars of NumPy, PyTorch and the like.
 
         Raises:
-            InvalidMetric: What is no number, or is logged now with and now without steps.
-            InvalidTime: A step that is no non-negative integer.
+            InvalidMetric: A value is no number, or its name was logged both with and without steps.
+            InvalidTime: The step is no non-negative integer.
 
         """
         measured = self._measurements
@@ -291,11 +294,11 @@ class TrialLogger:
         measured.log_metrics(step, aggregator, metrics)
 
     def log_metadata(self, **metadata: Value) -> None:
-        """Note what is neither a parameter nor a metric: plain data by name."""
+        """Record data that is neither a parameter nor a metric: plain data by name."""
         self._trial = self.store.log_trial_metadata(self.uid, **metadata)
 
     def add_tags(self, **tags: Value) -> None:
-        """Set tags: plain data by name. Also before the trial has parameters."""
+        """Set tags: plain data by name. This works before the trial has parameters, too."""
         if self._trial is None:
             self._waiting_tags |= tags
         else:
@@ -309,18 +312,18 @@ class TrialLogger:
         arguments: Arguments = None,
         **more: Value,
     ) -> Namespace:
-        """Give the trial its parameters, and return them.
+        """Set the parameters of the trial, and return them.
 
         Args:
-            args: An `ArgumentParser`, whose arguments are parsed; a `Namespace`, a dict, or a
-                dataclass. Of what comes from a command line, the
-                first two, texts under names as ``api_key`` and ``password`` are masked before they
-                are stored; what is returned has them.
-            arguments: The same, where `args` is left out.
-            show: Print them.
-            more: Parameters by name; what `args` says goes first.
+            args: An `ArgumentParser` (it parses the command line), a `Namespace`, a dict, or a
+                dataclass. For the first two, which come from a command line, texts under names like
+                ``api_key`` and ``password`` are masked in the store. The returned Namespace has
+                the texts themselves.
+            arguments: Another name of `args`.
+            show: Print the parameters.
+            more: Parameters by name. Those of `args` take precedence.
 
-        Raises `ParametersFixed` if it has other ones.
+        Raises `ParametersFixed` if the trial has other parameters.
         """
         given: dict[str, object] = dict(more)
         if args is None:
@@ -333,7 +336,7 @@ class TrialLogger:
             if self._trial is not None:
                 self._trial = self.store.log_trial_arguments(self.uid, **found)
             else:
-                assert self._make is not None  # noqa: S101 - one or the other
+                assert self._make is not None  # noqa: S101 - a logger has a trial or `_make`
                 self._trial = self._make(found, self._waiting_tags)
         return namespace
 
@@ -346,22 +349,22 @@ class TrialLogger:
         start_callback: Callback | None = None,
         end_callback: Callback | None = None,
     ) -> Chrono:
-        """Measure a block: ``with trial.chrono("batch_time"): ...``
+        """Measure the duration of a block: ``with trial.chrono("batch_time"): ...``
 
         Args:
-            name: All blocks of a name are kept together.
-            aggregator: Keeps the seconds; by default `StatAggregator.lazy(0)`.
-            start_callback: Called before the block is measured: ``torch.cuda.synchronize``.
-            end_callback: Called in its end, within the time.
+            name: Blocks of the same name share one aggregator.
+            aggregator: Keeps the seconds. Defaults to `StatAggregator.lazy(0)`.
+            start_callback: Is called before the measured time, for example
+                ``torch.cuda.synchronize``.
+            end_callback: Is called at the end of the block, within the measured time.
 
         """
         return self._started().chrono(name, aggregator, start_callback, end_callback)
 
     def capture_output(self, lines: int = 50) -> CapturedOutput:
-        """Keep the last lines that are printed, in the log's status ``output``, too.
+        """Also save the last printed lines to the log's status ``output``.
 
-        From the call on until the trial ends or `CapturedOutput.stop` is called; as a block, until
-        that is left::
+        The capture ends with the trial, with `CapturedOutput.stop`, or with its block::
 
             trial.capture_output(50)
 
@@ -383,7 +386,7 @@ class TrialLogger:
             capture.stop()
 
     def _save_output(self, log: TrainingLogBase) -> None:
-        """Write what was captured and not written yet, for whoever is about to read it."""
+        """Write the captured lines that the status does not have yet, before a read of the log."""
         for capture in self._captures:
             if capture.active and isinstance(capture.told, _Saved):
                 capture.told.save()
@@ -391,21 +394,21 @@ class TrialLogger:
     # -- files ------------------------------------------------------------------------------
 
     def log_code(self, file: str | Path | None = None) -> None:
-        """Keep a copy of the main script, or of another file of code."""
+        """Store a copy of the main script, or of another file of code."""
         path = versions.main_script() if file is None else Path(file)
         if path is None:
             raise FileNotFoundError("this session was not started with a script: name a file")
         self._keep(path, path.name, "code")
 
     def log_file(self, file: str | Path, name: str | None = None) -> None:
-        """Keep a copy of a file, under its name or another one."""
+        """Store a copy of a file, under its own or another name."""
         path = Path(file)
         self._keep(path, path.name if name is None else name, "file")
 
     def log_directory(self, folder: str | Path, name: str | None = None) -> None:
-        """Keep copies of the files of a folder and of those below.
+        """Store copies of the files in a folder and its subfolders.
 
-        Links are left out, and what is of a store, such as the one that the trial is in.
+        Links are left out, and so are the files of stores, for example the store of the trial.
         """
         path = Path(folder)
         if not path.is_dir():
@@ -419,10 +422,10 @@ class TrialLogger:
         kept = artifacts.keep(self.store.records.artifacts, file, name, kind)
         self._trial = self.store.keep_artifact(uid, kept)
 
-    # -- how long it takes ------------------------------------------------------------------
+    # -- remaining time ---------------------------------------------------------------------
 
     def set_eta_total(self, total: int | Sequence[int], start: int = 0) -> None:
-        """Say how many steps there are, for `show_eta`; of nested loops a tuple."""
+        """Set the number of steps for `show_eta`; a tuple for nested loops."""
         self._eta = Eta(total, start)
 
     def show_eta(
@@ -434,16 +437,17 @@ class TrialLogger:
         every: float | None = None,
         no_print: bool = False,
     ) -> str | None:
-        """Print how far the loop has got and how long it will take; return that line.
+        """Print the progress of the loop and its remaining time, and return that line.
 
         Args:
-            step: The step that is done, or steps of nested loops.
-            timer: Measures how long a step takes: what ``with trial.chrono(...) as timer`` gives.
-                By default the time between two calls of this.
-            msg: Printed behind it.
-            throttle: Only at the first call and every so many after it; else None is returned.
-            every: Only when so many seconds have gone.
-            no_print: Only return the line.
+            step: The last finished step, or the steps of nested loops.
+            timer: The duration of a step: the `timer` of ``with trial.chrono(...) as timer``.
+                Defaults to the time between two calls of this method.
+            msg: A text to print after the line.
+            throttle: Print only at the first call and then at each `throttle`-th one. At other
+                calls return None.
+            every: Print only if this many seconds have passed.
+            no_print: Return the line without printing it.
 
         """
         if self._eta is None:
@@ -472,9 +476,9 @@ class TrialLogger:
 
 
 class _Saved:
-    """Writes the lines of a capture to the status of a log, now and then: many may be printed.
+    """Writes captured lines to the status of a log, once per `_SAVE_OUTPUT_EVERY` at most.
 
-    What cannot be written costs nobody the line that was printed: it is told of once.
+    If a write fails, the program's print still succeeds, and one warning tells of the failure.
     """
 
     def __init__(self, log: TrainingLogBase, capture: CapturedOutput) -> None:
@@ -483,7 +487,7 @@ class _Saved:
         self._pid = os.getpid()
         self._saved: list[str] | None = None
         self._last = float("-inf")
-        self._busy = False  # a warning that is shown is a line, too
+        self._busy = False  # a warning printed in here is a captured line itself
 
     def __call__(self) -> None:
         now = time.monotonic()
@@ -492,7 +496,7 @@ class _Saved:
             self.save()
 
     def save(self) -> None:
-        """Write them, unless they are written already."""
+        """Write the lines, unless the status has them already."""
         lines = self._capture.lines
         if self._busy or lines == self._saved or self._log.closed or os.getpid() != self._pid:
             return

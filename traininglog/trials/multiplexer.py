@@ -1,8 +1,8 @@
-"""`Multiplexer`: several stores for trials at once. One leads, the others follow.
+"""`Multiplexer`: replication of trials to several stores, one leader and its followers.
 
-The first store is the one that counts: it is read, and decides who gets what. What was written to
-it is written to the others, and its logs have twins there. A follower that fails is left out from
-then on, with a warning: it costs no trial.
+The first store is the leader: all reads and all decisions are its own. Each successful write to the
+leader is repeated in the followers, and each of its logs has a twin there. If a follower fails, a
+warning tells of it, and the multiplexer uses it no more. The trial goes on.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from traininglog.wrapping import LogAround
 
 
 class _Follower:
-    """A store that follows, as long as it can."""
+    """A follower, until its first failure."""
 
     def __init__(self, records: Records) -> None:
         self.records = records
         self.failed = False
-        self.twins: dict[str, str] = {}  # a log of the leader -> that of the follower
+        self.twins: dict[str, str] = {}  # UUID of the leader's log -> UUID of the follower's log
 
     def does(self, act: Callable[[Records], Any]) -> Any:
-        """Do something to the store; if it fails, that was the last that it was asked for."""
+        """Call `act` with the store. After a failure, warn, and ignore all later calls."""
         if self.failed:
             return None
         try:
@@ -49,7 +49,7 @@ class _Follower:
 
 
 class _LogAndTwins(LogAround):
-    """A log of the leader, and what is to be written to the same effect."""
+    """A log of the leader, which also writes to its twins in the followers."""
 
     def __init__(
         self, inner: TrainingLogBase, twins: list[tuple[_Follower, TrainingLogBase]]
@@ -71,12 +71,12 @@ class _LogAndTwins(LogAround):
         self._each(lambda twin: twin._write_status(own))
 
     def flush(self) -> None:
-        """Make what was assigned visible to every other process."""
+        """Make all assignments visible to other processes."""
         super().flush()
         self._each(lambda twin: twin.flush())
 
     def commit(self) -> None:
-        """Make what was assigned survive a power cut."""
+        """Commit all assignments, so that they survive a power cut."""
         super().commit()
         self._each(lambda twin: twin.commit())
 
@@ -94,7 +94,7 @@ class _LogAndTwins(LogAround):
 
 
 class MultiplexedRecords:
-    """The records of a leader, and of those that follow it."""
+    """The records of a leader and its followers."""
 
     def __init__(self, leader: Records, followers: Sequence[Records]) -> None:
         self._leader = leader
@@ -103,18 +103,18 @@ class MultiplexedRecords:
 
     @property
     def artifacts(self) -> Path:
-        """The leader's folder of files."""
+        """The leader's folder of stored files."""
         return self._leader.artifacts
 
     def insert(self, kind: str, record: Record) -> bool:
-        """Add a record, to the followers if the leader took it."""
+        """Add a record to the leader, and if that succeeds, to the followers."""
         done = self._leader.insert(kind, record)
         if done:
             self._follow(kind, record)
         return done
 
     def replace(self, kind: str, record: Record, edit: int) -> bool:
-        """Replace a record, for the followers if the leader did."""
+        """Replace a record of the leader, and if that succeeds, of the followers."""
         done = self._leader.replace(kind, record, edit)
         if done:
             self._follow(kind, record)
@@ -137,7 +137,7 @@ class MultiplexedRecords:
         return self._leader.get(kind, uid)
 
     def select(self, kind: str, where: Mapping[str, Sequence[Any]]) -> Iterable[Record]:
-        """Give the leader's records."""
+        """Yield the leader's records."""
         return self._leader.select(kind, where)
 
     def new_log(self) -> TrainingLogBase:
@@ -145,7 +145,7 @@ class MultiplexedRecords:
         return self._with_twins(self._leader.new_log(), lambda _: lambda records: records.new_log())
 
     def open_log(self, uuid: str, *, readonly: bool = False) -> TrainingLogBase:
-        """Return a log of the leader, with twins if it is to be written."""
+        """Return a log of the leader, with twins unless it is read-only."""
         log = self._leader.open_log(uuid, readonly=readonly)
         return log if readonly else self._with_twins(log, lambda twin: _reopened(twin(uuid)))
 
@@ -168,7 +168,7 @@ class MultiplexedRecords:
         return _LogAndTwins(log, twins)
 
     def _twin(self, follower: _Follower, uuid: str) -> str | None:
-        """Return the follower's log for one of the leader, None if it never had one."""
+        """Return the follower's twin of a leader's log, or None if it has none."""
         if uuid in follower.twins:
             return follower.twins[uuid]
         for record in self._leader.select("trial", {"log": [uuid]}):
@@ -181,11 +181,11 @@ class MultiplexedRecords:
     def ends(
         self, uuids: Sequence[str], best: Mapping[str, Mode]
     ) -> dict[str, dict[str, tuple[Any, Any]]]:
-        """Return what the leader says."""
+        """Return the leader's last and best values."""
         return self._leader.ends(uuids, best)
 
     def close(self) -> None:
-        """Let go of all stores."""
+        """Close all stores."""
         try:
             self._leader.close()
         finally:
@@ -194,7 +194,7 @@ class MultiplexedRecords:
 
 
 class Multiplexer(TrialStore):
-    """Trials in several stores at once: the first is read, the others follow.
+    """A trial store over several stores: the first one leads, the others follow.
 
     Args:
         stores: Paths, URLs, or `TrialStore`\\ s; at least one.
@@ -214,7 +214,7 @@ class Multiplexer(TrialStore):
 
 
 def _put(records: Records, kind: str, record: Record) -> None:
-    """Make a record what it is with the leader, whatever is there."""
+    """Insert or replace a record, so that it equals the leader's."""
     if records.insert(kind, record):
         return
     known = records.get(kind, record["uid"])

@@ -1,7 +1,7 @@
-"""Plain data for records: what parameters, tags and metadata may be, and its form in JSON.
+"""Plain data: the allowed values of parameters, tags and metadata, and their form in JSON.
 
-Parameters identify a trial, so nothing about them is guessed: what is no plain data is refused
-where it is given. JSON has no NaN and no infinities; they are written as ``{"$float": "nan"}``.
+Parameters identify a trial, so this module guesses nothing about them: it refuses other values at
+once. JSON has no NaN and no infinities; they are written as ``{"$float": "nan"}``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_DEPTH = 64
 
 
 def check_name(name: object, what: str) -> str:
-    """Return a name of a project, group, trial or file, or raise `InvalidName`."""
+    """Return the name of a project, group, trial or file. Raises `InvalidName`."""
     if not isinstance(name, str):
         raise InvalidName(f"the name of a {what} is a text, not a {type(name).__name__}")
     if not name:
@@ -44,7 +44,7 @@ def check_name(name: object, what: str) -> str:
 
 
 def plain_dict(values: Mapping[str, StoredValue], what: str) -> StoredRow:
-    """Return a mapping from names to plain data, or raise `InvalidParameter`."""
+    """Return a mapping as a dict from names to plain data. Raises `InvalidParameter`."""
     if not isinstance(values, Mapping):
         raise InvalidParameter(
             f"expected a mapping of names to {what}, not {values!r:.80}: {remedy(values)}"
@@ -56,12 +56,12 @@ def plain_dict(values: Mapping[str, StoredValue], what: str) -> StoredRow:
 
 
 def plain_data(value: StoredValue, what: str = "the value", depth: int = 0) -> Any:
-    """Return a value as plain data: None, bool, int, float, str, and lists and dicts of such.
+    """Return a value as plain data: None, bool, int, float, str, and lists and dicts of these.
 
-    Tuples become lists, paths, dates, UUIDs and names of enum members texts; what has ``.item()``
-    or ``.tolist()`` becomes plain numbers. Integers may have any size.
+    Tuples become lists. Paths, dates and UUIDs become texts, enum members their names. Objects with
+    ``.tolist()`` become plain numbers or lists of them. Integers may have any size.
 
-    Raises `InvalidParameter` for all else.
+    Raises `InvalidParameter` for any other value.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -87,8 +87,8 @@ def plain_data(value: StoredValue, what: str = "the value", depth: int = 0) -> A
     if isinstance(value, date):
         return value.isoformat()
     if getattr(getattr(value, "dtype", None), "kind", "") == "M":
-        return value.astype(str).tolist()  # tolist() of itself may count nanoseconds
-    listed = getattr(value, "tolist", None)  # of arrays and tensors, and of their scalars
+        return value.astype(str).tolist()  # without astype, tolist() may return nanoseconds
+    listed = getattr(value, "tolist", None)  # arrays, tensors, and their scalars have it
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     if callable(listed) and not isinstance(value, type) and kind != "m":
         return plain_data(listed(), what, depth + 1)
@@ -96,7 +96,7 @@ def plain_data(value: StoredValue, what: str = "the value", depth: int = 0) -> A
 
 
 def escaped(value: StoredValue) -> Any:
-    """Return plain data in a form that strict JSON can hold."""
+    """Return plain data in a form for strict JSON."""
     if isinstance(value, float) and not math.isfinite(value):
         return {"$float": repr(value)}
     if isinstance(value, list):
@@ -108,7 +108,7 @@ def escaped(value: StoredValue) -> Any:
 
 
 def unescaped(value: StoredValue) -> Any:
-    """Return what was `escaped`. Raises `CorruptLog` for what cannot have been."""
+    """Return the plain data of the result of `escaped`. Raises `CorruptLog` for other input."""
     try:
         return _unescaped(value)
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -133,8 +133,8 @@ def _unescaped(value: StoredValue) -> object:
 def identity(*parts: object) -> str:
     """Return the hash of plain data in a canonical form, as 64 hex digits.
 
-    The order of keys does not matter; everything else does: types (True is not 1, 1 is not 1.0),
-    nested values, and where one text ends and the next begins.
+    The order of keys does not matter. Everything else does: types (True is not 1, 1 is not 1.0),
+    nested values, and the boundaries between texts.
 
     >>> identity({"a": 1, "b": [2]}) == identity({"b": [2], "a": 1})
     True
@@ -149,8 +149,8 @@ def identity(*parts: object) -> str:
 
 
 def _pieces(value: StoredValue) -> Iterator[bytes]:
-    # A letter for the type, the length of what follows, and that: nothing can be taken for
-    # something else.
+    # Each piece is a letter for the type, the length of the content, and the content. So two
+    # different values never have the same bytes.
     if isinstance(value, list):
         yield b"l%d:" % len(value)
         for item in value:

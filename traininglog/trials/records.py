@@ -1,12 +1,13 @@
-"""The protocol between trials and what stores them: records by UID, and logs.
+"""The protocol between trials and their storage: records by UID, and logs.
 
 A *record* is a dict that strict JSON can hold. It has a ``uid``, an ``edit`` that counts its
 changes from 0, a ``token`` that is new with every change, and the time at which it was
 ``created``. There are four kinds: ``project``, ``group``, ``trial`` and ``environment``.
 
-Made so that a server can do it: no call needs a lock to be held between calls; who changes a record
-reads it, and replaces it if it is still at the same edit, or else begins again. A call that is
-repeated, as its answer got lost, is known by its token and answered as before.
+A server can implement the protocol, as no lock is held between two calls. Changes use optimistic
+concurrency: the caller reads a record, replaces it if its edit is still the same, or else starts
+again. Calls are idempotent: if an answer got lost, the caller repeats the call, the store
+recognizes it by its token, and answers as before.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ Record = StoredRow
 
 @contextmanager
 def going_through(records: Iterable[Record]) -> Iterator[Iterator[Record]]:
-    """Give selected records, and let go of what they come from, also if not all were taken."""
+    """Yield an iterator of selected records, and close their source, even if records are left."""
     each = iter(records)
     try:
         yield each
     finally:
-        close = getattr(each, "close", None)  # of a generator, which may hold a transaction
+        close = getattr(each, "close", None)  # only generators have it; they can hold a transaction
         if close is not None:
             close()
 
 
 class Records(Protocol):
-    """What a store for trials is asked for. It may be used by several threads."""
+    """The methods that a store of trials needs. Several threads may call them."""
 
     @property
     def location(self) -> str:
@@ -44,35 +45,35 @@ class Records(Protocol):
 
     @property
     def artifacts(self) -> Path:
-        """The folder in which files are kept; it need not be there yet."""
+        """The folder of stored files. It may not exist yet."""
 
     def insert(self, kind: str, record: Record) -> bool:
-        """Add a record. Returns False, and does nothing, if another one has its UID.
+        """Add a record. Returns False, and does nothing, if another record has its UID.
 
-        One that has the same token is the same: True.
+        A record with the same token is the same one: then return True.
         """
 
     def replace(self, kind: str, record: Record, edit: int) -> bool:
-        """Replace the record with this UID if it is at `edit`. Returns whether it is so now.
+        """Replace the record with this UID if its edit is `edit`. Returns whether that happened.
 
-        It is, too, if the record that is there has the same token.
+        Also return True if the stored record has the same token: an earlier call replaced it.
         """
 
     def get(self, kind: str, uid: str) -> Record | None:
-        """Return the record with a UID, or None."""
+        """Return the record with this UID, or None."""
 
     def select(self, kind: str, where: Mapping[str, Sequence[object]]) -> Iterable[Record]:
-        """Give records in the order in which they were inserted.
+        """Yield records in the order of their insertion.
 
-        All those whose fields have one of the values that `where` names for them; others may be
-        among them, as the caller looks again. A status is asked for by its number.
+        These are at least all records whose fields have one of the values in `where`. The store may
+        yield others, too, as the caller checks again. `where` names a status by its number.
         """
 
     def new_log(self) -> TrainingLogBase:
         """Return a new log."""
 
     def open_log(self, uuid: str, *, readonly: bool = False) -> TrainingLogBase:
-        """Return the log of a run, to be gone on with. Raises `RunNotFound`."""
+        """Open the log of a run, to continue or read it. Raises `RunNotFound`."""
 
     def resume_log(self, uuid: str, at: int | None = None) -> TrainingLogBase:
         """Return a new log that continues a run at a time. Raises `RunNotFound`."""
@@ -80,7 +81,7 @@ class Records(Protocol):
     def ends(
         self, uuids: Sequence[str], best: Mapping[str, Mode]
     ) -> dict[str, dict[str, tuple[Any, Any]]]:
-        """Return of runs, by UUID and key, the last value, and the best where `best` says how."""
+        """Return UUID -> key -> (last value, best value); `best` says what the best value is."""
 
     def close(self) -> None:
-        """Let go of the store. Closing it twice does nothing."""
+        """Close the store. A second call does nothing."""

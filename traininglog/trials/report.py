@@ -1,4 +1,4 @@
-"""The report of a trial: all that is known of it, as JSON."""
+"""The report of a trial: its description and its results, as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from traininglog.values import StoredRow, StoredValue
 
 
 def report(trial: Trial, *, short: bool = True) -> StoredRow:
-    """Return a trial as plain data for people; in short without what only programs need."""
+    """Return a trial as plain data for people. The short form leaves out fields for programs."""
     ends = {
         "revision": trial.revision,
         "name": trial.name,
@@ -55,4 +55,4 @@ def _shown(value: StoredValue) -> object:
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    return str(value)  # what a program put into the trial's log beside its metrics
+    return str(value)  # other values that a program wrote to the trial's log

@@ -1,4 +1,4 @@
-"""How a trial stands: `Status`, and statuses of one's own."""
+"""Statuses of trials: `Status`, and `CustomStatus` for a program's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from traininglog.values import StoredRow, StoredValue
 
 
 class _Compared:
-    """Statuses are equal if name and number are, whichever class they have, and order by number."""
+    """Compares statuses of both classes: equal by name and number, ordered by number."""
 
     name: Any
     value: StoredValue
@@ -38,28 +38,28 @@ class _Compared:
 
 
 class Status(_Compared, Enum):
-    """How a trial stands. The hundreds tell the group: 0 made, 1 at work, 2 in error, 3 ended.
+    """The status of a trial. Its hundreds are a group: 0 created, 1 running, 2 error, 3 finished.
 
     >>> Status.Completed.value
     302
     """
 
-    CreatedGroup = 0  #: it was described, and has not begun
+    CreatedGroup = 0  #: the trial is described, and has not started
     RunningGroup = 100
-    Running = 101  #: a live process is at it
+    Running = 101  #: a live process runs the trial
     ErrorGroup = 200
-    Interrupted = 201  #: by SIGINT or SIGTERM
-    Exception = 202  #: one that nobody caught ended it
-    Broken = 203  #: its process is gone without a word
+    Interrupted = 201  #: SIGINT or SIGTERM ended it
+    Exception = 202  #: an uncaught exception ended it
+    Broken = 203  #: its process died without recording an end
     FinishedGroup = 300
-    Suspended = 301  #: it was put aside, to be gone on with
-    Completed = 302  #: it came to its end
+    Suspended = 301  #: the program put it aside, to continue it later
+    Completed = 302  #: it reached its end
 
     __hash__ = _Compared.__hash__  # an Enum would hash by its name alone
 
 
 class CustomStatus(_Compared):
-    """A status of one's own: a name and a number, neither of which is that of another `Status`.
+    """A program's own status: a name and a number that no `Status` has.
 
     >>> CustomStatus("Queued", 50) < Status.Running
     True
@@ -97,7 +97,7 @@ _BY_NAME = {status.name: status for status in Status}
 
 
 def status_of(value: object) -> AnyStatus:
-    """Return the status that something names: itself, a name in any case, a number, or its JSON.
+    """Return the status of a value: a status, a name in any case, a number, or a status's JSON.
 
     Raises `UnknownStatus`.
 

@@ -1,4 +1,4 @@
-"""`TrialStore`: projects, groups and trials in a store, by the verbs that people know."""
+"""`TrialStore`: the verbs that read and change projects, groups and trials in a store."""
 
 from __future__ import annotations
 
@@ -54,20 +54,20 @@ from traininglog.values import StoredRow, StoredValue, Value
 
 
 class Logger(endings.Runs, Protocol):
-    """What logs to a trial that it has started."""
+    """A logger that started its trial."""
 
-    pid: int  #: of the process that started it
+    pid: int  #: the process that started the trial
 
     @property
     def uid(self) -> str:
         """The UID of the trial."""
 
     def leave(self, error: BaseException | None) -> None:
-        """End the trial as this exception tells; None: in good order."""
+        """End the trial with the status that `error` implies; None means without an error."""
 
 
 class Bare:
-    """A trial that was started by the store's verbs, without a logger."""
+    """A trial that the store's verbs started, without a logger."""
 
     signalled = False
 
@@ -84,10 +84,10 @@ class Bare:
 
 
 class TrialStore:
-    """Projects, groups and trials in a store. Objects that it returns are copies.
+    """Projects, groups and trials in a store. The returned objects are copies.
 
     Args:
-        records: Where they are kept.
+        records: The storage of their records.
 
     """
 
@@ -95,17 +95,17 @@ class TrialStore:
         self.records = records
         self._editor = Editor(records)
         self._measurements: dict[str, Measurements] = {}
-        self._claimed: set[str] = set()  # trials that were made ours in order to start them
-        self._loggers: dict[int, Logger] = {}  # those whose trial was started and has not ended
+        self._claimed: set[str] = set()  # trials that an update claimed, to start them next
+        self._loggers: dict[int, Logger] = {}  # loggers of running trials
         self._lock = threading.RLock()
-        #: Whether it was closed.
+        #: Whether `close` was called.
         self.closed = False
 
     def close(self) -> None:
-        """End the trials that were started by this object, and let go of the store.
+        """End the trials that this object started, and close the store.
 
-        They are Completed; or as the exception tells that is being handled where this is called, as
-        in a `finally` that it leads through. Closing twice does nothing.
+        Their status becomes Completed. If an exception is being handled (for example in a
+        `finally`), the status tells of that exception. A second call does nothing.
         """
         self._close(endings.in_flight())
 
@@ -123,10 +123,10 @@ class TrialStore:
         endings.tell(failures)
 
     def _end_all(self, error: BaseException | None) -> list[BaseException]:
-        """End what runs, each whatever becomes of the others; return what went wrong."""
+        """End the running trials, each even if another one fails, and return the failures."""
         loggers = [one for one in list(self._loggers.values()) if one.pid == os.getpid()]
         failures = endings.each(loggers, lambda logger: logger.leave(error))
-        for logger in loggers:  # also one that could not be ended, as it cannot be any more
+        for logger in loggers:  # including those that failed to end: once closed, they cannot end
             self.unwatch(logger)
         tried = {logger.uid for logger in loggers}
         bare = [
@@ -153,10 +153,10 @@ class TrialStore:
     # -- projects and groups ----------------------------------------------------------------
 
     def new_project(self, project: Project) -> Project:
-        """Add a project; return it, or the one that has its name already."""
+        """Add a project and return it; if the name exists, return the existing project."""
         self._editor.insert("project", project.to_record())
         found = self.get_project(project)
-        assert found is not None  # noqa: S101 - it is there now
+        assert found is not None  # noqa: S101 - it was just inserted, or existed
         return found
 
     def _project(self, record: Record) -> Project:
@@ -171,7 +171,7 @@ class TrialStore:
         return group.read_by(lambda _: self.fetch_trials({"groups": group.uid}))
 
     def get_project(self, project: Project | str) -> Project | None:
-        """Return the project of a name, or None."""
+        """Return the project with this name, or None."""
         uid = project.uid if isinstance(project, Project) else str(project)
         record = self.records.get("project", uid)
         return None if record is None else self._project(record)
@@ -183,20 +183,23 @@ class TrialStore:
         sort: str | Sequence[str] | None = None,
         limit: int | None = None,
     ) -> list[Project]:
-        """Return the projects that match, the oldest first; see `trials.search.queries`."""
+        """Return the matching projects, oldest first; see `trials.search.queries`."""
         return [self._project(one) for one in search(self.records, "project", query, sort, limit)]
 
     def new_trial_group(self, group: TrialGroup) -> TrialGroup:
-        """Add a group; return it, or the one of its name and project. Raises `ProjectNotFound`."""
+        """Add a group and return it; if its project has one of that name, return the existing one.
+
+        Raises `ProjectNotFound`.
+        """
         if self.get_project(group.project_id) is None:
             raise ProjectNotFound(f"there is no project {group.project_id!r}: add it first")
         self._editor.insert("group", group.to_record())
         found = self.get_trial_group(group)
-        assert found is not None  # noqa: S101 - it is there now
+        assert found is not None  # noqa: S101 - it was just inserted, or existed
         return found
 
     def get_trial_group(self, group: TrialGroup | str) -> TrialGroup | None:
-        """Return the group that equals another one, or has this UID; or None."""
+        """Return the group with this UID, or equal to this group, or None."""
         uid = group.uid if isinstance(group, TrialGroup) else str(group)
         record = self.records.get("group", uid)
         return None if record is None else self._group(record)
@@ -208,29 +211,30 @@ class TrialStore:
         sort: str | Sequence[str] | None = None,
         limit: int | None = None,
     ) -> list[TrialGroup]:
-        """Return the groups that match, the oldest first; see `trials.search.queries`."""
+        """Return the matching groups, oldest first; see `trials.search.queries`."""
         return [self._group(one) for one in search(self.records, "group", query, sort, limit)]
 
     def set_group_metadata(self, group: TrialGroup | str, **metadata: Value) -> TrialGroup:
-        """Set some of the metadata of a group."""
+        """Set metadata of a group; its other metadata stay."""
         return self._group(
             self._editor.update("group", uid_of_group(group), add_to("metadata", metadata))
         )
 
     def add_group_tags(self, group: TrialGroup | str, **tags: Value) -> TrialGroup:
-        """Set some of the tags of a group."""
+        """Set tags of a group; its other tags stay."""
         return self._group(self._editor.update("group", uid_of_group(group), add_to("tags", tags)))
 
     def fetch_and_update_group(
         self, query: Query, attribute: GroupUpdate, *args: object, **kwargs: object
     ) -> TrialGroup | None:
-        """Change the first group that matches, and return it; see `fetch_and_update_trial`.
+        """Change the first matching group, and return it; see `fetch_and_update_trial`.
 
         Args:
             query: Which groups.
-            attribute: A verb of this store that is about a group: ``set_group_metadata``,
-                ``add_group_tags``, ``add_group_trial`` or ``remove_group_trial``.
-            args, kwargs: What it takes beside the group.
+            attribute: The name of a method of this store that changes a group:
+                ``set_group_metadata``, ``add_group_tags``, ``add_group_trial`` or
+                ``remove_group_trial``.
+            args, kwargs: The arguments of that method, without the group.
 
         """
         change, act = update_of(self, "group", attribute, args, kwargs)
@@ -247,8 +251,8 @@ class TrialStore:
         """Add a trial and return it.
 
         Args:
-            trial: The trial. Its project must be there, and its group if it has one.
-            auto_increment: If it exists take the next revision, where else None is returned.
+            trial: The trial. The store must have its project, and its groups.
+            auto_increment: If the trial exists, add its next revision. If False, return None then.
 
         """
         if self.get_project(trial.project_id) is None:
@@ -270,7 +274,10 @@ class TrialStore:
         raise StoreLocked(f"no revision of trial {trial.hash} could be had in {TRIES} tries")
 
     def _brought(self, trial: Trial) -> Record:
-        """Return what is different here of a trial that ran elsewhere: nobody is at it."""
+        """Return the fields that change when a trial comes from another store: no process runs it.
+
+        Its status is never Running, and it has a log only if this store has that log.
+        """
         running = trial.status == Status.Running
         status = Status.Broken if running else trial.status
         chronos = escaped(plain_dict(trial.chronos, "chronos"))
@@ -289,7 +296,7 @@ class TrialStore:
         return True
 
     def _bring_metrics(self, trial: Trial, record: Record) -> None:
-        """Write the metrics that a new trial comes with, as one from JSON does, into a log."""
+        """Write the metrics of a new trial (for example one read from JSON) into a new log."""
         if record["log"] is not None or not trial.metrics:
             return
         with self.records.new_log() as log:
@@ -299,7 +306,7 @@ class TrialStore:
         self._changed(record["uid"], lambda found: found.update(log=uuid))
 
     def get_trial(self, trial: Trial | str) -> list[Trial]:
-        """Return all revisions of a trial, or of its hash, the first one first; [] if none."""
+        """Return all revisions of a trial or a hash, sorted by revision; [] if there is none."""
         wanted = trial.hash if isinstance(trial, Trial) else str(trial).partition("_")[0]
         return [self._fetched(record) for record in self._editor.revisions(wanted)]
 
@@ -308,9 +315,9 @@ class TrialStore:
         return self._fetched(self._editor.require("trial", uid))
 
     def find(self, prefix: str) -> Trial:
-        """Return the trial whose UID starts so; of several revisions of one hash the last.
+        """Return the trial whose UID starts with `prefix`; the last revision if several match.
 
-        Raises `TrialNotFound`, also where trials of several hashes start so.
+        Raises `TrialNotFound`, also if trials of several hashes match.
         """
         head, mark, revision = str(prefix).partition("_")
         with going_through(self.records.select("trial", {})) as records:
@@ -331,9 +338,9 @@ class TrialStore:
         return self._fetched(max(found, key=lambda record: int(record["revision"])))
 
     def latest(self) -> Trial:
-        """Return the trial that was made last. Raises `TrialNotFound` where there is none.
+        """Return the newest trial. Raises `TrialNotFound` if the store has no trial.
 
-        Those that were merged from elsewhere count by when they were created.
+        The time of creation counts, also for trials that were merged from another store.
         """
         last: Record | None = None
         with going_through(self.records.select("trial", {})) as records:
@@ -351,12 +358,12 @@ class TrialStore:
         sort: str | Sequence[str] | None = None,
         limit: int | None = None,
     ) -> list[Trial]:
-        """Return the trials that match, the oldest first; see `trials.search.queries`.
+        """Return the matching trials, oldest first; see `trials.search.queries`.
 
         Args:
             query: For example ``{"status": "Completed", "parameters.lr": {"$lt": 0.1}}``.
-            sort: A field, or several; with ``-`` before it downwards.
-            limit: So many at the most.
+            sort: A field, or several. A ``-`` before a field means descending order.
+            limit: The maximal number of trials.
 
         Raises `InvalidQuery`.
         """
@@ -367,21 +374,22 @@ class TrialStore:
     def fetch_and_update_trial(
         self, query: Query, attribute: TrialUpdate, *args: object, **kwargs: object
     ) -> Trial | None:
-        """Change the first trial that matches, and return it as it is then; None: there is none.
+        """Change the first matching trial, and return its new state, or None if none matches.
 
-        Of any number of processes that do so at once, each changes another trial, or one that still
-        matches after the others' changes::
+        The change uses optimistic concurrency. If several processes call this at once, each of them
+        changes a different trial, or one that still matches after the changes of the others::
 
             store.fetch_and_update_trial({"status": "CreatedGroup"}, "set_trial_status", "Running")
 
         Args:
             query: Which trials.
-            attribute: A verb of this store that is about a trial: ``set_trial_status``,
-                ``add_trial_tags``, ``log_trial_metadata``, ``add_group_trial``,
-                ``log_trial_start``, ``log_trial_metrics``, ``log_trial_finish``, and so on.
-            args, kwargs: What it takes beside the trial.
+            attribute: The name of a method of this store that changes a trial:
+                ``set_trial_status``, ``add_trial_tags``, ``log_trial_metadata``,
+                ``add_group_trial``, ``log_trial_start``, ``log_trial_metrics``,
+                ``log_trial_finish``, and so on.
+            args, kwargs: The arguments of that method, without the trial.
 
-        Raises `UnknownAttribute`, and what the verb raises.
+        Raises `UnknownAttribute`, and the errors of the method.
         """
         change, act = update_of(self, "trial", attribute, args, kwargs)
         record = self._editor.take("trial", query, change)
@@ -397,19 +405,19 @@ class TrialStore:
     def set_trial_status(
         self, trial: Trial | str, status: AnyStatus | str, error: BaseException | Value = None
     ) -> Trial:
-        """Set the status of a trial, and add an error to its errors."""
+        """Set the status of a trial, and append `error` to its errors."""
         return self._changed(trial, set_status(status, error))
 
     def add_trial_tags(self, trial: Trial | str, **tags: Value) -> Trial:
-        """Set some of the tags of a trial."""
+        """Set tags of a trial; its other tags stay."""
         return self._changed(trial, add_to("tags", tags))
 
     def log_trial_metadata(self, trial: Trial | str, **metadata: Value) -> Trial:
-        """Set some of the metadata of a trial."""
+        """Set metadata of a trial; its other metadata stay."""
         return self._changed(trial, add_to("metadata", metadata))
 
     def log_trial_arguments(self, trial: Trial | str, **parameters: Value) -> Trial:
-        """Check that these are parameters of a trial. Raises `ParametersFixed` if they are not."""
+        """Check that a trial has these parameters. Raises `ParametersFixed` if it does not."""
         found = self.trial(_uid(trial))
         for name, value in plain_dict(parameters, "parameters").items():
             if name not in found.parameters or identity(found.parameters[name]) != identity(value):
@@ -420,11 +428,11 @@ class TrialStore:
         return found
 
     def add_group_trial(self, group: TrialGroup | str, trial: Trial | str) -> Trial:
-        """Put a trial into a group, beside those that it is in."""
+        """Add a trial to a group; it stays in its other groups."""
         return self._changed(trial, add_group(self._require_group(group)))
 
     def remove_group_trial(self, group: TrialGroup | str, trial: Trial | str) -> Trial:
-        """Take a trial out of a group. Where it is not in it, that does nothing."""
+        """Remove a trial from a group. Do nothing if the group does not have it."""
         return self._changed(trial, remove_group(group))
 
     def _require_group(self, group: TrialGroup | str) -> str:
@@ -437,7 +445,10 @@ class TrialStore:
         return uid
 
     def add_project_trial(self, project: Project | str, trial: Trial | str) -> Trial:
-        """Check that a trial is of a project, which is a part of its identity."""
+        """Check that a trial belongs to a project. Raises `InvalidName` if it does not.
+
+        The project is a part of the trial's identity, so it cannot change.
+        """
         name = project.uid if isinstance(project, Project) else project
         found = self.trial(_uid(trial))
         if found.project_id != name:
@@ -445,7 +456,7 @@ class TrialStore:
         return found
 
     def keep_artifact(self, trial: Trial | str, artifact: Mapping[str, StoredValue]) -> Trial:
-        """Note a file that is kept with a trial; one of the same name is replaced."""
+        """Record a stored file of a trial; it replaces an entry of the same name."""
 
         def change(record: Record) -> None:
             others = [one for one in record["artifacts"] if one["name"] != artifact["name"]]
@@ -454,26 +465,26 @@ class TrialStore:
         return self._changed(trial, change)
 
     def keep_environment(self, trial: Trial | str, environment: Mapping[str, StoredValue]) -> None:
-        """Note in which environment a trial runs."""
+        """Record the environment in which a trial runs."""
         found = escaped(plain_dict(environment, "environment"))
         uid = identity("environment", found)
         self._editor.insert("environment", {"uid": uid, "environment": found})
         self._changed(trial, lambda record: record.update(environment=uid))
 
     def environment(self, trial: Trial | str) -> StoredRow:
-        """Return the environment in which a trial ran, {} if it is not known."""
+        """Return the environment in which a trial ran, or {} if it is unknown."""
         uid = self.trial(_uid(trial)).environment
         record = None if uid is None else self.records.get("environment", uid)
         found = {} if record is None else dict(unescaped(record["environment"]))
-        if isinstance(found.get("command"), str):  # an older version kept it as it was
+        if isinstance(found.get("command"), str):  # older versions stored it without masking
             found["command"] = masked_line(found["command"])
         return found
 
     def commit(self, file_name_override: str | Path | None = None) -> None:
-        """Make what was logged survive a power cut.
+        """Commit all logged values, so that they survive a power cut.
 
         Args:
-            file_name_override: Write all that the store describes to this JSON document, too; see
+            file_name_override: Also write the whole store to this JSON document; see
                 `TrialClient.save`.
 
         """
@@ -488,10 +499,10 @@ class TrialStore:
     # -- logging ----------------------------------------------------------------------------
 
     def log_trial_start(self, trial: Trial | str) -> Measurements:
-        """Begin to write a trial, or go on: it is running, and this process is at it.
+        """Start or continue a trial: set its status to Running, with this process as its owner.
 
-        A trial that has run before goes on in a new run, resumed from its last one. Raises
-        `RunBusy` where another live process is at it.
+        A trial that ran before continues in a new run, which is resumed from its last one. Raises
+        `RunBusy` if another live process runs the trial.
         """
         uid = _uid(trial)
         with self._lock:
@@ -512,7 +523,7 @@ class TrialStore:
             return measured
 
     def watch(self, logger: Logger) -> None:
-        """See to it that a trial which a logger has started is ended, whatever comes."""
+        """Register a logger, so that its trial ends even if the program does not end it."""
         self._loggers[id(logger)] = logger
         endings.watch(logger)
 
@@ -522,7 +533,7 @@ class TrialStore:
         endings.unwatch(logger)
 
     def is_writing(self, uid: str, measured: Measurements) -> bool:
-        """Tell whether these are still the measurements of a trial, which was not ended since."""
+        """Return whether the trial has not ended since it got these measurements."""
         return self._measurements.get(uid) is measured
 
     def _begin(self, seen: Record, log: str) -> bool:
@@ -538,7 +549,7 @@ class TrialStore:
             if record["name"] is not None:
                 log.status["name"] = record["name"]
         elif record["owner"] == this_process() and record["uid"] not in self._claimed:
-            # Some other object here is writing it.
+            # Another object of this process writes the trial.
             return self.records.open_log(record["log"])
         else:
             log = self.records.resume_log(record["log"])
@@ -546,9 +557,11 @@ class TrialStore:
         return log
 
     def resume(self, trial: Trial | str, at: int | None = None) -> None:
-        """Let a trial that has run go on from a time, by default its last one.
+        """Resume a trial that ran before from a time, by default its last one.
 
-        What it logged later stays in its old run and is seen no more. It must not be running.
+        Values that the trial logged later stay in its old run, and readers of the trial no longer
+        see them. The trial must not be running. Raises `RunBusy` if another live process runs it,
+        and `TrialNotFound` if it has never run.
         """
         record = self._editor.require("trial", _uid(trial))
         refuse_busy(record)
@@ -578,7 +591,7 @@ class TrialStore:
         start_callback: Callback | None = None,
         end_callback: Callback | None = None,
     ) -> None:
-        """Begin to measure a block, which `log_trial_chrono_finish` ends."""
+        """Start to measure a block; `log_trial_chrono_finish` ends it."""
         measured = self.log_trial_start(trial)
         chrono = measured.chrono(name, aggregator, start_callback, end_callback)
         chrono.__enter__()
@@ -592,7 +605,7 @@ class TrialStore:
         exc_val: BaseException | None = None,
         exc_tb: TracebackType | None = None,
     ) -> None:
-        """End the block of this name that was begun last."""
+        """End the last started block of this name; those of this thread come first."""
         begun = self.log_trial_start(trial).open_chronos.get(name)
         if not begun:
             raise KeyError(f"no block {name!r} was begun: log_trial_chrono_start(trial, {name!r})")
@@ -608,7 +621,10 @@ class TrialStore:
         exc_val: BaseException | None = None,
         exc_tb: TracebackType | None = None,
     ) -> Trial:
-        """End a trial: Completed, or as an exception tells, of which the class is enough."""
+        """End a trial as Completed, or with the status that an exception implies.
+
+        The class of the exception alone is enough.
+        """
         error = endings.error_of(exc_type, exc_val, exc_tb)
         return self.end(trial, *endings.told_of(error, signalled=False))
 
@@ -618,7 +634,7 @@ class TrialStore:
         status: AnyStatus | None,
         error: Mapping[str, StoredValue] | None = None,
     ) -> Trial:
-        """Close the log of a trial and set its status; None leaves that as it is."""
+        """Close the log of a trial and set its status; None leaves the status unchanged."""
         uid = _uid(trial)
         with self._lock:
             measured = self._measurements.pop(uid, None)
@@ -637,7 +653,7 @@ class TrialStore:
             record["owner"] = None
             record["chronos"] |= escaped(plain_dict(chronos, "chronos"))
             if now_log is not None and record["log"] is not None:
-                record["log"] = now_log  # the log may have been resumed by hand
+                record["log"] = now_log  # the program may have resumed the log itself
 
         done = self._changed(uid, change)
         if measured is not None:
@@ -648,12 +664,15 @@ class TrialStore:
     def ends(
         self, trials: Sequence[Trial], best: Mapping[str, Mode] | None = None
     ) -> list[dict[str, tuple[StoredValue, StoredValue]]]:
-        """Return of trials, by metric, the last value, and the best where `best` says how."""
+        """Return, for each trial, metric -> (last value, best value).
+
+        `best` names the metrics with a best value, and whether that is the smallest or greatest.
+        """
         uuids = [trial.log for trial in trials if trial.log is not None]
         found = self.records.ends(uuids, best or {})
         return [{} if trial.log is None else found.get(trial.log, {}) for trial in trials]
 
-    # -- what is read of a trial -----------------------------------------------------------------
+    # -- from records to trials ------------------------------------------------------------------
 
     def _changed(self, trial: Trial | str, change: Change) -> Trial:
         return self._fetched(self._editor.update("trial", _uid(trial), change))
@@ -663,7 +682,7 @@ class TrialStore:
         return self._described(record)
 
     def _described(self, record: Record) -> Trial:
-        """Return the trial of a record that was read with the status that it has now."""
+        """Return the trial of a record whose status is already the current one."""
         uuid = record["log"]
         written = unescaped(record["chronos"])
 
@@ -677,10 +696,10 @@ class TrialStore:
         for measured in list(self._measurements.values()):
             if measured.log.h_uuid == uuid and not measured.log.closed:
                 measured.save_chronos()
-                return read_logged(measured.log)  # which sees what is not flushed yet
+                return read_logged(measured.log)  # this log also has the unflushed values
         try:
             log = self.records.open_log(uuid, readonly=True)
-        except RunNotFound:  # it was deleted, and the trial kept
+        except RunNotFound:  # the run was deleted, and the trial was not
             return {"metrics": {}, "chronos": {}}
         with log:
             return read_logged(log)

@@ -1,4 +1,4 @@
-"""What can go wrong with trials, by name. All are `TrainingLogError`."""
+"""The errors of trials. All are `TrainingLogError`."""
 
 from __future__ import annotations
 
@@ -6,78 +6,78 @@ from traininglog.errors import TrainingLogError
 
 
 class TrialNotFound(TrainingLogError, LookupError):
-    """No trial like that is in the store."""
+    """The store has no such trial."""
 
     code = "trial-not-found"
 
 
 class ProjectNotFound(TrainingLogError, LookupError):
-    """No project of that name is in the store, and none was to be made."""
+    """The store has no project of that name, and the call creates none."""
 
     code = "project-not-found"
 
 
 class GroupNotFound(TrainingLogError, LookupError):
-    """No group of that name is in the project, and none was to be made."""
+    """The project has no group of that name, and the call creates none."""
 
     code = "group-not-found"
 
 
 class TrialExists(TrainingLogError, ValueError):
-    """A trial with this hash and revision is in the store already."""
+    """The store already has a trial with this hash and revision."""
 
     code = "trial-exists"
 
 
 class AlreadySet(TrainingLogError, ValueError):
-    """The client has a project, group or trial already, and another one was given."""
+    """The client already has another project, group or trial."""
 
     code = "already-set"
 
 
 class TrialNeedsParameters(TrainingLogError, RuntimeError):
-    """A trial that has no parameters yet was used: they are a part of its identity."""
+    """The trial has no parameters yet, which are a part of its identity."""
 
     code = "trial-needs-parameters"
 
 
 class ParametersFixed(TrainingLogError, ValueError):
-    """The parameters of a trial were to be changed: they are a part of its identity."""
+    """The parameters of a trial cannot change: they are a part of its identity."""
 
     code = "parameters-fixed"
 
 
 class InvalidMetric(TrainingLogError, TypeError):
-    """A metric that is no number, or that is logged now with a step and now without."""
+    """A metric is no number, or was logged both with and without steps."""
 
     code = "invalid-metric"
 
 
 class InvalidQuery(TrainingLogError, ValueError):
-    """A query with a field or an operator that does not exist, or with two where one is meant."""
+    """A query has an unknown field or operator, or two operators in place of one."""
 
     code = "invalid-query"
 
 
 class UnknownStatus(TrainingLogError, ValueError):
-    """A name or number that no status has."""
+    """No status has this name or number."""
 
     code = "unknown-status"
 
 
 class InvalidName(TrainingLogError, ValueError):
-    """A name that is empty, too long, or would lead out of a folder."""
+    """A name is empty, too long, or would lead out of a folder."""
 
     code = "invalid-name"
 
 
 class UnknownAttribute(TrainingLogError, ValueError):
-    """An update that a store does not know was asked for."""
+    """The store has no update of this name."""
 
     code = "unknown-attribute"
 
 
 class InvalidParameter(TrainingLogError, TypeError):
-    """A parameter, tag or metadata of a type that is not plain data."""
+    """A parameter, tag or metadata value is not plain data."""
 
     code = "invalid-parameter"

@@ -1,4 +1,4 @@
-"""Many trials as one table: a line a trial."""
+"""A table of trials, with one line per trial."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _COLUMNS = {
     "started": "object", "finished": "object", "runtime": "object",
 }  # fmt: skip
 
-# What a line has of each kind, and what its columns begin with.
+# The mappings of a line, and the prefix of the columns of each.
 _KINDS = (("parameters", "parameters."), ("tags", "tags."), ("metrics", ""), ("best", "best."))
 
 
 def lines(
     store: TrialStore, trials: Sequence[Trial], best: Mapping[str, Mode] | None = None
 ) -> list[StoredRow]:
-    """Return of trials what a list says of each: plain data, ``metrics`` being the last values."""
+    """Return one line of plain data per trial. Its ``metrics`` are the last values."""
     groups = {group.uid: group.name for group in store.fetch_groups()}
     inherited = {project.uid: project.tags for project in store.fetch_projects()}
     found = []
@@ -48,7 +48,7 @@ def lines(
 def frame(found: Sequence[Mapping[str, StoredValue]]) -> pd.DataFrame:
     """Return lines as a DataFrame: parameters as ``parameters.<name>``, metrics by their names.
 
-    Tags, those of the project among them, are ``tags.<name>``.
+    Tags of the trial and of its project are ``tags.<name>``.
     """
     from traininglog import frames
 

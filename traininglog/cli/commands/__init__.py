@@ -1,1 +1,1 @@
-"""The commands that look at runs, and look after the stores that hold them."""
+"""The commands that show runs and maintain stores."""

@@ -1,4 +1,4 @@
-"""`traininglog diff`: how two runs differ."""
+"""`traininglog diff`: the difference of two runs."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def diff(
 
 
 def same(one: Any, other: Any) -> bool:
-    """Tell whether two values are the same: of one type, NaN like NaN, arrays by contents."""
+    """Return whether two values have the same type and content; NaN equals NaN."""
     if type(one) is not type(other):
         return False
     if hasattr(one, "dtype"):

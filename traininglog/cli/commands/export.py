@@ -37,7 +37,7 @@ _SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".jsonl": "
 
 
 class Layout(StrEnum):
-    """What a line of output is."""
+    """The meaning of a line: a row (wide) or a value (long)."""
 
     WIDE = "wide"
     LONG = "long"
@@ -93,7 +93,7 @@ def export(
     if kind == "parquet":
         if to_stdout:
             raise Mistake("Parquet goes to a file: name one with --output")
-        from traininglog import arrow  # noqa: F401 - which says so if pyarrow is missing
+        from traininglog import arrow  # noqa: F401 - raises early if pyarrow is missing
     if output is not None and not to_stdout:
         check_target(output, force=force)
     with opened(store) as file:
@@ -138,7 +138,7 @@ def _parts(
     wanted = patterns(keys)
     for run in runs:
         with asking():
-            if len(runs) == 1:  # the log knows a key that is in the store, but not in this run
+            if len(runs) == 1:  # a key may be in the store, but not in this run
                 with reading(store, run) as log:
                     require(wanted, log.keys_seen() if wanted else ())
                     found = log.columns(wanted, start=start, stop=stop)
@@ -181,7 +181,7 @@ def _write(stream: TextIO, kind: str, parts: ExportedRuns, long: bool, with_run:
 
 @contextmanager
 def _stdout() -> Iterator[TextIO]:
-    """Give stdout as UTF-8, whatever the locale: a file that it goes to is read elsewhere."""
+    """Yield stdout as UTF-8 in any locale, as a redirected file may be read elsewhere."""
     sys.stdout.flush()
     buffer = getattr(sys.stdout, "buffer", None)
     if buffer is None or sys.stdout.isatty():

@@ -1,4 +1,4 @@
-"""`traininglog tail`: the last rows of a run, and those to come."""
+"""`traininglog tail`: the last rows of a run, and its new rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Row = StoredRow
 
-_NARROW = 10  # the least width of a column: what "-0.001234" and its like need
+_NARROW = 10  # the minimal width of a column, enough for "-0.001234"
 _WIDE = 24
 
 
@@ -55,7 +55,7 @@ def tail(
         uuid = chosen(file, run)
         with reading(file, uuid) as log:
             if keys:
-                # A run that is followed may log a key that it is asked for later.
+                # A run that we follow may log a requested key later.
                 require([key for key in keys if not (follow and not is_glob(key))], log.keys_seen())
             printer = JsonLines(uuid) if json else TailLines(keys)
             shown, newest = _last_rows(log, rows, keys)
@@ -69,7 +69,7 @@ def tail(
 def _last_rows(
     log: SQLiteLog, count: int, keys: list[str] | None
 ) -> tuple[list[tuple[int, Row]], tuple[int, Row] | None]:
-    """Return the last rows that hold any of the keys, the latest last, and the newest of all."""
+    """Return the last rows with any of the keys, latest last, and the newest row of all."""
     found: list[tuple[int, Row]] = []
     newest = None
     for time in reversed(log):
@@ -95,18 +95,18 @@ def _follow(
     interval: float,
     newest: tuple[int, Row] | None,
 ) -> None:
-    """Print what comes after the newest row, and that one again when it is no longer the same."""
+    """Print the rows after the newest one, and the newest one again after it has changed."""
     position, printed = newest or (0, None)
     waiting: tuple[int, Row] | None = None
     while True:
-        # The state first: whatever a run logged before it ended is then read after it.
+        # Read the state before the rows: so we miss no row that a run logged before its end.
         state = store.state(log.uuid)
         times = list(log[position:])
         for time in times:
             row = _row(log, time, keys)
             if time == position and _same(printed, row):
                 continue
-            # The newest row may be half written: it is to look the same a second time.
+            # The newest row may be incomplete: print it once it is the same in two reads.
             if time == times[-1] and state == "running" and not _waited(waiting, time, row):
                 waiting = time, row
                 break
@@ -125,15 +125,15 @@ def _waited(waiting: tuple[int, Row] | None, time: int, row: Row) -> bool:
 
 
 def _same(one: Row | None, other: Row) -> bool:
-    """Tell whether two rows show the same; by what is printed, as NaN and arrays do not compare."""
+    """Return whether two rows print the same. NaN and arrays do not compare with ``==``."""
     return one is not None and dumps(one) == dumps(other)
 
 
 class Printer:
-    """Prints rows, one after the other."""
+    """Base class of printers of rows."""
 
     def expect(self, rows: Sequence[tuple[int, Row]]) -> None:
-        """Look at the rows that come first, to make room for them."""
+        """Receive the first rows in advance, to choose the widths of columns."""
 
     def print(self, time: int, row: Row) -> None:
         """Print a row."""
@@ -141,7 +141,7 @@ class Printer:
 
 
 class JsonLines(Printer):
-    """Prints a JSON object a line."""
+    """Prints one JSON object per line."""
 
     def __init__(self, run: UUID) -> None:
         self._run = run.hex
@@ -152,7 +152,7 @@ class JsonLines(Printer):
 
 
 class TailLines(Printer):
-    """Prints a column per key, under a header that is repeated when a new key turns up."""
+    """Prints one column per key, and a new header whenever a new key appears."""
 
     def __init__(self, keys: list[str] | None) -> None:
         self._widths: dict[str, int] = {}
@@ -162,7 +162,7 @@ class TailLines(Printer):
                 self._add(key, 0)
 
     def expect(self, rows: Sequence[tuple[int, Row]]) -> None:
-        """Look at the rows that come first, to make room for them."""
+        """Receive the first rows in advance, to choose the widths of columns."""
         for _, row in rows:
             for key, value in row.items():
                 self._add(key, len(brief(value)))

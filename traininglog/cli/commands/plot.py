@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _FORMATS = {".png": "png", ".svg": "svg"}
 _MOST_PANELS = 12
-_AXES = ("time", "wall", "elapsed")  # what a plot can be over that is no key
+_AXES = ("time", "wall", "elapsed")  # possible x axes beside keys
 
 
 def plot(
@@ -143,7 +143,7 @@ def _curves(log: SQLiteLog, run: str, wanted: list[str] | None, x: str | None) -
     if by_key:
         require([x or ""], seen)
     asked = None
-    if wanted is not None:  # of several runs, one may well lack a key that the others have
+    if wanted is not None:  # one of several runs may lack a key
         asked = [key for key in [*wanted, *([x] if x else [])] if is_glob(key) or key in seen]
     found = {c.key: c for c in log.columns(asked)}
     places = None
@@ -202,7 +202,7 @@ def _curve(column: Column, run: str, places: dict[int, float] | None, resumed: l
 
 
 def _places(column: Column) -> dict[int, float]:
-    """Return the x of each time at which the key that gives it is a finite number."""
+    """Return time -> x, for the times at which the key of the x axis is a finite number."""
     places = {
         time: value
         for time, value in zip(column.times, column.values, strict=True)

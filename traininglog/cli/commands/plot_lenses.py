@@ -1,4 +1,4 @@
-"""`traininglog plot --lenses`: what lenses wrote to a run, as pictures or in the terminal."""
+"""`traininglog plot --lenses`: the lenses' numbers of a run, as pictures or in the terminal."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from traininglog.cli.output.text import visible
 def plot_lenses(
     log: TrainingLogBase, wanted: Sequence[str] | None, output: Path | None, *, force: bool
 ) -> None:
-    """Draw the tags of a run that are wanted to a file, and to more beside it where they are many.
+    """Draw tags of a run to a file; further pages go to more files beside it.
 
-    Without a file, the last tick comes as tables to the terminal.
+    Without a file, print the last tick as tables to the terminal.
 
     Raises:
         InvalidState: No lens wrote to this run.
-        Mistake: It has no such tag, or the file exists.
+        Mistake: The run has no such tag, or the file exists.
 
     """
     from traininglog.lenses.pictures.of_runs import save

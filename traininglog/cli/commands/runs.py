@@ -1,4 +1,4 @@
-"""`traininglog runs`: what is in a store, a line a run."""
+"""`traininglog runs`: the runs of a store, one line per run."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ if TYPE_CHECKING:
     from traininglog.run_info import RunInfo
     from traininglog.sqlite.store import Store
 
-# What a frame of runs has besides the keys that were asked for.
+# The columns of a frame of runs beside the requested keys.
 _OF_A_RUN = ("uuid", "name", "state", "created", "updated", "host", "resumed_from", "resumed_at",
              "first", "last", "rows", "values")  # fmt: skip
 
-#: How a state is coloured on a terminal.
+#: The style of each state on a terminal.
 STYLES = {"running": "bold cyan", "finished": "green", "failed": "bold red", "lost": "yellow"}
 
 
 class ShownColumn(NamedTuple):
-    """A column of values: the last ones of a key, or its best ones."""
+    """A column of values: the last or the best value of a key."""
 
     heading: str
     key: str
     of_best: bool
 
     def has(self, info: RunInfo) -> bool:
-        """Tell whether a run has such a value."""
+        """Return whether a run has a value for this column."""
         return self.key in (info.best if self.of_best else info.last)
 
     def of(self, info: RunInfo) -> StoredValue:
-        """Return the value that a run has."""
+        """Return a run's value for this column."""
         return info.best[self.key] if self.of_best else info.last[self.key].value
 
 
 class RunState(StrEnum):
-    """How a run stands."""
+    """The state of a run."""
 
     RUNNING = "running"
     FINISHED = "finished"
@@ -103,7 +103,7 @@ def runs(
 
 
 def _columns(keys: Sequence[str], modes: Mapping[str, Mode]) -> list[ShownColumn]:
-    """Return a column for each key whose last value is shown, and each with its best."""
+    """Return the columns: one for each key's last value, and one for each key's best value."""
     taken = set(_OF_A_RUN)
     columns = []
     for key, of_best in [*((key, False) for key in keys), *((key, True) for key in modes)]:
@@ -142,7 +142,7 @@ def _print(store: Store, infos: Sequence[RunInfo], columns: Sequence[ShownColumn
 
 
 def _modes(best: Sequence[str]) -> dict[str, Mode]:
-    """Return the keys whose best number to show, and which that is: ``loss``, ``accuracy:max``."""
+    """Return key -> mode from options such as ``loss`` (its minimum) and ``accuracy:max``."""
     modes: dict[str, Mode] = {}
     for asked in best:
         key, _, mode = asked.rpartition(":")

@@ -1,4 +1,4 @@
-"""`traininglog show`: everything about one run."""
+"""`traininglog show`: all about one run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from traininglog.run_info import RunInfo
     from traininglog.sqlite.store import Store
 
-_TREE = 12  # runs of a lineage that are shown; a long one is cut in the middle
+_TREE = 12  # the maximal number of runs of a lineage to show; a longer one is cut in the middle
 
 
 def show(run: RunArgument = None, store: StoreOption = None, json: JsonOption = False) -> None:

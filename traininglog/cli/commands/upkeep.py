@@ -1,4 +1,4 @@
-"""`merge`, `backup`, `check`, `seal`, `delete`, `upgrade`: looking after a store. And `demo`."""
+"""Maintenance of a store: `merge`, `backup`, `check`, `seal`, `delete`, `upgrade`. And `demo`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from traininglog.cli.output.text import counted, size
 from traininglog.cli.stores import opened, shortest
 from traininglog.errors import RunBusy, RunHasChildren
 
-# So many of the runs that are to be deleted are named where it is asked whether to.
+# The maximal number of runs that the question before a deletion names.
 _SHOWN = 20
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def merge(
     """
     from traininglog.sqlite.store import Store
 
-    for other in others:  # all of them first, so that a typing mistake changes nothing
+    for other in others:  # all are opened first, so that a typing mistake changes nothing
         Store(other, readonly=True).close()
     added: list[UUID] = []
     updated: list[UUID] = []
@@ -292,7 +292,7 @@ def demo(
 def _doomed(
     infos: Mapping[UUID, RunInfo], roots: Sequence[UUID], *, descendants: bool
 ) -> list[UUID]:
-    """Return the runs to delete; refuse before anything is gone."""
+    """Return the runs to delete. Raises before any run is deleted."""
     children: dict[UUID, list[UUID]] = {}
     for info in infos.values():
         if info.resumed_from is not None:

@@ -1,1 +1,1 @@
-"""What commands print and write: text, tables, JSON, charts in a terminal, files."""
+"""The output of commands: text, tables, JSON, charts in a terminal, files."""

@@ -1,4 +1,4 @@
-"""What a plot is made of: the numbers of one key of one run, smoothed and thinned."""
+"""Curves of plots: the numbers of one key of one run, smoothed and thinned."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 GAP = math.nan
-EXACT = 2**53  # integers up to here are exact as floats
+EXACT = 2**53  # floats represent all integers up to this one exactly
 
 
 class Curve(NamedTuple):
     """One key of one run, in ascending order of x."""
 
     key: str
-    run: str  #: what the run is called
-    xs: Sequence[float]  #: whole ones are integers, which may be past what a float can tell apart
-    ys: list[float]  #: NaN where there is a gap: a NaN, an infinity or a None was logged
-    resumed: Sequence[float]  #: where the run, or one that it descends from, was resumed
+    run: str  #: the name of the run
+    xs: Sequence[float]  #: integers stay ints, as they may exceed the exact range of floats
+    ys: list[float]  #: NaN marks a gap: the log has a NaN, an infinity or a None
+    resumed: Sequence[float]  #: the resume points of the run and its ancestors
     first_nan: int | None  #: the time of the first NaN
 
 
 def within_float(curves: Sequence[Curve]) -> tuple[list[Curve], int]:
-    """Return curves whose x are as exact as floats, and what they are to be counted from.
+    """Return curves whose x are exact as floats, and the offset of these x.
 
-    What draws them reckons in floats. Past 2**53 these cannot tell one time from the next, so there
-    the x are counted from the least one; that is 0 where there is no need to.
+    The plotting libraries compute in floats. Beyond 2**53 floats cannot distinguish consecutive
+    times, so x is then relative to its minimum. Otherwise the offset is 0.
     """
     places = [x for curve in curves for x in (*curve.xs, *curve.resumed)]
     if not any(type(x) is int and abs(x) > EXACT for x in places):
@@ -38,9 +38,9 @@ def within_float(curves: Sequence[Curve]) -> tuple[list[Curve], int]:
 
 
 def smoothed(ys: Sequence[float], window: int) -> list[float]:
-    """Return the mean around each value, over `window` values and never across a gap.
+    """Return the moving average over `window` values, never across a gap.
 
-    At the ends, and beside a gap, there are fewer values to take it over.
+    At the ends, and beside a gap, the average has fewer values.
     """
     result: list[float] = []
     before, after = (window - 1) // 2, window // 2
@@ -55,7 +55,7 @@ def smoothed(ys: Sequence[float], window: int) -> list[float]:
 
 
 def thinned(xs: Sequence[float], ys: Sequence[float], most: int) -> tuple[list[float], list[float]]:
-    """Return about `most` points that look the same: of each stretch its ends and extremes."""
+    """Return about `most` points that look the same: the ends and extremes of each stretch."""
     if len(xs) <= most:
         return list(xs), list(ys)
     stretch = math.ceil(4 * len(xs) / most)
@@ -73,7 +73,7 @@ def thinned(xs: Sequence[float], ys: Sequence[float], most: int) -> tuple[list[f
 
 
 def segments(xs: Sequence[float], ys: Sequence[float]) -> Iterator[tuple[list[float], list[float]]]:
-    """Give the stretches between gaps."""
+    """Yield the stretches between gaps."""
     start = 0
     for piece in _pieces(ys):
         if math.isfinite(piece[0]):
@@ -82,7 +82,7 @@ def segments(xs: Sequence[float], ys: Sequence[float]) -> Iterator[tuple[list[fl
 
 
 def _pieces(ys: Sequence[float]) -> Iterator[list[float]]:
-    """Give stretches that are all numbers or all gaps."""
+    """Yield the alternating stretches of numbers and of gaps."""
     piece: list[float] = []
     for value in ys:
         if piece and math.isfinite(piece[0]) != math.isfinite(value):

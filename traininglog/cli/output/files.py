@@ -1,4 +1,4 @@
-"""Output files: complete or not there, and never in place of another without being told to."""
+"""Output files: each appears only when complete, and replaces a file only with --force."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from traininglog.cli.mistakes import Mistake
 
 
 def check_target(path: Path, *, force: bool) -> None:
-    """Raise `Mistake` for a file that cannot be written, before the work for it is done."""
+    """Raise `Mistake` if a file cannot be written. Call this before the work for the file."""
     if path.is_dir():
         raise Mistake(f"{path} is a folder: name a file in it")
     if not path.parent.is_dir():
@@ -22,12 +22,12 @@ def check_target(path: Path, *, force: bool) -> None:
 
 @contextmanager
 def complete(path: Path, *, force: bool) -> Iterator[Path]:
-    """Give the path of a file to write, which becomes `path` when all went well."""
+    """Yield the path of a temporary file, which becomes `path` if the block succeeds."""
     check_target(path, force=force)
-    if path.exists() and not path.is_file():  # a device or a pipe is there to be written to
+    if path.exists() and not path.is_file():  # a device or a pipe is written directly
         yield path
         return
-    target = path.resolve()  # of a link, what it points to is replaced
+    target = path.resolve()  # the target of a link is replaced, not the link
     with parts.making(target) as part:
         yield part
         if force:
@@ -37,7 +37,7 @@ def complete(path: Path, *, force: bool) -> Iterator[Path]:
 
 
 def _rename_anew(part: Path, target: Path) -> None:
-    """Rename a file, unless the new name is taken, also by someone who was quicker."""
+    """Rename a file, and raise `Mistake` if the target exists, even if it appeared just now."""
     try:
         target.hardlink_to(part)
     except FileExistsError:
@@ -49,5 +49,5 @@ def _rename_anew(part: Path, target: Path) -> None:
 
 
 def stdout_is_wanted(output: Path | None) -> bool:
-    """Tell whether output goes to stdout: no file was named, or "-"."""
+    """Return whether output goes to stdout: the user named no file, or "-"."""
     return output is None or str(output) == "-"

@@ -1,7 +1,7 @@
 """The formats of `traininglog export`. Each writer takes runs as columns.
 
-The wide layout has a line a row, the long one a line a value. None, NaN and absent stay apart in
-all of them; how, each writer says.
+The wide layout has one line per row, the long one has one line per value. All formats distinguish
+None, NaN and absent values; the docstring of each writer tells how.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from traininglog.sql.runs.stream import Stream
 
 _SPECIAL = re.compile('[,"\r\n]')
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet run a cell
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that starts with these
 
 
 class ExportedRun(NamedTuple):
-    """What is exported of one run."""
+    """The exported columns of one run."""
 
     run: str
     columns: list[Column]
@@ -35,7 +35,7 @@ ExportedRuns = Iterable[ExportedRun]
 
 
 def guarded(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula."""
+    """Return a text that no spreadsheet interprets as a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
@@ -47,14 +47,14 @@ def write_csv(
     with_run: bool,
     shown: Callable[[str], str] = str,
 ) -> None:
-    """Write CSV: floats with all their digits, NaN as NaN, None as None, absent as nothing.
+    """Write CSV: floats with all digits, NaN as NaN, None as None, absent values as empty cells.
 
     Args:
-        stream: Where to.
+        stream: The output.
         parts: The runs.
-        long: Whether a line is a value, with its type; else it is a row.
-        with_run: Whether there is a column for the run.
-        shown: Applied to every text, for a stream that is a terminal.
+        long: Whether a line is a value with its type, or a row.
+        with_run: Whether to write a column for the run.
+        shown: Is applied to every text, if the stream is a terminal.
 
     """
 
@@ -89,7 +89,7 @@ def write_csv(
 
 
 def _line(cells: Iterable[str]) -> str:
-    # Not the csv module: with "\n" at the ends of lines it leaves a "\r" in a cell unquoted.
+    # Not by the csv module: with "\n" as the line end, it leaves a "\r" in a cell unquoted.
     return ",".join(map(_quoted, cells)) + "\n"
 
 
@@ -100,9 +100,9 @@ def _quoted(text: str) -> str:
 
 
 def write_jsonl(stream: TextIO, parts: ExportedRuns, *, long: bool, with_run: bool) -> None:
-    """Write a JSON object a line. A key that a row lacks is not in it; None is null.
+    """Write one JSON object per line. Absent values have no member; None is null.
 
-    In the long layout the member "type" tells the float NaN from the text "NaN".
+    In the long layout the member "type" distinguishes the float NaN from the text "NaN".
     """
     for run, columns in parts:
         lead = {"run": run} if with_run else {}
@@ -126,14 +126,14 @@ def write_parquet(
     long: bool,
     with_run: bool,
 ) -> None:
-    """Write Parquet, a row group at a time, in the layouts and types of `TrainingLogBase.to_arrow`.
+    """Write Parquet in row groups, with the layouts and types of `TrainingLogBase.to_arrow`.
 
     Args:
-        path: The file to make.
-        stream: What to write.
-        tell: Told how much is done, and of how much.
-        long: Whether a row is a value; else it is a row.
-        with_run: Whether there is a column for the run.
+        path: The file to create.
+        stream: The data.
+        tell: Is called with the progress: parts done, and number of parts.
+        long: Whether a line is a value, or a row.
+        with_run: Whether to write a column for the run.
 
     """
     from traininglog import arrow

@@ -1,4 +1,4 @@
-"""Printing values as strict JSON; `traininglog.texts` says what becomes of what JSON lacks."""
+"""Printing values as strict JSON; see `traininglog.texts` for types that JSON does not have."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from traininglog.values import StoredValue
 
 
 def dumps(value: StoredValue, indent: int | None = None) -> str:
-    """Return a value as strict JSON in plain ASCII, which no terminal or encoding can garble."""
+    """Return a value as strict JSON in ASCII, which is safe in every terminal and encoding."""
     return json.dumps(jsonable(value), allow_nan=False, indent=indent)
 
 

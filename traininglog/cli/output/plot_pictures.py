@@ -16,7 +16,7 @@ from traininglog.values import StoredRow
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MOST_POINTS = 8000  # a curve of more looks no different
+_MOST_POINTS = 8000  # more points do not change the appearance of a curve
 _DASHES = ("-", "--", ":", "-.")
 
 
@@ -30,7 +30,7 @@ def save(
     log_y: bool,
     smooth: int,
 ) -> None:
-    """Draw a panel per group of curves into a file; `dates`: x is in unix seconds."""
+    """Draw one panel per group of curves to a file. With `dates`, x is in unix seconds."""
     try:
         import matplotlib
     except ImportError as error:
@@ -47,7 +47,7 @@ def save(
         "agg.path.chunksize": 20000,
     }  # fmt: skip
     with matplotlib.rc_context(style), warnings.catch_warnings():
-        # A letter that the font lacks is drawn as a box; that is no news to who chose the name.
+        # Matplotlib draws a box for a letter that the font lacks; a warning adds nothing.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         across = 1 if len(groups) <= 3 else 2
         down = -(-len(groups) // across)
@@ -65,7 +65,7 @@ def save(
         for number, axis in enumerate(flat):
             if number >= len(groups):
                 axis.set_visible(False)
-            elif number >= len(groups) - across:  # nothing stands below
+            elif number >= len(groups) - across:  # no panel is below
                 axis.set_xlabel(shortened(x, 60), parse_math=False)
                 axis.tick_params(labelbottom=True)
         figure.align_ylabels()
@@ -83,7 +83,7 @@ def _draw(axis: Axes, curves: Sequence[Curve], *, log_y: bool, smooth: int, lege
     handles: list[Any] = []
     labels: list[str] = []
     for number, curve in enumerate(curves):
-        if len(keys) > 1 and len(runs) > 1:  # a colour a run, a kind of line a key
+        if len(keys) > 1 and len(runs) > 1:  # one colour per run, one line style per key
             colour = COLOURS[runs[curve.run] % len(COLOURS)]
             dash = _DASHES[keys[curve.key] % len(_DASHES)]
             labels.append(f"{curve.key}, {curve.run}")
@@ -110,14 +110,14 @@ def _draw(axis: Axes, curves: Sequence[Curve], *, log_y: bool, smooth: int, lege
     axis.tick_params(length=3)
     name = shortened(next(iter(keys)) if len(keys) == 1 else "value", 40)
     axis.set_ylabel(name, parse_math=False)
-    if len(curves) == 1:  # the axis says what it is, and the title whose
+    if len(curves) == 1:  # the axis has the key, and the title the run
         handles, labels = handles[1:], labels[1:]
     if legend and handles:
         _legend(axis, handles, labels)
 
 
 def _over_days(curve: Curve) -> Curve:
-    """Return a curve over days, which is how matplotlib counts, that was over seconds."""
+    """Convert the x of a curve from seconds to days, the unit of matplotlib's dates."""
     days = [second / 86400 for second in curve.xs]
     return curve._replace(xs=days, resumed=[second / 86400 for second in curve.resumed])
 
@@ -125,21 +125,21 @@ def _over_days(curve: Curve) -> Curve:
 def _label_dates(axis: Axes) -> None:
     from matplotlib import dates
 
-    library: Any = dates  # which has no types of its own
+    library: Any = dates  # matplotlib.dates is untyped
     locator = library.AutoDateLocator(tz=dates.UTC)
     axis.xaxis.set_major_locator(locator)
     axis.xaxis.set_major_formatter(library.ConciseDateFormatter(locator, tz=dates.UTC))
 
 
 def _label_plainly(axis: Axes) -> None:
-    """Label a logarithmic axis with 0.5, where matplotlib would write powers of ten."""
+    """Label a logarithmic axis with plain numbers, such as 0.5, and no powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogFormatter
 
     for part, formatter in (
         (axis.yaxis.set_major_formatter, LogFormatter()),
         (axis.yaxis.set_minor_formatter, LogFormatter(minor_thresholds=(2, 0.5))),
     ):
-        formatter.set_axis(axis.yaxis)  # it decides which ticks are labelled, not how
+        formatter.set_axis(axis.yaxis)  # it only chooses which ticks have a label
 
         def label(value: float, at: int | None, chosen: LogFormatter = formatter) -> str:
             if at is None or at == 0:
@@ -163,7 +163,7 @@ def _line(axis: Axes, curve: Curve, colour: str, dash: str, *, smooth: int) -> A
 
 
 def _sparse(curve: Curve) -> bool:
-    """Tell whether the points are few enough to be shown as such, or lie alone between gaps."""
+    """Return whether to draw points: they are few, or some are isolated between gaps."""
     finite = [y == y for y in curve.ys]  # noqa: PLR0124 - a gap is NaN
     alone = any(
         here and not (before or after)
@@ -173,7 +173,7 @@ def _sparse(curve: Curve) -> bool:
 
 
 def _legend(axis: Axes, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    # Set afterwards: matplotlib leaves out labels that start with "_".
+    # The labels are set afterwards, as matplotlib leaves out those that start with "_".
     legend = axis.legend(
         handles, ["-"] * len(labels), frameon=False, fontsize=9, handlelength=1.8, loc="best"
     )
@@ -184,7 +184,7 @@ def _legend(axis: Axes, handles: Sequence[Any], labels: Sequence[str]) -> None:
 
 def _entitle(figure: Any, groups: Sequence[Sequence[Curve]]) -> None:
     runs = list(dict.fromkeys(curve.run for curves in groups for curve in curves))
-    if len(runs) == 1:  # several are in the legend
+    if len(runs) == 1:  # several runs are in the legend
         text = figure.suptitle(shortened(runs[0], 80), fontsize=11, x=0.01, ha="left")
         text.set_parse_math(False)
     nans = [

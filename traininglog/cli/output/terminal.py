@@ -1,6 +1,6 @@
-"""What a command prints: notes, tables, and how far it has got.
+"""Printing: notes, tables, and progress.
 
-On a terminal, colour and a width to keep to; into a pipe, the same columns plain and in full.
+A terminal gets colours, and lines that fit its width. A pipe gets the same columns, plain, uncut.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from traininglog.cli.output.text import shortened, visible
 if TYPE_CHECKING:
     from rich.console import Console
 
-#: Seconds that a piece of work may take before it shows how far it has got.
+#: The delay in seconds before progress is shown.
 PATIENCE = 0.4
 
-_NARROWEST = 8  # what a column that may be cut keeps
+_NARROWEST = 8  # the minimal width of a column that may be cut
 _GAP = "  "
 
 
@@ -27,8 +27,8 @@ class Heading(NamedTuple):
     """A column of a table."""
 
     name: str
-    right: bool = False  #: numbers stand to the right
-    cut: bool = False  #: may be cut where the terminal is too narrow
+    right: bool = False  #: whether to align right, as for numbers
+    cut: bool = False  #: whether it may be cut if the terminal is too narrow
 
 
 class Cell(NamedTuple):
@@ -39,17 +39,17 @@ class Cell(NamedTuple):
 
 
 def on_terminal() -> bool:
-    """Tell whether stdout is a terminal."""
+    """Return whether stdout is a terminal."""
     return sys.stdout.isatty()
 
 
 def note(text: str) -> None:
-    """Tell the user something that is not the output, on stderr."""
+    """Print a note to the user, which is no output, on stderr."""
     print(visible(text), file=sys.stderr)  # noqa: T201 - the way to say it
 
 
 def say(text: str, style: str = "") -> None:
-    """Print one line of output. Markup and control characters in it are shown, not obeyed."""
+    """Print one line of output. Markup and control characters in it are shown literally."""
     shown = visible(text)
     if on_terminal():
         from rich.text import Text
@@ -62,7 +62,7 @@ def say(text: str, style: str = "") -> None:
 def table(
     headings: Sequence[Heading], rows: Sequence[Sequence[Cell] | Sequence[Cell | str]]
 ) -> None:
-    """Print a table, as wide as its contents; on a terminal, as wide as that at most."""
+    """Print a table, as wide as its contents; on a terminal, at most as wide as the terminal."""
     from rich.cells import cell_len
 
     cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
@@ -85,7 +85,7 @@ def table(
 
 
 def facts(known: Sequence[tuple[str, object]]) -> None:
-    """Print names and what is to be said of each, a line each."""
+    """Print pairs of names and values, one per line."""
     width = max(len(name) for name, _ in known)
     for name, value in known:
         shown = value if isinstance(value, Cell) else Cell(str(value))
@@ -93,7 +93,7 @@ def facts(known: Sequence[tuple[str, object]]) -> None:
 
 
 def line(cells: Sequence[Cell]) -> None:
-    """Print cells that are padded to their widths already, side by side."""
+    """Print padded cells side by side."""
     if not on_terminal():
         print(_GAP.join(cell.text for cell in cells).rstrip())  # noqa: T201
         return
@@ -106,7 +106,7 @@ def line(cells: Sequence[Cell]) -> None:
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on stderr, if that is a terminal; gives a function of (done, of how many)."""
+    """Show a progress bar on stderr if it is a terminal; yield a function of (done, total)."""
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
@@ -127,7 +127,7 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def busy(what: str) -> Iterator[None]:
-    """Show a spinner on stderr, if that is a terminal."""
+    """Show a spinner on stderr if it is a terminal."""
     if not sys.stderr.isatty():
         yield
         return
@@ -140,7 +140,7 @@ def busy(what: str) -> Iterator[None]:
 
 @contextmanager
 def _late(start: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]:
-    """Start something only after a moment: what is done by then needs no bar that flashes by."""
+    """Call `start` only after `PATIENCE`, so that short work shows no bar."""
     timer = threading.Timer(PATIENCE, start)
     timer.daemon = True
     timer.start()
@@ -153,7 +153,7 @@ def _late(start: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]
 
 
 def fit(text: str, width: int, *, right: bool = False) -> str:
-    """Return a text that is exactly so wide on the terminal, or wider if it cannot be cut."""
+    """Return a text with exactly this width on the terminal, cut or padded."""
     return _padded(Cell(text), width, right=right).text
 
 
@@ -163,7 +163,7 @@ def _padded(cell: Cell, width: int, *, right: bool) -> Cell:
     text = cell.text
     if cell_len(text) > width:
         text = shortened(text, width)
-        while cell_len(text) > width:  # a letter may be two columns wide
+        while cell_len(text) > width:  # some letters are two columns wide
             text = shortened(text[:-1], len(text) - 1)
         if cell_len(text) > width:
             text = set_cell_size(text, width)
@@ -172,7 +172,7 @@ def _padded(cell: Cell, width: int, *, right: bool) -> Cell:
 
 
 def _fitted(headings: Sequence[Heading], widths: Sequence[int], available: int) -> list[int]:
-    """Return widths that fit, as far as columns that may be cut allow."""
+    """Return widths that fit, as far as the columns that may be cut allow."""
     fitted = list(widths)
     excess = sum(widths) + len(_GAP) * (len(widths) - 1) - available
     while excess > 0:

@@ -1,4 +1,4 @@
-"""Curves in the terminal, drawn by plotille."""
+"""Drawing curves in the terminal with plotille."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from traininglog.errors import MissingExtra
 
 _COLOURS = ("bright_blue", "bright_red", "bright_green", "bright_magenta", "bright_yellow",
             "bright_cyan")  # fmt: skip
-_MARGIN = 26  # what plotille puts beside the drawing
+_MARGIN = 26  # the width of plotille's text beside the drawing
 
 
 def draw(
@@ -27,7 +27,7 @@ def draw(
     smooth: int,
     colour: bool,
 ) -> None:
-    """Print a chart per group of curves, as wide as the terminal; `dates`: x is in unix seconds."""
+    """Print one chart per group of curves, as wide as the terminal; `dates`: x in unix seconds."""
     try:
         import plotille
     except ImportError as error:
@@ -95,7 +95,7 @@ def _chart(
     say(f"{', '.join(keys)}   {runs[0] if len(runs) == 1 else f'{len(runs)} runs'}", "bold")
     if heights:
         low, high = min(heights), max(heights)
-        if low == high:  # a flat line is drawn in the middle, not on the edge
+        if low == high:  # puts a flat line in the middle, not on the edge
             room = abs(low) * 0.1 or 1.0
             low, high = (low / 2, high * 2) if log_y else (low - room, high + room)
         if min(places) < max(places):
@@ -122,6 +122,6 @@ def _exact(mark: float) -> str:
 
 
 def _date(seconds: float, span: float) -> str:
-    """Return unix seconds as a time of day, or over more than a day as a date (UTC)."""
+    """Return unix seconds as a time of day (UTC); for a span over a day, with the date."""
     moment = datetime.fromtimestamp(seconds, UTC)
     return moment.strftime("%m-%d %H:%M" if span > 86400 else "%H:%M:%S")

@@ -1,8 +1,7 @@
-"""How text and values from a log are shown to people.
+"""Text and values of a log for people.
 
-Whatever was logged may hold anything: escape sequences that clear the screen, characters that turn
-the direction of writing around, newlines that fake a line of output. `visible` shows them instead
-of doing what they say.
+A logged text can contain escape sequences that clear the screen, characters that reverse the
+direction of writing, and newlines that fake a line of output. `visible` escapes all of them.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ _LONGEST = 80
 
 
 def visible(text: str) -> str:
-    r"""Return a text with everything that cannot be seen as itself escaped.
+    r"""Return a text with all unprintable characters escaped.
 
     >>> print(visible("a\x1b[31m\n\u202eb"))
     a\x1b[31m\n\u202eb
@@ -32,7 +31,7 @@ def visible(text: str) -> str:
 
 
 def brief(value: StoredValue, longest: int = _LONGEST) -> str:
-    """Return a value as a short visible text: numbers to six digits, arrays as their shape."""
+    """Return a value as a short visible text: numbers with six digits, arrays by their shape."""
     if isinstance(value, float):
         return "NaN" if value != value else f"{value:.6g}"  # noqa: PLR0124 - it is NaN
     if value is None or isinstance(value, (bool, int)):
@@ -49,7 +48,7 @@ def brief(value: StoredValue, longest: int = _LONGEST) -> str:
 
 
 def shortened(text: str, longest: int) -> str:
-    """Return a text cut to so many characters, the last of them an ellipsis."""
+    """Return a text with at most `longest` characters; a cut one ends with an ellipsis."""
     return text if len(text) <= longest else text[: max(0, longest - 1)] + "…"
 
 
@@ -58,7 +57,7 @@ def size(count: int) -> str:
     if count < 1024:
         return f"{count} bytes"
     number, unit = float(count), ""
-    for unit in ("KiB", "MiB", "GiB", "TiB"):  # noqa: B007 - the last one reached is meant
+    for unit in ("KiB", "MiB", "GiB", "TiB"):  # noqa: B007 - used after the loop
         number /= 1024
         if number < 1024:
             break
@@ -66,13 +65,13 @@ def size(count: int) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number and its noun, in the plural where there is not just one."""
+    """Return a number and its noun, in the plural unless the number is 1."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def moment(when: datetime | None, now: datetime | None = None) -> str:
-    """Return a time in the local zone; with `now`, one of the last day as how long ago it was."""
-    if when is None:  # a damaged line has none
+    """Return a time in the local zone; with `now`, a time in the last day as its age."""
+    if when is None:  # a damaged line has no time
         return "-"
     if now is not None:
         seconds = (now - when).total_seconds()

@@ -1,1 +1,1 @@
-"""The commands that look at trials and projects, and bring them into a store."""
+"""The commands that show trials and projects, and import them."""

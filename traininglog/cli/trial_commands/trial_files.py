@@ -1,4 +1,4 @@
-"""`traininglog trial files` and `trial restore`: the files that were kept with a trial."""
+"""`traininglog trial files` and `trial restore`: the stored files of a trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`traininglog trial` and `traininglog project`: groups of commands, with what belongs to each."""
+"""`traininglog trial` and `traininglog project`: two groups of commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`traininglog import`: bringing what another store for trials holds into a database."""
+"""`traininglog import`: import of the trials of another store into a database."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def import_(
 
 
 def _opened(source: str) -> Any:
-    """Open what is to be imported: a file is a JSON document unless it is a SQLite database."""
+    """Open the source of an import. A file is a JSON document unless it is a SQLite database."""
     from traininglog.stores import open_records
 
     path = Path(source)

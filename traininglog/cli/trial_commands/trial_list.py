@@ -1,4 +1,4 @@
-"""`traininglog trials` and `traininglog project ls`: what is in a store, a line each."""
+"""`traininglog trials` and `traininglog project ls`: one line per trial or project."""
 
 from __future__ import annotations
 

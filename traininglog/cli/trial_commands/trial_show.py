@@ -147,7 +147,7 @@ def _print_values(heading: str, values: Mapping[str, StoredValue]) -> None:
 
 
 def _print_metrics(metrics: Mapping[str, StoredValue]) -> None:
-    """Print of each metric how many values it has, and the last one; or what an aggregator kept."""
+    """Print the number of values and the last value of each metric, or an aggregator's summary."""
     if not metrics:
         return
     rows: list[list[Cell | str]] = []
@@ -165,7 +165,7 @@ def _print_metrics(metrics: Mapping[str, StoredValue]) -> None:
 
 
 def _print_chronos(chronos: Mapping[str, StoredValue]) -> None:
-    """Print how long blocks took, in seconds."""
+    """Print the durations of blocks, in seconds."""
     measured = {name: kept for name, kept in chronos.items() if isinstance(kept, dict)}
     if not measured:
         return

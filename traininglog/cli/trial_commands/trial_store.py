@@ -1,4 +1,4 @@
-"""Opening the store for trials that a command names."""
+"""Opening the trial store that a command names, and finding trials in it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHORTEST = 8
 
 @contextmanager
 def opened_trials(where: str | None) -> Iterator[TrialStore]:
-    """Open a store for reading: a path or a URL, by default the configured one."""
+    """Open a trial store for reading: a path or a URL, by default the configured one."""
     from traininglog.stores import open_records
     from traininglog.trials.store import TrialStore
 
@@ -30,7 +30,7 @@ def opened_trials(where: str | None) -> Iterator[TrialStore]:
 
 
 def chosen(store: TrialStore, trial: str | None) -> Trial:
-    """Return the trial that a UID or the start of one names, or the latest."""
+    """Return the trial with this UID or prefix of one, or the latest trial."""
     if trial is not None:
         return store.find(trial)
     latest = store.latest()
@@ -40,5 +40,5 @@ def chosen(store: TrialStore, trial: str | None) -> Trial:
 
 
 def short(trial: Trial) -> str:
-    """Return a short name of a trial, which `TrialStore.find` takes."""
+    """Return a short name of a trial, which `TrialStore.find` accepts."""
     return f"{trial.hash[:_SHORTEST]}_{trial.revision}"

@@ -1,1 +1,1 @@
-"""The lenses: what each looks at in a network, and what it tells of it."""
+"""The lenses of this package: what each observes in a network, and what it reports."""

@@ -1,4 +1,4 @@
-"""Norms of arrays, and how their direction changes from one look to the next."""
+"""Norms of arrays, and the change of their direction between consecutive observations."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Geometries:
     """A `Geometry` for each name of parameters, with charts such as ``weight update norm``.
 
     Args:
-        lens: The lens whose charts they are.
-        what: What is looked at: ``"gradient"`` or ``"update"``.
-        options: Those of the lens.
-        gradients: Whether it is gradients; see `Chart`.
+        lens: The lens that owns the charts.
+        what: The kind of arrays: ``"gradient"`` or ``"update"``.
+        options: The options of the lens.
+        gradients: Whether the arrays are gradients; see `Chart`.
 
     """
 
@@ -34,7 +34,7 @@ class Geometries:
         return self._of[name]
 
     def charts(self, name: str) -> dict[str, Chart]:
-        """Make the charts for parameters of a name."""
+        """Create the charts for parameters of this name."""
         tag = f"{name} {self._what}"
         made = Geometry.of(self._lens, tag, self._options, gradients=self._gradients)
         self._of[name] = made
@@ -42,17 +42,17 @@ class Geometries:
         return charts if made.correlation is None else charts | {"correlation": made.correlation}
 
     def forget(self) -> None:
-        """Compare with nothing from before."""
+        """Forget the previous arrays."""
         for geometry in self._of.values():
             geometry.previous.clear()
 
 
 class Geometry:
-    """A preprocessor: norms of arrays, and the cosine between those at consecutive calls.
+    """A preprocessor: norms of arrays, and the cosine between the arrays of consecutive calls.
 
     Args:
         norm: The chart of the norms.
-        correlation: That of the cosines, or None.
+        correlation: The chart of the cosines, or None.
         normalize_by_size: Whether to divide norms by the root of the number of elements.
 
     """
@@ -65,7 +65,7 @@ class Geometry:
 
     @classmethod
     def of(cls, lens: Lens, tag: str, options: DirectionOptions, *, gradients: bool) -> Self:
-        """Make one with charts of a lens, whose tags begin with `tag`."""
+        """Create a `Geometry` with new charts of a lens, whose tags begin with `tag`."""
         how = drawn(options) | {"gradients": gradients}
         norm = lens.chart(f"{tag} norm", log_scale=options["log_scale"], **how)
         correlation = None
@@ -89,15 +89,16 @@ class Geometry:
         direction: Callable[[], list[Any]] | None = None,
         lasting: bool = False,
     ) -> None:
-        """Take what is there of a layer.
+        """Put the norm of a layer's arrays, and their cosine with those of the previous call.
 
         Args:
             layer: The layer.
-            state: What gives the operations.
-            arrays: What is taken.
-            norm: Its norm, if it is known.
-            direction: Gives what is compared, if not the arrays, and as long as it is needed.
-            lasting: Whether the arrays stay as they are until the next call is through; else they
+            state: The state with the array operations.
+            arrays: The arrays.
+            norm: Their joint norm, if it is known.
+            direction: Returns the arrays for the cosine, if they are others. It is called only if
+                there is a chart of cosines, and must return new arrays.
+            lasting: Whether the arrays stay unchanged until the end of the next call. If not, they
                 are copied.
 
         """

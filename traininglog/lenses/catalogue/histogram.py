@@ -15,28 +15,28 @@ from traininglog.lenses.options import PassLayerOptions, complete
 
 Of = Literal["parameter", "gradient", "output"]
 
-#: The shares of the whole at which quantiles are told, and their names.
+#: The shares of the whole of the quantiles, and their names.
 SHARES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 NAMES = tuple(f"q{round(100 * share):02d}" for share in SHARES)
 
-#: The share of NaN and infinities, which is told where there are some.
+#: The name of the share of NaN and infinities, which is reported if there are any.
 NON_FINITE = "non-finite"
 
 
 class Histogram(Lens):
     """The distribution of a layer's values, as fifteen quantiles per tick.
 
-    They come from a sketch of fixed size (`statistics.Sketch`). Of an array with more than
-    `sample` elements, so many in even distance are taken. ``parameter distribution`` has the
-    parameters at the tick; ``gradient distribution`` and ``output distribution`` what came since
-    the last one. Quantiles are of finite values, NaN where there is none; ``non-finite`` is the
-    share of the others, if there are any.
+    The quantiles come from a sketch of fixed size (`statistics.Sketch`). From an array with more
+    than `sample` elements, the lens takes this many at even distances. ``parameter distribution``
+    has the parameters at the tick. ``gradient distribution`` and ``output distribution`` have the
+    values since the last tick. Quantiles are of the finite values, and NaN if there is none.
+    ``non-finite`` is the share of the other values, if there are any.
 
     Args:
         of: ``"parameter"``, ``"gradient"`` (of parameters) or ``"output"``.
-        parameters: The names of parameters to count in; None for all.
-        sample: How many elements of an array are looked at.
-        size: How many values a sketch keeps.
+        parameters: The names of parameters to include; None for all.
+        sample: The maximal number of elements to take from an array.
+        size: The maximal number of values in a sketch.
         options: See `options.LayerOptions` and, for outputs, `options.PassOptions`.
 
     """
@@ -66,13 +66,13 @@ class Histogram(Lens):
         self._chart = self.chart(f"{of} distribution", kind="distribution")
 
     def register_leaf_module(self, module: Any, name: str, state: State) -> None:
-        """Gather what is wanted of a layer."""
+        """Gather the parameters, gradients or outputs of a layer."""
         of_outputs = self._of == "output"
         if self.chosen(module, name, default=not of_outputs or state.role(module) != "part"):
             self._register(module, name, state)
 
     def register_non_leaf_module(self, module: Any, name: str, state: State) -> None:
-        """Gather a module's own parameters, or the outputs of what computes by itself."""
+        """Gather a module's own parameters or gradients, or outputs if it computes itself."""
         of_outputs = self._of == "output"
         if self.chosen(module, name, default=not of_outputs or state.role(module) == "whole"):
             self._register(module, name, state)
@@ -136,8 +136,8 @@ class Histogram(Lens):
         state.pool.put_vector(Weighted(self._sketches[layer], count), values)
 
     def finalize_epoch(self) -> None:
-        """Work out the quantiles."""
-        for layer in self._sketches:  # a layer that is gone, too
+        """Compute the quantiles."""
+        for layer in self._sketches:  # including layers that are gone
             self._chart.expect(layer)
         self._chart.numbers = {
             layer: self._told(self._sketches[layer])
@@ -153,7 +153,7 @@ class Histogram(Lens):
         return told
 
     def reset_epoch(self) -> None:
-        """Begin new sketches."""
+        """Forget the sketches."""
         super().reset_epoch()
         self._sketches = {}
 
@@ -162,7 +162,7 @@ class Histogram(Lens):
         return {layer: sketch.state() for layer, sketch in self._sketches.items()}
 
     def finish_sync(self, states: Sequence[Mapping[str, Any] | None]) -> None:
-        """Merge the sketches: gradients and outputs. Parameters are the same everywhere."""
+        """Merge the sketches of gradients or outputs. Of parameters use one: all are equal."""
         self._sketches = {}
         for state in [state for state in states if state is not None][
             : 1 if self._of == "parameter" else None
@@ -173,18 +173,18 @@ class Histogram(Lens):
                 sketch.merge(Sketch.from_state(numbers))
 
     def let_go(self) -> None:
-        """Let go of the layers, too."""
+        """Also release the layers."""
         super().let_go()
         self._layers, self._state = {}, None
 
     def detach_from_module(self) -> None:
-        """Forget the distributions, too."""
+        """Also forget the sketches."""
         super().detach_from_module()
         self._sketches = {}
 
 
 class Weighted:
-    """Where a sample goes: each value stands for as many as were passed over for it."""
+    """Adds a sample of `count` elements to a sketch, with the weight for the whole."""
 
     __slots__ = ("count", "sketch")
 
@@ -193,5 +193,5 @@ class Weighted:
         self.count = count
 
     def add(self, numbers: Any) -> None:
-        """Take the sample."""
+        """Add the sample."""
         self.sketch.add(numbers, weight=self.count / max(1, np.size(numbers)))

@@ -1,4 +1,4 @@
-"""The loss and the metrics that a program pushes, or that a loss module gives."""
+"""The loss and the metrics, which a program pushes or a loss module computes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TRAIN, VALIDATION = "train", "validation"
 
 
 def check_scalar(what: str, number: object) -> None:
-    """Raise `ValueError` for an array of more or less than one number, `TypeError` for a text."""
+    """Raise `ValueError` for an array not of one number, `TypeError` for a text or no number."""
     shape = tuple(getattr(number, "shape", ()))
     if any(length != 1 for length in shape):
         raise ValueError(f"{what} is one number, not of shape {shape}: use .mean() or .sum()")
@@ -24,18 +24,19 @@ def check_scalar(what: str, number: object) -> None:
 class LossMetrics(Lens):
     """The loss in training and in validation, and metrics.
 
-    They come from `push_loss` and `push_metric`, or the loss from a module that computes it. A
-    metric or a loss that did not come since the last tick is not told.
+    The program passes them to `push_loss` and `push_metric`, or a module computes the loss. A
+    metric or loss without a value since the last tick is not reported.
 
     Args:
-        metrics: The metrics to take, in the order in which they are drawn; by default all.
+        metrics: The metrics to include, in the order of drawing; by default all.
         loss_fn: A module whose output is the loss, for example ``nn.CrossEntropyLoss()``.
-        evaluation_from_grad: A loss of `loss_fn` is of validation where no graph is recorded; with
-            False, where `loss_fn` is in ``eval()`` mode.
-        separate_loss_and_metrics: Whether metrics have a chart of their own.
-        running: Without it, all values are kept until the tick, for true quantiles.
+        evaluation_from_grad: If True, a loss of `loss_fn` is of validation if autograd records no
+            graph. If False, it is of validation if `loss_fn` is in ``eval()`` mode.
+        separate_loss_and_metrics: Whether metrics have their own chart.
+        running: Whether to keep only running moments. If False, all values are kept until the
+            tick, for true quantiles.
         loss_line, metrics_line: The statistic that is drawn as a line; see `statistics.POINTS`.
-        loss_ranges, metrics_ranges: The ranges around it; see `statistics.RANGES`.
+        loss_ranges, metrics_ranges: The ranges around the line; see `statistics.RANGES`.
 
     """
 
@@ -56,8 +57,8 @@ class LossMetrics(Lens):
         if isinstance(metrics, str):
             raise ValueError(f"metrics is a list of names: metrics=[{metrics!r}]")
         self._metrics = None if metrics is None else list(metrics)
-        self._came: set[str] = set()  # the names of metrics
-        self._told = False  # whether it was told that a wanted one does not come
+        self._came: set[str] = set()  # the names of pushed metrics
+        self._told = False  # whether a warning told of a missing metric
         self._loss_fn = loss_fn
         self._from_grad = evaluation_from_grad
         self.loss = self.chart(
@@ -89,10 +90,10 @@ class LossMetrics(Lens):
             self.gather(state.forward(self._loss_fn, "loss", computed))
 
     def register_leaf_module(self, module: object, name: str, state: State) -> None:
-        """Pass over the modules of the network."""
+        """Ignore the modules of the network."""
 
     def introduce_tags(self, visualizer: AbstractVisualizer) -> None:
-        """Register the tags; that of the metrics only if there are any."""
+        """Register the tags; that of metrics only if there are metrics."""
         for chart in self.charts:
             if chart is self.loss or chart.attributes.layers:
                 visualizer.register_tag(chart.tag, chart.attributes)
@@ -106,7 +107,7 @@ class LossMetrics(Lens):
             self._came.add(name)
 
     def finalize_epoch(self) -> None:
-        """Tell of a metric that is pushed and not taken, while one that is wanted does not come."""
+        """Finalize, and warn if a wanted metric is missing while an unwanted one is pushed."""
         super().finalize_epoch()
         wanted = set(self._metrics or ())
         missed, others = wanted - self._came, self._came - wanted

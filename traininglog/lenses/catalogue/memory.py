@@ -1,4 +1,4 @@
-"""What a network takes of memory."""
+"""The memory of a network."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from traininglog.lenses.numbers.state import State
 class Memory(Lens):
     """The memory of parameters, gradients and outputs, in MiB, at each tick.
 
-    ``memory`` has ``parameters`` and ``gradients`` (those that are there at the tick),
-    ``activations`` (what all layers gave in one forward pass, at most since the last tick; parts
-    that share memory count twice), and ``device peak`` where the device tells it, as CUDA does: the
-    most that PyTorch had on it since the last tick.
+    ``memory`` has ``parameters`` and ``gradients`` (those that exist at the tick), ``activations``
+    (the outputs of all layers in one forward pass, the maximum since the last tick; outputs that
+    share memory count twice), and on CUDA devices ``device peak`` (PyTorch's peak memory since the
+    last tick).
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Memory(Lens):
             self.gather(state.forward(module, name, self._output))
 
     def register_non_leaf_module(self, module: object, name: str, state: State) -> None:
-        """Know when a forward pass begins."""
+        """Gather the starts of forward passes, and outputs of modules that compute themselves."""
         if not self._layers:
             self._register_first(module, name, state)
         self._layers[name] = module
@@ -55,9 +55,9 @@ class Memory(Lens):
         self._pass += self._state.arrays.bytes(output) if self._state is not None else 0
 
     def finalize_epoch(self) -> None:
-        """Sum up."""
+        """Compute the numbers, or merge those of all processes."""
         numbers = self._numbers() if self._synced is None else {}
-        for other in self._synced or ():  # the process that takes most
+        for other in self._synced or ():  # the maximum over the processes
             for name, value in other.items():
                 numbers[name] = max(value, numbers.get(name, 0.0))
         for name in numbers:
@@ -79,21 +79,21 @@ class Memory(Lens):
         return {name: number / 2**20 for name, number in taken.items()}
 
     def reset_epoch(self) -> None:
-        """Begin anew."""
+        """Forget the numbers of the tick."""
         super().reset_epoch()
         self._pass = self._most = 0
         self._synced = None
 
     def start_sync(self) -> Any:
-        """Return what this process takes."""
+        """Return the memory of this process."""
         return self._numbers()
 
     def finish_sync(self, states: Sequence[Any]) -> None:
-        """Have the most that a process takes."""
+        """Keep the numbers of all processes, for their maximum."""
         self._synced = [state for state in states if state]
 
     def let_go(self) -> None:
-        """Let go of the layers."""
+        """Also release the layers."""
         super().let_go()
         self._layers.clear()
         self._state = None

@@ -1,4 +1,4 @@
-"""The first NaN or infinity in a network: where it came up, and what was there before."""
+"""The first NaN or infinity in a network: its place, and the last finite numbers before it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from traininglog.errors import TrainingLogError
 from traininglog.lenses.lens import AbstractVisualizer, Lens
 from traininglog.lenses.numbers.state import ExplicitCall, State
 
-#: Where the status of a log has what was found.
+#: The key of the result in the status of a log.
 STATUS_KEY = "first_non_finite"
 
 
 class NonFiniteFound(TrainingLogError, FloatingPointError):
-    """A NaN or an infinity came up, and the lens was told to stop."""
+    """The lens found a NaN or an infinity, and has `stop=True`."""
 
     code = "non-finite"
 
@@ -23,25 +23,26 @@ class NonFiniteFound(TrainingLogError, FloatingPointError):
 class FirstNonFinite(Lens):
     """Finds the first NaN or infinity in outputs, gradients, parameters and the loss.
 
-    It is written to the status of the log at once, under ``first_non_finite``, as a dict:
+    The lens writes it to the status of the log at once, under ``first_non_finite``, as a dict:
 
-    - ``layer``, ``kind``: where; kind is ``"input"``, ``"output"``, ``"output gradient"``,
+    - ``layer``, ``kind``: the place; kind is ``"input"``, ``"output"``, ``"output gradient"``,
       ``"gradient of weight"`` and so on, ``"parameter weight"``, or ``"loss"``;
     - ``value``: ``"nan"`` or ``"inf"``;
-    - ``step``: the how-manieth forward pass in training it was since the lens was attached;
+    - ``step``: the number of forward passes in training since the lens was attached;
     - ``after_time``: the time of the last tick before it, or None;
-    - ``last_finite``: the L2 norm of what was there before, and at which step; or None.
+    - ``last_finite``: the last finite L2 norm at this place, and its step; or None.
 
-    It looks even while the inspector is inactive. The norms of a step stay on their device and are
-    looked at after the forward pass, after the backward pass, and when the loss is pushed: each
-    waits for the device once. The inspector's first module gives the input.
+    The lens looks even while the inspector is inactive. The norms of a step stay on their device.
+    The lens reads them after the forward pass, after the backward pass, and when the program pushes
+    the loss. Each read waits for the device once. The input is that of the inspector's first
+    module.
 
-    With a `GradScaler` (see `TorchInspector`), a gradient that is not finite belongs to a step that
-    the scaler skips: it is counted in `overflows`, and found only where the scale has come down
-    below 1, so that it is no longer the scale's doing.
+    With a `GradScaler` (see `TorchInspector`), the scaler skips the step of a non-finite gradient.
+    The lens then only counts it in `overflows`. If the scale has fallen below 1, the scale is not
+    the cause, and the gradient counts as found.
 
     Args:
-        stop: Whether to raise `NonFiniteFound` where it is found.
+        stop: Whether to raise `NonFiniteFound` at once.
 
     """
 
@@ -49,7 +50,7 @@ class FirstNonFinite(Lens):
         super().__init__()
         self.stop = stop
         self.found: dict[str, object] | None = None
-        self.overflows = 0  #: in how many steps a scaled gradient was not finite
+        self.overflows = 0  #: the number of steps with a non-finite scaled gradient
         self._overflow_at = -1
         self._state: State | None = None
         self._step = 0
@@ -60,7 +61,7 @@ class FirstNonFinite(Lens):
         self._arrived = 0
 
     def register_foreign_preprocessor(self, preprocessor: Any, state: State) -> None:
-        """Listen to the losses that are pushed."""
+        """Listen to pushed losses."""
         super().register_foreign_preprocessor(preprocessor, state)
         self._state = state
         if isinstance(preprocessor, ExplicitCall):
@@ -68,7 +69,7 @@ class FirstNonFinite(Lens):
         self.gather(state.per_tick(self._look_at_parameters))
 
     def register_leaf_module(self, module: Any, name: str, state: State) -> None:
-        """Look at what a layer gives and gets."""
+        """Gather outputs, their gradients, and the gradients of parameters of a layer."""
         if not self._layers:
             self.gather(state.begin(module, name, self._begin))
         self._layers[name] = module
@@ -77,7 +78,7 @@ class FirstNonFinite(Lens):
         self._register_parameters(module, name, state)
 
     def register_non_leaf_module(self, module: Any, name: str, state: State) -> None:
-        """Look at the parameters that a module with children has itself."""
+        """Gather the gradients of the own parameters of a module with children."""
         if not self._layers:
             self.gather(state.begin(module, name, self._begin))
             self.gather(state.forward(module, name, self._end, always=True))
@@ -118,7 +119,7 @@ class FirstNonFinite(Lens):
         for gradient in gradients:
             self._see(layer, f"gradient of {parameter}", gradient)
         self._arrived += 1
-        if self._arrived == self._expected:  # the backward pass is through
+        if self._arrived == self._expected:  # the backward pass is complete
             self._arrived = 0
             self.check()
 
@@ -149,7 +150,7 @@ class FirstNonFinite(Lens):
             self._seen.append((layer, kind, self._step, self._state.arrays.magnitude(array)))
 
     def check(self) -> None:
-        """Look at all that has come; write down and raise what is to be."""
+        """Read all waiting norms, and record the first non-finite one; raise if `stop` is True."""
         state, seen = self._state, self._seen
         if state is None or not seen or self.found is not None:
             return
@@ -186,14 +187,14 @@ class FirstNonFinite(Lens):
             )
 
     def introduce_tags(self, visualizer: AbstractVisualizer) -> None:
-        """Nothing is drawn: see the status."""
+        """Register no tag: the result is in the status."""
 
     def start_sync(self) -> Any:
-        """Return what this process found."""
+        """Return the result of this process."""
         return self.found
 
     def finish_sync(self, states: Sequence[Any]) -> None:
-        """Write down the first of what any process found."""
+        """Record the earliest result of all processes."""
         found = [
             state | {"rank": rank}
             for rank, state in enumerate(states)
@@ -205,7 +206,7 @@ class FirstNonFinite(Lens):
             self._state.announce(STATUS_KEY, self.found)
 
     def let_go(self) -> None:
-        """Look once more, and let go of the layers."""
+        """Read the waiting norms, and release the layers."""
         try:
             self.check()
         finally:
@@ -215,7 +216,7 @@ class FirstNonFinite(Lens):
             self._expected = self._arrived = 0
 
     def detach_from_module(self) -> None:
-        """Forget everything but what was found."""
+        """Forget everything except the result."""
         super().detach_from_module()
         self._last.clear()
         self._seen.clear()

@@ -1,4 +1,4 @@
-"""Lenses on what modules give, and on the gradients of it."""
+"""Lenses on the outputs of modules, and on the gradients of outputs."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from traininglog.lenses.options import (
 
 
 class OutputActivation(Lens):
-    """How much of an output is active: of a magnitude above 1e-8. With a NaN in it, NaN.
+    """The share of active elements in outputs; an element is active above a magnitude of 1e-8.
 
-    ``activation`` is the share of active elements in a batch, ``death`` the share of channels of
-    which no element is active in the batch. ``activation warning`` has, over all layers, the least
-    activation and the greatest death.
+    ``activation`` is the share of active elements in a batch, ``death`` the share of channels
+    without an active element in the batch. Both are NaN if the output has a NaN. ``activation
+    warning`` has the least activation and the greatest death over all layers.
 
     Args:
-        activation: Whether modules that are activation functions are observed.
-        dropout: Whether dropout modules are observed.
+        activation: Whether to observe modules that are activation functions.
+        dropout: Whether to observe dropout modules.
         channel_last: Whether channels are the last axis, not the second.
-        warning_plot: Whether to tell the ``activation warning``.
-        options: See `options.LineOptions` and `options.PassOptions`. What `include` names is
-            observed instead.
+        warning_plot: Whether to compute the ``activation warning``.
+        options: See `options.LineOptions` and `options.PassOptions`. `include` replaces the default
+            choice of modules.
 
     """
 
@@ -68,7 +68,7 @@ class OutputActivation(Lens):
         self._state: State | None = None
 
     def register_non_leaf_module(self, module: object, name: str, state: State) -> None:
-        """Gather the outputs of a module that was named."""
+        """Gather the outputs of a module that `include` names."""
         self.register_leaf_module(module, name, state)
 
     def register_leaf_module(self, module: object, name: str, state: State) -> None:
@@ -97,7 +97,7 @@ class OutputActivation(Lens):
             self.warning.numbers = worst([self.activation], [self.death])
 
     def let_go(self) -> None:
-        """Let go of the inspector, too."""
+        """Also release the inspector's state."""
         super().let_go()
         self._state = None
 
@@ -110,12 +110,12 @@ class When:
         self._from_grad = options["evaluation_from_grad"]
 
     def counts(self, state: State, *, training: bool) -> bool:
-        """Tell whether a pass counts that runs now."""
+        """Return whether the current pass counts."""
         return self._record_eval or (state.grad_enabled() if self._from_grad else training)
 
 
 def worst(activations: Iterable[Chart], deaths: Iterable[Chart]) -> dict[str, dict[str, float]]:
-    """Return the least activation and the greatest death of all layers; NaN where one is NaN."""
+    """Return the least activation and the greatest death of all layers; NaN if one is NaN."""
     found = {}
     for name, charts, choose in (("activation", activations, np.min), ("death", deaths, np.max)):
         told = [
@@ -127,20 +127,21 @@ def worst(activations: Iterable[Chart], deaths: Iterable[Chart]) -> dict[str, di
 
 
 def put_activity(layer: str, seen: Activity, activation: Chart, death: Chart) -> None:
-    """Put the share of elements that are active, and that of units of which none is."""
+    """Put the share of active elements, and the share of units without an active element."""
     counts = seen.counts
     activation.put_total(layer, counts, 1 / max(1, seen.elements))
     death.put_total(layer, counts, -1 / max(1, counts.shape[0]), 1.0, nonzero=True)
 
 
 class OutputNorm(Lens):
-    """The L2 norm of outputs: of each sample, and of these the mean over the batch.
+    """The mean over the batch of the L2 norms of the samples of an output.
 
     ``output norm`` has it per layer, ``output norm shares`` each layer's share of the sum.
 
     Args:
-        activation: Whether activation functions are observed, beside all other layers.
-        options: See `options.ShareOptions` and `options.PassOptions`. The size is that of a sample.
+        activation: Whether to observe activation functions, too, beside all other layers.
+        options: See `options.ShareOptions` and `options.PassOptions`. `normalize_by_size` uses the
+            size of a sample.
 
     """
 
@@ -167,7 +168,7 @@ class OutputNorm(Lens):
             self._gather(module, name, state)
 
     def register_non_leaf_module(self, module: object, name: str, state: State) -> None:
-        """Gather the outputs of what computes by itself, as attention does, or was named."""
+        """Gather outputs of modules that compute themselves (attention), or are in `include`."""
         if self.chosen(module, name, default=state.role(module) == "whole"):
             self._gather(module, name, state)
 
@@ -189,21 +190,22 @@ class OutputNorm(Lens):
         self.gather(state.forward(module, name, look))
 
     def finalize_epoch(self) -> None:
-        """Work out the shares."""
+        """Compute the shares."""
         super().finalize_epoch()
         if self.shares is not None:
             self.shares.share(self.norm, self._compared)
 
 
 class OutputGradientGeometry(Lens):
-    """The norm of the loss's gradient by a layer's output, and how its direction changes.
+    """The norm of the gradient of the loss with respect to outputs, and its change of direction.
 
     ``output gradient norm`` is the L2 norm over the whole batch. ``output gradient correlation`` is
-    the cosine between the gradients of consecutive batches, each its mean over the batch: batches
-    of any two sizes compare. The first batch, and the first after an inactive stretch, has none.
+    the cosine between the mean gradients of consecutive batches. As these are means over the batch,
+    the sizes of the batches may differ. The first batch, and the first after an inactive stretch,
+    has no cosine.
 
     Args:
-        skip_activation: Whether to leave out activation functions and dropouts.
+        skip_activation: Whether to ignore activation functions and dropouts.
         options: See `options.DirectionOptions`.
 
     """
@@ -227,7 +229,7 @@ class OutputGradientGeometry(Lens):
             self._gather(module, name, state)
 
     def register_non_leaf_module(self, module: object, name: str, state: State) -> None:
-        """Gather the gradients of what computes by itself, as attention does, or was named."""
+        """Gather the gradients of modules that compute themselves, or are in `include`."""
         if self.chosen(module, name, default=state.role(module) == "whole"):
             self._gather(module, name, state)
 
@@ -242,10 +244,10 @@ class OutputGradientGeometry(Lens):
         self.gather(state.backward(module, name, look))
 
     def skip_stretch(self) -> None:
-        """Compare with nothing from before."""
+        """Forget the previous gradients."""
         self.geometry.previous.clear()
 
     def detach_from_module(self) -> None:
-        """Let go of the gradients, too."""
+        """Also release the previous gradients."""
         super().detach_from_module()
         self.geometry.previous.clear()

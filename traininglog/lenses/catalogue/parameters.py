@@ -24,17 +24,17 @@ WEIGHT_AND_BIAS = ("weight", "bias")
 
 
 class ParameterLens(Lens):
-    """What lenses on parameters share: which they are.
+    """Base class of lenses on parameters, with the choice of parameters.
 
     Args:
-        parameters: Their names in their module, or None for all.
-        options: Of which these are used; see `options.LayerOptions`.
+        parameters: The names of parameters in their module, or None for all.
+        options: The options of the lens. This class uses `options.LayerOptions`.
 
     """
 
     def __init__(self, parameters: Iterable[str] | None, options: LayerOptions) -> None:
         super().__init__(options["include"], options["exclude"])
-        if isinstance(parameters, str):  # one name is no list of its letters
+        if isinstance(parameters, str):  # a single name
             parameters = [parameters]
         self.parameters = None if parameters is None else list(parameters)
         self._charts_of: dict[str, dict[str, Chart]] = {}
@@ -42,13 +42,13 @@ class ParameterLens(Lens):
             self.charts_of(name)
 
     def charts_of(self, name: str) -> dict[str, Chart]:
-        """Return the charts for parameters of a name."""
+        """Return the charts for parameters of this name."""
         if name not in self._charts_of:
             self._charts_of[name] = self.make_charts(name)
         return self._charts_of[name]
 
     def make_charts(self, name: str) -> dict[str, Chart]:
-        """Make the charts for parameters of a name."""
+        """Create the charts for parameters of this name."""
         raise NotImplementedError
 
     def expect(self, layer: str, names: Iterable[str], state: State) -> None:
@@ -59,40 +59,40 @@ class ParameterLens(Lens):
                 chart.bind(state)
 
     def wanted(self, names: Iterable[str]) -> list[str]:
-        """Return those of some names that are to be observed."""
+        """Return the names that the lens observes."""
         return [name for name in names if self.parameters is None or name in self.parameters]
 
     def register_non_leaf_module(self, module: object, name: str, state: State) -> None:
-        """Observe the parameters that a module with children has itself."""
+        """Observe the own parameters of a module with children."""
         self.register_leaf_module(module, name, state)
 
 
 class GradientLens(ParameterLens):
-    """A lens that looks at the gradients of parameters."""
+    """Base class of lenses on the gradients of parameters."""
 
     nothing = "none of its parameters of these names is trained, or they have other names"
 
     def register_leaf_module(self, module: object, name: str, state: State) -> None:
-        """Gather the gradients of the parameters that are trained."""
+        """Gather the gradients of the trained parameters."""
         names = self.wanted(state.trainable(module, name))
         if names and self.chosen(module, name):
             self.expect(name, names, state)
             self.gather(state.parameter_gradient(module, name, names, self.looks(state)))
 
     def looks(self, state: State) -> Callable[[str, str, list[Any]], None]:
-        """Return what is called with a layer, the name of a parameter, and its gradients."""
+        """Return a callback for a layer, the name of a parameter, and its gradients."""
         raise NotImplementedError
 
 
 class ParameterGradientGeometry(GradientLens):
-    """The norm of the gradient of parameters, and how its direction changes.
+    """The norm of the gradients of parameters, and the change of their direction.
 
-    ``weight gradient norm`` is its L2 norm after a backward pass, ``weight gradient correlation``
-    the cosine between those of consecutive passes; the first, and the first after an inactive
-    stretch, has none. A frozen parameter, or one that gets no gradient, is left out.
+    ``weight gradient norm`` is the L2 norm after a backward pass, ``weight gradient correlation``
+    the cosine between the gradients of consecutive passes. The first pass, and the first after an
+    inactive stretch, has no cosine. Frozen parameters, and those without a gradient, are left out.
 
     Args:
-        parameters: The names of parameters to observe; None for all that modules have.
+        parameters: The names of parameters to observe; None for all.
         options: See `options.DirectionOptions`.
 
     """
@@ -107,11 +107,11 @@ class ParameterGradientGeometry(GradientLens):
         super().__init__(parameters, known)
 
     def make_charts(self, name: str) -> dict[str, Chart]:
-        """Make a chart of the norm, and one of the correlation."""
+        """Create a chart of the norm, and one of the correlation."""
         return self._geometries.charts(name)
 
     def looks(self, state: State) -> Callable[[str, str, list[Any]], None]:
-        """Return what puts norms and correlations."""
+        """Return a callback that puts norms and correlations."""
         geometries = self._geometries
 
         def look(layer: str, parameter: str, gradients: list[object]) -> None:
@@ -120,25 +120,26 @@ class ParameterGradientGeometry(GradientLens):
         return look
 
     def skip_stretch(self) -> None:
-        """Compare with nothing from before."""
+        """Forget the previous gradients."""
         self._geometries.forget()
 
     def detach_from_module(self) -> None:
-        """Let go of the gradients, too."""
+        """Also release the previous gradients."""
         super().detach_from_module()
         self.skip_stretch()
 
 
 class ParameterGradientActivation(GradientLens):
-    """The share of a parameter's gradient that is not zero, after each backward pass.
+    """The share of non-zero elements in a parameter's gradient, after each backward pass.
 
-    ``weight gradient activation``, per layer; ``weight gradient death`` is the share of the layer's
-    units (the first axis) whose gradient is all zero. With a NaN in it, both are NaN.
+    ``weight gradient activation`` has this share per layer. ``weight gradient death`` is the share
+    of the layer's units (the first axis) whose gradient is all zero. Both are NaN if the gradient
+    has a NaN.
 
     Args:
-        parameters: The names of parameters to observe; None for all that modules have.
+        parameters: The names of parameters to observe; None for all.
         channel_last: Whether units are the last axis, as in the kernels of JAX and Keras.
-        warning_plot: Whether to tell the ``gradient activation warning``: over all layers and
+        warning_plot: Whether to compute the ``gradient activation warning``: over all layers and
             parameters, the least activation and the greatest death.
         options: See `options.LineOptions`.
 
@@ -163,14 +164,14 @@ class ParameterGradientActivation(GradientLens):
             )
 
     def make_charts(self, name: str) -> dict[str, Chart]:
-        """Make a chart of the activation, and one of the death."""
+        """Create a chart of the activation, and one of the death."""
         return {
             what: self.chart(f"{name} gradient {what}", kind="probability", **self._drawn)
             for what in ("activation", "death")
         }
 
     def looks(self, state: State) -> Callable[[str, str, list[Any]], None]:
-        """Return what puts shares."""
+        """Return a callback that puts both shares."""
         library, charts, axis = state.arrays, self._charts_of, self._axis
         if self.warning is not None:
             self.warning.expect("activation")
@@ -194,7 +195,7 @@ class ParameterGradientActivation(GradientLens):
 
 
 class TickParameterLens(ParameterLens):
-    """A lens that looks at parameters as they are at the tick."""
+    """Base class of lenses that look at the parameters at each tick."""
 
     nothing = "no layer has parameters of these names"
 
@@ -204,7 +205,7 @@ class TickParameterLens(ParameterLens):
         super().__init__(parameters, options)
 
     def register_leaf_module(self, module: object, name: str, state: State) -> None:
-        """Remember the layer, and look at its parameters at each tick."""
+        """Remember the layer, whose parameters the lens reads at each tick."""
         if not self.chosen(module, name):
             return
         self.expect(name, self.wanted(state.parameters(module, name)), state)
@@ -214,7 +215,7 @@ class TickParameterLens(ParameterLens):
         self._layers[name] = module
 
     def found(self) -> list[tuple[str, str, list[Any]]]:
-        """Return (layer, parameter, arrays), as they are now."""
+        """Return the current (layer, parameter, arrays) of all layers."""
         state = self._state
         if state is None:
             return []
@@ -226,18 +227,18 @@ class TickParameterLens(ParameterLens):
         ]
 
     def collect_data(self) -> None:
-        """Look at the parameters now."""
+        """Process the current parameters."""
         state = self._state
         if state is not None:
             for layer, parameter, arrays in self.found():
                 state.guarded(self.collect, layer, parameter, arrays, state)
 
     def collect(self, layer: str, parameter: str, arrays: list[object], state: State) -> None:
-        """Look at the parameters of one name in a layer."""
+        """Process the parameters of one name in a layer."""
         raise NotImplementedError
 
     def let_go(self) -> None:
-        """Let go of the layers, too."""
+        """Also release the layers."""
         super().let_go()
         self._layers.clear()
         self._state = None
@@ -249,9 +250,9 @@ class ParameterNorm(TickParameterLens):
     ``weight norm`` has it per layer, ``weight norm shares`` each layer's share of the sum.
 
     Args:
-        parameters: The names of parameters to observe; None for all that modules have.
-        options: See `options.ShareOptions`; there are no ranges by default. Statistics are for
-            those who call `collect_data`.
+        parameters: The names of parameters to observe; None for all.
+        options: See `options.ShareOptions`; the default is no ranges. Other statistics than the
+            norm itself need additional calls of `collect_data`.
 
     """
 
@@ -270,7 +271,7 @@ class ParameterNorm(TickParameterLens):
         super().__init__(parameters, known)
 
     def make_charts(self, name: str) -> dict[str, Chart]:
-        """Make a chart of the norm, and one of the shares."""
+        """Create a chart of the norm, and one of the shares."""
         charts = {"norm": self.chart(f"{name} norm", **self._drawn)}
         if self._comparison:
             charts["shares"] = self.chart(f"{name} norm shares", kind="relation", big=True)
@@ -284,7 +285,7 @@ class ParameterNorm(TickParameterLens):
         self.charts_of(parameter)["norm"].put(layer, library.norm(arrays), size**-0.5)
 
     def finalize_epoch(self) -> None:
-        """Work out the shares."""
+        """Compute the shares."""
         super().finalize_epoch()
         for charts in self._charts_of.values():
             if "shares" in charts:
@@ -293,14 +294,15 @@ class ParameterNorm(TickParameterLens):
 
 
 class ParameterCondition(TickParameterLens):
-    """The condition number of weights at each tick: greatest singular value over the least.
+    """The condition number of weights at each tick: greatest divided by least singular value.
 
-    A weight is taken as a matrix, its first axis against all others; what has one axis is left out.
+    A weight is reshaped to a matrix: its first axis against all others. Vectors are left out.
 
     Args:
-        parameters: The names of parameters to observe; None for all that modules have.
-        exact_up_to: The longest shorter side of which all singular values are worked out. Beyond,
-            they are estimated (`operations.golub_kahan`): the condition is then a lower bound.
+        parameters: The names of parameters to observe; None for all.
+        exact_up_to: Up to this length of the shorter side, all singular values are computed.
+            Beyond it they are estimated (`operations.golub_kahan`), and the condition is a lower
+            bound.
         options: See `options.LayerOptions`.
 
     """
@@ -316,11 +318,11 @@ class ParameterCondition(TickParameterLens):
         super().__init__(parameters, complete(type(self), LayerOptions, options, self.defaults))
 
     def make_charts(self, name: str) -> dict[str, Chart]:
-        """Make one chart."""
+        """Create one chart."""
         return {"condition": self.chart(f"{name} condition", log_scale=True)}
 
     def expect(self, layer: str, names: Iterable[str], state: State) -> None:
-        """Add no layer before a matrix is found."""
+        """Do nothing: `collect` adds a layer with its first matrix."""
 
     def collect(self, layer: str, parameter: str, arrays: list[Any], state: State) -> None:
         """Put the condition numbers."""

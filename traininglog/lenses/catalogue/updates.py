@@ -1,4 +1,4 @@
-"""Lenses on what an optimizer's steps change."""
+"""Lenses on the changes of an optimizer's steps."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from traininglog.lenses.options import (
 
 
 class UpdateLens(ParameterLens):
-    """What lenses on updates share: one gatherer for all layers.
+    """Base class of lenses on updates, with one gatherer for all layers.
 
     Args:
-        optimizer: The optimizer whose steps are observed. Without one, the program calls the
-            inspector's `inspect_update()` after each step.
+        optimizer: The optimizer to observe. Without one, the program calls the inspector's
+            `inspect_update()` after each step.
         parameters, options: As for `ParameterLens`.
 
     """
@@ -40,13 +40,13 @@ class UpdateLens(ParameterLens):
                 "without one, call inspector.inspect_update() after each step"
             )
         self._optimizer = optimizer
-        self.wants: dict[str, bool] = {}  #: what `State.update` is asked for
+        self.wants: dict[str, bool] = {}  #: the options of `State.update`
         self._observed: set[str] = set()
         self.state: State | None = None
         super().__init__(parameters, options)
 
     def register_leaf_module(self, module: object, name: str, state: State) -> None:
-        """Observe the parameters of a layer that are trained."""
+        """Observe the trained parameters of a layer."""
         names = self.wanted(state.trainable(module, name))
         if not names or not self.chosen(module, name):
             return
@@ -70,26 +70,26 @@ class UpdateLens(ParameterLens):
             state.guarded(self.look, layer, found, state)
 
     def look(self, layer: str, changes: list[Change], state: State) -> None:
-        """Take what a step changed in a layer."""
+        """Process the changes of one step in a layer."""
         raise NotImplementedError
 
     def let_go(self) -> None:
-        """Let go of the layers, too."""
+        """Also release the layers."""
         super().let_go()
         self._observed.clear()
         self.state = None
 
 
 class ParameterUpdateGeometry(UpdateLens):
-    """The norm of what a step changes in parameters, and how its direction changes.
+    """The norm of each step's change of parameters, and the change of its direction.
 
     ``weight update norm`` is the L2 norm of the difference, ``weight update correlation`` the
-    cosine between those of consecutive steps; the first, and the first after an inactive stretch,
-    has none.
+    cosine between the differences of consecutive steps. The first step, and the first after an
+    inactive stretch, has no cosine.
 
     Args:
         optimizer: The optimizer; without one, call `inspect_update()` after each step.
-        parameters: The names of parameters to observe; None for all that modules have.
+        parameters: The names of parameters to observe; None for all.
         options: See `options.DirectionOptions`.
 
     """
@@ -106,7 +106,7 @@ class ParameterUpdateGeometry(UpdateLens):
         self.wants = {"lasting": known["correlation"]}
 
     def make_charts(self, name: str) -> dict[str, Chart]:
-        """Make a chart of the norm, and one of the correlation."""
+        """Create a chart of the norm, and one of the correlation."""
         return self._geometries.charts(name)
 
     def look(self, layer: str, changes: list[Change], state: State) -> None:
@@ -125,25 +125,25 @@ class ParameterUpdateGeometry(UpdateLens):
             )
 
     def skip_stretch(self) -> None:
-        """Compare with nothing from before."""
+        """Forget the previous updates."""
         self._geometries.forget()
 
     def detach_from_module(self) -> None:
-        """Let go of the updates, too."""
+        """Also release the previous updates."""
         super().detach_from_module()
         self.skip_stretch()
 
 
 class UpdateRatio(UpdateLens):
-    """The norm of what a step changes in a layer, over the norm of its parameters before.
+    """The norm of a step's change of a layer, divided by the norm of its parameters before it.
 
-    Where training goes well it is mostly about 1e-3 a step; see Karpathy's notes for Stanford's
-    CS231n, "Ratio of weights:updates". A layer whose parameters are all zero has an infinite one.
+    In a healthy training it is mostly about 1e-3 per step; see Karpathy's notes for Stanford's
+    CS231n, "Ratio of weights:updates". It is infinite for a layer whose parameters are all zero.
 
     Args:
         optimizer: The optimizer; without one, call `inspect_update()` after each step.
-        parameters: The names of parameters to count in; None for all that the layer has.
-        options: See `options.LineOptions`; by default there is one range.
+        parameters: The names of parameters to include; None for all parameters of the layer.
+        options: See `options.LineOptions`; the default is one range.
 
     """
 
@@ -161,11 +161,11 @@ class UpdateRatio(UpdateLens):
         self.ratio = self.chart("update ratio", log_scale=True, **drawn(known))
 
     def make_charts(self, name: str) -> dict[str, Chart]:
-        """Make none: a layer's parameters count together."""
+        """Create none: a layer's parameters share one chart."""
         return {}
 
     def expect(self, layer: str, names: Iterable[str], state: State) -> None:
-        """Add a layer."""
+        """Add a layer to the chart."""
         self.ratio.expect(layer)
 
     def look(self, layer: str, changes: list[Change], state: State) -> None:

@@ -1,1 +1,1 @@
-"""From arrays to the numbers of a tick: operations, a pool, statistics, and charts of them."""
+"""From arrays to the numbers of a tick: operations, a number pool, statistics, and charts."""

@@ -1,4 +1,4 @@
-"""Charts: what lenses put numbers into, and what these come to at a tick."""
+"""Charts: lenses put numbers into them, and at a tick they compute the statistics."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Chart:
 
     Args:
         tag: The tag.
-        attributes: How it is drawn, which tells which points of the numbers are worked out.
-        running: Whether numbers are forgotten once they are counted.
-        computed: Whether the lens works out `numbers` by itself, and puts nothing.
-        gradients: Whether the numbers are of gradients: of these, what is not finite is left out
-            where that is an overflow which a `GradScaler` skips.
-        also: Points to tell beside those that are drawn.
+        attributes: How the tag is drawn, which determines the statistics to compute.
+        running: Whether to keep only running moments, and not the numbers.
+        computed: Whether the lens computes `numbers` itself, and puts nothing.
+        gradients: Whether the numbers are of gradients. Then non-finite numbers are left out if
+            they are an overflow that a `GradScaler` skips.
+        also: Statistics to compute beside those that are drawn.
 
     """
 
@@ -46,13 +46,13 @@ class Chart:
         self.tag = check_tag(tag)
         self.attributes = attributes
         self.running = running
-        self.numbers: dict[str, dict[str, float]] = {}  #: what the last tick came to
+        self.numbers: dict[str, dict[str, float]] = {}  #: layer -> statistic -> number of the tick
         self.pool: NumberPool = Immediate()
         self._gradients = gradients
         self._overflow: Callable[[], bool] | None = None
         self._finite: dict[str, Finite] = {}
         self._layers: dict[str, Statistic] = {}
-        self._kept: dict[str, Statistic] = {}  # of layers that may not be registered again
+        self._kept: dict[str, Statistic] = {}  # layers from before `renew`, which may be gone
         self._combined: dict[tuple[str, int, Combine], Combined] = {}
         self._points: list[str] = []
         if not computed and attributes.kind in ("numeric", "probability"):
@@ -60,35 +60,35 @@ class Chart:
             self._points = names_of(lines, attributes.ranges, running=running)
 
     def bind(self, state: State) -> None:
-        """Put numbers into the pool of an inspector from now on."""
+        """Use the pool of an inspector from now on."""
         self.pool = state.pool
         if self._gradients and state.scaled:
             self._overflow = state.overflow
 
     def expect(self, layer: str) -> None:
-        """Add a layer, in its place in the order."""
+        """Add a layer at the end of the order, unless it is there."""
         if layer not in self._layers:
             kept = self._kept.pop(layer, None)
             self._layers[layer] = statistic(running=self.running) if kept is None else kept
             self.attributes.layers.append(layer)
 
     def put(self, layer: str, number: object, times: float = 1.0, plus: float = 0.0) -> None:
-        """Take ``number * times + plus`` of a layer; the number may still be on a device."""
+        """Add ``number * times + plus`` to a layer; the number may still be on a device."""
         self.pool.put(self._target(layer), number, times, plus)
 
     def put_total(
         self, layer: str, numbers: object, times: float = 1.0, plus: float = 0.0, *,
         nonzero: bool = False,
     ) -> None:  # fmt: skip
-        """Take ``total * times + plus`` of a layer: of a vector's sum.
+        """Add ``total * times + plus`` to a layer; the total is the sum of a vector.
 
-        With `nonzero`, of how many in it are not zero. The vector, which may still be on a device,
-        must stay as it is: its total may be worked out later, together with others.
+        With `nonzero`, the total is the number of non-zero elements. The vector may still be on a
+        device. The caller must not change it: the pool may compute the total later, with others.
         """
         self.pool.put_total(self._target(layer), numbers, times, plus, nonzero=nonzero)
 
     def put_combined(self, layer: str, numbers: Sequence[object], combine: Combine) -> None:
-        """Take one number of a layer, which `combine` makes of some; see `statistics.Combined`."""
+        """Add ``combine(numbers)``, one number, to a layer; see `statistics.Combined`."""
         place = (layer, len(numbers), combine)
         target = self._combined.get(place)
         if target is None:
@@ -109,19 +109,19 @@ class Chart:
         return finite
 
     def renew(self) -> None:
-        """Forget the layers and their order, but not their numbers: they are registered anew."""
+        """Forget the layers and their order, but not their numbers, before a new registration."""
         self._kept |= self._layers
         self._layers = {}
         self.attributes.layers.clear()
 
     def _settle(self) -> None:
-        """Tell, for the last time, of layers that are gone."""
+        """Add the layers that are gone once more, if they have numbers of this tick."""
         for layer in [layer for layer, seen in self._kept.items() if seen.count]:
             self.expect(layer)
         self._kept = {}
 
     def finalize(self) -> None:
-        """Work out the points of each layer that has a number."""
+        """Compute the statistics of each layer with numbers."""
         self._settle()
         self.numbers = {
             layer: {name: seen.point(name) for name in self._points}
@@ -130,7 +130,7 @@ class Chart:
         }
 
     def reset(self) -> None:
-        """Begin anew, with the same layers."""
+        """Forget the numbers, but not the layers."""
         self.numbers = {}
         self._new_statistics()
 
@@ -139,25 +139,25 @@ class Chart:
         self._combined, self._finite = {}, {}
 
     def clear(self) -> None:
-        """Forget the layers, too."""
+        """Forget the numbers and the layers."""
         self._layers, self._combined, self.numbers, self.pool = {}, {}, {}, Immediate()
         self._kept, self._finite, self._overflow = {}, {}, None
         self.attributes.layers.clear()
         self.attributes.aliases.clear()
 
     def share(self, of: Chart, point: str) -> None:
-        """Have each layer's share of the sum of another chart's points."""
+        """Set `numbers` to each layer's share of the sum of another chart's statistic."""
         found = {layer: values[point] for layer, values in of.numbers.items()}
         total = sum(found.values())
         self.numbers = {layer: {"share": value / total} for layer, value in found.items() if total}
 
     def state(self) -> dict[str, list[float]]:
-        """Return what it has, by layer, as plain numbers."""
+        """Return the state of each layer as plain numbers."""
         self._settle()
         return {layer: seen.state() for layer, seen in self._layers.items() if seen.count}
 
     def merge(self, states: Iterable[Mapping[str, Sequence[float]]]) -> None:
-        """Become what some states are together."""
+        """Replace the numbers with the union of several states."""
         kind = Running if self.running else Values
         self._new_statistics()
         for state in states:

@@ -1,6 +1,6 @@
-"""What lenses ask of arrays, and how NumPy answers; PyTorch's answers are in the folder `torch`.
+"""Operations on arrays for lenses, and their NumPy version; PyTorch's is in the folder `torch`.
 
-Numbers come back as the library's own scalars and vectors, so that nothing waits for a device.
+The results are scalars and vectors of the library itself, so that nothing waits for a device.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-#: Below this, an output counts as not active.
+#: An element is active if its magnitude exceeds this.
 EPSILON = 1e-8
 
 
 class Activity(NamedTuple):
-    """How many elements are active."""
+    """The number of active elements."""
 
-    counts: Any  #: a vector: how many of each unit; all NaN where a NaN is in the array
-    elements: int  #: how many there are, of all units together
+    counts: Any  #: a vector: active elements of each unit; all NaN if the array has a NaN
+    elements: int  #: the number of all elements of all units
 
 
 class ArrayOperations(ABC):
@@ -28,18 +28,18 @@ class ArrayOperations(ABC):
 
     @abstractmethod
     def first(self, output: Any) -> Any:
-        """Return the first array of floating point in what a module gave, out of the graph.
+        """Return the first floating point array in a module's output, detached from the graph.
 
-        It looks into tuples, lists and mappings. None where there is none, or it is empty.
+        It searches tuples, lists and mappings. Returns None if there is none, or it is empty.
         """
 
     @abstractmethod
     def copy(self, arrays: Sequence[Any], into: Sequence[Any] | None = None) -> list[Any]:
-        """Return copies; in the memory of earlier ones, of the same shapes, if there are some."""
+        """Return copies. They reuse the memory of `into`, earlier copies of the same shapes."""
 
     @abstractmethod
     def sample_norms(self, array: Any) -> Any:
-        """Return the L2 norm of each sample (of the first axis), as a vector of its own memory."""
+        """Return the L2 norm of each sample (along the first axis), as a new vector."""
 
     @abstractmethod
     def batch_mean(self, array: Any) -> Any:
@@ -47,67 +47,67 @@ class ArrayOperations(ABC):
 
     @abstractmethod
     def dot(self, one: Sequence[Any], other: Sequence[Any]) -> Any:
-        """Return the scalar product of two lists of arrays, each taken as one vector."""
+        """Return the scalar product of two lists of arrays; each list counts as one vector."""
 
     @abstractmethod
     def activity(self, array: Any, channel_axis: int) -> Activity:
-        """Count in each channel the elements that are active: of a magnitude above `EPSILON`.
+        """Count the active elements of each channel, with a magnitude above `EPSILON`.
 
-        Of what has a NaN nobody can tell: then every count is NaN.
+        If the array has a NaN, every count is NaN.
         """
 
     @abstractmethod
     def unit_activity(self, arrays: Sequence[Any], unit_axis: int = 0) -> Activity:
-        """Count in each unit the elements that are not zero; NaN, as `activity` does.
+        """Count the non-zero elements of each unit; all counts are NaN if there is a NaN.
 
-        The units are the rows of the axis `unit_axis`; what has one axis only is a row of units.
+        The units are along the axis `unit_axis`. Each element of a vector is a unit.
         """
 
     @abstractmethod
     def norm(self, arrays: Sequence[Any]) -> Any:
-        """Return the L2 norm of arrays taken as one vector, at least in single precision."""
+        """Return the L2 norm of arrays as one vector, at least in single precision."""
 
     @abstractmethod
     def count(self, array: Any) -> int:
-        """Return how many elements an array has."""
+        """Return the number of elements of an array."""
 
     @abstractmethod
     def magnitude(self, array: Any) -> Any:
-        """Return the L2 norm; an infinity or NaN only where there is one in the array.
+        """Return the L2 norm. It is infinite or NaN only if the array has such an element.
 
-        Where the norm is beyond the greatest number, it is the greatest magnitude instead.
+        If the norm overflows, return the greatest magnitude instead.
         """
 
     @abstractmethod
     def extremes(self, array: Any, exact_up_to: int) -> Any:
         """Return the greatest and the least singular value of a weight, as a vector of two.
 
-        The weight is taken as a matrix: its first axis against all others. See `golub_kahan` for
-        what is done where its shorter side is longer than `exact_up_to`.
+        The weight is reshaped to a matrix: its first axis against all others. If the shorter side
+        is longer than `exact_up_to`, the values are estimates, see `golub_kahan`.
         """
 
     @abstractmethod
     def sample(self, array: Any, most: int) -> tuple[Any, int]:
-        """Return at most `most` elements in even distance, as a vector, and how many there were."""
+        """Return at most `most` evenly spaced elements as a vector, and the number of all."""
 
     @abstractmethod
     def bytes(self, array: Any) -> int:
-        """Return how much memory an array takes."""
+        """Return the memory of an array in bytes."""
 
     @abstractmethod
     def floats(self, numbers: Sequence[Any]) -> list[float]:
-        """Return numbers as Python's, waiting for the device once."""
+        """Return numbers as Python floats, with one wait for the device."""
 
     def same_shapes(self, some: Sequence[Any], others: Sequence[Any]) -> bool:
-        """Tell whether arrays have the shapes of others."""
+        """Return whether two lists of arrays have the same shapes."""
         return [array.shape for array in some] == [array.shape for array in others]
 
 
 class NumpyArrays(ArrayOperations):
-    """NumPy's answers; what has an ``__array__``, as JAX's arrays have, is converted."""
+    """The operations in NumPy. Objects with ``__array__``, such as JAX's arrays, are converted."""
 
     def first(self, output: Any) -> Any:
-        """Return the first array of floating point, or None."""
+        """Return the first floating point array, or None."""
         for leaf in leaves(output):
             if hasattr(leaf, "__array__") or isinstance(leaf, (float, np.floating)):
                 array = np.asarray(leaf)
@@ -174,21 +174,21 @@ class NumpyArrays(ArrayOperations):
         return values[[0, -1]]
 
     def sample(self, array: Any, most: int) -> tuple[Any, int]:
-        """Return some elements, and how many there were."""
+        """Return evenly spaced elements, and the number of all."""
         flat = np.asarray(array).reshape(-1)
         return flat[:: -(-flat.size // most)][:most], flat.size
 
     def bytes(self, array: Any) -> int:
-        """Return the memory taken."""
+        """Return the memory in bytes."""
         return int(array.nbytes)
 
     def floats(self, numbers: Sequence[Any]) -> list[float]:
-        """Return numbers as Python's."""
+        """Return numbers as Python floats."""
         return [float(number) for number in numbers]
 
 
 def leaves(output: Any) -> Iterator[Any]:
-    """Give what stands in nested tuples, lists and mappings, in order."""
+    """Yield the leaves of nested tuples, lists and mappings, in order."""
     if isinstance(output, Mapping):
         for value in output.values():
             yield from leaves(value)
@@ -203,14 +203,14 @@ def golub_kahan(matrix: Any, start: Any, library: Any, steps: int = 32) -> Any:
     """Return a small bidiagonal matrix whose extreme singular values approach those of `matrix`.
 
     Golub and Kahan, "Calculating the Singular Values and Pseudo-Inverse of a Matrix" (1965), with
-    every vector made orthogonal to all before, from a vector as long as the shorter side. The
-    greatest is very near after these steps; the least comes out too great, so that a condition
-    number of it is a lower bound.
+    full reorthogonalization. `start` is a vector of the length of the shorter side. After these
+    steps the greatest value is very accurate. The least value is an overestimate, so a condition
+    number from it is a lower bound.
     """
-    if matrix.shape[0] < matrix.shape[1]:  # or the least would be of a vector that it makes zero
+    if matrix.shape[0] < matrix.shape[1]:  # else the least value could belong to the null space
         matrix = matrix.T
     steps = min(steps, *matrix.shape)
-    right = library.stack([0 * matrix[0]] * steps)  # a vector a row
+    right = library.stack([0 * matrix[0]] * steps)  # one vector per row
     right[0] = start / library.linalg.norm(start)
     left = library.stack([0 * matrix[:, 0]] * steps)
     diagonal, above = [], []
@@ -227,7 +227,7 @@ def golub_kahan(matrix: Any, start: Any, library: Any, steps: int = 32) -> Any:
 
 
 def _apart(vector: Any, others: Any) -> Any:
-    """Return what of a vector is orthogonal to others; once is not enough for rounded numbers."""
+    """Return the component of a vector orthogonal to others. Rounding requires two passes."""
     for _ in range(2):
         vector = vector - others.T @ (others @ vector)
     return vector

@@ -1,4 +1,4 @@
-"""What a lens is given of its inspector: gatherers, array operations, a pool for numbers."""
+"""`State`, the interface of an inspector for lenses: gatherers, array operations, number pool."""
 
 from __future__ import annotations
 
@@ -12,87 +12,88 @@ from traininglog.lenses.numbers.statistics import Target
 
 
 class Gatherer(Protocol):
-    """What feeds a lens, until it is detached."""
+    """A source of arrays for a lens, until it is detached."""
 
     def detach(self) -> None:
-        """Stop, and let go of the module."""
+        """Stop, and release the module."""
 
 
 class NumberPool(Protocol):
-    """Where numbers wait on their way to statistics, so that a device is waited for only once."""
+    """A buffer of numbers for statistics, so that the program waits for a device only once."""
 
     def put(self, target: Target, number: Any, times: float = 1.0, plus: float = 0.0) -> None:
-        """Take ``number * times + plus``; the number may still be on a device."""
+        """Add ``number * times + plus``; the number may still be on a device."""
 
     def put_together(self, target: Any, numbers: Sequence[Any]) -> None:
-        """Take numbers that stay together, one after the other, in a ``target.add(numbers)``."""
+        """Add numbers that stay consecutive in one call of ``target.add(numbers)``."""
 
     def put_total(
         self, target: Target, numbers: Any, times: float, plus: float, *, nonzero: bool
     ) -> None:
-        """Take ``total * times + plus``: of a vector's sum, or of how many in it are not zero.
+        """Add ``total * times + plus``; the total is a vector's sum, or its number of non-zeros.
 
-        A NaN in the vector makes both totals NaN. The vector must stay as it is: it may be summed
-        later, and together with others.
+        A NaN in the vector makes both totals NaN. The caller must not change the vector: the pool
+        may sum it later, together with others.
         """
 
     def put_vector(self, target: Any, numbers: Any) -> None:
-        """Take a vector of numbers, for one ``target.add(numbers)``."""
+        """Add a vector of numbers, by one call of ``target.add(numbers)``."""
 
 
 class Immediate:
-    """A pool for numbers that are here already."""
+    """A pool without a buffer, for numbers that are on no device."""
 
     def put(self, target: Any, number: Any, times: float = 1.0, plus: float = 0.0) -> None:
-        """Hand on a number."""
+        """Pass on a number."""
         target.add(number * times + plus)
 
     def put_together(self, target: Any, numbers: Sequence[Any]) -> None:
-        """Hand on some numbers."""
+        """Pass on several numbers."""
         target.add(numbers)
 
     def put_total(
         self, target: Any, numbers: Any, times: float, plus: float, *, nonzero: bool
     ) -> None:
-        """Hand on a total."""
+        """Compute and pass on a total."""
         total = float(numbers.sum())
         if nonzero and not math.isnan(total):
             total = float((numbers != 0).sum())
         target.add(total * times + plus)
 
     def put_vector(self, target: Any, numbers: Any) -> None:
-        """Hand on numbers to one."""
+        """Pass on a vector."""
         target.add(numbers)
 
 
 class ExplicitCall:
-    """A gatherer that the program itself calls: what was pushed goes to all who listen."""
+    """A gatherer that the program calls: it passes pushed values to all listeners."""
 
     def __init__(self) -> None:
         self._listeners: list[tuple[Callable[[str, str, object], None], bool]] = []
 
     def listen(self, callback: Callable[[str, str, Any], None], *, always: bool = False) -> None:
-        """Have ``callback(kind, name, number)`` called: kind is ``"loss"`` or ``"metric"``.
+        """Register ``callback(kind, name, number)``; the kind is ``"loss"`` or ``"metric"``.
 
-        With `always`, also while the inspector is not active.
+        With `always`, it is called while the inspector is inactive, too.
         """
         self._listeners.append((callback, always))
 
     def listening(self, *, active: bool = True) -> list[Callable[[str, str, Any], None]]:
-        """Return those who listen now."""
+        """Return the listeners for an active or inactive inspector."""
         return [listener for listener, always in self._listeners if active or always]
 
     def push(self, kind: str, name: str, number: Any, *, active: bool = True) -> None:
-        """Hand a number to all who listen."""
+        """Pass a number to the listeners."""
         for listener in self.listening(active=active):
             listener(kind, name, number)
 
 
 class State(ABC):
-    """What a lens is given of its inspector: gatherers, array operations, a pool.
+    """The interface of an inspector for lenses: gatherers, array operations, a number pool.
 
-    A callback gets arrays that have left the graph and are still on their device; it must not
-    change them. A gatherer calls only while the inspector is active, or with ``always=True`` ever.
+    A callback receives arrays that are detached from the graph and still on their device. It must
+    not change them. A gatherer calls only while the inspector is active, or always with
+    ``always=True``.
     """
 
     arrays: ArrayOperations
@@ -102,30 +103,31 @@ class State(ABC):
     scaled: bool = False  #: whether a `GradScaler` scales the loss, see `overflow`
 
     def guarded(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Call, and return what that gives; but what it raises is passed over, and gives None.
+        """Call a function and return its result. After an error, count it and return None.
 
-        The first argument, if it is a text, is the layer that is passed over.
+        A text as the first argument is the layer under which the error is counted. This base class
+        does not catch.
         """
         return call(*arguments)
 
     def overflow(self) -> bool:
-        """Tell whether a gradient that is not finite is one that a `GradScaler` skips."""
+        """Return whether a `GradScaler` skips the step of a non-finite gradient."""
         return False
 
     @abstractmethod
     def role(self, module: Any) -> str:
-        """Return what a module does.
+        """Return the role of a module.
 
-        ``"activation"``, ``"dropout"``, ``"container"``, ``"observed"`` (chosen by the program);
-        ``"whole"``: it has children, but computes by itself; ``"part"``: such a child, which is
-        never called; or ``"other"``.
+        It is ``"activation"``, ``"dropout"``, ``"container"``, ``"observed"`` (the program chose
+        it), ``"whole"`` (it has children, but computes itself and never calls them), ``"part"`` (a
+        child of a whole), or ``"other"``.
         """
 
     @abstractmethod
     def begin(self, module: Any, layer: str, call: Callable[[str, Any, bool], None]) -> Gatherer:
         """Gather inputs, active or not: ``call(layer, input, training)`` before each forward pass.
 
-        The input is the first array of floating point, or None.
+        The input is its first floating point array, or None.
         """
 
     @abstractmethod
@@ -134,7 +136,7 @@ class State(ABC):
     ) -> Gatherer:
         """Gather outputs: ``call(layer, output, training)`` after each forward pass of a module.
 
-        Of several arrays in an output, it is the first of floating point; without one, no call.
+        The output is its first floating point array. If it has none, there is no call.
         """
 
     @abstractmethod
@@ -154,7 +156,7 @@ class State(ABC):
     ) -> Gatherer:
         """Gather gradients of parameters: ``call(layer, name, gradients)`` once a backward pass.
 
-        A layer that stands for a branch has several parameters of one name.
+        A layer that represents a whole branch has several parameters of one name.
         """
 
     @abstractmethod
@@ -166,35 +168,35 @@ class State(ABC):
         sizes: bool = False,
         lasting: bool = False,
     ) -> Gatherer:
-        """Gather what an optimizer's steps change: ``call(changes)`` after each.
+        """Gather the changes of an optimizer's steps: ``call(changes)`` after each step.
 
-        Without an optimizer, after each `inspect_update()`. `sizes` and `lasting` ask for what
-        costs more, see `Change`.
+        Without an optimizer, the call comes after each `inspect_update()`. `sizes` and `lasting`
+        request two costly properties of `Change`.
         """
 
     @abstractmethod
     def per_tick(self, call: Callable[[], None]) -> Gatherer:
-        """Have a callback called at the end of each active tick, before it is finalized."""
+        """Register a callback for each active tick, before lenses finalize it."""
 
     @abstractmethod
     def parameters(self, module: Any, layer: str) -> dict[str, list[Any]]:
-        """Return a layer's parameters by name, as they are now, out of the graph."""
+        """Return a layer's current parameters by name, detached from the graph."""
 
     @abstractmethod
     def trainable(self, module: Any, layer: str) -> list[str]:
-        """Return the names of those of a layer's parameters that are trained."""
+        """Return the names of a layer's trained parameters."""
 
     @abstractmethod
     def gradient_bytes(self) -> int:
-        """Return the memory that the gradients of parameters take now."""
+        """Return the current memory of the gradients of parameters, in bytes."""
 
     def device_peak(self) -> int | None:
-        """Return the most memory taken on the device since the last call, in bytes, if it tells."""
+        """Return the device's peak memory since the last call in bytes, or None if unknown."""
         return None
 
     @abstractmethod
     def grad_enabled(self) -> bool:
-        """Tell whether a graph is being recorded."""
+        """Return whether autograd records a graph."""
 
     @abstractmethod
     def announce(self, key: str, value: Any) -> None:
@@ -207,7 +209,7 @@ class State(ABC):
 
 
 class Change:
-    """What one step changed in one parameter."""
+    """The change of one parameter in one step."""
 
     __slots__ = ("delta", "lasting", "layer", "name", "norm", "size")
 
@@ -216,7 +218,7 @@ class Change:
     ) -> None:
         self.layer = layer
         self.name = name
-        self.delta = delta  #: the parameter after the step less before it; valid during the call
-        self.norm = norm  #: its L2 norm
+        self.delta = delta  #: the parameter after the step minus before it; valid during the call
+        self.norm = norm  #: the L2 norm of `delta`
         self.size = size  #: the L2 norm of the parameter before the step; None if it is not known
-        self.lasting = lasting  #: whether `delta` stays as it is for one more call
+        self.lasting = lasting  #: whether `delta` also stays valid during the next call

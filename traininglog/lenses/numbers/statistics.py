@@ -1,8 +1,9 @@
-"""What many numbers come to: running moments, kept values, and a sketch of their distribution.
+"""Statistics of many numbers: running moments, all values, and a sketch of their distribution.
 
-All three merge exactly as if the numbers had come to one of them, but for the sketch, whose error
-is stated. `Running` follows Welford for one number and Chan, Golub and LeVeque ("Updating Formulae
-and a Pairwise Algorithm for Computing Sample Variances", 1979) for many.
+Merging two of them has the same result as one of them with all numbers. The sketch has an error,
+which its docstring states. `Running` uses Welford's method for one number, and that of Chan, Golub
+and LeVeque ("Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979) for
+many.
 """
 
 from __future__ import annotations
@@ -13,26 +14,26 @@ from typing import Any, Self
 
 import numpy as np
 
-#: What a statistic can tell, by name. The quartiles need the values themselves.
+#: The names of the statistics. Median, quartiles and IQR need the values themselves.
 POINTS = ("mean", "std", "min", "max", "median", "Q1", "Q2", "Q3", "IQR")
-#: Makes one number of each row of an array.
+#: Reduces each row of an array to one number.
 Combine = Callable[[Any], Any]
 
 _NEED_VALUES = frozenset(("median", "Q1", "Q2", "Q3", "IQR"))
 
-#: The points that a range around a line is drawn from.
+#: The two statistics of each range around a line.
 RANGES = {"std": ("mean", "std"), "min-max": ("min", "max"), "Q1-Q3": ("Q1", "Q3")}
 
 
 class Running:
-    """Count, mean, population variance, least and greatest of numbers that are not kept.
+    """Running count, mean, population variance, minimum and maximum, without the numbers.
 
     >>> seen = Running()
     >>> seen.add([1.0, 2.0]); seen.add(6.0)
     >>> seen.count, seen.mean, seen.point("min")
     (3, 3.0, 1.0)
 
-    A NaN makes mean, variance, least and greatest NaN.
+    A NaN makes mean, variance, minimum and maximum NaN.
     """
 
     __slots__ = ("_squares", "count", "max", "mean", "min")
@@ -46,11 +47,11 @@ class Running:
 
     @property
     def variance(self) -> float:
-        """The population variance; NaN of nothing."""
+        """The population variance; NaN without numbers."""
         return self._squares / self.count if self.count else math.nan
 
     def add(self, numbers: float | Sequence[float] | np.ndarray[Any, Any]) -> None:
-        """Take in one number, or an array of them."""
+        """Add one number, or an array of numbers."""
         array = np.asarray(numbers, dtype=np.float64).reshape(-1)
         if array.size == 0:
             return
@@ -58,13 +59,13 @@ class Running:
             number = float(array[0])
             self._combine(1, number, 0.0, number, number)
             return
-        with np.errstate(all="ignore"):  # infinities make NaN, which is what they should make
+        with np.errstate(all="ignore"):  # infinities make NaN here, as intended
             mean = float(array.mean())
             squares = float(np.square(array - mean).sum())
         self._combine(array.size, mean, squares, float(array.min()), float(array.max()))
 
     def merge(self, other: Running) -> None:
-        """Take in what another one has seen."""
+        """Add the numbers of another one."""
         self._combine(other.count, other.mean, other._squares, other.min, other.max)
 
     def _combine(self, count: int, mean: float, squares: float, low: float, high: float) -> None:
@@ -79,24 +80,24 @@ class Running:
         self.mean += apart * count / total
         self._squares += squares + apart * apart * self.count * count / total
         self.count = total
-        # A NaN on either side stays: compared with, it is never the lesser.
+        # A NaN on either side stays: each comparison with it is False.
         self.min = low if low < self.min or low != low else self.min  # noqa: PLR0124
         self.max = high if high > self.max or high != high else self.max  # noqa: PLR0124
 
     def point(self, name: str) -> float:
-        """Return a point of `POINTS`. Raises `ValueError` for one that needs the values."""
+        """Return one of `POINTS`. Raises `ValueError` if it needs the values."""
         check_points([name], running=True)
         if name == "std":
             return math.sqrt(self.variance)
         return float(getattr(self, name)) if self.count else math.nan
 
     def state(self) -> list[float]:
-        """Return all that it knows, as numbers."""
+        """Return the whole state as numbers."""
         return [self.count, self.mean, self._squares, self.min, self.max]
 
     @classmethod
     def from_state(cls, state: Sequence[float]) -> Self:
-        """Return the one that `state()` was taken from."""
+        """Return the object with this state."""
         one = cls()
         one.count = int(state[0])
         one.mean, one._squares, one.min, one.max = state[1:]
@@ -104,7 +105,7 @@ class Running:
 
 
 class Values:
-    """All the numbers themselves, so that quantiles are true ones (linear between neighbours).
+    """All numbers, so that quantiles are exact (linear between neighbours).
 
     >>> seen = Values()
     >>> seen.add([4.0, 1.0, 2.0, 3.0])
@@ -119,27 +120,27 @@ class Values:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of values."""
         return sum(part.size for part in self._parts)
 
     def add(self, numbers: float | Sequence[float] | np.ndarray[Any, Any]) -> None:
-        """Take in one number, or an array of them."""
+        """Add one number, or an array of numbers."""
         array = np.array(numbers, dtype=np.float64).reshape(-1)
         if array.size:
             self._parts.append(array)
 
     def merge(self, other: Values) -> None:
-        """Take in what another one has."""
+        """Add the values of another one."""
         self._parts += other._parts
 
     def array(self) -> np.ndarray[Any, Any]:
-        """Return the numbers, in the order in which they came."""
+        """Return the values in the order of their arrival."""
         if len(self._parts) != 1:
             self._parts = [np.concatenate([*self._parts, np.empty(0)])]
         return self._parts[0]
 
     def point(self, name: str) -> float:
-        """Return a point of `POINTS`; NaN of nothing."""
+        """Return one of `POINTS`; NaN without values."""
         check_points([name], running=False)
         array = self.array()
         if array.size == 0:
@@ -153,37 +154,37 @@ class Values:
             return float(getattr(np, name)(array))
 
     def state(self) -> list[float]:
-        """Return the numbers."""
+        """Return the values."""
         return [float(number) for number in self.array()]
 
     @classmethod
     def from_state(cls, state: Sequence[float]) -> Self:
-        """Return the one that `state()` was taken from."""
+        """Return the object with this state."""
         one = cls()
         one.add(np.asarray(state, dtype=np.float64))
         return one
 
 
 class Sketch:
-    """The distribution of any number of values in at most `size` of them, each with a weight.
+    """A sketch of a distribution: at most `size` weighted values represent all values.
 
     Beyond `size` values, it keeps those at the middle of `size` equal parts of the weight, and the
-    least and the greatest exactly. Each such compression moves a rank by at most ``1 / (2 * size)``
-    of the whole. NaN and infinities are left out, and counted.
+    exact minimum and maximum. Each compression moves a rank by at most ``1 / (2 * size)`` of the
+    whole. NaN and infinities are only counted.
     """
 
     __slots__ = ("count", "max", "min", "non_finite", "size", "values", "weights")
 
     def __init__(self, size: int = 256) -> None:
         self.size = size
-        self.count = 0.0  #: how many finite values it stands for
-        self.non_finite = 0.0  #: how many that are not
+        self.count = 0.0  #: the number of finite values that it represents
+        self.non_finite = 0.0  #: the number of NaN and infinities
         self.min, self.max = math.inf, -math.inf
         self.values = np.empty(0)
         self.weights = np.empty(0)
 
     def add(self, values: Any, weight: float = 1.0) -> None:
-        """Take in an array, each value of which stands for `weight` values."""
+        """Add an array. Each of its values represents `weight` values."""
         array = np.asarray(values, dtype=np.float64).reshape(-1)
         usable = array[np.isfinite(array)]
         self.non_finite += (array.size - usable.size) * weight
@@ -191,7 +192,7 @@ class Sketch:
             self._take(usable, np.full(usable.size, weight), usable.min(), usable.max())
 
     def merge(self, other: Sketch) -> None:
-        """Take in what another one stands for."""
+        """Add the distribution of another one."""
         self.non_finite += other.non_finite
         if other.values.size:
             self._take(other.values, other.weights, other.min, other.max)
@@ -210,7 +211,7 @@ class Sketch:
         self.values, self.weights = values, weights
 
     def quantiles(self, shares: Iterable[float]) -> list[float]:
-        """Return the values below which these shares of the whole lie; NaN of nothing."""
+        """Return the quantiles at these shares of the whole; NaN without values."""
         wanted = np.asarray(list(shares), dtype=np.float64)
         if not self.values.size:
             return [math.nan] * wanted.size
@@ -219,13 +220,13 @@ class Sketch:
         return [float(value) for value in found]
 
     def state(self) -> list[Any]:
-        """Return all that it knows, as numbers."""
+        """Return the whole state as numbers and lists of numbers."""
         extremes = [self.min, self.max, self.non_finite]
         return [self.size, *extremes, self.values.tolist(), self.weights.tolist()]
 
     @classmethod
     def from_state(cls, state: Sequence[Any]) -> Self:
-        """Return the one that `state()` was taken from."""
+        """Return the object with this state."""
         one = cls(state[0])
         one.min, one.max, one.non_finite = state[1:4]
         one.values, one.weights = np.asarray(state[4]), np.asarray(state[5])
@@ -237,9 +238,9 @@ Statistic = Running | Values
 
 
 class Finite:
-    """Takes numbers to a target; where `overflow()` is true, without those that are not finite.
+    """Passes numbers to a target, but drops non-finite ones if `overflow()` is true.
 
-    It is asked only where there are such.
+    `overflow` is called only if there are non-finite numbers.
     """
 
     __slots__ = ("overflow", "target")
@@ -248,7 +249,7 @@ class Finite:
         self.target, self.overflow = target, overflow
 
     def add(self, numbers: Any) -> None:
-        """Take in one number, or an array of them."""
+        """Add one number, or an array of numbers."""
         array = np.asarray(numbers, dtype=np.float64).reshape(-1)
         finite = np.isfinite(array)
         if not finite.all() and self.overflow():
@@ -256,19 +257,19 @@ class Finite:
         self.target.add(array)
 
 
-#: What takes numbers of a layer.
+#: The receivers of a layer's numbers.
 Target = Statistic | Finite
 
 
 class Combined:
-    """Makes one number of some that belong together, and hands it on.
+    """Combines groups of numbers to one number each, and passes these to a target.
 
-    So what a device works out crosses as it is, and is put together here, in double precision.
+    So a device transfers its results unchanged, and the CPU combines them in double precision.
 
     Args:
-        target: What takes the number.
-        count: How many belong together.
-        combine: Gets an array of shape (any, count), and returns a vector.
+        target: The receiver of the results.
+        count: The size of a group.
+        combine: Receives an array of shape (any, count), and returns a vector.
 
     """
 
@@ -278,14 +279,14 @@ class Combined:
         self.target, self.count, self.combine = target, count, combine
 
     def add(self, numbers: Any) -> None:
-        """Take numbers, `count` after `count`."""
+        """Add the numbers of one or more groups, `count` after `count`."""
         rows = np.asarray(numbers, dtype=np.float64).reshape(-1, self.count)
         with np.errstate(all="ignore"):
             self.target.add(self.combine(rows))
 
 
 def quotient(rows: Any) -> Any:
-    """Return the first number of each row over the product of the others; 0 / 0 is 0."""
+    """Return the first number of each row divided by the product of the others; 0 / 0 is 0."""
     return _over(rows[:, 0], rows[:, 1:].prod(axis=1))
 
 
@@ -295,7 +296,7 @@ def joint_norm(rows: Any) -> Any:
 
 
 def norm_quotient(rows: Any) -> Any:
-    """Return the L2 norm of each row's first half over that of its second; 0 / 0 is 0."""
+    """Return the L2 norm of each row's first half divided by that of its second; 0 / 0 is 0."""
     half = rows.shape[1] // 2
     return _over(joint_norm(rows[:, :half]), joint_norm(rows[:, half:]))
 
@@ -305,12 +306,12 @@ def _over(over: Any, under: Any) -> Any:
 
 
 def statistic(*, running: bool) -> Statistic:
-    """Return a new statistic: running, or with all values kept."""
+    """Return a new statistic: with running moments, or with all values."""
     return Running() if running else Values()
 
 
 def check_points(names: Iterable[str], *, running: bool) -> None:
-    """Raise `ValueError` for a name that is not in `POINTS`, or that `running` cannot tell."""
+    """Raise `ValueError` for a name that is not in `POINTS`, or that needs all values."""
     for name in names:
         if name not in POINTS:
             raise ValueError(f"there is no statistic {name!r}; there are: {', '.join(POINTS)}")
@@ -321,9 +322,9 @@ def check_points(names: Iterable[str], *, running: bool) -> None:
 
 
 def names_of(line: str | Iterable[str], ranges: Iterable[str], *, running: bool) -> list[str]:
-    """Return the points that lines, or one, and ranges around the first are drawn from.
+    """Return the statistics that are needed for a line, or several, and its ranges.
 
-    Raises `ValueError` for what does not exist, or what `running` cannot tell.
+    Raises `ValueError` for an unknown name, or if `running` and a statistic needs all values.
 
     >>> names_of("mean", ["std", "min-max"], running=True)
     ['mean', 'std', 'min', 'max']

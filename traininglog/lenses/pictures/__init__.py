@@ -1,1 +1,1 @@
-"""Visualizers: what lenses tell as pictures, as tables, and for TensorBoard."""
+"""Visualizers of lenses' numbers: figures, printed tables, and TensorBoard."""

@@ -8,7 +8,7 @@ from traininglog.lenses.lens import AbstractVisualizer
 def visualizer_named(name: str) -> AbstractVisualizer:
     """Return a new visualizer: ``"matplotlib"``, ``"tensorboard"`` or ``"print"``.
 
-    Raises `ValueError` for another name, and `MissingExtra` where it needs what is not installed.
+    Raises `ValueError` for another name, and `MissingExtra` if a required package is not installed.
     """
     if name == "matplotlib":
         from traininglog.lenses.pictures.matplotlib_figures import MatplotlibVisualizer

@@ -1,4 +1,4 @@
-"""One axis of lenses' numbers: lines and bands, stacked shares, a heat map of quantiles."""
+"""Drawing lenses' numbers on one axis: lines and bands, stacked shares, heat maps of quantiles."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _BANDS = {"std": 0.25, "Q1-Q3": 0.25, "min-max": 0.12}
 _BAD = "#C0392B"
 _BINS = 64
 
-#: How many names a legend has inside of an axis, and beside it; and how many letters one has there.
+#: The maximal number of names in a legend inside an axis and beside it, and of letters in a name.
 _INSIDE, _BESIDE, _LETTERS = 6, 14, 18
 
-#: Where colours come again, areas are fainter, and lines not drawn through.
+#: When colours repeat, areas become fainter, and lines change their style.
 _FAINTER = (0.85, 0.55, 0.3)
 _STYLES = ("-", "--", ":")
 
-#: How these styles look in a text.
+#: The styles of lines as text.
 _SIGNS = ("—", "- -", "···")
 
 
@@ -46,14 +46,14 @@ class Series:
         self.points.append(dict(points))
 
     def column(self, name: str) -> Any:
-        """Return one statistic over time; NaN where it is missing or is no number."""
+        """Return one statistic over time, with NaN for what is missing or no number."""
         return np.array([_number(points.get(name)) for points in self.points])
 
 
 def draw_layer(
     axis: Axes, layer: str, attributes: TagAttributes, series: Series, *, first: bool = True
 ) -> None:
-    """Draw one layer of a tag, its name above, and where it is the first, which lines it has."""
+    """Draw one layer of a tag, with its name above; for the first layer, also name the lines."""
     if attributes.kind == "distribution":
         _heat_map(axis, series)
     elif attributes.kind == "relation":
@@ -75,7 +75,7 @@ def draw_layer(
 
 
 def named_beside(attributes: TagAttributes, layers: Mapping[str, Series]) -> bool:
-    """Tell whether the names of layers on one axis need room of their own beside it."""
+    """Return whether the names of layers on one axis need separate room beside it."""
     if attributes.kind == "distribution":
         return False
     return attributes.kind == "relation" or len(layers) > _INSIDE
@@ -85,7 +85,7 @@ def draw_together(
     axis: Axes, tag: str, attributes: TagAttributes, layers: Mapping[str, Series],
     beside: Axes | None,
 ) -> None:  # fmt: skip
-    """Draw all layers of a tag on one axis, and name them: in another one, if there is one."""
+    """Draw all layers of a tag on one axis, with a legend in the axis `beside`, if there is one."""
     handles: list[Any] = []
     if attributes.kind == "relation":
         handles = _stack(axis, layers)
@@ -109,7 +109,7 @@ def draw_together(
     beside.set_axis_off()
     chosen = _greatest(attributes, layers)
     if attributes.kind == "relation":
-        chosen.reverse()  # as they lie over each other
+        chosen.reverse()  # in the order of the stacked areas, from the top
     shown = [(_short(layer, _LETTERS), named[layer]) for layer in chosen]
     if len(chosen) < len(named):
         shown.append(
@@ -119,7 +119,7 @@ def draw_together(
 
 
 def _greatest(attributes: TagAttributes, layers: Mapping[str, Series]) -> list[str]:
-    """Return the layers that are named, in their order: the greatest, if they are many."""
+    """Return the layers for the legend, in their order; of many layers the greatest ones."""
     if len(layers) <= _BESIDE:
         return list(layers)
     point = "share" if attributes.kind == "relation" else attributes.line
@@ -131,7 +131,7 @@ def _greatest(attributes: TagAttributes, layers: Mapping[str, Series]) -> list[s
 def _legend(
     axis: Axes, shown: Sequence[tuple[str, Any]], place: Literal["best", "center left"]
 ) -> None:
-    # Named afterwards: Matplotlib leaves out what begins with "_".
+    # The names are set afterwards, as Matplotlib leaves out those that begin with "_".
     legend = axis.legend(
         [handle for _, handle in shown], ["-"] * len(shown), fontsize=7.5, frameon=False,
         handlelength=1.2, handletextpad=0.5, borderpad=0.4, loc=place,
@@ -179,14 +179,14 @@ def _line(axis: Axes, attributes: TagAttributes, series: Series, number: int) ->
 
 
 def _mark(axis: Axes, times: Any, bad: Any) -> None:
-    """Mark by a red line the first time at which something was not finite."""
+    """Draw a red line at the first time with a non-finite number."""
     where = np.flatnonzero(bad)
     if where.size:
         axis.axvline(times[where[0]], color=_BAD, linewidth=1.2, linestyle=(0, (3, 2)))
 
 
 def _line_names(attributes: TagAttributes) -> str:
-    """Return which of several lines is which."""
+    """Return the names of several lines, each with the sign of its style."""
     return "   ".join(
         f"{_SIGNS[place % len(_SIGNS)]} {printable(name)}"
         for place, name in enumerate(attributes.lines)
@@ -205,7 +205,7 @@ def _stack(axis: Axes, layers: Mapping[str, Series]) -> list[Any]:
         bad[at] |= ~np.isfinite(found)
     _mark(axis, times, bad)
     colours = [_colour(number) for number in range(len(layers))]
-    if len(times) == 1:  # an area of no width is not seen
+    if len(times) == 1:  # an area without width would be invisible
         times, shares = [times[0] - 0.5, times[0] + 0.5], np.repeat(shares, 2, axis=1)  # type: ignore[list-item]
     patches = axis.stackplot(times, shares, colors=colours, linewidth=0)
     axis.set_ylim(0, 1)
@@ -213,7 +213,7 @@ def _stack(axis: Axes, layers: Mapping[str, Series]) -> list[Any]:
 
 
 def _heat_map(axis: Axes, series: Series) -> None:
-    """Draw the density between quantiles: darker where more of the values are."""
+    """Draw the density between quantiles; a darker colour means more values."""
     names = sorted({name for points in series.points for name in points if name[0] == "q"})
     names.sort(key=lambda name: int(name[1:]))
     if not names:
@@ -249,7 +249,7 @@ def _heat_map(axis: Axes, series: Series) -> None:
 
 
 def _dress(axis: Axes, attributes: TagAttributes) -> None:
-    # Without a positive number there is nothing that a logarithmic axis could show.
+    # A logarithmic axis can show only positive numbers.
     if attributes.log_scale and any(
         np.any(np.asarray(line.get_ydata(), dtype=float) > 0) for line in axis.lines[:1]
     ):
@@ -272,7 +272,7 @@ def _dress(axis: Axes, attributes: TagAttributes) -> None:
 
 
 def _label_plainly(axis: Axes) -> None:
-    """Label few heights of a logarithmic axis, as 0.05, where Matplotlib would write powers."""
+    """Label a logarithmic axis with few plain numbers, such as 0.05, and no powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = axis.get_ylim()
@@ -283,9 +283,9 @@ def _label_plainly(axis: Axes) -> None:
 
 
 def plain_ticks() -> Any:
-    """Return what labels an axis with whole numbers: 20.113, where Matplotlib would take 20 apart.
+    """Return a formatter with complete numbers, such as 20.113, and no offset or power of ten.
 
-    So nothing of a number stands elsewhere: a power of ten would lie over the name of a layer.
+    Matplotlib would put an offset or power at the axis end, over the name of a layer.
     """
     from matplotlib.ticker import Formatter
 
@@ -300,7 +300,7 @@ def plain_ticks() -> Any:
 
 
 def tick_texts(values: Sequence[float]) -> list[str]:
-    """Return numbers as texts that tell them apart, and no longer than that.
+    """Return numbers as texts with just enough digits to distinguish them.
 
     >>> tick_texts([0.0, 2e-11, 4e-11])
     ['0', '2e-11', '4e-11']
@@ -328,7 +328,7 @@ def _plain(text: str) -> str:
 
 
 def label_letters(axis: Axes) -> int:
-    """Return how many letters the longest label at the left of an axis has."""
+    """Return the number of letters of the longest label at the left of an axis."""
     return max((len(label.get_text()) for label in axis.get_yticklabels()), default=0)
 
 

@@ -1,8 +1,8 @@
-"""Where charts stand on a page, in inches: worked out from its shape, as nothing has to be tried.
+"""The places of charts on a page, in inches, computed directly from the shape of the page.
 
-A page has big charts on top, each as wide as some columns, and below them bands: beside each other
-a column of small charts per tag. A solver, as Matplotlib has one, takes minutes for a page of some
-hundred axes; the only thing here that depends on what is drawn is how wide the labels are.
+A page has big charts at the top, each as wide as one or more columns, and bands below. A band has
+one column of small charts per tag, side by side. Matplotlib's layout solver takes minutes for a
+page with hundreds of axes. Here, only the width of the labels depends on the drawing.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-#: How wide a column is, and a page at least.
+#: The width of a column, and the minimal width of a page.
 COLUMN, PAGE = 3.7, 6.4
 
-#: How high a row of big charts is, and a small one, with all that belongs to it.
+#: The heights of a row of big charts, and of a row of small charts.
 BIG, SMALL = 2.6, 1.22
 
-#: Room: for the title of a chart, the name of a layer, the labels of a time axis, and the page.
+#: The room for a chart's title, a layer's name, the labels of a time axis, and the page's margin.
 TITLE, NAME, TIMES, EDGE = 0.3, 0.2, 0.24, 0.1
 
-#: Room for the labels at the left, at least; for one letter of them, and for a unit beside them.
+#: The minimal room for labels at the left, the room for one letter, and for a unit beside them.
 LABELS, LETTER, UNIT = 0.36, 0.068, 0.2
 
-#: How much of a column names take that stand beside a chart.
+#: The share of a column that names beside a chart take.
 BESIDE = 0.385
 
 
 class Box(NamedTuple):
-    """A place on a page, as shares of its width and height, from the lower left corner."""
+    """A rectangle on a page, as shares of its width and height, from the lower left corner."""
 
     left: float
     bottom: float
@@ -39,9 +39,9 @@ class Page:
     """The places on one page.
 
     Args:
-        columns: How many columns it has.
-        big_rows: How many rows of big charts it has.
-        depths: How many rows of small charts each of its bands has.
+        columns: The number of columns.
+        big_rows: The number of rows of big charts.
+        depths: The number of rows of small charts in each band.
 
     """
 
@@ -58,14 +58,14 @@ class Page:
         self._labels = [LABELS] * columns
 
     def widen(self, column: int, letters: int, *, unit: bool = False) -> None:
-        """Make room in a column for labels of so many letters."""
+        """Reserve room in a column for labels with this number of letters."""
         needed = 0.1 + LETTER * letters + (UNIT if unit else 0.0)
         self._labels[column] = max(self._labels[column], min(needed, self._column / 2))
 
     def big(self, row: int, column: int, end: int, *, beside: bool = False) -> Box:
-        """Return the place of a big chart, from a column to before another one.
+        """Return the place of a big chart from `column` up to, but excluding, column `end`.
 
-        With `beside`, names have room at its right: see `names`.
+        With `beside`, leave room for names at its right: see `names`.
         """
         top = EDGE + BIG * row + TITLE
         right = self._right(column, end, beside)

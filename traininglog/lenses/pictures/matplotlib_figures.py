@@ -1,4 +1,4 @@
-"""Lenses' numbers as figures: big charts on top, below them a column per tag, an axis per layer."""
+"""Lenses' numbers as figures: big charts above, then one column per tag, one axis per layer."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from traininglog.lenses.pictures.drawing import Series
 
-#: Columns beside each other: tags, and layers that have an axis each.
+#: Columns side by side: a tag each, and its layers, which have one axis each.
 Band = list[tuple[str, list[str]]]
 
 _LIVE_DPI = 80
 
-#: What a tag's title leaves for the name of the layer below it, in points.
+#: The room between a tag's title and its axis for the name of the layer, in points.
 _ABOVE = 16.0
 
 _STYLE: Any = {
@@ -43,18 +43,19 @@ _STYLE: Any = {
 
 
 class MatplotlibVisualizer(AbstractVisualizer):
-    """Collects numbers and draws them: `figures`, `save`, and in a notebook live.
+    """Collects numbers and draws them: with `figures` and `save`, and live in a notebook.
 
-    Big tags are on top, at double height, all their layers on one axis; below, each other tag has a
-    column, with an axis for each of its layers; time is the same on all. Ranges are bands,
-    relations stacked areas, distributions heat maps; the first number of an axis that is not finite
-    is marked by a red line. Where tags or layers are many, there are several pages.
+    Big tags are at the top, at double height, with all layers on one axis. Below, each other tag
+    has a column, with one axis per layer. All axes have the same times. Ranges are bands, relations
+    are stacked areas, distributions are heat maps. A red line marks the first non-finite number of
+    an axis. Many tags or layers are split into several pages.
 
     Args:
-        columns: How many columns a page has at most.
-        rows: How many layers a page has at most.
-        live: Whether to show the first page in a notebook as ticks come, at most once a second and
-            a tenth of the time, and when the loop ends; None finds out whether there is a notebook.
+        columns: The maximal number of columns on a page.
+        rows: The maximal number of layers on a page.
+        live: Whether to show the first page in a notebook, at ticks and when the loop ends. It is
+            drawn at most once per second, and takes at most a tenth of the time. None detects
+            whether there is a notebook.
 
     Raises:
         MissingExtra: Matplotlib is not installed.
@@ -73,11 +74,11 @@ class MatplotlibVisualizer(AbstractVisualizer):
         self._tags: dict[str, TagAttributes] = {}
         self._series: dict[str, dict[str, Series]] = {}
         self._place = NotebookPlace()
-        self._next = 0.0  # when it may be shown again
-        self._due = False  # whether there is anything that was not shown
+        self._next = 0.0  # the earliest moment of the next drawing
+        self._due = False  # whether there are numbers that were not shown
 
     def register_tag(self, tag: str, attributes: TagAttributes) -> None:
-        """Get to know a tag."""
+        """Record a tag."""
         self._tags[tag] = attributes
         self._series.setdefault(tag, {})
 
@@ -92,13 +93,13 @@ class MatplotlibVisualizer(AbstractVisualizer):
             of_layers[layer].add(time, points)
 
     def end_tick(self, time: int) -> None:
-        """Show the first page in a notebook, if that was not done just now."""
+        """Show the first page in a notebook, unless it was shown a moment ago."""
         self._due = True
         if self.live and clock.monotonic() >= self._next:
             self.show()
 
     def end(self) -> None:
-        """Show in a notebook what is there in the end."""
+        """Show the final state in a notebook."""
         if self.live and self._due:
             self.show()
 
@@ -108,7 +109,7 @@ class MatplotlibVisualizer(AbstractVisualizer):
             of_layers.clear()
 
     def show(self) -> None:
-        """Show the first page in a notebook, in the place where it was."""
+        """Show the first page in a notebook, in place of the earlier one."""
         begin = clock.monotonic()
         for figure in self.pages(first=True):
             file = io.BytesIO()
@@ -123,10 +124,10 @@ class MatplotlibVisualizer(AbstractVisualizer):
         return list(self.pages())
 
     def save(self, path: str | Path, *, dpi: int = 120) -> list[Path]:
-        """Write the pages to ``name.png``, ``name-2.png``, ...; the suffix tells the format.
+        """Write the pages to ``name.png``, ``name-2.png``, ...; the suffix sets the format.
 
-        Return their paths. `dpi` is how many dots an inch has, 3.7 of which make a column. Raises
-        `ValueError` where there is nothing to draw.
+        Returns their paths. `dpi` is the number of dots per inch; a column is 3.7 inches wide.
+        Raises `ValueError` if there is nothing to draw.
         """
         path = Path(path)
         written = []
@@ -143,12 +144,12 @@ class MatplotlibVisualizer(AbstractVisualizer):
         import matplotlib
 
         with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-            # A letter that the font lacks is drawn as a box; that is no news to who chose the name.
+            # Matplotlib draws a box for a letter that the font lacks; a warning adds nothing.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             figure.savefig(file, format=kind, dpi=dpi, facecolor="white")
 
     def pages(self, *, first: bool = False) -> Iterator[Figure]:
-        """Draw the pages, or the first, one after the other."""
+        """Draw and yield the pages one by one, or only the first."""
         import matplotlib
 
         with matplotlib.rc_context(_STYLE):
@@ -229,7 +230,7 @@ class MatplotlibVisualizer(AbstractVisualizer):
         big: Sequence[str],
         across: int,
     ) -> _Placed:
-        """Make the axis of a big tag; the last one of all is as wide as there is room."""
+        """Create the axis of a big tag. The last one takes the remaining width of its row."""
         from traininglog.lenses.pictures.drawing import named_beside
 
         row, column = place
@@ -243,7 +244,7 @@ class MatplotlibVisualizer(AbstractVisualizer):
 
 
 class _Placed(NamedTuple):
-    """An axis, the column that it begins in, what tells its place, and an axis for names."""
+    """An axis, its first column, a function that returns its place, and an axis for names."""
 
     axis: Axes
     column: int
@@ -252,7 +253,7 @@ class _Placed(NamedTuple):
 
 
 def _align(axes: Sequence[Axes]) -> None:
-    """Have all axes show the same times."""
+    """Set the same times on all axes."""
     ends = [axis.dataLim.intervalx for axis in axes if axis.has_data()]
     low = min((float(end[0]) for end in ends if math.isfinite(end[0])), default=0.0)
     high = max((float(end[1]) for end in ends if math.isfinite(end[1])), default=1.0)

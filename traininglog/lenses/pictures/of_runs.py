@@ -1,4 +1,4 @@
-"""Pictures of what lenses wrote to a log, as `traininglog plot RUN --lenses` draws them."""
+"""Pictures of the lenses' numbers in a log, for `traininglog plot RUN --lenses`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def save(
     """Draw a log's lenses to a file, and further pages to ``name-2``, ``name-3``, ... beside it.
 
     Args:
-        log: Any log that lenses wrote to.
-        path: The first file; its suffix, ``.png`` or ``.svg``, tells the format.
-        target: Gives, for the path of a page, a context with the path to write to: so a page can
-            come into its place only when it is whole.
+        log: Any log with numbers of lenses.
+        path: The first file; its suffix, ``.png`` or ``.svg``, sets the format.
+        target: Returns, for the path of a page, a context manager with the path to write to. So the
+            caller can move a page to its place once it is complete.
         tags: The tags to draw, by default all.
 
     Returns:
@@ -32,7 +32,7 @@ def save(
 
     Raises:
         InvalidState: No lens wrote to this log.
-        KeyError: A tag that the log does not have.
+        KeyError: The log does not have one of the tags.
         MissingExtra: Matplotlib is not installed.
 
     """

@@ -15,17 +15,17 @@ from traininglog.lenses.lens import AbstractVisualizer
 from traininglog.lenses.numbers.statistics import RANGES
 from traininglog.lenses.tags.attributes import Numbers, TagAttributes, printable
 
-#: What a table shows: tag -> layer -> text.
+#: The cells of a table: tag -> layer -> text.
 Columns = dict[str, dict[str, str]]
 
-#: What a column takes beside its text.
+#: The width of a column beside its text.
 _PADDING = 3
 
 
 class PrintVisualizer(AbstractVisualizer):
-    """Prints a table at each tick: a line per layer, a column per tag, as line and ranges.
+    """Prints a table at each tick: one line per layer, one column per tag, with line and ranges.
 
-    Where tags are many there are several, none wider than the console.
+    Many tags are split into several tables, none wider than the console.
 
     Args:
         console: A Rich console; by default the terminal.
@@ -38,15 +38,15 @@ class PrintVisualizer(AbstractVisualizer):
         self._numbers: dict[str, Numbers] = {}
 
     def register_tag(self, tag: str, attributes: TagAttributes) -> None:
-        """Get to know a tag."""
+        """Record a tag."""
         self._tags[tag] = attributes
 
     def plot(self, time: int, tag: str, numbers: Numbers) -> None:
-        """Take numbers."""
+        """Keep the numbers until the end of the tick."""
         self._numbers[tag] = numbers
 
     def end_tick(self, time: int) -> None:
-        """Print the tables: a small one of the big tags, and one of the layers."""
+        """Print one line per big tag, and the tables of the others."""
         big: list[str] = []
         small: list[str] = []
         for tag in [tag for tag in self._tags if tag in self._numbers]:
@@ -94,7 +94,7 @@ class PrintVisualizer(AbstractVisualizer):
 
 
 def _parted(cells: Columns, width: int) -> list[Columns]:
-    """Part columns into tables that are no wider than the console: a wider one is not read."""
+    """Split columns into tables that fit the console, as wider ones are unreadable."""
     tables: list[Columns] = []
     for tag, column in cells.items():
         if not tables or _needed(tables[-1] | {tag: column}, width) > width:
@@ -109,12 +109,12 @@ def _needed(columns: Columns, width: int) -> int:
 
 
 def _width(tag: str, column: Mapping[str, str]) -> int:
-    """Return how wide the column of a tag is: its name may be broken, but no word."""
+    """Return the width of a tag's column. Its heading breaks only between words."""
     return max(map(len, ["", *printable(tag).split(), *column.values()]))
 
 
 def _name_width(columns: Columns, width: int) -> int:
-    """Return how wide the names of layers are; the longest are broken."""
+    """Return the width of the column of layers, at most a third; longer names break."""
     return min(max(len(layer) for column in columns.values() for layer in column), width // 3)
 
 

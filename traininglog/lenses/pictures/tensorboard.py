@@ -12,11 +12,11 @@ from traininglog.lenses.tags.attributes import Numbers, TagAttributes
 
 
 class TensorBoardVisualizer(AbstractVisualizer):
-    """Writes scalars named ``tag/layer/statistic`` for TensorBoard, blanks as ``_``.
+    """Writes scalars named ``tag/layer/statistic`` for TensorBoard, with ``_`` for blanks.
 
     Args:
-        folder: Where event files go.
-        writer: What to write with instead: a `SummaryWriter` of tensorboardX or of PyTorch.
+        folder: The folder of event files.
+        writer: A `SummaryWriter` of tensorboardX or PyTorch to use instead.
 
     Raises:
         MissingExtra: tensorboardX is not installed, and no writer was given.
@@ -27,7 +27,7 @@ class TensorBoardVisualizer(AbstractVisualizer):
         self.writer = EventFile(folder) if writer is None else writer
 
     def register_tag(self, tag: str, attributes: TagAttributes) -> None:
-        """Pass over it: TensorBoard draws as it does."""
+        """Do nothing: TensorBoard has no such attributes."""
 
     def plot(self, time: int, tag: str, numbers: Numbers) -> None:
         """Write the numbers."""
@@ -36,7 +36,7 @@ class TensorBoardVisualizer(AbstractVisualizer):
                 self.writer.add_scalar(_name(f"{tag}/{layer}/{name}"), value, time)
 
     def end_tick(self, time: int) -> None:
-        """Have them on the disk."""
+        """Flush the numbers to the disk."""
         self.writer.flush()
 
     def close(self) -> None:

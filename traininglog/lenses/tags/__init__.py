@@ -1,1 +1,1 @@
-"""Tags: what is told of each, where its numbers stand in a log, and how they come back."""
+"""Tags: their attributes, their numbers in a log, and the replay of these to visualizers."""

@@ -1,7 +1,7 @@
-"""What is drawn of a tag, and where its numbers stand in a log.
+"""The attributes of tags, and the keys of their numbers in a log.
 
-A tag is one chart: numbers of one kind, for several layers. A number of it is in the log under
-``tag/layer/statistic``; what the chart looks like is in the log's status, under `STATUS_KEY`.
+A tag is one chart: numbers of one kind, for several layers. The log has a number under
+``tag/layer/statistic``. The log's status has the attributes of the chart, under `STATUS_KEY`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any, Literal, get_args
 
 from traininglog.lenses.numbers.statistics import POINTS
 
-#: Where the status of a log keeps the attributes of all tags.
+#: The key of the attributes of all tags in the status of a log.
 STATUS_KEY = "lenses"
 
 Kind = Literal["numeric", "probability", "relation", "distribution"]
 
-#: What a lens tells of a tag at a tick: layer -> statistic -> number.
+#: The numbers of a tag at a tick: layer -> statistic -> number.
 Numbers = Mapping[str, Mapping[str, float]]
 
 
@@ -29,17 +29,17 @@ class TagAttributes:
         kind: ``"numeric"``: lines and ranges. ``"probability"``: the same, from 0 to 1.
             ``"relation"``: the layers' shares of a whole, stacked. ``"distribution"``: quantiles,
             drawn as a heat map over time.
-        line: The statistic that is the line; of what has but one number a tick, its unit.
-        ranges: The ranges around it, as in `statistics.RANGES`.
+        line: The statistic to draw as a line. For a tag with only one number per tick: its unit.
+        ranges: The ranges around the line, as in `statistics.RANGES`.
         log_scale: Whether the axis is logarithmic.
-        limits: The lower and the upper end of the axis, each None for as far as the numbers go.
-        big: Whether the chart stands on top, at double height, all its layers on one axis.
-        layers: The layers, in the order in which the module has them.
-        aliases: Other names under which the module has a layer.
-        lines: All statistics that are lines, where they are several; `line` is the first of them.
+        limits: The lower and the upper end of the axis; None leaves an end to the numbers.
+        big: Whether the chart is at the top, at double height, with all layers on one axis.
+        layers: The layers, in the order of the module.
+        aliases: Layer -> its other names in the module.
+        lines: All statistics to draw as lines, if there are several; `line` is the first.
 
     Raises:
-        ValueError: There is no such kind, or the limits are not a pair.
+        ValueError: The kind is unknown, or the limits are not a pair.
 
     """
 
@@ -69,18 +69,18 @@ class TagAttributes:
 
     @property
     def unit(self) -> str:
-        """The unit of the numbers; empty where they have none."""
+        """The unit of the numbers, or an empty text."""
         drawn_by_itself = self.kind in ("relation", "distribution")
         return "" if drawn_by_itself or self.line in POINTS else self.line
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a status can hold."""
+        """Return the attributes as plain data for a status."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         return values | {"limits": None if self.limits is None else list(self.limits)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TagAttributes:
-        """Return the attributes in a status; what a newer version may have added is passed over."""
+        """Return the attributes in a status. Unknown fields, of newer versions, are ignored."""
         known = {item.name: values[item.name] for item in fields(cls) if item.name in values}
         for name in ("ranges", "layers", "lines"):
             known[name] = list(known.get(name, ()))
@@ -91,24 +91,24 @@ class TagAttributes:
 
 
 def check_tag(tag: str) -> str:
-    """Return a tag. Raises `ValueError` if it cannot be the first part of a key."""
+    """Return the tag. Raises `ValueError` if it cannot be the first part of a key."""
     if not tag or "/" in tag:
         raise ValueError(f"a tag is a text without '/', which {tag!r} is not")
     return tag
 
 
 def key_of(tag: str, layer: str, statistic: str) -> str:
-    """Return the key under which a log has a number."""
+    """Return the key of a number in a log."""
     return f"{tag}/{layer}/{statistic}"
 
 
 def printable(text: str) -> str:
-    """Return a text that no terminal and no picture can take for a command."""
+    """Return a text without control characters, safe for terminals and pictures."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def parts_of(key: str) -> tuple[str, str, str] | None:
-    """Return tag, layer and statistic of a key; None if it has no three parts.
+    """Return tag, layer and statistic of a key, or None if it lacks one of them.
 
     >>> parts_of("output norm/net/0/mean")
     ('output norm', 'net/0', 'mean')

@@ -1,8 +1,8 @@
-"""Lenses' numbers into a log, and out of it again to any visualizer.
+"""Writing lenses' numbers to a log, and replaying them to any visualizer.
 
-Each tick is one row, under keys ``tag/layer/statistic``; how tags are drawn stands in the status.
-So the log alone is enough to draw, whatever wrote it, and what a resumed run inherits is drawn with
-it.
+Each tick is one row, with keys ``tag/layer/statistic``. The status has the attributes of the tags.
+So the log alone is enough for drawing, whatever program wrote it, and the drawing of a resumed run
+includes its inherited numbers.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from traininglog.lenses.lens import AbstractVisualizer
 from traininglog.lenses.tags.attributes import Numbers, TagAttributes, key_of, parts_of
 from traininglog.lenses.tags.stored_tags import attributes_of, stored_tags
 
-#: What a log raises for one value or key; all else is about the log.
+#: The errors that a log raises for a single value or key. All others concern the whole log.
 REFUSALS = (InvalidKey, ValueRangeError, ValueTooLarge, ValueTypeError)
 
 
 class LogWriter(AbstractVisualizer):
-    """Writes to a log what visualizers are told.
+    """A visualizer that writes the numbers to a log.
 
     Args:
         log: Any `TrainingLogBase`.
@@ -43,7 +43,7 @@ class LogWriter(AbstractVisualizer):
         self._refused: list[tuple[str, Exception]] = []
 
     def register_tag(self, tag: str, attributes: TagAttributes) -> None:
-        """Note a tag for the status. Layers that an earlier part of the run had stay."""
+        """Record a tag for the status. Layers from earlier parts of the run stay."""
         new = attributes.to_dict()
         before = self._tags.get(tag)
         if before is not None:
@@ -51,7 +51,7 @@ class LogWriter(AbstractVisualizer):
         self._tags[tag] = {k: v.copy() if hasattr(v, "copy") else v for k, v in new.items()}
 
     def plot(self, time: int, tag: str, numbers: Numbers) -> None:
-        """Note numbers for the row."""
+        """Collect numbers for the row."""
         _ = time
         keys = self._keys
         for layer, points in numbers.items():
@@ -63,9 +63,9 @@ class LogWriter(AbstractVisualizer):
                 self._row[key] = value
 
     def end_tick(self, time: int) -> None:
-        """Write the status, if there is news, and the row.
+        """Write the status, if it has changed, and the row.
 
-        A number that the log refuses is left out of the row: see `refused`.
+        If the log refuses a number, the row is written without it: see `refused`.
         """
         self.write_tags()
         row, self._row = self._row, {}
@@ -78,7 +78,7 @@ class LogWriter(AbstractVisualizer):
                 self._try(key, self.log[time].__setitem__, key, value)
 
     def write_tags(self) -> None:
-        """Write the attributes of the tags to the status, if there is news."""
+        """Write the attributes of the tags to the status, if they have changed."""
         if self._tags != self._written:
             for key, value in stored_tags(self._tags).items():
                 self._try(key, self.log.status.__setitem__, key, value)
@@ -91,13 +91,13 @@ class LogWriter(AbstractVisualizer):
             self._refused.append((what, error))
 
     def refused(self) -> list[tuple[str, Exception]]:
-        """Return what the log has refused since the last call: the keys, and why."""
+        """Return the keys that the log has refused since the last call, with the errors."""
         refused, self._refused = self._refused, []
         return refused
 
 
 def tags_of(log: TrainingLogBase) -> dict[str, TagAttributes]:
-    """Return the tags that lenses have written to a log, with their attributes."""
+    """Return the tags that lenses wrote to a log, with their attributes."""
     return {
         tag: TagAttributes.from_dict(attributes)
         for tag, attributes in attributes_of(log.status).items()
@@ -105,13 +105,13 @@ def tags_of(log: TrainingLogBase) -> dict[str, TagAttributes]:
 
 
 def last_time(log: TrainingLogBase, tags: Iterable[str] | None = None) -> int:
-    """Return the last time at which lenses wrote to a log, as it is seen here; -1 if never.
+    """Return the last time with numbers of lenses in a log (with its lineage), or -1.
 
-    With `tags`, the last at which one of these got a number.
+    With `tags`, return the last time with a number of one of these tags.
     """
     tags = set(tags_of(log) if tags is None else tags)
     keys = [key for key in log.keys_seen() if (found := parts_of(key)) and found[0] in tags]
-    # All that is written at a tick is in one row: a key of each layer tells of all.
+    # A tick writes one row, so one key of each layer is enough.
     chosen = {(found[0], found[1]): key for key in keys if (found := parts_of(key))}
     return max((log.last(key).time for key in chosen.values()), default=-1)
 
@@ -124,20 +124,20 @@ def replay(
     start: int | None = None,
     stop: int | None = None,
 ) -> None:
-    """Show a visualizer what lenses wrote to a log, as if it had been there.
+    """Replay the numbers of lenses in a log to a visualizer, as if it had been live.
 
-    Through lineage a resumed run is shown whole.
+    The replay of a resumed run includes its lineage.
 
     Args:
         log: Any `TrainingLogBase`.
-        visualizer: What is to show it.
+        visualizer: The visualizer.
         tags: The tags to show, by default all.
         start: The first time to show.
         stop: The time to stop before.
 
     Raises:
         InvalidState: No lens wrote to this log.
-        KeyError: A tag that the log does not have.
+        KeyError: The log does not have one of the tags.
 
     """
     known = tags_of(log)

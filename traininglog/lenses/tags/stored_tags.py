@@ -1,8 +1,8 @@
-"""How the status of a log keeps the attributes of tags: few as they are, many in short.
+"""The attributes of tags in the status of a log: plain if they are small, compressed if not.
 
-A network of thousands of layers has every layer in dozens of tags, and its names alone take a
-megabyte, which is what a log takes as one value. So beyond `PLAIN` bytes, the names stand once, in
-parts, and tags tell where theirs are: as ``[start, count, start, count, ...]``.
+A network of thousands of layers has every layer in dozens of tags. Its names alone take a megabyte,
+which is the limit of a log for one value. So beyond `PLAIN` bytes, the status has each name once,
+in several parts. A tag refers to its names by ranges: ``[start, count, start, count, ...]``.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any
 
 from traininglog.lenses.tags.attributes import STATUS_KEY
 
-#: How many bytes the attributes of all tags may take together, to be kept as they are.
+#: Up to this many bytes, the attributes of all tags are stored in the plain form.
 PLAIN = 2**17
 
-#: How many bytes of names one part has, at most.
+#: The maximal number of bytes of names in one part.
 PART = 2**16
 
-#: The layers of a tag, where they are kept in short.
+#: The key of a tag's layers in the compressed form.
 PLACES = "places"
 
 Stored = Mapping[str, Mapping[str, Any]]
 
 
 def stored_tags(tags: Stored) -> dict[str, Any]:
-    """Return what is to be written to the status, by key, to keep the attributes of tags.
+    """Return the entries of the status (key -> value) that store the attributes of tags.
 
     >>> stored_tags({"loss": {"layers": ["train"]}})
     {'lenses': {'loss': {'layers': ['train']}}}
@@ -55,13 +55,14 @@ def stored_tags(tags: Stored) -> dict[str, Any]:
 
 
 def attributes_of(status: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the attributes of tags that a status keeps, whichever way."""
+    """Return the attributes of tags in a status, from either form."""
     stored = status.get(STATUS_KEY, {})
     if not any(PLACES in attributes for attributes in stored.values()):
         return {tag: dict(attributes) for tag, attributes in stored.items()}
     names = [name for part in _all(status, "layers") for name in part]
     aliases = {name: others for part in _all(status, "aliases") for name, others in part.items()}
-    # Parts are written one by one, and may be of two times: then the order suffers, no more.
+    # Parts are written one by one, so a reader may see parts of two different writes. Then only the
+    # order of layers is wrong.
     lists = [
         [name for start, count in _pairs(runs) for name in names[start : start + count]]
         for runs in _all(status, "places")
@@ -97,7 +98,7 @@ def _pairs(runs: Sequence[int]) -> Iterable[tuple[int, int]]:
 
 
 def _parts(names: Sequence[str], beside: Mapping[str, Any] | None = None) -> list[list[str]]:
-    """Cut names, with what is kept beside each, into parts that are not large."""
+    """Split names into parts of at most `PART` bytes, counting each name's entry in `beside`."""
     parts: list[list[str]] = []
     room = 0
     for name in names:

@@ -1,8 +1,9 @@
-"""An example: a small network learns handwritten digits, and six lenses look on.
+"""An example: a small network learns handwritten digits, and six lenses observe it.
 
     python -m traininglog.lenses.torch.digits [PICTURE]
 
-It writes a log to memory, and draws the picture from it. Needs scikit-learn (the extra `demo`).
+It writes a log to memory, and draws the picture from the log. It needs scikit-learn (the extra
+`demo`).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from traininglog.lenses import (
 
 
 def train(log: TrainingLogBase, epochs: int = 30) -> nn.Module:
-    """Train, with the lenses on, and return the network."""
+    """Train a network under the lenses, and return it."""
     torch.manual_seed(0)
     digits = load_digits()
     images = torch.tensor(digits.data / 16, dtype=torch.float32)

@@ -1,10 +1,10 @@
-"""Gatherers on PyTorch modules, parameters and optimizers: hooks, which change nothing.
+"""Hooks on PyTorch modules, parameters and optimizers, which change nothing.
 
-A hook of a module is shared by all lenses that look there. Copied or pickled with its module, it
-becomes a hook that does nothing: an inspector goes on observing the original only.
+All lenses on a module share one hook. If the hook is copied or pickled with its module, the copy
+does nothing: an inspector observes only the original.
 
-Whatever PyTorch calls is a `Hook`, whose `__call__` and `see` are the one way in, and guarded:
-nothing that is raised in there reaches the training, but for `NonFiniteFound`, which is asked for.
+PyTorch calls only objects of `Hook`, through `__call__` and `see`, which catch all errors. So no
+error reaches the training, except `NonFiniteFound`, which the program requests.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 
 def nothing(*arguments: Any) -> None:
-    """Do nothing, as the hook of a copied module does."""
+    """Do nothing. This is the hook of a copied module."""
 
 
 def copied() -> Callable[..., None]:
-    """Return what a hook is after a copy."""
+    """Return the hook of a copied module."""
     return nothing
 
 
 class Scripted(AttributeError):
-    """A module was given to `torch.jit.script` while it is observed."""
+    """The program passed an observed module to `torch.jit.script`."""
 
 
 class Hook:
-    """A callable with a handle, shared by several who call `detach` when all have gone."""
+    """A callable that is registered with PyTorch. Lenses share it; the last one detaches it."""
 
     state: TorchState
     layer: str | None = None
@@ -46,16 +46,16 @@ class Hook:
 
     @property
     def __name__(self) -> str:
-        """Have no name. Only `torch.jit.script` asks for it, which compiles hooks, too."""
+        """Raise: only `torch.jit.script`, which would compile the hook, too, reads this name."""
         raise Scripted(
             "torch.jit.script cannot compile a module that lenses look at: call "
             "inspector.detach() before, and inspector.attach(module) after it"
         )
 
     def __call__(self, *arguments: Any) -> None:
-        """See; where Dynamo traces, which would compile the hook, too, outside of its graph.
+        """Look at the arguments. During a trace by Dynamo, look outside of its graph.
 
-        What `torch.jit.trace` records is to be the network, and no lens.
+        `torch.jit.trace` must record only the network: during its trace, do nothing.
         """
         if torch.jit.is_tracing():  # type: ignore[attr-defined]
             return
@@ -67,16 +67,16 @@ class Hook:
         self.see(*arguments)
 
     def see(self, *arguments: Any) -> None:
-        """Look, and pass over what cannot be looked at."""
+        """Look at the arguments, and count an error instead of raising it."""
         try:
             self.look(*arguments)
         except NonFiniteFound:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is no reason to end a training
+        except Exception as error:  # noqa: BLE001 - no error of a lens must end a training
             self.state.passed.note(self.who, self.layer, error)
 
     def look(self, *arguments: Any) -> None:
-        """See what there is to be seen."""
+        """Look at the arguments; a subclass implements it."""
         raise NotImplementedError
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
@@ -93,7 +93,7 @@ class Hook:
 
 
 class Share:
-    """One lens's part in a hook that several share."""
+    """One lens's registration in a shared hook."""
 
     def __init__(self, calls: list[Any], call: Any, release: Callable[[], None]) -> None:
         self._calls, self._call, self._release = calls, call, release
@@ -107,7 +107,7 @@ class Share:
 
 
 class ForwardHook(Hook):
-    """Sees what a module gives, and has autograd tell the gradient of it."""
+    """A hook on a module's output, and on the gradient of that output."""
 
     who = "outputs"
 
@@ -122,11 +122,11 @@ class ForwardHook(Hook):
         self.handle = module.register_forward_hook(self)
 
     def is_of(self, module: nn.Module) -> bool:
-        """Tell whether it looks at a module."""
+        """Return whether this hook is registered on a module."""
         return self.handle is not None and _is(self._module, module)
 
     def look(self, module: nn.Module, arguments: Any, output: Any) -> None:  # type: ignore[override]
-        """Call back."""
+        """Pass the output to the lenses, and register for its gradient."""
         state = self.state
         active = state.active
         if (not active and not self.always) or not _is(self._module, module):
@@ -144,21 +144,21 @@ class ForwardHook(Hook):
             for call, layer, always in self.outputs:
                 if active or always:
                     state.guarded(call, layer, detached, training)
-        # A module that hands on a parameter gives a leaf: its hooks would stay for ever.
+        # The output is a leaf if the module returns a parameter: a hook on it would stay for ever.
         if self.gradients and tensor.requires_grad and not tensor.is_leaf:
             tensor.register_hook(self.gradient)
 
     def release(self) -> None:
-        """Remove the hook if nobody looks; but not while all are registered anew.
+        """Remove the hook if no lens uses it; but not while all modules are registered again.
 
-        What Dynamo has compiled calls the very hook that was there, and no other one.
+        A compiled graph calls the hook object that Dynamo traced, and no new one.
         """
         if not self.outputs and not self.gradients and not self.state.renewing:
             self.detach()
 
 
 class _OutputGradient(Hook):
-    """Sees the gradient of what a module gave."""
+    """A hook on the gradient of a module's output."""
 
     who = "gradients of outputs"
 
@@ -166,7 +166,7 @@ class _OutputGradient(Hook):
         self.state, self.layer, self._calls = forward.state, forward.layer, forward.gradients
 
     def look(self, gradient: Tensor) -> None:  # type: ignore[override]
-        """Call back."""
+        """Pass the gradient to the lenses."""
         state = self.state
         active = state.active
         taken = whole(gradient.detach())
@@ -182,7 +182,7 @@ class _OutputGradient(Hook):
 
 
 class BeginHook(Hook):
-    """Sees what a module is given, before it is called."""
+    """A hook on a module's input, before the module runs."""
 
     who = "inputs"
 
@@ -193,14 +193,14 @@ class BeginHook(Hook):
         self._module = weakref.ref(module)
 
     def is_of(self, module: nn.Module) -> bool:
-        """Tell whether it looks at a module."""
+        """Return whether this hook is registered on a module."""
         return self.handle is not None and _is(self._module, module)
 
     def look(self, module: nn.Module, arguments: Any, keywords: Any) -> None:  # type: ignore[override]
-        """Call back."""
+        """Pass the input to the lenses."""
         if not self.calls or not _is(self._module, module):  # a copy
             return
-        given = first_tensor(arguments[0]) if arguments else None  # mostly all there is
+        given = first_tensor(arguments[0]) if arguments else None  # mostly the only argument
         if given is None:
             given = first_tensor((arguments, keywords))
         taken = None if given is None else given.detach()
@@ -208,13 +208,13 @@ class BeginHook(Hook):
             self.state.guarded(call, self.layer, taken, module.training)
 
     def release(self) -> None:
-        """Remove the hook if nobody looks, as `ForwardHook.release` does."""
+        """Remove the hook if no lens uses it, as `ForwardHook.release` does."""
         if not self.calls and not self.state.renewing:
             self.detach()
 
 
 class GradientHook(Hook):
-    """Sees the gradient of one parameter when a backward pass has added to it."""
+    """A hook on one parameter's gradient, after a backward pass has accumulated it."""
 
     who = "gradients of parameters"
 
@@ -226,13 +226,13 @@ class GradientHook(Hook):
         self.handle = parameter.register_post_accumulate_grad_hook(self)
 
     def look(self, parameter: Tensor) -> None:  # type: ignore[override]
-        """Hand the gradient to those who wait for it."""
+        """Pass the gradient to the groups that collect it."""
         gradient = parameter.grad
         if gradient is None:
             return
         self.called = True
         gradient = gradient.detach()
-        if gradient.layout is not torch.strided:  # of embeddings with sparse=True
+        if gradient.layout is not torch.strided:  # embeddings with sparse=True
             gradient = gradient.coalesce().values()
         taken = whole(gradient)
         if taken is None:
@@ -247,31 +247,31 @@ class GradientHook(Hook):
         arrays.share(None)
 
     def release(self) -> None:
-        """Remove the hook if nobody looks."""
+        """Remove the hook if no lens uses it."""
         if not self.calls:
             self.detach()
 
 
 class GradientGroup:
-    """Collects the gradients of a layer's parameters of one name, mostly one, and calls once."""
+    """Collects the gradients of a layer's parameters of one name (mostly one), for one call."""
 
     def __init__(self, state: TorchState, layer: str, name: str, count: int, call: Any) -> None:
         self.state, self.layer, self.name, self.count, self.call = state, layer, name, count, call
         self.waiting: dict[int, Tensor] = {}
 
     def arrived(self, place: int, gradient: Tensor) -> None:
-        """Take the gradient of one of the parameters."""
+        """Add the gradient of one of the parameters."""
         if self.count == 1:
             self.state.guarded(self.call, self.layer, self.name, [gradient])
             return
-        if place in self.waiting:  # a new pass: the one before left some parameters out
+        if place in self.waiting:  # a new pass: the previous one left out some parameters
             self.flush()
         self.waiting[place] = gradient
         if len(self.waiting) == self.count:
             self.flush()
 
     def flush(self) -> None:
-        """Call with what there is."""
+        """Call with the gradients that have arrived."""
         waiting, self.waiting = self.waiting, {}
         if waiting:
             gradients = [waiting[place] for place in sorted(waiting)]
@@ -279,7 +279,7 @@ class GradientGroup:
 
 
 class NetworkHook(Hook):
-    """Tells when a network is called, before all else."""
+    """A hook on the call of the whole network, before all other hooks."""
 
     who = "the network"
 
@@ -288,7 +288,7 @@ class NetworkHook(Hook):
         self.handle = module.register_forward_pre_hook(self, with_kwargs=True, prepend=True)
 
     def look(self, module: nn.Module, arguments: Any, keywords: Any) -> None:  # type: ignore[override]
-        """Tell it, once a stretch."""
+        """Call back once per stretch."""
         if self.state.stretch_is_new:
             self.state.stretch_is_new = False
             self._call()

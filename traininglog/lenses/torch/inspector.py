@@ -32,19 +32,19 @@ from traininglog.lenses.torch.sight import Sight, half_autocast
 from traininglog.lenses.torch.state import TorchState
 from traininglog.values import check_key
 
-#: The inspectors of each module that are attached to it.
+#: Module -> the inspectors that are attached to it.
 _ATTACHED: weakref.WeakKeyDictionary[nn.Module, weakref.WeakSet[TorchInspector]]
 _ATTACHED = weakref.WeakKeyDictionary()
 
 
 class NotAttached(TrainingLogError, RuntimeError):
-    """An inspector was used that is attached to no module."""
+    """The inspector is attached to no module."""
 
     code = "not-attached"
 
 
 class TorchInspector(InspectorBase):
-    """Has lenses look at a PyTorch module as it trains.
+    """Inspector of a PyTorch module during training, by hooks.
 
     ::
 
@@ -55,32 +55,34 @@ class TorchInspector(InspectorBase):
                 inspector.push_loss(loss, train=True)
                 ...
 
-    Hooks change no value and no gradient. Numbers stay on their device until the tick, and no graph
-    is kept. What a lens cannot take is passed over with a warning, counted in `passed_over`, and
-    tried again: training goes on. Under `torch.distributed` each process has an inspector, all tick
-    alike, statistics are merged, and rank 0 writes; gradients are those of each process, before
-    they are averaged.
+    Hooks change no value and no gradient. Numbers stay on their device until the tick, and the
+    inspector keeps no graph. If a lens fails, the inspector warns, counts the failure in
+    `passed_over`, and tries again: training goes on. Under `torch.distributed` each process has an
+    inspector, and all must make the same ticks. The statistics are merged, and rank 0 writes.
+    Gradients are those of each process, before they are averaged.
 
-    The network may change: modules that are added, replaced, or made by their first call, and
-    parameters that are frozen or unfrozen, are found when the network is called first after a tick,
-    or at the next tick. What was asked for and is never seen is told by a warning.
+    The network may change: modules may be added, replaced, or created by their first call (lazy
+    modules), and parameters may be frozen or unfrozen. The inspector finds this at the first call
+    of the network after a tick, or at the next tick. If a lens never sees arrays that it names, a
+    warning tells.
 
-    It may be compiled, before or after, but must be attached before its first call as a compiled
-    one; hooks then part its graph. One that is compiled with ``fullgraph=True`` tells no outputs.
+    The network may be compiled before or after `attach`, but `attach` must come before its first
+    compiled call. The hooks then break its graph. With ``fullgraph=True`` lenses see no outputs.
 
-    Nobody has to detach it: an inspector that nobody has any more takes its hooks along.
+    Detaching is optional: when an inspector is deleted, its hooks are removed.
 
     Args:
         lenses: The lenses.
-        log: Where numbers go: any `TrainingLogBase`, or None for nowhere.
+        log: The log that receives the numbers: any `TrainingLogBase`, or None.
         module: The module to attach to at once.
-        depth: How many levels below the root are looked at; a deeper branch counts as one layer. -1
-            for all.
-        separator: What stands between the parts of a layer's name.
-        scaler: The `torch.amp.GradScaler` that scales the loss, if one does. Gradients are then
-            told in their own units, and those of a step that the scaler skips are left out.
+        depth: The number of levels below the root to observe. A deeper branch counts as one layer.
+            -1 for all.
+        separator: The text between the parts of a layer's name.
+        scaler: The `torch.amp.GradScaler` that scales the loss, if there is one. The inspector then
+            reports gradients without the scale, and leaves out those of a step that the scaler
+            skips.
         every, is_active, visualizer: As for `InspectorBase`.
-        rank: This process's rank; by default what `torch.distributed` says.
+        rank: The rank of this process. Defaults to the rank in `torch.distributed`.
 
     """
 
@@ -130,16 +132,16 @@ class TorchInspector(InspectorBase):
         return state
 
     def attach(self, module: nn.Module) -> Self:
-        """Begin to observe a module, and no longer the one from before.
+        """Start to observe a module, and stop observing the previous one.
 
-        What came since the last tick is forgotten. DistributedDataParallel, DataParallel and
-        compiled modules are looked into. A module that the network has several times goes by its
-        first name. In a notebook, an inspector with lenses of the same classes that observed it
-        before is detached: there, it is mostly the same cell that was run again.
+        The numbers since the last tick are forgotten. DistributedDataParallel, DataParallel and
+        compiled modules are unwrapped. A module that occurs several times has its first name. In a
+        notebook, an earlier inspector of the module with lenses of the same classes is detached:
+        there, the cause is mostly the same cell, run again.
 
         Raises:
-            TypeError: It is no module.
-            InvalidKey: The name of a layer cannot be in a key of a log; nothing is observed then.
+            TypeError: The argument is no module.
+            InvalidKey: The name of a layer cannot be in a key of a log. Nothing is observed then.
 
         """
         if not isinstance(module, nn.Module):
@@ -157,7 +159,7 @@ class TorchInspector(InspectorBase):
             self._sight.attached(module)
             self._register(found, aliases)
             self._tell_of_choices()
-            # What cannot have it is looked at when ticks end, as is what is called in parts.
+            # A module without this hook, or one called only in parts, is checked at each tick.
             self.state.network = self.state.guarded_for(
                 "the network", None, NetworkHook, self.state, root, _weakly(self._called)
             )
@@ -173,7 +175,7 @@ class TorchInspector(InspectorBase):
         return found, aliases
 
     def _take_over(self, root: nn.Module) -> None:
-        """Detach an inspector that a notebook's cell made when it was run before."""
+        """Detach the inspector of an earlier run of the same notebook cell."""
         others = _ATTACHED.setdefault(root, weakref.WeakSet())
         mine = [type(lens) for lens in self.lenses]
         for other in list(others) if in_notebook() or hasattr(sys, "ps1") else []:
@@ -198,7 +200,7 @@ class TorchInspector(InspectorBase):
         self._fingerprint = fingerprint(found, state.optimizers)
 
     def _tell_of_choices(self) -> None:
-        """Warn of a lens that will see nothing, or not what it was told to."""
+        """Warn of lenses that see nothing, or whose `include` and `exclude` match nothing."""
         layers = [(one.module, one.name) for one in self._found]
         layers += [
             (one.module, alias)
@@ -210,13 +212,13 @@ class TorchInspector(InspectorBase):
             self._sight.nothing_there(self.lenses)
 
     def _called(self) -> None:
-        """Look, where the network is called first after a tick, whether it is what it was."""
+        """Handle the first call of the network after a tick: check whether it has changed."""
         if self._scaling is None and half_autocast():
             self._sight.half_precision()
         self._renew()
 
     def _renew(self) -> None:
-        """Observe what the network has become, if it has changed."""
+        """Register all modules again if the network has changed."""
         if self._root is None:
             return
         found, aliases = found_in(self._root, self.depth, self.separator)
@@ -240,15 +242,15 @@ class TorchInspector(InspectorBase):
         self._sight.renewed()
 
     def push_loss(self, value: Any, *, train: bool = True) -> None:
-        """Take a loss, of training or of validation: a number, or an array of one.
+        """Pass a loss of training or validation to the lenses: a number, or an array of one.
 
-        Raises `ValueError` for an array of more, and `TypeError` for what is no number.
+        Raises `ValueError` for a longer array, and `TypeError` if it is no number.
         """
         super().push_loss(value, train=train)
         self._pushed = True
 
     def tick(self, time: int | None = None) -> None:
-        """End a step or an epoch, as `InspectorBase.tick` does, and see what the network is now."""
+        """End a step or an epoch, as `InspectorBase.tick` does, and check the network."""
         active = self.state.active
         seen = not self.state.stretch_is_new
         super().tick(time)
@@ -262,13 +264,13 @@ class TorchInspector(InspectorBase):
             self._sight.stretch_ends(self.state.hooks(), self._found, named, self._pushed)
             self._sight.nothing_there(self.lenses)
         self._pushed = False
-        if not seen:  # else it was looked at, and will be when it is called next
+        if not seen:  # otherwise the hook of the network has checked it, and will again
             self._renew()
 
     def detach(self) -> Self:
-        """Remove every hook, and let go of the module. The times go on where they were.
+        """Remove every hook, and release the module. The times continue from the last one.
 
-        What came since the last tick is forgotten. Detaching what is not attached does nothing.
+        The numbers since the last tick are forgotten. A second call does nothing.
         """
         if self._attached:
             self._attached = False
@@ -280,9 +282,9 @@ class TorchInspector(InspectorBase):
         return self
 
     def inspect_update(self) -> None:
-        """Have lenses on updates, those without an optimizer, look at what has changed.
+        """Pass the changes since the last call to the lenses on updates without an optimizer.
 
-        Call it after each step. Raises `NotAttached`.
+        Call this after each step. Raises `NotAttached`.
         """
         self._require_attached()
         self.state.guarded_for("updates", None, self.state.inspect_update)
@@ -312,7 +314,10 @@ class TorchInspector(InspectorBase):
 
 
 def _weakly(method: Callable[..., None]) -> Callable[..., None]:
-    """Return a method that does not keep its owner: a hook lives as long as the module."""
+    """Return a function that calls a method through a weak reference to its owner.
+
+    A hook lives as long as the module, and must not keep the inspector alive.
+    """
     reference = weakref.WeakMethod(method)
 
     def call(*arguments: Any) -> None:
@@ -324,7 +329,7 @@ def _weakly(method: Callable[..., None]) -> Callable[..., None]:
 
 
 def _text_of(lens: AbstractLens) -> str:
-    """Return what the other processes must know of a lens; what is no JSON fails here, alone."""
+    """Return a lens's state for the other processes as JSON. A bad state fails here, alone."""
     return json.dumps(lens.start_sync())
 
 
@@ -333,5 +338,5 @@ def _take_texts(lens: AbstractLens, texts: list[str | None]) -> None:
 
 
 def _remove(state: TorchState) -> None:
-    """Remove the hooks of an inspector that is gone."""
+    """Remove the hooks of a deleted inspector."""
     state.close()

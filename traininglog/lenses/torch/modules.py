@@ -1,4 +1,4 @@
-"""Which modules of a network are observed, under which names, and what they do."""
+"""The observed modules of a network, with their names and roles."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _ACTIVATIONS = tuple(
     for found in vars(activation).values()
     if isinstance(found, type)
     and issubclass(found, nn.Module)
-    # Attention and its part stand in the same file, and are none.
+    # Attention and its linear layer are in the same file, and are no activation functions.
     and found not in (nn.Module, nn.MultiheadAttention, NonDynamicallyQuantizableLinear)
 )
 
 
 class FoundModule(NamedTuple):
-    """A module, its name, and whether it is a leaf or stands for its branch."""
+    """A module, its name, and whether it is a leaf or represents its branch."""
 
     module: nn.Module
     name: str
@@ -30,7 +30,7 @@ class FoundModule(NamedTuple):
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """Return what is inside of DistributedDataParallel, DataParallel and compiled modules."""
+    """Return the module inside DistributedDataParallel, DataParallel and compiled modules."""
     while True:
         inner = getattr(module, "_orig_mod", None)
         if inner is None and isinstance(
@@ -43,18 +43,18 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 
 def is_scripted(module: nn.Module) -> bool:
-    """Tell whether a module, or a part of it, was made by `torch.jit`."""
+    """Return whether `torch.jit` made a module or a part of it."""
     return any(isinstance(part, torch.jit.ScriptModule) for part in module.modules())
 
 
 def found_in(
     root: nn.Module, depth: int, separator: str
 ) -> tuple[list[FoundModule], dict[str, list[str]]]:
-    """Return the modules of a network in its order, and other names of those it has several times.
+    """Return the modules of a network in order, and the aliases of those that occur several times.
 
-    At `depth` levels below the root (-1: however many there are) a module stands for its branch;
-    what has no children is a leaf wherever it is. The root goes by the name of its class. What
-    `torch.nn.utils.parametrize` adds to a module is no child of it.
+    At `depth` levels below the root (-1: no limit) a module represents its branch. A module without
+    children is always a leaf. The name of the root is that of its class. The modules that
+    `torch.nn.utils.parametrize` adds do not count as children.
     """
     found: dict[int, FoundModule] = {}
     aliases: dict[str, list[str]] = {}
@@ -81,24 +81,23 @@ def found_in(
 
 
 def role_of(module: Any) -> str:
-    """Return what a module does."""
+    """Return the role of a module; see `State.role`."""
     if isinstance(module, _ACTIVATIONS):
         return "activation"
     if isinstance(module, dropout._DropoutNd):
         return "dropout"
-    if isinstance(module, nn.MultiheadAttention):  # which calls a function, not its parts
+    if isinstance(module, nn.MultiheadAttention):  # it calls a function, not its children
         return "whole"
-    if isinstance(module, NonDynamicallyQuantizableLinear):  # its part
+    if isinstance(module, NonDynamicallyQuantizableLinear):  # the child of attention
         return "part"
     children = any(not _parametrizes(child) for child in module.children())
     return "container" if children else "other"
 
 
 def parameters_of(found: FoundModule) -> Iterator[tuple[str, Tensor]]:
-    """Give the parameters that count as a module's, by the last part of their name.
+    """Yield (name, parameter) of a module; the name is the last part of the parameter's name.
 
-    What stands for a parameter that is parametrized, pruned, or made of length and direction, goes
-    by the name of that.
+    Tensors that replace a parametrized, pruned or weight-normalized parameter have its name.
     """
     module, _, leaf = found
     for name, parameter in module.named_parameters(recurse=leaf):
@@ -115,7 +114,7 @@ def parameters_of(found: FoundModule) -> Iterator[tuple[str, Tensor]]:
 
 
 def is_borrowed(found: Iterable[FoundModule]) -> bool:
-    """Tell whether modules have other parameters for this one call, as of `functional_call`."""
+    """Return whether `functional_call` or the like replaces parameters for this one call."""
     return any(
         not isinstance(parameter, nn.Parameter)
         for one in found
@@ -125,7 +124,7 @@ def is_borrowed(found: Iterable[FoundModule]) -> bool:
 
 
 def _stands_for(module: nn.Module, name: str) -> str:
-    """Return the name of what `torch.nn.utils.prune` or `weight_norm` makes of a parameter."""
+    """Return the name of the parameter that `torch.nn.utils.prune` or `weight_norm` replaced."""
     base, _, what = name.rpartition("_")
     pruned = what == "orig" and hasattr(module, f"{base}_mask")
     normed = what in ("g", "v") and hasattr(module, f"{base}_g") and hasattr(module, f"{base}_v")
@@ -133,7 +132,7 @@ def _stands_for(module: nn.Module, name: str) -> str:
 
 
 def fingerprint(found: Iterable[FoundModule], optimizers: Sequence[Any]) -> list[Any]:
-    """Return what changes where a network gets other modules, or trains other parameters."""
+    """Return a list that changes if the network's modules or trained parameters change."""
     seen: list[Any] = []
     for one in found:
         seen += (id(one.module), type(one.module), one.name)

@@ -1,7 +1,7 @@
-"""Looking out of a compiled graph; imported by Dynamo, while it traces a hook, and by nobody else.
+"""Calls of hooks outside a compiled graph. Only Dynamo imports this module, while it traces a hook.
 
-What Dynamo traces it makes part of a graph, in which nothing may be kept. So a hook has it leave
-the graph, look, and go on. Whether it may leave is known only while it traces.
+Dynamo makes traced code a part of a graph, and a graph can keep no state. So a hook breaks the
+graph, looks, and continues. Only during the trace can we know whether the graph may be broken.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import Any
 
 import torch
 
-#: How often a hook could not look, as the whole of a graph was to stay in one piece.
+#: How often a hook could not look, because the graph had to stay whole.
 kept_whole = 0
 
 
 def _may_leave() -> bool:
-    """Tell whether the graph that is traced now may be left; runs once, while it is traced."""
-    global kept_whole  # noqa: PLW0603 - there is no other way out of a trace
+    """Return whether the current graph may be broken. Runs once per trace."""
+    global kept_whole  # noqa: PLW0603 - a trace has no other way to return a count
     try:
         from torch._dynamo.symbolic_convert import InstructionTranslator
-    except ImportError:  # PyTorch keeps it elsewhere
+    except ImportError:  # another version of PyTorch has it elsewhere
         return True
     try:
         tracer: Any = InstructionTranslator.current_tx()
-    except AttributeError:  # nothing is traced: the network is exported, and has no numbers
+    except AttributeError:  # no trace by Dynamo: the network is exported, and has no numbers
         return False
     whole = any(getattr(tracer, name, False) for name in ("one_graph", "error_on_graph_break"))
     kept_whole += whole
@@ -42,6 +42,6 @@ _see_outside = torch.compiler.disable(_see)
 
 
 def see(hook: Any, *arguments: Any) -> None:
-    """Have a hook see what it would see where nothing is compiled."""
+    """Call a hook outside the graph, if the graph may be broken."""
     if may_leave():
         _see_outside(hook, *arguments)

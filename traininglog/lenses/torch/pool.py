@@ -1,4 +1,4 @@
-"""The pool in which numbers wait on a device, until all of them cross at once."""
+"""`DevicePool`: a buffer of numbers on a device, which are transferred all at once."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from traininglog.lenses.torch.tensors import Place, place_of
 
 
 class DevicePool:
-    """Numbers on their way to statistics, which cross from each device once, at the drain.
+    """A buffer of numbers for statistics, with one transfer per device at the drain.
 
-    What is put is only noted: in between two steps of a training, whatever is done takes several
-    times as long as when it is done for hundreds at a time. Then the numbers are packed into
-    vectors on their device, and totals worked out there. So they do not take much memory, and are
-    no work for the garbage collector, which looks through all of a program where 700 objects stay.
-    Beyond a million numbers they cross early. Where some cannot be packed, or cannot cross, they go
-    one by one, and those that cannot are left out.
+    `put` only appends to a list: between two steps of a training, each operation takes several
+    times as long as in a batch of hundreds. Each full list is packed into vectors on its device,
+    and totals are computed there. So the numbers take little memory and no work of the garbage
+    collector, which scans the whole program once 700 objects have accumulated. Beyond a million
+    numbers the pool drains early. Numbers that cannot be packed are transferred one by one, and
+    those whose transfer fails are left out.
 
     Args:
-        refused: Is told what was raised of a number that is left out.
+        refused: Is called with the error of each transfer that fails. Without it, the error raises.
 
     """
 
-    # How many are noted before they are packed: numbers, such as belong together, and totals.
+    # The lengths at which lists are packed: of numbers, of groups of numbers, and of totals.
     _NUMBERS, _TOGETHER, _TOTALS = 128, 64, 256
 
-    #: Of how many numbers the totals that are noted are, and how many numbers wait, at most.
+    #: The maximal number of elements in vectors to sum, and the maximal number of packed numbers.
     _TO_SUM, _MOST = 2**18, 2**20
 
     def __init__(self, refused: Callable[[Exception], None] | None = None) -> None:
         self._refused = refused
-        # Flat lists: a tuple for each would be one more object for the garbage collector.
+        # Flat lists: tuples would be more objects for the garbage collector.
         self._numbers: list[Any] = []  # target, number, times, plus, target, ...
         self._together: list[Any] = []  # target, numbers, target, ...
         self._totals: list[Any] = []  # target, vector, times, plus, nonzero, target, ...
@@ -48,13 +48,13 @@ class DevicePool:
         self._packed: float = 0
 
     def put(self, target: Any, number: Any, times: float = 1.0, plus: float = 0.0) -> None:
-        """Take a number."""
+        """Add a number."""
         self._numbers += (target, number, times, plus)
         if len(self._numbers) >= 4 * self._NUMBERS:
             self._pack_numbers()
 
     def put_together(self, target: Any, numbers: Sequence[Any]) -> None:
-        """Take some numbers that belong together."""
+        """Add a group of numbers."""
         self._together += (target, numbers)
         if len(self._together) >= 2 * self._TOGETHER:
             self._pack_together()
@@ -62,14 +62,14 @@ class DevicePool:
     def put_total(
         self, target: Any, numbers: Tensor, times: float, plus: float, *, nonzero: bool
     ) -> None:
-        """Take a total, to be worked out with those of vectors that are as long."""
+        """Add a total, which is computed later with those of vectors of the same length."""
         self._totals += (target, numbers, times, plus, nonzero)
         self._to_sum += numbers.shape[0]
         if len(self._totals) >= 5 * self._TOTALS or self._to_sum > self._TO_SUM:
             self._pack_totals()
 
     def put_vector(self, target: Any, numbers: Tensor) -> None:
-        """Take several numbers for one target."""
+        """Add a vector of numbers for one target."""
         self._vectors.append((target, numbers))
         self._count(numbers.numel())
 
@@ -107,7 +107,7 @@ class DevicePool:
         for place, some in found.items():
             try:
                 packed = torch.stack(some.tensors)
-            except Exception:  # noqa: BLE001 - one that cannot be stacked is not to lose the others
+            except Exception:  # noqa: BLE001 - one bad tensor must not lose the others
                 for target, numbers, times, plus in some.together():
                     self._one(target, numbers, times, plus)
                 continue
@@ -116,7 +116,7 @@ class DevicePool:
     def _one(
         self, target: Any, numbers: Sequence[Any], times: float = 1.0, plus: float = 0.0
     ) -> None:
-        """Take numbers that belong together to their target, or leave them out."""
+        """Transfer a group of numbers to its target, or leave it out after an error."""
         try:
             target.add([float(number) * times + plus for number in numbers])
         except Exception as error:
@@ -153,8 +153,8 @@ class DevicePool:
             self.drain()
 
     def drain(self) -> None:
-        """Take everything to its target."""
-        self._packed = -math.inf  # or packing might begin another
+        """Transfer everything to its targets."""
+        self._packed = -math.inf  # else packing could start another drain
         self._pack_numbers()
         self._pack_together()
         self._pack_totals()
@@ -186,11 +186,11 @@ def _totals(rows: Tensor, *, nonzero: bool) -> Tensor:
     if not nonzero:
         return totals
     alive = (rows != 0).sum(1, dtype=rows.dtype)
-    return torch.where(totals.isnan(), totals, alive)  # a NaN is neither
+    return torch.where(totals.isnan(), totals, alive)  # with a NaN, the total is NaN
 
 
 class _Total:
-    """The total of one vector, worked out when it is asked for."""
+    """The total of one vector, computed by `float`."""
 
     def __init__(self, vector: Tensor, nonzero: bool) -> None:
         self._vector, self._nonzero = vector, nonzero
@@ -200,7 +200,7 @@ class _Total:
 
 
 class _Numbers:
-    """Tensors of one kind, their targets, and what is to be done to each number."""
+    """Tensors of one kind, with the target, factor and offset of each."""
 
     __slots__ = ("plus", "targets", "tensors", "times")
 
@@ -217,7 +217,7 @@ class _Numbers:
         self.plus.append(plus)
 
     def together(self) -> Iterator[tuple[Any, list[Tensor], float, float]]:
-        """Give targets, and the numbers beside each other that are for one."""
+        """Yield (target, tensors, times, plus) for each group of consecutive tensors."""
         start = 0
         for number, target in enumerate(self.targets):
             last = number + 1 == len(self.targets) or self.targets[number + 1] is not target
@@ -228,19 +228,19 @@ class _Numbers:
 
 
 class _Lane:
-    """What waits on one device in one precision."""
+    """The buffer of one device and one precision."""
 
     __slots__ = ("packs", "plus", "targets", "times", "vectors")
 
     def __init__(self) -> None:
-        self.targets: list[Any] = []  #: of each number in the packs
+        self.targets: list[Any] = []  #: one for each number in the packs
         self.times: list[float] = []
         self.plus: list[float] = []
         self.packs: list[Tensor] = []
         self.vectors: list[tuple[Any, Tensor]] = []
 
     def drain(self) -> None:
-        """Take everything to its target, by one transfer."""
+        """Transfer everything at once, and pass it to the targets."""
         parts = self.packs + [part.reshape(-1) for _, part in self.vectors]
         everything = (parts[0] if len(parts) == 1 else torch.cat(parts)).to("cpu")
         numbers = everything.double().numpy()
@@ -254,7 +254,7 @@ class _Lane:
 
 
 def _places(objects: Sequence[Any]) -> list[NDArray[np.intp]]:
-    """Return for each object, by its first place, the places at which it stands."""
+    """Return the indices of each distinct object, sorted by its first index."""
     if not objects:
         return []
     numbers = np.fromiter(map(id, objects), np.uint64, len(objects))

@@ -1,4 +1,4 @@
-"""What the processes of `torch.distributed` tell each other at a tick."""
+"""The exchange between the processes of `torch.distributed` at a tick."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch.distributed as dist
 
 
 def own_rank() -> int:
-    """Return this process's rank; 0 where nothing is distributed."""
+    """Return the rank of this process, or 0 without `torch.distributed`."""
     return dist.get_rank() if _distributed() else 0
 
 
 def exchanged(state: Any) -> list[Any] | None:
-    """Return what every process gave, by rank; None where there is only one.
+    """Return the states of all processes by rank, or None if there is only one process.
 
-    Every process must call it as many times. What they give may differ in any way: it travels as
-    JSON, of whatever length.
+    This is collective: every process must call it the same number of times. The states are sent as
+    JSON, and their lengths may differ.
     """
     if not together():
         return None
@@ -39,7 +39,7 @@ def exchanged(state: Any) -> list[Any] | None:
 
 
 def together() -> bool:
-    """Tell whether several processes train together."""
+    """Return whether several processes train together."""
     return _distributed() and dist.get_world_size() > 1
 
 

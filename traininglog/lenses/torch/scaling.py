@@ -1,4 +1,4 @@
-"""Gradients in their own units, where a `GradScaler` scales the loss."""
+"""Gradients without the scale of a `GradScaler`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor
 
 
 class Scaling:
-    """What a scaler has made of gradients, and how to undo it.
+    """Undoes the scale of a scaler in gradients.
 
     Args:
         scaler: A `torch.amp.GradScaler`.
 
     Raises:
-        TypeError: It is none.
+        TypeError: The argument is no scaler.
 
     """
 
@@ -28,9 +28,9 @@ class Scaling:
         self._scaler = scaler
 
     def undone(self, gradient: Tensor) -> Tensor:
-        """Return a gradient as it is without the scale, at least in single precision.
+        """Return a gradient divided by the scale, at least in single precision.
 
-        Nothing waits for the device: the scale stays there.
+        This does not wait for the device: the scale stays there.
         """
         scaler = self._scaler
         if not scaler.is_enabled():
@@ -40,9 +40,9 @@ class Scaling:
         return wide / scale.to(wide.dtype if not wide.is_complex() else torch.float32)
 
     def skips(self) -> bool:
-        """Tell whether a gradient that is not finite is the scale's doing; waits for the device.
+        """Return whether the scale is the cause of a non-finite gradient; waits for the device.
 
-        Where the scale has come down below 1, it is not: nothing was made greater.
+        A scale below 1 is not the cause, as it made no gradient greater.
         """
         scaler = self._scaler
         return bool(scaler.is_enabled() and scaler.get_scale() >= 1)

@@ -1,4 +1,4 @@
-"""What lenses were told to look at, and never saw: told once, with what to do about it."""
+"""Warnings about arrays that lenses should see and never saw, each once and with a remedy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from traininglog.lenses.torch.modules import FoundModule, is_scripted
 
 
 class Sight:
-    """Looks, at the end of each active stretch, at what its hooks have seen so far."""
+    """Checks at the end of each active stretch which hooks have been called so far."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()
@@ -25,11 +25,11 @@ class Sight:
         self._kept_whole = _kept_whole()
 
     def renewed(self) -> None:
-        """Know that the network has changed: what is new has not come yet."""
+        """Handle a changed network: start to count stretches again, for its new modules."""
         self._stretches = 0
 
     def attached(self, root: nn.Module) -> None:
-        """Know the network, and begin anew."""
+        """Handle a new network: forget everything, and warn if `torch.jit` made the module."""
         self._stretches = 0
         self._seen_gradients = False
         self._told.clear()
@@ -42,9 +42,10 @@ class Sight:
             )
 
     def nothing_there(self, lenses: Iterable[AbstractLens]) -> None:
-        """Know the lenses, some of which may have nothing to look at in this network.
+        """Warn of lenses with nothing to observe in this network.
 
-        If all have nothing it is told at once; else one may be there for other networks.
+        If all lenses have nothing, warn at once. Otherwise wait for `PATIENCE` stretches, as a
+        program may use one list of lenses for several networks.
         """
         lenses = list(lenses)
         blind = [lens for lens in lenses if isinstance(lens, Lens) and lens.observes_nothing]
@@ -55,7 +56,7 @@ class Sight:
             self._tell(who, f"{who} has nothing to look at in this network: {lens.nothing}")
 
     def half_precision(self) -> None:
-        """Know that the network runs in half precision, and no scaler was given."""
+        """Warn that the network runs in half precision and the inspector has no scaler."""
         self._tell(
             "half",
             "the network runs under autocast in float16. If a GradScaler scales its loss, give it "
@@ -69,13 +70,13 @@ class Sight:
         named: Iterable[Any],
         pushed: bool,
     ) -> None:
-        """Look at what was seen.
+        """Check the hooks at the end of a stretch, and warn of those that were not called.
 
         Args:
-            hooks: On outputs, on gradients of parameters, on updates.
+            hooks: The hooks on outputs, on gradients of parameters, on updates.
             found: The modules of the network.
-            named: Names and classes that lenses were told to look at.
-            pushed: Whether a loss was pushed.
+            named: Names and classes in the `include` of lenses.
+            pushed: Whether the program pushed a loss.
 
         """
         outputs, gradients, updates = hooks
@@ -130,7 +131,7 @@ class Sight:
 
 
 def half_autocast() -> bool:
-    """Tell whether operations run in half precision of few exponents now."""
+    """Return whether operations now run in float16, which has few exponents."""
     for device in ("cuda", "cpu"):
         try:
             if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) is torch.half:

@@ -1,4 +1,4 @@
-"""What lenses are given of a `TorchInspector`: gatherers that are hooks."""
+"""`TorchState`, the state of a `TorchInspector`: its gatherers are hooks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from traininglog.lenses.torch.updates import Updates
 
 
 class TorchState(CommonState):
-    """Hooks on modules, parameters and optimizers, each shared by all lenses that look there."""
+    """Hooks on modules, parameters and optimizers. All lenses share one hook per object."""
 
     pool: DevicePool
     arrays: TorchArrays
@@ -36,18 +36,18 @@ class TorchState(CommonState):
         self.arrays = TorchArrays()
         self.pool = DevicePool(lambda error: self.passed.note("numbers", None, error))
         self.scaling: Scaling | None = None
-        self.stretch_is_new = True  #: whether the network was not called yet since the last tick
-        self.network: NetworkHook | None = None  #: stays when modules are forgotten
+        self.stretch_is_new = True  #: whether the network was not called since the last tick
+        self.network: NetworkHook | None = None  #: `forget_modules` keeps it
         self._forward: dict[int, ForwardHook] = {}
         self._gradient: dict[int, GradientHook] = {}
         self._groups: list[GradientGroup] = []
         self._begin: dict[int, BeginHook] = {}
-        self.renewing = False  #: whether hooks stay that nobody looks by now
+        self.renewing = False  #: whether hooks without lenses stay for now
         self._updates: dict[int | None, Updates] = {}
         self._parameters: dict[str, dict[str, list[Tensor]]] = {}
 
     def know(self, found: Sequence[FoundModule], aliases: dict[str, list[str]]) -> None:
-        """Get to know the modules; a parameter that several have counts for the first."""
+        """Record the modules and their parameters. A shared parameter counts for the first one."""
         self.aliases = aliases
         seen: set[int] = set()
         for one in found:
@@ -60,7 +60,7 @@ class TorchState(CommonState):
             self._parameters[one.name] = named
 
     def pass_over(self, who: str, layer: str | None, tensor: Any) -> None:
-        """Count that a tensor could not be looked at, as it has not its numbers here and now."""
+        """Count a failure, for a tensor whose numbers are not in this process now."""
         why = "its numbers are not there: it is only traced, or on the device meta"
         if hasattr(tensor, "placements"):
             why = "it is sharded over several processes, each of which has but a part"
@@ -74,21 +74,21 @@ class TorchState(CommonState):
         return self.scaling is not None
 
     def unscaled(self, gradient: Tensor) -> Tensor:
-        """Return a gradient in its own units."""
+        """Return a gradient without the scale of the loss."""
         return gradient if self.scaling is None else self.scaling.undone(gradient)
 
     def overflow(self) -> bool:
-        """Tell whether a gradient that is not finite is the scale's doing."""
+        """Return whether the scale is the cause of a non-finite gradient."""
         return self.scaling is not None and self.scaling.skips()
 
     @property
     def optimizers(self) -> list[Any]:
-        """The optimizers whose steps are observed."""
+        """The observed optimizers."""
         found = [updates.optimizer for updates in self._updates.values()]
         return [one for one in found if one is not None]
 
     def role(self, module: Any) -> str:
-        """Return what a module does."""
+        """Return the role of a module."""
         return role_of(module)
 
     def _forward_hook(self, module: Any, layer: str) -> ForwardHook:
@@ -153,7 +153,7 @@ class TorchState(CommonState):
         sizes: bool = False,
         lasting: bool = False,
     ) -> Gatherer:
-        """Gather what steps change."""
+        """Gather the changes of steps."""
         place = None if optimizer is None else id(optimizer)
         if place not in self._updates or (optimizer and self._updates[place].optimizer is None):
             self._updates[place] = Updates(self, optimizer)
@@ -173,24 +173,24 @@ class TorchState(CommonState):
         return share
 
     def inspect_update(self) -> None:
-        """Tell what has changed since the last call to those who have no optimizer."""
+        """Pass the changes since the last call to the lenses without an optimizer."""
         if None in self._updates:
             self._updates[None].compare()
 
     def begin_active(self) -> None:
-        """Keep parameters, so that the first call of `inspect_update` has something to compare."""
+        """Copy the parameters, so that the first `inspect_update` can compare with them."""
         if None in self._updates:
             self._updates[None].remember()
 
     def skip_stretch(self) -> None:
-        """Forget what would be compared over an inactive stretch."""
+        """Forget copies and gradients that must not be compared over an inactive stretch."""
         for updates in self._updates.values():
             updates.skip()
         for group in self._groups:
             group.waiting.clear()
 
     def parameters(self, module: Any, layer: str) -> dict[str, list[Any]]:
-        """Return a layer's parameters as they are, out of the graph; those that are here."""
+        """Return a layer's current parameters, detached; those sharded elsewhere are left out."""
         found: dict[str, list[Any]] = {}
         for name, several in self._parameters.get(layer, {}).items():
             there = [whole(one.detach()) for one in several]
@@ -201,12 +201,12 @@ class TorchState(CommonState):
         return found
 
     def trainable(self, module: Any, layer: str) -> list[str]:
-        """Return the names of those that are trained."""
+        """Return the names of the trained parameters."""
         named = self._parameters.get(layer, {})
         return [name for name, several in named.items() if any(p.requires_grad for p in several)]
 
     def gradient_bytes(self) -> int:
-        """Return the memory of gradients."""
+        """Return the memory of gradients in bytes."""
         return sum(
             self.arrays.bytes(parameter.grad)
             for named in self._parameters.values()
@@ -216,7 +216,7 @@ class TorchState(CommonState):
         )
 
     def device_peak(self) -> int | None:
-        """Return the most memory that PyTorch had on a CUDA device since the last call."""
+        """Return PyTorch's peak memory since the last call, summed over the CUDA devices."""
         devices = {
             parameter.device
             for named in self._parameters.values()
@@ -232,12 +232,12 @@ class TorchState(CommonState):
         return peak
 
     def grad_enabled(self) -> bool:
-        """Tell whether a graph is being recorded."""
+        """Return whether autograd records a graph."""
         return torch.is_grad_enabled()
 
     def push(self, explicit: ExplicitCall, kind: str, name: str, value: Any) -> None:
-        """Hand on what was pushed: a copy, out of the graph, as the program may go on with it."""
-        if isinstance(value, Tensor) and not value.is_cpu:  # whose device is not to be waited for
+        """Pass on a detached copy of a pushed value, as the program may change the original."""
+        if isinstance(value, Tensor) and not value.is_cpu:  # without a wait for its device
             value = value.detach().reshape(()).clone()
             if value.dtype not in (torch.float32, torch.float64):
                 value = value.float()
@@ -246,15 +246,15 @@ class TorchState(CommonState):
         super().push(explicit, kind, name, value)
 
     def drain(self) -> None:
-        """Take numbers from the device."""
+        """Transfer the numbers from the devices."""
         self.pool.drain()
 
     def end_stretch(self) -> None:
-        """Look at the network anew when it is called next."""
+        """Make the next call of the network check whether it has changed."""
         self.stretch_is_new = True
 
     def hooks(self) -> tuple[list[ForwardHook], list[GradientHook], list[Updates]]:
-        """Return all that looks: at outputs, at gradients of parameters, and at updates."""
+        """Return the hooks on outputs, on gradients of parameters, and on updates."""
         return (
             list(self._forward.values()),
             list(self._gradient.values()),
@@ -262,7 +262,7 @@ class TorchState(CommonState):
         )
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         super().close()
         self.forget_modules()
         if self.network is not None:
@@ -273,13 +273,13 @@ class TorchState(CommonState):
         self.stretch_is_new = True
 
     def forget_modules(self) -> None:
-        """Remove all hooks, and let go of the modules."""
+        """Remove all hooks of modules and parameters, and release the modules."""
         self._forget_parameters()
         self.sweep(everything=True)
         self.aliases = {}
 
     def begin_renewal(self) -> None:
-        """Let go of the parameters; hooks of modules stay until `sweep`."""
+        """Release the parameters. Hooks of modules stay until `sweep`."""
         self.renewing = True
         self._forget_parameters()
 
@@ -294,7 +294,7 @@ class TorchState(CommonState):
         self._groups.clear()
 
     def sweep(self, *, everything: bool = False) -> None:
-        """Remove the hooks of modules at which nobody looks by now, or all of them."""
+        """Remove the hooks of modules that no lens uses, or all of them."""
         self.renewing = False
         for place, hook in list(self._forward.items()):
             if everything or not (hook.outputs or hook.gradients):

@@ -1,4 +1,4 @@
-"""What lenses ask of arrays, as PyTorch answers."""
+"""The array operations of lenses in PyTorch."""
 
 from __future__ import annotations
 
@@ -18,33 +18,34 @@ from traininglog.lenses.numbers.operations import (
     leaves,
 )
 
-#: A device, of which the CPU is None, and a precision.
-Place: TypeAlias = "tuple[torch.device | None, torch.dtype]"  # a text: read without PyTorch, too
+#: A device (None for the CPU) and a precision.
+Place: TypeAlias = "tuple[torch.device | None, torch.dtype]"  # a text, for readers without PyTorch
 
 _SMALL = (torch.float16, torch.bfloat16)
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 
-# PyTorch has no public way to ask; where it has none at all, such a tensor fails, and is counted.
+# PyTorch has no public function for this. Without the private one, a wrapped tensor raises later,
+# and the error is counted.
 _is_wrapped: Any = getattr(
     getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", lambda tensor: False
 )
 
-# Shapes may change from batch to batch.
+# A limit, as shapes can change from batch to batch.
 _MOST_MASKS = 256
 
 
 class TorchArrays(ArrayOperations):
-    """PyTorch's answers. What it is given has left the graph; halves are summed in single."""
+    """The operations in PyTorch, on detached tensors. Half precision is summed in single."""
 
     def __init__(self) -> None:
         self._scratch: dict[torch.dtype, Tensor] = {}
-        self._masks: dict[tuple[torch.dtype, torch.Size], Tensor] = {}  # views of it
+        self._masks: dict[tuple[torch.dtype, torch.Size], Tensor] = {}  # views of `_scratch`
         self._shared: Tensor | None = None
         self._shared_norm: Tensor | None = None
 
     def first(self, output: Any) -> Any:
-        """Return the first tensor of floating point, out of the graph, or None."""
+        """Return the first floating point tensor, detached from the graph, or None."""
         found = first_tensor(output)
         return None if found is None else found.detach()
 
@@ -57,11 +58,11 @@ class TorchArrays(ArrayOperations):
         return list(into)
 
     def share(self, array: Tensor | None) -> None:
-        """Work out the norm of an array once only, whoever asks, until the next call of this."""
+        """Cache the norm of this array, for all callers of `norm`, until the next call."""
         self._shared, self._shared_norm = array, None
 
     def same_shapes(self, some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
-        """Tell whether tensors have the shapes of others, and stand beside them."""
+        """Return whether two lists of tensors have the same shapes, precisions and devices."""
         return all(
             one.shape == other.shape and one.dtype is other.dtype and one.device == other.device
             for one, other in zip(some, others, strict=False)
@@ -79,7 +80,7 @@ class TorchArrays(ArrayOperations):
         return vector_norm(_vector([self.norm([array]) for array in arrays]))
 
     def each_norm(self, arrays: Sequence[Tensor]) -> list[Tensor]:
-        """Return the norm of each, by one call for all."""
+        """Return the norm of each tensor, by one call for all."""
         if any(array.dtype in _SMALL for array in arrays):
             return [self.norm([array]) for array in arrays]
         return list(torch._foreach_norm(list(arrays)))
@@ -108,7 +109,7 @@ class TorchArrays(ArrayOperations):
         return self._activity(array, axis, EPSILON)
 
     def unit_activity(self, arrays: Sequence[Tensor], unit_axis: int = 0) -> Activity:
-        """Count elements that are not zero."""
+        """Count non-zero elements."""
         found = [
             self._activity(
                 array, None if not array.ndim else unit_axis % array.ndim if unit_axis else 0, 0.0
@@ -121,8 +122,8 @@ class TorchArrays(ArrayOperations):
         return Activity(torch.cat([part.to(counts[0]) for part in counts]), sum(elements))
 
     def _activity(self, array: Tensor, axis: int | None, epsilon: float) -> Activity:
-        # A number that is NaN where a NaN is in the array, and else not above zero: so the greater
-        # of it and of a count is the count, or NaN.
+        # `sign` is NaN if the array has a NaN, and at most zero otherwise. So the maximum of `sign`
+        # and a count is the count, or NaN.
         sign = self.norm([array]).neg() if epsilon == 0 else None
         if array.is_complex():
             array = array.abs()
@@ -133,13 +134,13 @@ class TorchArrays(ArrayOperations):
             mask, sign = _mask(array, epsilon, torch.empty_like(array), sign)
             counts = mask.sum(others, dtype=total) if others else mask.to(total)
             return Activity(torch.maximum(counts, sign), mask.numel())
-        # As a matrix, whose rows are summed: by far the fastest.
+        # Summing the rows of a matrix is by far the fastest.
         rows = units if axis == 0 else array.shape[0] * units if axis == 1 else 1
         array = array.view(rows, -1)
         if rows < array.numel():
             mask, sign = _mask(array, epsilon, self._memory(array), sign)
             counts = mask.sum(1, dtype=total)
-        else:  # nothing to sum; what is not summed below must have memory of its own
+        else:  # one element per row: if it is not summed below, it must not use shared memory
             out = self._memory(array) if axis == 1 else torch.empty_like(array)
             mask, sign = _mask(array, epsilon, out, sign)
             counts = mask.view(-1)
@@ -150,7 +151,7 @@ class TorchArrays(ArrayOperations):
         return Activity(torch.maximum(counts, sign), array.numel())
 
     def _memory(self, like: Tensor) -> Tensor:
-        """Return memory for a mask: on a CPU, such as was used before, as new memory is slow."""
+        """Return memory for a mask. On a CPU it is reused, as new memory is slow."""
         if not like.is_cpu:
             return torch.empty_like(like)
         place = like.dtype, like.shape
@@ -161,20 +162,20 @@ class TorchArrays(ArrayOperations):
             if larger or len(self._masks) >= _MOST_MASKS:
                 self._masks.clear()
             if scratch is None or larger:
-                with torch.inference_mode(mode=False):  # or it could be used nowhere else
+                with torch.inference_mode(mode=False):  # else it could be used only in inference
                     scratch = self._scratch[like.dtype] = torch.empty(count, dtype=like.dtype)
             mask = self._masks[place] = scratch[:count].view(like.shape)
         return mask
 
     def clear(self) -> None:
-        """Let go of memory."""
+        """Release the memory."""
         self._scratch.clear()
         self._masks.clear()
 
     def magnitude(self, array: Tensor) -> Any:
         """Return the norm, or the greatest magnitude."""
         norm = self.norm([array])
-        if norm.is_cpu:  # where nothing waits, and a number is less to carry on
+        if norm.is_cpu:  # reading it needs no wait, and a Python number is cheaper later
             number = norm.item()
             return number if math.isfinite(number) else _greatest(array).item()
         return torch.where(norm.isfinite(), norm, _greatest(array))
@@ -185,23 +186,23 @@ class TorchArrays(ArrayOperations):
         exact = min(matrix.shape) <= exact_up_to and matrix.device.type != "mps"
         matrix = matrix.to(torch.float64 if exact else torch.float32)
         low, high = torch.aminmax(matrix)
-        usable = low.isfinite() & high.isfinite()  # not asked: that would wait for the device
+        usable = low.isfinite() & high.isfinite()  # no `if`, which would wait for the device
         matrix = torch.where(usable, matrix, 0.0)
         if min(matrix.shape) > exact_up_to:
-            chance = torch.Generator().manual_seed(0)  # its own, so that nobody else's moves on
+            chance = torch.Generator().manual_seed(0)  # leaves the program's generators unchanged
             start = torch.randn(min(matrix.shape), generator=chance, dtype=matrix.dtype)
             matrix = golub_kahan(matrix, start.to(matrix.device), torch)
         values = torch.linalg.svdvals(matrix)[[0, -1]].float()
         return torch.where(usable, values, torch.nan)
 
     def sample(self, array: Tensor, most: int) -> tuple[Tensor, int]:
-        """Return some elements, and how many there were."""
+        """Return evenly spaced elements, and the number of all."""
         flat = (array.abs() if array.is_complex() else array).reshape(-1)
         some = flat[:: -(-flat.numel() // most)][:most]
         return (some.float() if some.dtype in _SMALL else some.clone()), flat.numel()
 
     def bytes(self, array: Tensor) -> int:
-        """Return the memory taken."""
+        """Return the memory in bytes."""
         return array.numel() * array.element_size()
 
     def count(self, array: Tensor) -> int:
@@ -209,14 +210,14 @@ class TorchArrays(ArrayOperations):
         return array.numel()
 
     def floats(self, numbers: Sequence[Any]) -> list[float]:
-        """Return numbers as Python's."""
+        """Return numbers as Python floats."""
         tensors = [number for number in numbers if isinstance(number, Tensor)]
         found = iter(_vector([t.float() for t in tensors]).tolist() if tensors else ())
         return [next(found) if isinstance(number, Tensor) else float(number) for number in numbers]
 
 
 def first_tensor(output: Any) -> Tensor | None:
-    """Return the first tensor of floating point that has an element, as it is."""
+    """Return the first floating point tensor that is not empty, without detaching it, or None."""
     for leaf in (output,) if type(output) is Tensor else leaves(output):
         if (
             isinstance(leaf, Tensor)
@@ -230,16 +231,16 @@ def first_tensor(output: Any) -> Tensor | None:
 
 
 def is_plain(tensor: Tensor) -> bool:
-    """Tell whether a tensor is one of PyTorch's own, which has all of its numbers itself."""
+    """Return whether a tensor is of PyTorch's own classes, which hold all their numbers."""
     return type(tensor) in _PLAIN
 
 
 def whole(tensor: Tensor) -> Tensor | None:
-    """Return a tensor that has all of its numbers, here and now; None where there is none.
+    """Return a tensor with all its numbers in this process now, or None if that is impossible.
 
-    There is none within the transforms of `torch.func`, whose tensors stand for many or for none,
-    in a model that is only traced or on the device "meta", and where a `DTensor` is sharded over
-    several processes.
+    It is impossible within the transforms of `torch.func` (their tensors represent several tensors
+    or none), in a model that is only traced or on the device "meta", and if a `DTensor` is sharded
+    over several processes.
     """
     if type(tensor) in _PLAIN:
         return None if tensor.is_meta or _is_wrapped(tensor) else tensor
@@ -255,7 +256,7 @@ def whole(tensor: Tensor) -> Tensor | None:
 
 
 def without_numbers(output: Any) -> Tensor | None:
-    """Return the first tensor of floating point whose numbers are not here and now, see `whole`."""
+    """Return the first floating point tensor for which `whole` is None."""
     for leaf in leaves(output):
         if isinstance(leaf, Tensor) and leaf.is_floating_point() and whole(leaf) is None:
             return leaf
@@ -267,10 +268,10 @@ def _norm(array: Tensor) -> Tensor:
 
 
 def _mask(array: Tensor, epsilon: float, out: Tensor, sign: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return 1 where the magnitude is above `epsilon`, else 0; of zero, what is not zero.
+    """Return 1 for each magnitude above `epsilon`, else 0; for an epsilon of 0, 1 for non-zeros.
 
-    In floats: on a CPU, comparisons that give booleans take six times as long. With it comes the
-    sign of a NaN, see `TorchArrays._activity`.
+    The mask has floats: on a CPU, comparisons to booleans take six times as long. The second result
+    is NaN if the array has a NaN, see `sign` in `TorchArrays._activity`.
     """
     if sign is not None:
         return torch.ne(array, 0, out=out), sign
@@ -281,7 +282,7 @@ def _mask(array: Tensor, epsilon: float, out: Tensor, sign: Tensor | None) -> tu
 
 
 def _greatest(array: Tensor) -> Tensor:
-    """Return the greatest magnitude, in no more memory; of complex numbers, of their parts."""
+    """Return the greatest magnitude without a copy; for complex numbers, that of their parts."""
     low, high = torch.aminmax(torch.view_as_real(array) if array.is_complex() else array)
     return torch.maximum(-low, high)
 
@@ -301,7 +302,7 @@ def _vector(numbers: Sequence[Tensor]) -> Tensor:
 
 
 def _alike(numbers: Sequence[Tensor]) -> bool:
-    """Tell whether they are on one device, and of one precision."""
+    """Return whether all tensors are on one device and of one precision."""
     place = place_of(numbers[0])
     for number in numbers:  # noqa: SIM110 - a generator takes twice as long
         if place_of(number) != place:
@@ -310,5 +311,5 @@ def _alike(numbers: Sequence[Tensor]) -> bool:
 
 
 def place_of(numbers: Tensor) -> Place:
-    """Return where a tensor is; to ask for its device takes long."""
+    """Return device and precision of a tensor. On the CPU it skips `.device`, which is slow."""
     return None if numbers.is_cpu else numbers.device, numbers.dtype

@@ -1,4 +1,4 @@
-"""What an optimizer's steps change, gathered by hooks of the optimizer, or when it is called."""
+"""Changes of an optimizer's steps, gathered by hooks of the optimizer or by explicit calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Updates:
-    """Sees what steps change: by hooks of an optimizer, or when it is called."""
+    """Gathers the changes of steps, by hooks of an optimizer or by explicit calls."""
 
     def __init__(self, state: TorchState, optimizer: Any) -> None:
         self.state = state
@@ -25,7 +25,7 @@ class Updates:
         self.calls: list[Callable[[list[Change]], None]] = []
         self.places: list[tuple[str, str]] = []
         self.parameters: list[Tensor] = []
-        self.sizes = self.lasting = False  #: whether somebody wants them, see `Change`
+        self.sizes = self.lasting = False  #: whether a lens requests them, see `Change`
         self.called = False
         self._plain = True
         self._now: list[Tensor] = []
@@ -42,7 +42,7 @@ class Updates:
             ]
 
     def observe(self, places: Sequence[tuple[str, str, Tensor]]) -> None:
-        """Set the parameters to look at."""
+        """Set the parameters to observe."""
         mine = None
         if self.optimizer is not None:
             groups = self.optimizer.param_groups
@@ -67,18 +67,18 @@ class Updates:
         self._remembers = False
 
     def remember(self) -> None:
-        """Keep the parameters as they are before a step."""
+        """Copy the parameters before a step."""
         if not (self.state.active and self.calls and self.parameters):
             return
         self._remembers = False
-        if self.lasting:  # the changes of the step before stay as they are
+        if self.lasting:  # the changes of the previous step must stay valid
             self._before, self._spare = self._spare, self._before
         now = self.parameters
         if not self._plain:
             now = [parameter if (one := whole(parameter)) is None else one for parameter in now]
         self._now = now
         numbers = [parameter.numel() for parameter in now]
-        if numbers != self._numbers:  # resized: a smaller one would be copied in silence
+        if numbers != self._numbers:  # resized: a broadcast copy would raise no error
             self._before = self._spare = None
             self._numbers = numbers
         with torch.no_grad():
@@ -89,12 +89,12 @@ class Updates:
             else:
                 try:
                     torch._foreach_copy_(self._before, now)
-                except RuntimeError:  # of another shape, with as many elements
+                except RuntimeError:  # another shape with the same number of elements
                     self._before = [parameter.detach().clone() for parameter in now]
         self._remembers = True
 
     def compare(self) -> None:
-        """Tell what has changed since `remember`."""
+        """Pass the changes since `remember` to the lenses."""
         before = self._before
         if before is None or not self.state.active or not self._remembers:
             return
@@ -106,7 +106,7 @@ class Updates:
                     torch.sub(parameter, value, out=value)
             norms = self.state.arrays.each_norm(before)
         except Exception:
-            self._forget()  # half of it is a change, half a parameter
+            self._forget()  # some tensors are already differences, others still parameters
             raise
         changes = [
             Change(layer, name, delta, norm, size, lasting=self.lasting)
@@ -120,11 +120,11 @@ class Updates:
             self.remember()
 
     def skip(self) -> None:
-        """Forget what was kept: the next comparison would span an inactive stretch."""
+        """Make the next comparison invalid, as it would span an inactive stretch."""
         self._remembers = False
 
     def release(self) -> None:
-        """Let go if nobody looks."""
+        """Release everything if no lens is left."""
         if not self.calls:
             for handle in self._handles:
                 handle.remove()
@@ -136,7 +136,7 @@ class Updates:
 
 
 class OptimizerHook(Hook):
-    """Calls a method of `Updates` around a step."""
+    """A hook that calls a method of `Updates` before or after a step."""
 
     who = "updates"
 
@@ -145,5 +145,5 @@ class OptimizerHook(Hook):
         self._do = getattr(updates, what)
 
     def look(self, optimizer: Any, arguments: Any, keywords: Any) -> None:  # type: ignore[override]
-        """Call it."""
+        """Call the method."""
         self._do()

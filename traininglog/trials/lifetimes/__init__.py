@@ -1,1 +1,1 @@
-"""How trials end, whatever ends them, and which process is at one."""
+"""Lifetimes of trials: their end, whatever causes it, and the process that runs a trial."""

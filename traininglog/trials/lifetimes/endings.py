@@ -1,11 +1,11 @@
-"""How a trial ends, told truthfully: by its block, an exception that nobody caught, a signal.
+"""The end of a trial, with its true cause: its block, an uncaught exception, or a signal.
 
-While a trial runs that was started in the main thread, SIGTERM raises `Terminated` there, so that
-blocks are left in order; the process then ends by that signal, as it would have. A handler that was
-there before is called instead, and `sys.excepthook`, too, is called on. Nothing is installed before
-the first trial starts, and all of it is taken back when none is running.
+While a trial runs that the main thread started, SIGTERM raises `Terminated` in that thread, so that
+all blocks are left in order. The process then dies by that signal, as it would without us. If the
+program had a handler, our handler calls it instead. Our `sys.excepthook` calls the earlier one. The
+first trial that starts installs all this, and the last one that ends removes it.
 
-Trials are ended each on its own: one that cannot be ended is told of, and keeps no other from it.
+Each trial ends on its own: a failure to end one is reported, and the others end nevertheless.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LONGEST_TRACEBACK = 100_000
 
 
 class Terminated(SystemExit):
-    """SIGTERM came while a trial was running."""
+    """SIGTERM arrived while a trial was running."""
 
 
 class Runs(Protocol):
@@ -50,11 +50,11 @@ R = TypeVar("R", bound=Runs)
 
 
 def outcome(error: BaseException | None, *, signalled: bool) -> Status:
-    """Return the status of a trial whose block was left by this exception."""
+    """Return the status of a trial whose block this exception left."""
     if isinstance(error, (KeyboardInterrupt, Terminated)):
         return Status.Interrupted
     if error is None or isinstance(error, SystemExit):
-        if signalled:  # a handler asked the program to come to an end, which it did
+        if signalled:  # a handler asked the program to end, and the program did
             return Status.Interrupted
         clean = error is None or not error.code
         return Status.Completed if clean else Status.Exception
@@ -84,12 +84,12 @@ def error_of(
     error: BaseException | None = None,
     trace: TracebackType | None = None,
 ) -> BaseException | None:
-    """Return the exception that the three arguments of an ``__exit__`` tell of, or None.
+    """Return the exception in the three arguments of an ``__exit__``, or None.
 
-    Whoever calls one by hand may give the class, or the exception, alone.
+    The class or the exception alone is enough.
     """
     if error is None and kind is not None:
-        # Not called, as a class may want arguments that nobody has.
+        # `__new__` without `__init__`: the class may require arguments that we do not have.
         error = kind if isinstance(kind, BaseException) else kind.__new__(kind)
     if error is not None and trace is not None and error.__traceback__ is None:
         error = error.with_traceback(trace)
@@ -99,7 +99,7 @@ def error_of(
 def told_of(
     error: BaseException | None, *, signalled: bool
 ) -> tuple[Status, dict[str, str] | None]:
-    """Return what is stored of how a trial ended: its status, and what went wrong or None."""
+    """Return the status of a trial that ended, and its error as plain data or None."""
     status = outcome(error, signalled=signalled)
     if error is None or status is not Status.Exception:
         return status, None
@@ -107,12 +107,12 @@ def told_of(
 
 
 def in_flight() -> BaseException | None:
-    """Return the exception that is being handled where this is called: in a `finally`, say."""
+    """Return the exception that the caller is handling (for example in a `finally`), or None."""
     return sys.exc_info()[1]
 
 
 def each(trials: Iterable[R], end: Callable[[R], object]) -> list[BaseException]:
-    """End trials, each whatever becomes of the others; return what went wrong."""
+    """End trials, each even if another one fails, and return the failures."""
     failures: list[BaseException] = []
     for trial in trials:
         try:
@@ -124,7 +124,7 @@ def each(trials: Iterable[R], end: Callable[[R], object]) -> list[BaseException]
 
 
 def tell(failures: Iterable[BaseException]) -> None:
-    """Warn of trials that could not be ended."""
+    """Warn of the failures to end trials."""
     for failure in failures:
         (*_, note) = getattr(failure, "__notes__", None) or ["a trial could not be ended"]
         warnings.warn(
@@ -133,24 +133,24 @@ def tell(failures: Iterable[BaseException]) -> None:
 
 
 class _Watch:
-    """What is installed while trials run, and the trials."""
+    """The running trials, and the handlers that are installed while they run."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.pid = os.getpid()
         self.running: dict[int, Runs] = {}
-        #: Signal -> the handlers that ours were set in the place of. One but as long as nobody
-        #: sets a handler over ours that calls it.
+        #: Signal -> the handlers that ours replaced. There is only one, unless the program sets a
+        #: handler over ours which calls it.
         self.before: dict[int, list[Any]] = {}
-        self.passing: dict[int, int] = {}  # signal -> how many handlers before ours are at it
+        self.passing: dict[int, int] = {}  # signal -> number of earlier handlers being called now
         self.hook: Any = None
-        self.dying: int | None = None  # the signal by which the process is to end
+        self.dying: int | None = None  # the signal by which the process will die
 
     def add(self, trial: Runs) -> None:
         with self.lock:
             self.running[id(trial)] = trial
             taken_signals.tell(self.taken)
-            # Last, and so called first: before what closes the store that was opened for it.
+            # Registered last, and so called first: before the handler that closes its store.
             atexit.unregister(self.exit)
             atexit.register(self.exit)
             if self.hook is None:
@@ -163,7 +163,7 @@ class _Watch:
     def listen(self, number: int) -> None:
         now = signal.getsignal(number)
         if now in (None, signal.SIG_IGN, signal.default_int_handler, self.signalled):
-            return  # of another language, not wanted, one that raises KeyboardInterrupt, or ours
+            return  # not set by Python, ignored, raising KeyboardInterrupt already, or ours
         if number == signal.SIGINT and now is signal.SIG_DFL:
             return
         self.before.setdefault(number, []).append(now)
@@ -181,7 +181,7 @@ class _Watch:
             do_in_main_thread(self.put_back)
 
     def put_back(self) -> None:
-        """Put the handlers back that were there, unless a trial runs or they were replaced."""
+        """Restore the earlier handlers, unless a trial runs or the program replaced ours."""
         with self.lock:
             if self.running:
                 return
@@ -192,7 +192,7 @@ class _Watch:
                     del self.before[number]
 
     def mine(self) -> list[Runs]:
-        """Return the running trials; none in a child that was forked while they ran."""
+        """Return the running trials of this process; a forked child has none of its parent's."""
         return list(self.running.values()) if os.getpid() == self.pid else []
 
     def signalled(self, number: int, frame: FrameType | None) -> None:
@@ -203,24 +203,24 @@ class _Watch:
         handlers = self.before.get(number, [])
         before = handlers[-1 - place] if place < len(handlers) else signal.SIG_DFL
         if callable(before):
-            self.passing[number] = place + 1  # it may call ours, over which it was set
+            self.passing[number] = place + 1  # the handler may call ours, which it replaced
             try:
                 before(number, frame)
             finally:
                 self.passing[number] = place
-        elif not trials:  # none runs any more, or this is a forked child
+        elif not trials:  # no trial runs any more, or this is a forked child
             die_by(number)
         else:
             self.dying = number
             raise Terminated(128 + number)
 
     def taken(self, number: int) -> None:
-        """Take note of a signal that somebody else has taken charge of: a train loop."""
+        """Mark the trials as signalled. A train loop calls this when it handles a signal itself."""
         for trial in self.mine():
             trial.signalled = True
 
     def note_signal(self, number: int, frame: FrameType | None) -> None:
-        """Pass on a signal of which a handler after ours has taken charge, and raise nothing."""
+        """Pass a signal to the earlier handlers without raising; a later handler handles it."""
         place = self.passing.get(number, 0)
         handlers = self.before.get(number, [])
         before = handlers[-1 - place] if place < len(handlers) else None
@@ -238,8 +238,8 @@ class _Watch:
         status, told = told_of(error, signalled=False)
         failures = each(self.mine(), lambda trial: trial.end(status, told))
         if kind is KeyboardInterrupt and not hasattr(sys, "ps1"):
-            # So would Python itself end. It forgets to when a text is evaluated in between, as it
-            # is by the import of many a module.
+            # Python itself would die by SIGINT here. It does not if code was evaluated from a text
+            # meanwhile, which the import of many modules does.
             self.dying = signal.SIGINT
         try:
             tell(failures)
@@ -247,7 +247,7 @@ class _Watch:
             (self.hook or sys.__excepthook__)(kind, error, trace)
 
     def exit(self) -> None:
-        """End what was never ended. An exception that nobody caught has been seen by now."""
+        """End the remaining trials at exit. `uncaught` has already handled an exception."""
         tell(
             each(
                 self.mine(),
@@ -259,7 +259,7 @@ class _Watch:
 
 
 def die_by(number: int) -> None:
-    """End this process by a signal, so that who waits for it sees what ended it."""
+    """End this process by a signal, so that its parent sees the cause."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 
@@ -271,17 +271,17 @@ def _die_as_asked() -> None:
     if _WATCH.dying is not None and os.getpid() == _WATCH.pid:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):
-                stream.flush()  # which the interpreter would do after this
+                stream.flush()  # the interpreter would do this later, and cannot any more
         die_by(_WATCH.dying)
 
 
-# Registered early, and so called late: after what others do at the end.
+# Registered early, and so called late: after the exit handlers of other modules.
 atexit.register(_die_as_asked)
 
 
 def watch(trial: Runs) -> None:
-    """See to it that a trial which has started is ended, whatever ends it."""
-    global _WATCH  # noqa: PLW0603 - begun anew in a forked child
+    """Register a running trial, so that it ends whatever ends the program."""
+    global _WATCH  # noqa: PLW0603 - a forked child gets a new one
     if os.getpid() != _WATCH.pid:
         _WATCH = _Watch()
     _WATCH.add(trial)

@@ -1,4 +1,4 @@
-"""Having something done in the main thread, which alone may set signal handlers."""
+"""Calling functions in the main thread, the only one that may set signal handlers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import threading
 from collections.abc import Callable
 
 _WAITING: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
-_call: object = None  # what the interpreter calls; kept, as it holds no reference of its own
+_call: object = None  # the C callback; the interpreter holds no reference to it, so we keep one
 
 
 def do_in_main_thread(act: Callable[[], object]) -> None:
-    """Do something here if this is the main thread; else there, once it runs Python code again.
+    """Call `act` now in the main thread; from another thread, queue it for the main thread.
 
-    A signal that is sent to oneself would do, too, but could not be told from a real one. Where the
-    interpreter has no such call, it is left undone: `act` must be something that can be.
+    The main thread calls it when it next runs Python code. Sending a signal to this process would
+    work, too, but the process could not distinguish it from a real one. If the interpreter has no
+    `Py_AddPendingCall`, nothing calls `act`: it must be optional.
     """
     if threading.current_thread() is threading.main_thread():
         act()

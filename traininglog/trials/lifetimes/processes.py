@@ -1,8 +1,8 @@
-"""Which process is at a trial, and whether it still is.
+"""Liveness: which process runs a trial, and whether it is alive.
 
-The record of a running trial names its process, down to the moment at which it was started, so that
-another one which got its number is not taken for it. No daemon and no heartbeat: whoever reads asks
-the system.
+The record of a running trial names its process by number, start, boot and machine. So a later
+process with the same number is not mistaken for it. There is no daemon and no heartbeat: the reader
+asks the operating system.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from traininglog.values import StoredRow, StoredValue
 
 
 def this_process() -> StoredRow:
-    """Return what tells this process from all others."""
+    """Return the identity of this process: its number, start, host, boot and PID namespace."""
     try:
         start = started(os.getpid())
     except PermissionError:  # there is no /proc
@@ -28,14 +28,14 @@ def this_process() -> StoredRow:
 
 
 def is_gone(owner: StoredRow | None) -> bool:
-    """Tell whether a process is known to be gone. Of one on another machine that is not known."""
+    """Return whether a process is certainly gone. On another machine we cannot know: False."""
     machine = _machine()
     if owner is None or owner["host"] != machine["host"]:
         return False
     if owner["boot"] != machine["boot"]:
-        return True  # the machine was started anew
+        return True  # the machine has rebooted
     if owner["space"] != machine["space"]:
-        return False  # in another container, where numbers mean other processes
+        return False  # another container, in which the number means another process
     pid = owner["pid"]
     if not isinstance(pid, int) or pid <= 0:
         return False
@@ -43,7 +43,7 @@ def is_gone(owner: StoredRow | None) -> bool:
 
 
 def refuse_busy(record: Mapping[str, StoredValue]) -> None:
-    """Raise `RunBusy` if a trial is being run by another process that is alive."""
+    """Raise `RunBusy` if another live process runs the trial."""
     owner = record["owner"]
     if (
         record["status"]["value"] == Status.Running.value

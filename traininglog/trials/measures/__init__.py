@@ -1,1 +1,1 @@
-"""What a trial measures: metrics, aggregates, times, and the time that is left."""
+"""Measurements of a trial: metrics, aggregates, durations, and the remaining time."""

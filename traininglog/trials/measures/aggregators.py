@@ -1,7 +1,7 @@
-"""Aggregators: what is kept of many values that are logged under one name.
+"""Aggregators: summaries of many values that a program logs under one name.
 
-Each takes values by ``append``, tells what it kept by ``to_json``, and goes on where another one
-ended with ``from_json``. A factory, to be given where one is to be made later, is ``lazy(...)``::
+An aggregator takes values by ``append`` and returns its summary by ``to_json``. ``from_json``
+continues the state of another one. ``lazy(...)`` returns a factory that creates one later::
 
     trial.log_metrics(aggregator=StatAggregator.lazy(skip_obs=1), step_time=0.1)
 """
@@ -21,19 +21,19 @@ Number = int | float
 
 
 class Aggregator(ABC):
-    """What is kept of many values."""
+    """A summary of many values."""
 
     kind: ClassVar[str]
 
     @classmethod
     def lazy(cls, *args: Any, **kwargs: Any) -> Callable[[], Self]:
-        """Return a function that makes such an aggregator."""
-        cls(*args, **kwargs)  # what cannot be made is refused here
+        """Return a function that creates an aggregator with these arguments."""
+        cls(*args, **kwargs)  # invalid arguments raise here, not at the first value
         return lambda: cls(*args, **kwargs)
 
     @abstractmethod
     def append(self, value: Number) -> None:
-        """Take in a value."""
+        """Add a value."""
 
     def __iadd__(self, value: Number) -> Self:
         self.append(value)
@@ -46,18 +46,18 @@ class Aggregator(ABC):
 
     @abstractmethod
     def to_json(self, short: bool = False) -> Any:
-        """Return what was kept as plain data; in short, for people."""
+        """Return the summary as plain data; the short form is for people."""
 
     @abstractmethod
     def state(self) -> StoredRow:
-        """Return all that `from_json` needs to go on."""
+        """Return the whole state, from which `from_json` continues."""
 
     @classmethod
     @abstractmethod
     def from_json(cls, state: Any) -> Self:
-        """Return an aggregator that goes on where another one was.
+        """Return an aggregator that continues the state of another one.
 
-        Of what `to_json` returned: as far as that tells, but not how many values are to be skipped.
+        The result of `to_json` is valid input, too, but has no number of values to skip.
         """
 
 
@@ -70,7 +70,7 @@ class ValueAggregator(Aggregator):
         self._val = val
 
     def append(self, value: Number) -> None:
-        """Take in a value."""
+        """Add a value."""
         self._val = value
 
     @property
@@ -83,12 +83,12 @@ class ValueAggregator(Aggregator):
         return self._val
 
     def state(self) -> StoredRow:
-        """Return all that `from_json` needs to go on."""
+        """Return the whole state, from which `from_json` continues."""
         return {"type": self.kind, "val": self._val}
 
     @classmethod
     def from_json(cls, state: Any) -> Self:
-        """Return an aggregator that goes on where another one was."""
+        """Return an aggregator that continues the state of another one."""
         return cls(state["val"] if isinstance(state, dict) else state)
 
 
@@ -98,7 +98,7 @@ class _ValuesAggregator(Aggregator):
     values: list[Number] | deque[Number]
 
     def append(self, value: Number) -> None:
-        """Take in a value."""
+        """Add a value."""
         self.values.append(value)
 
     @property
@@ -112,7 +112,7 @@ class _ValuesAggregator(Aggregator):
 
 
 class TimeSeriesAggregator(_ValuesAggregator):
-    """Keeps all values. In short it shows the last twenty."""
+    """Keeps all values. Its short form has the last twenty."""
 
     kind = "series"
 
@@ -124,19 +124,19 @@ class TimeSeriesAggregator(_ValuesAggregator):
         return self.values[-20:] if short else list(self.values)
 
     def state(self) -> StoredRow:
-        """Return all that `from_json` needs to go on."""
+        """Return the whole state, from which `from_json` continues."""
         return {"type": self.kind, "values": list(self.values)}
 
     @classmethod
     def from_json(cls, state: Any) -> Self:
-        """Return an aggregator that goes on where another one was."""
+        """Return an aggregator that continues the state of another one."""
         made = cls()
         made.values = list(state["values"] if isinstance(state, dict) else state)
         return made
 
 
 class RingAggregator(_ValuesAggregator):
-    """Keeps the last `n` values, exactly as they were given, the oldest first."""
+    """Keeps the last `n` values unchanged, oldest first."""
 
     kind = "ring"
 
@@ -146,13 +146,13 @@ class RingAggregator(_ValuesAggregator):
         self.values: deque[Number] = deque(maxlen=n)
 
     def state(self) -> StoredRow:
-        """Return all that `from_json` needs to go on."""
+        """Return the whole state, from which `from_json` continues."""
         return {"type": self.kind, "n": self.values.maxlen, "values": list(self.values)}
 
     @classmethod
     def from_json(cls, state: Any) -> Self:
-        """Return an aggregator that goes on where another one was."""
-        if not isinstance(state, dict):  # of a list it is not known how many there may be
+        """Return an aggregator that continues the state of another one."""
+        if not isinstance(state, dict):  # a list does not tell the size of the ring
             state = {"n": max(1, len(state)), "values": state}
         made = cls(state["n"])
         made.values.extend(state["values"])
@@ -160,13 +160,13 @@ class RingAggregator(_ValuesAggregator):
 
 
 class StatAggregator(Aggregator):
-    """Keeps count, mean, standard deviation, least and greatest, and not the values.
+    """Keeps count, mean, standard deviation, minimum and maximum, and not the values.
 
-    The variance is that of the population, by Welford's recurrence (Technometrics 4, 1962), which
-    does not cancel where the values are large and lie close together.
+    The variance is the population variance, by Welford's recurrence (Technometrics 4, 1962). It has
+    no cancellation if the values are large and close together.
 
     Args:
-        skip_obs: So many values at the start leave no trace: they are warm-up.
+        skip_obs: The number of first values to ignore as warm-up.
 
     >>> stat = StatAggregator(skip_obs=1)
     >>> for seconds in (60.0, 1.0, 3.0):
@@ -186,11 +186,11 @@ class StatAggregator(Aggregator):
         self.avg: float | None = None
         self.min: Number | None = None
         self.max: Number | None = None
-        self._squares = 0.0  # of the distances to the mean
+        self._squares = 0.0  # the sum of squared distances from the mean
         self._val: Number | None = None
 
     def append(self, value: Number) -> None:
-        """Take in a value."""
+        """Add a value."""
         if self.skipped < self.skip_obs:
             self.skipped += 1
             return
@@ -212,7 +212,7 @@ class StatAggregator(Aggregator):
 
     @property
     def sd(self) -> float | None:
-        """The standard deviation of the population; None without values."""
+        """The population standard deviation; None without values."""
         if not self.count:
             return None
         return math.sqrt(self._squares / self.count) if self._squares >= 0 else math.nan
@@ -224,7 +224,7 @@ class StatAggregator(Aggregator):
 
     @property
     def sum(self) -> float:
-        """The sum of the values, too."""
+        """The sum of the values; another name of `total`."""
         return self.total
 
     def to_json(self, short: bool = False) -> Any:
@@ -235,7 +235,7 @@ class StatAggregator(Aggregator):
         return found if short else found | {"sum": self.total, "val": self.val}
 
     def state(self) -> StoredRow:
-        """Return all that `from_json` needs to go on."""
+        """Return the whole state, from which `from_json` continues."""
         return {
             "type": self.kind, "skip_obs": self.skip_obs, "skipped": self.skipped,
             "count": self.count, "avg": self.avg, "min": self.min, "max": self.max,
@@ -244,7 +244,7 @@ class StatAggregator(Aggregator):
 
     @classmethod
     def from_json(cls, state: Any) -> Self:
-        """Return an aggregator that goes on where another one was."""
+        """Return an aggregator that continues the state of another one."""
         if "squares" not in state:
             count, sd = state["count"], state["sd"]
             state = {
@@ -265,7 +265,7 @@ _KINDS: dict[str, type[Aggregator]] = {
 
 
 def restored(state: StoredRow) -> Aggregator:
-    """Return the aggregator of a state. Raises `CorruptLog` for what none can have had."""
+    """Return the aggregator of a state. Raises `CorruptLog` if no aggregator has such a state."""
     kind = _KINDS.get(str(state.get("type")))
     parts = [value for name, value in state.items() if name != "type"]
     try:

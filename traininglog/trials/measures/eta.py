@@ -1,4 +1,4 @@
-"""`Eta`: the line that says how far a loop has got and how long it will take."""
+"""`Eta`: a line with the progress of a loop and its remaining time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from traininglog.trials.measures.timing import EstimatedTime
 
 
 class Eta:
-    """Shows how long loops will still take; see `EstimatedTime`."""
+    """Shows the progress of loops and their remaining time; see `EstimatedTime`."""
 
     def __init__(self, total: int | Sequence[int], start: int = 0) -> None:
         self._between = StatAggregator(0)
@@ -30,7 +30,7 @@ class Eta:
         *,
         no_print: bool,
     ) -> str | None:
-        """Return the line, and print it; None if it is left out."""
+        """Print and return the line, or return None if the throttle omits it."""
         now = time.perf_counter()
         self._between.append(now - self._last)
         self._last = now

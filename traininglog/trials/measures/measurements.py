@@ -1,9 +1,9 @@
-"""What a trial measures, as entries of its training log.
+"""Measurements of a trial, as entries of its training log.
 
-A metric with steps is a key of the log's rows. A series without steps is one, too, at the times 0,
-1, 2, …; the log's status says which keys those are (``_series``). Aggregators and chronos are kept
-in the status, under ``_aggregate.<name>`` and ``_chrono.<name>``. So all of it survives what the
-log survives, and is resumed with it.
+A metric with steps is a key of the log's rows. A series without steps is a key, too, at the times
+0, 1, 2, …; the log's status lists these keys (``_series``). The status also holds aggregators and
+chronos, under ``_aggregate.<name>`` and ``_chrono.<name>``. So measurements are as durable as the
+log, and are resumed with it.
 """
 
 from __future__ import annotations
@@ -36,17 +36,18 @@ _SERIES = "_series"
 _AGGREGATE = "_aggregate."
 _CHRONO = "_chrono."
 RUNTIME = "runtime"
-_SAVE_EVERY = 0.05  # seconds between two times that a chrono is written
+_SAVE_EVERY = 0.05  # seconds between two writes of a chrono
 
 
 class Measurements:
-    """Writes the metrics and chronos of one trial into its log. Any thread may ask it to."""
+    """Writes the metrics and chronos of one trial to its log. Any thread may call it."""
 
     def __init__(self, log: TrainingLogBase) -> None:
         self.log = log
         self.pid = os.getpid()
-        # Held while something is read and then written: what a name stands for, an aggregator.
-        # Not for the places in a series: a signal handler may log to it in between, in this thread.
+        # Held while a thread reads and then writes the kind of a name, or an aggregator. It does
+        # not protect the next time of a series (an `itertools.count`): a signal handler may log to
+        # the series in between, in this thread.
         self._lock = threading.RLock()
         status = log.status.copy()
         self._series: dict[str, itertools.count[int]] = {}  # name -> the times of its next values
@@ -55,19 +56,19 @@ class Measurements:
             self._series[name] = itertools.count(first)
         self._aggregates = _restored(status, _AGGREGATE)
         self.chronos = _restored(status, _CHRONO)
-        self._saved: dict[str, float] = {}  # when a chrono was written last
+        self._saved: dict[str, float] = {}  # name -> moment of the chrono's last write
         self._stepped = {name for name in log.keys_seen() if name not in self._series}
-        #: Blocks that were begun by name and not ended yet, each with the thread that did.
+        #: Name -> (thread, chrono) of the blocks that have started and not ended.
         self.open_chronos: dict[str, list[tuple[int, Chrono]]] = {}
 
     def log_metrics(
         self, step: Any, aggregator: Factory | Aggregator | None, metrics: Mapping[str, StoredValue]
     ) -> None:
-        """Write all metrics, or, if one of them is refused, none."""
+        """Write all metrics; if one of them is invalid, write none."""
         if step is None or aggregator is not None:
             self._log_stepless(step, aggregator, metrics)
             return
-        # Here a training loop spends its time: floats under names that were logged so before.
+        # The hot path of a training loop: floats under names that were logged with steps before.
         if not metrics.keys() <= self._stepped or set(map(type, metrics.values())) != {float}:
             check_time(step)
             metrics = self._checked_stepped(metrics)
@@ -103,7 +104,7 @@ class Measurements:
             kept = {name: self._aggregate_of(name, aggregator) for name in checked}
             series = [name for name, found in kept.items() if found is None]
             if any(name not in self._series for name in series):
-                # First, so that whoever reads the values knows what they are.
+                # Written before the values, so that a reader of them knows that they are a series.
                 self.log.status[_SERIES] = list(dict.fromkeys([*self._series, *series]))
                 for name in series:
                     self._series.setdefault(name, itertools.count())
@@ -118,7 +119,7 @@ class Measurements:
     def _aggregate_of(
         self, name: str, aggregator: Factory | Aggregator | None
     ) -> Aggregator | None:
-        """Return what keeps a metric without steps; None: it is a series."""
+        """Return the aggregator of a metric without steps, or None if it is a series."""
         known = self._aggregates.get(name)
         if aggregator is None or known is not None:
             return known
@@ -136,7 +137,7 @@ class Measurements:
         start_callback: Callback | None = None,
         end_callback: Callback | None = None,
     ) -> Chrono:
-        """Return what measures a block under a name; all blocks of a name are kept together."""
+        """Return a chrono for blocks of this name. They all share one aggregator."""
         key = _CHRONO + check_key(name)
         with self._lock:
             kept = self.chronos.get(name)
@@ -145,7 +146,7 @@ class Measurements:
                 self.chronos[name] = kept
 
         def ended() -> None:
-            # Not after every short block: that would cost more than many of them take.
+            # Not after each block: a write takes longer than many short blocks.
             now = time.monotonic()
             if now - self._saved.get(name, 0.0) > _SAVE_EVERY and not self.log.closed:
                 self._saved[name] = now
@@ -156,14 +157,14 @@ class Measurements:
         )
 
     def save_chronos(self) -> None:
-        """Write what was measured since it was written last."""
+        """Write the current state of all chronos to the status."""
         if not self.log.closed:
             with self._lock:
                 states = {_CHRONO + name: kept.state() for name, kept in self.chronos.items()}
             self.log.status.update(states)
 
     def add_runtime(self, seconds: float) -> None:
-        """Add to the time that the trial has taken, in all its processes."""
+        """Add to the run time of the trial, the sum over all its processes."""
         before = self.chronos.get(RUNTIME)
         total = seconds + (before.val or 0.0 if before is not None else 0.0)
         self.chronos[RUNTIME] = ValueAggregator(total)
@@ -171,7 +172,7 @@ class Measurements:
 
 
 def read_logged(log: TrainingLogBase, *, short: bool = False) -> StoredRow:
-    """Return what a log tells of the metrics and chronos of its trial, as plain data."""
+    """Return the metrics and chronos of a trial from its log, as plain data."""
     status = log.status.copy()
     series = set(_series_in(status))
     metrics: StoredRow = {}
@@ -189,7 +190,7 @@ def read_logged(log: TrainingLogBase, *, short: bool = False) -> StoredRow:
 def write_logged(
     log: TrainingLogBase, metrics: Mapping[str, StoredValue], chronos: Mapping[str, StoredValue]
 ) -> None:
-    """Write what `read_logged` returned into a log, so that it returns the same of that."""
+    """Write metrics and chronos to a log, so that `read_logged` returns them."""
     series = [name for name, kept in metrics.items() if isinstance(kept, list)]
     if series:
         log.status[_SERIES] = series
@@ -213,7 +214,7 @@ def _summed_up(kept: object) -> Aggregator:
 
 
 def chronos_as_json(chronos: Mapping[str, Aggregator]) -> StoredRow:
-    """Return chronos as plain data: seconds, or statistics of them and their unit."""
+    """Return chronos as plain data: seconds, or their statistics with the unit."""
     found = {}
     for name, aggregate in chronos.items():
         shown = aggregate.to_json(short=True)

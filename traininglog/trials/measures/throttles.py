@@ -1,4 +1,4 @@
-"""Throttles: functions that are called less often than they are asked for."""
+"""Throttles: functions that ignore some of their calls."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def throttled(
     """Return a function that passes some calls on, and returns None for the others.
 
     Args:
-        function: What to call.
+        function: The function to call.
         throttle: Pass on the first call and every `throttle`-th after it.
-        every: Pass on the first call, and one when so many seconds have gone since the last. It
-            goes before `throttle`.
+        every: Pass on the first call, and each call that comes at least this many seconds after
+            the last passed one. It takes precedence over `throttle`.
 
     >>> [throttled(abs, throttle=2)(-1)]
     [1]
@@ -54,8 +54,8 @@ def throttled(
 def throttle_repeated(
     function: Callable[..., R], throttle: int | None = None, every: float | None = None
 ) -> Callable[..., R | None]:
-    """Return a function that throttles calls with the same arguments, each set on its own."""
-    throttled(function, throttle, every)  # what is refused is refused here
+    """Return a function that throttles its calls separately for each set of arguments."""
+    throttled(function, throttle, every)  # invalid arguments raise here
     known: dict[object, Callable[..., R | None]] = {}
 
     @functools.wraps(function)

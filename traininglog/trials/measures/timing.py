@@ -1,4 +1,4 @@
-"""`Chrono`, which measures a block, and `EstimatedTime`, which tells when a loop will be done."""
+"""`Chrono` measures the duration of blocks; `EstimatedTime` estimates the end of a loop."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Callback = Callable[[], object]
 
 
 class Chrono:
-    """Measures blocks: seconds by a clock that never jumps, kept by an aggregator.
+    """Measures the duration of blocks with a monotonic clock, in seconds.
 
-    The same one may be used again, within itself, and by several threads: each block is measured
-    from its own start. A block that fails is measured, too, and its exception goes on as it is.
+    A chrono is reusable and reentrant, and several threads may use it: each block has its own
+    start. A block that raises is measured, too, and its exception propagates unchanged.
 
     Args:
-        aggregator: Keeps the seconds; by default `StatAggregator(0)`.
-        start_callback: Called before a block is measured, for example ``torch.cuda.synchronize``.
-        end_callback: Called in the block's end, its time included.
-        ended: Told after each block.
-        lock: Held while the aggregator takes a value; others may have it, too.
-        name: Makes it warn, under this name, when it goes and was never entered.
+        aggregator: Keeps the seconds. Defaults to `StatAggregator(0)`.
+        start_callback: Is called before the measured time, for example ``torch.cuda.synchronize``.
+        end_callback: Is called at the end of the block, within the measured time.
+        ended: Is called after each block.
+        lock: Is held while the aggregator takes a value. Other objects may share it.
+        name: If given, the chrono warns under this name if it is deleted and was never entered.
 
     >>> with Chrono() as timer:
     ...     pass
@@ -52,7 +52,7 @@ class Chrono:
         self._start_callback = start_callback
         self._end_callback = end_callback
         self._ended = ended
-        # Of each thread its own: the block that was begun last is the one that ends.
+        # Per thread: the block that started last ends first.
         self._starts: defaultdict[int, list[float]] = defaultdict(list)
 
     def __enter__(self) -> Aggregator:
@@ -74,7 +74,7 @@ class Chrono:
                     self._ended()
 
     def _begun(self) -> float:
-        """Return when the block began that ends now: in this thread, or else where there is one."""
+        """Return the start of the block that ends now, of this thread or else of another one."""
         mine = threading.get_ident()
         for thread in (mine, *reversed(self._starts)):
             starts = self._starts.get(thread)
@@ -91,13 +91,13 @@ class Chrono:
 
 
 class EstimatedTime:
-    """How long a loop, or loops within loops, will still take.
+    """Estimates the remaining time of a loop or of nested loops.
 
     Args:
-        timer: Measured how long a step of the innermost loop takes.
-        total: How many steps there are; of nested loops a tuple, the outermost first.
-        start: The number of the first step, of every loop.
-        unit: Seconds in a unit of what is returned; a minute.
+        timer: The measured durations of a step of the innermost loop.
+        total: The number of steps; for nested loops a tuple, outermost first.
+        start: The number of the first step of every loop.
+        unit: The unit of the result in seconds; by default a minute.
 
     >>> timer = StatAggregator(0)
     >>> timer += 60.0
@@ -119,11 +119,11 @@ class EstimatedTime:
 
     @property
     def total(self) -> int:
-        """How many steps of the innermost loop there are in all."""
+        """The number of all steps of the innermost loop."""
         return math.prod(self.totals)
 
     def done(self, step: int | Sequence[int]) -> int:
-        """Return how many steps of the innermost loop are done with this one."""
+        """Return the number of finished steps of the innermost loop, this one included."""
         steps = _counts(step, "a step")
         if len(steps) != len(self.totals):
             raise ValueError(f"{len(self.totals)} loops need as many steps, not {len(steps)}")
@@ -133,7 +133,7 @@ class EstimatedTime:
         return flat + 1
 
     def grow(self, step: int | Sequence[int]) -> bool:
-        """Let the outermost total follow a step that is beyond it; tell whether it had to."""
+        """Raise the outermost total if a step exceeds it, and return whether that happened."""
         steps = _counts(step, "a step")
         if steps[0] - self.start < self.totals[0]:
             return False
@@ -141,7 +141,7 @@ class EstimatedTime:
         return True
 
     def estimate(self, step: int | Sequence[int]) -> float:
-        """Return how long the rest will take. Without a measured step that is unknown: NaN."""
+        """Return the remaining time, or NaN if no step was measured."""
         average: Number | None = getattr(self.timer, "avg", None)
         if not average:
             average = self.timer.val

@@ -1,1 +1,1 @@
-"""Trials are found and changed: queries, what matches them, and records that change in one step."""
+"""Finding and changing trials: queries, matching records, and atomic changes of records."""

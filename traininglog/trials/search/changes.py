@@ -1,4 +1,4 @@
-"""Changes of a record: what an update does to it, before it is known which record it will be."""
+"""Changes of a record, as functions. An update makes one before it knows which record it gets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Change = Callable[[Record], None]
 
 
 def set_status(status: AnyStatus | str, error: BaseException | Value = None) -> Change:
-    """Set the status, and add an error; who sets it to Running is at the trial from then on."""
+    """Set the status, and append an error. Running makes this process the trial's owner."""
     new = status_of(status)
     noted = None if error is None else escaped(plain_data(error, "the error"))
 
@@ -33,19 +33,19 @@ def set_status(status: AnyStatus | str, error: BaseException | Value = None) -> 
 
 
 def add_to(field: str, values: Mapping[str, StoredValue]) -> Change:
-    """Set some values of a field that maps names to plain data."""
+    """Set values of a field that maps names to plain data; its other values stay."""
     new = escaped(plain_dict(values, field))
     return lambda record: record.update({field: record[field] | new})
 
 
 def add_group(group: TrialGroup | str) -> Change:
-    """Put a trial into a group, beside those that it is in."""
+    """Add a trial to a group; it stays in its other groups."""
     uid = uid_of_group(group)
     return lambda record: record.update(with_groups(record, [*groups_of(record), uid]))
 
 
 def remove_group(group: TrialGroup | str) -> Change:
-    """Take a trial out of a group."""
+    """Remove a trial from a group."""
     uid = uid_of_group(group)
     return lambda record: record.update(
         with_groups(record, [one for one in groups_of(record) if one != uid])
@@ -53,11 +53,11 @@ def remove_group(group: TrialGroup | str) -> Change:
 
 
 def touch(record: Record) -> None:
-    """Change nothing: the edit alone tells others that somebody was here first."""
+    """Change nothing. The new edit number alone tells other processes that one came first."""
 
 
-#: The changes that a verb of a store makes to the record alone, called with what the verb takes
-#: beside the trial or the group.
+#: The methods of a store that only change a record, each as a function from its arguments (without
+#: the trial or the group) to the change.
 TRIAL_CHANGES: dict[str, Callable[..., Change]] = {
     "set_trial_status": set_status,
     "add_trial_tags": lambda **tags: add_to("tags", tags),

@@ -1,8 +1,8 @@
-"""Records that are changed only as they were read: `Editor`.
+"""`Editor`: changes of records by optimistic concurrency.
 
-A change takes place if nobody else has changed the record meanwhile; else it is begun anew. So no
-lock is held between two calls, and of any number of processes that ask for the first record of a
-kind each gets another one.
+The editor changes a record only if it still is as it was read. If another process has changed it
+meanwhile, the editor reads it again and retries. So no lock is held between two calls, and if
+several processes ask for the first matching record, each of them gets a different one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from traininglog.trials.search.matches import search
 from traininglog.trials.search.queries import Query
 from traininglog.trials.trial_errors import GroupNotFound, TrialNotFound
 
-#: How often a change is begun anew.
+#: How often the editor tries a change.
 TRIES = 1000
 
 
@@ -30,9 +30,9 @@ class Editor:
         self._records = records
 
     def insert(self, kind: str, record: Record) -> bool:
-        """Add a record, which gets the fields that tell its edits apart; False if its UID is taken.
+        """Add a record with the fields that identify its edits; False if its UID exists.
 
-        Where it was not added it is left as it was.
+        If the record is not added, `record` does not change.
         """
         new = record | {"edit": 0, "token": uuid4().hex, "created": time.time()}
         done = self._records.insert(kind, new)
@@ -41,7 +41,7 @@ class Editor:
         return done
 
     def require(self, kind: str, uid: str) -> Record:
-        """Return a record. Raises `TrialNotFound` or `GroupNotFound` where there is none."""
+        """Return a record. Raises `TrialNotFound` or `GroupNotFound` if there is none."""
         record = self._records.get(kind, uid)
         if record is None:
             if kind == "trial":
@@ -53,13 +53,13 @@ class Editor:
         return record
 
     def revisions(self, wanted: str) -> list[Record]:
-        """Return the records of all trials of a hash, the first revision first."""
+        """Return the records of all trials with this hash, sorted by revision."""
         with going_through(self._records.select("trial", {"hash": [wanted]})) as found:
             mine = [record for record in found if record["hash"] == wanted]
         return sorted(mine, key=lambda record: int(record["revision"]))
 
     def update(self, kind: str, uid: str, change: Change) -> Record:
-        """Change a record, and return it as it is then."""
+        """Change a record, and return the new record. Retries on conflicts."""
         for number in range(TRIES):
             record = self.change(kind, self.require(kind, uid), change)
             if record is not None:
@@ -68,7 +68,7 @@ class Editor:
         raise StoreLocked(f"{kind} {uid} is changed by others again and again")
 
     def take(self, kind: str, query: Query, change: Change) -> Record | None:
-        """Change the first record that matches, and return it as it is then; None: none does."""
+        """Change the first matching record, and return the new record, or None if none matches."""
         for number in range(TRIES):
             found = search(self._records, kind, query, None, 1)
             if not found:
@@ -80,7 +80,7 @@ class Editor:
         raise StoreLocked(f"the {kind}s that match are changed by others again and again")
 
     def change(self, kind: str, seen: Record, change: Change) -> Record | None:
-        """Change a record if it is still as it was seen; None if it is not."""
+        """Change a record if it still is as `seen`, and return the new record; else return None."""
         record = dict(seen)
         change(record)
         record["edit"] += 1
@@ -89,5 +89,5 @@ class Editor:
 
 
 def _wait(number: int) -> None:
-    if number > 3:  # others are quicker again and again: let them
+    if number > 3:  # backoff: other processes won several times in a row
         time.sleep(random.uniform(0, min(0.05, 0.001 * number)))  # noqa: S311 - no secret

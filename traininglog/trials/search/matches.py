@@ -1,4 +1,4 @@
-"""Searching: the records that match a query, with the status that they have now."""
+"""Search: the records that match a query, with their current status."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def search(
     keys = sorter(sort or (), FIELDS[kind])
     where: dict[str, list[Any]] = dict(matches.where)
     if kind == "trial" and (numbers := statuses_in(query)) is not None:
-        if Status.Broken.value in numbers:  # which is not stored, but seen
+        if Status.Broken.value in numbers:  # readers work it out; the stored status is Running
             numbers.add(Status.Running.value)
         where["status"] = sorted(numbers)
     asked = matches.asked.union(steps[0] for steps, _ in keys)
@@ -58,20 +58,20 @@ def search(
 
 
 def tags_of_projects(records: Records) -> dict[str, Mapping[str, StoredValue]]:
-    """Return the tags that trials and groups inherit, by project, as JSON has them."""
+    """Return the tags that trials and groups inherit, by project, in their JSON form."""
     with going_through(records.select("project", {})) as found:
         return {record["uid"]: record["tags"] for record in found if record["tags"]}
 
 
 def _shown(kind: str, record: Record, inherited: Mapping[str, Mapping[str, StoredValue]]) -> Record:
-    """Return a record as queries see it: the tags of its project are its own, too."""
+    """Return a record as queries see it: with the tags of its project, and with its groups."""
     more = inherited.get(record["project_id"]) if kind != "project" else None
     seen = record if more is None else record | {"tags": {**more, **record["tags"]}}
     return seen | {"groups": groups_of(record)} if kind == "trial" else seen
 
 
 def as_seen(kind: str, records: Iterable[Record]) -> Iterator[Record]:
-    """Give records with the status that they have now: a process may be gone."""
+    """Yield records with their current status: a Running trial whose process is gone is Broken."""
     if kind != "trial":
         yield from records
         return

@@ -1,14 +1,15 @@
-"""Queries over records: a mapping from a dotted path to a value, or to an operator and operand.
+"""Queries over records: mappings from a dotted path to a value, or to an operator and operand.
 
     {"project_id": "paper", "parameters.lr": {"$lt": 0.1}}
     {"$or": [{"status": "Broken"}, {"tags.retry": {"$exists": True}}]}
 
-All conditions of a mapping must hold. A list of pairs does as well as a mapping, and may name a
-path twice. What is absent is None to ``$eq`` and ``$in``, and neither less nor greater than
-anything; ``$exists`` tells absent from None. Numbers compare with numbers, texts with texts.
+All conditions of a mapping must hold. A query can also be a list of pairs, which may name a path
+twice. ``$eq`` and ``$in`` treat an absent value as None. An absent value is neither less nor
+greater than any value. ``$exists`` distinguishes absent from None. Numbers compare with numbers,
+texts with texts.
 
-A trial may be in several groups: a condition on ``group_id``, or ``groups``, holds if it does for
-one of them, and for None if there is none. The tags of its project are those of a trial, too.
+A trial can be in several groups. A condition on ``group_id`` or ``groups`` holds if it holds for
+one of them; for a trial without groups, if it holds for None. A trial has the tags of its project.
 """
 
 from __future__ import annotations
@@ -37,16 +38,16 @@ _ORDERS = {
 }
 
 
-#: The fields that have several values, each under the name of the field that holds all of them.
+#: Fields with several values, each with the name of the field that holds the list.
 _SEVERAL = {"group_id": "groups", "groups": "groups"}
 
 
 class Matcher:
-    """A query that was checked.
+    """A checked query. Called with a record, it returns whether the record matches.
 
     Args:
         query: The query; None matches all.
-        fields: The first steps that a path may take.
+        fields: The allowed first steps of a path.
 
     Raises `InvalidQuery`.
 
@@ -59,14 +60,15 @@ class Matcher:
 
     def __init__(self, query: Query, fields: Collection[str]) -> None:
         self._fields = fields
-        #: The fields that the query asks for.
+        #: The fields that the query reads.
         self.asked: set[str] = set()
-        #: The values that fields must have for the query to match, as far as it says so plainly.
+        #: Field -> the values that it must have: only from plain conditions ($eq, $in) at the top
+        #: of the query. A store can use it to preselect records.
         self.where: dict[str, list[Any]] = {}
         self._conditions = self._conjunction(query, outermost=True)
 
     def __call__(self, record: Mapping[str, StoredValue]) -> bool:
-        """Tell whether a record matches."""
+        """Return whether a record matches."""
         return all(condition(record) for condition in self._conditions)
 
     def _conjunction(self, query: Query, *, outermost: bool = False) -> list[Condition]:
@@ -88,13 +90,13 @@ class Matcher:
         return conditions
 
     def _operation(self, path: str, wanted: Any) -> tuple[str, Any]:
-        """Return the operator and the operand that a value of a query means."""
+        """Return the operator and the operand of one condition of a query."""
         self._check_path(path)
         if not isinstance(wanted, Mapping):
             return "$eq", wanted
         marked = [key for key in wanted if isinstance(key, str) and key.startswith("$")]
         if not marked:
-            return "$eq", wanted  # a dict to be compared with
+            return "$eq", wanted  # a dict without an operator is a value to compare with
         if len(wanted) > 1:
             raise InvalidQuery(
                 f"{path!r} has {', '.join(map(str, wanted))} where one operator is meant: "
@@ -140,18 +142,21 @@ class Matcher:
         if name in ("$eq", "$ne"):
             return lambda record: _same(_seen(record, steps), value) is (name == "$eq")
         order = _ORDERS[name]
-        if path == "status":  # they are ordered by their numbers
+        if path == "status":  # statuses are ordered by their numbers
             steps, value = ["status", "value"], value["value"]
         if not isinstance(value, (int, float, str)):
             raise InvalidQuery(f"{name} of {path!r} takes a number or a text, not {operand!r:.80}")
         return lambda record: _ordered(order, _seen(record, steps), value)
 
     def _condition_on_several(self, path: str, name: str, operand: Any) -> Condition:
-        """Return what holds if it does for one value of a field; of none, as if it were None."""
+        """Return a condition that holds if it holds for one value of a field.
+
+        A field without values counts as one None.
+        """
         if name in ("$ne", "$nin"):
             inverse = self._condition_on_several(path, "$eq" if name == "$ne" else "$in", operand)
             return lambda record: not inverse(record)
-        if name == "$eq" and isinstance(operand, (list, tuple)):  # all of them, in any order
+        if name == "$eq" and isinstance(operand, (list, tuple)):  # all values, in any order
             wanted = sorted(map(str, operand))
             return lambda record: sorted(_seen(record, [path]) or []) == wanted
         one = self._condition("one", name, operand)
@@ -163,7 +168,7 @@ def _is_one(operand: object) -> bool:
 
 
 def statuses_in(query: Query) -> set[int] | None:
-    """Return the numbers of the only statuses that a query can match; None: of any."""
+    """Return the numbers of the statuses that a query can match, or None for all of them."""
     for path, wanted in _pairs(query):
         if path == "status":
             if isinstance(wanted, Mapping) and set(wanted) == {"$in"}:
@@ -176,7 +181,7 @@ def statuses_in(query: Query) -> set[int] | None:
 
 
 def sorter(sort: str | Sequence[str], fields: Collection[str]) -> list[tuple[list[str], bool]]:
-    """Return the paths to sort by, each with whether it is downwards. Raises `InvalidQuery`."""
+    """Return the paths to sort by, as (path, descending). Raises `InvalidQuery`."""
     keys = []
     for name in [sort] if isinstance(sort, str) else sort:
         path = name.removeprefix("-")
@@ -191,9 +196,9 @@ def sorter(sort: str | Sequence[str], fields: Collection[str]) -> list[tuple[lis
 def sorted_by(
     found: list[tuple[StoredRow, R]], keys: list[tuple[list[str], bool]]
 ) -> list[tuple[StoredRow, R]]:
-    """Return records, each with what belongs to it, in the order of some paths.
+    """Return (record, companion) pairs, sorted by some paths.
 
-    What is absent comes last, either way.
+    Records without a value come last, ascending or descending.
     """
     for steps, downwards in reversed(keys):
         known = [pair for pair in found if _seen(pair[0], steps) is not None]
@@ -239,7 +244,7 @@ def _negated(conditions: list[Condition]) -> Condition:
 
 
 def _at(record: Mapping[str, StoredValue], steps: list[str]) -> Any:
-    """Return what a path leads to. A key may itself have dots in it."""
+    """Return the value at a path, or `_ABSENT`. A key may itself contain dots."""
     value: StoredValue = record
     for place, step in enumerate(steps):
         if not isinstance(value, Mapping):

@@ -1,8 +1,8 @@
-"""Updates: what a verb of a store does to the first record that matches a query.
+"""Updates: what a method of a store does to the first record that matches a query.
 
-It is done in two steps. The first is a change of the record, which nobody else can make as well: so
-of any number of processes each gets another one. Most verbs are no more than that; the others act,
-after it, on what has become theirs.
+An update has two steps. The first one changes the record, and only one process can make that
+change: so each of several processes gets a different record. Many methods have only this step. The
+others then act on the record that the process has claimed.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from traininglog.trials.trial_errors import UnknownAttribute
 if TYPE_CHECKING:
     from traininglog.trials.store import TrialStore
 
-#: What is done to the record of this UID after its change.
+#: The second step: called with the UID of the changed record.
 Act = Callable[[str], object]
 
-#: The verbs that may change a trial, and those that may change a group.
+#: The methods that can change a trial, and those that can change a group.
 TrialUpdate = Literal[
     "set_trial_status", "add_trial_tags", "log_trial_metadata", "remove_group_trial",
     "log_trial_start", "log_trial_metrics", "log_trial_chrono_start", "log_trial_chrono_finish",
@@ -41,7 +41,7 @@ GroupUpdate = Literal[
     "set_group_metadata", "add_group_tags", "add_group_trial", "remove_group_trial"
 ]
 
-#: The verbs that start a trial which is not running yet.
+#: The methods that start a trial if it is not running.
 STARTING = frozenset({"log_trial_start", "log_trial_metrics", "log_trial_chrono_start"})
 
 _ACTS = {
@@ -63,9 +63,9 @@ def update_of(
     args: tuple[object, ...],
     kwargs: Mapping[str, object],
 ) -> tuple[Change, Act | None]:
-    """Return what a verb does to a record of a kind, in its two steps.
+    """Return the two steps of a method for a record of this kind.
 
-    Raises `UnknownAttribute` for what is no such verb, and `TypeError` for what it does not take.
+    Raises `UnknownAttribute` if there is no such method, and `TypeError` for wrong arguments.
     """
     changes, acts = _CHANGES[kind], _ACTS[kind]
     if attribute in changes:

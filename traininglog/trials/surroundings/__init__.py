@@ -1,1 +1,1 @@
-"""What a trial notes of its surroundings: arguments, versions, packages, output, files."""
+"""Surroundings of a trial: arguments, versions, packages, output, files."""

@@ -1,4 +1,4 @@
-"""Arguments: the parameters of a trial, from whatever a program has them in."""
+"""Arguments: the parameters of a trial, from a parser, a namespace, a dict or a dataclass."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from traininglog.values import StoredValue
 
 
 class Unset:
-    """What stands for an argument that was not given, where None is one."""
+    """The default of an argument for which None is a value."""
 
     def __repr__(self) -> str:
         return "unset"
@@ -24,12 +24,12 @@ UNSET = Unset()
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    #: What a program has its parameters in.
+    #: The objects that can hold the parameters of a program.
     Arguments = ArgumentParser | Namespace | Mapping[str, object] | DataclassInstance | None
 
 
 def stored_arguments(arguments: Arguments, namespace: Namespace) -> dict[str, StoredValue]:
-    """Return of arguments what is stored: of a command line's, secrets are masked."""
+    """Return the arguments to store. In those of a command line, secrets are masked."""
     if isinstance(arguments, (ArgumentParser, Namespace)):
         return masked_values(vars(namespace))
     return vars(namespace)
@@ -38,9 +38,9 @@ def stored_arguments(arguments: Arguments, namespace: Namespace) -> dict[str, St
 def arguments_of(
     arguments: Arguments, more: Mapping[str, object], *, show: bool = False
 ) -> Namespace:
-    """Return arguments and `more`, over which they go, as a new Namespace.
+    """Return arguments and `more` as a new Namespace. The arguments take precedence.
 
-    Raises `InvalidParameter` for what is no ArgumentParser, Namespace, mapping or dataclass.
+    Raises `InvalidParameter` if they are no ArgumentParser, Namespace, mapping or dataclass.
     """
     found: dict[str, StoredValue]
     if arguments is None:

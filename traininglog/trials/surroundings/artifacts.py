@@ -1,4 +1,4 @@
-"""Files that are kept with a trial: what its record says of them, and getting them back."""
+"""Artifacts: stored copies of files, their entries in a trial's record, and their restoration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Kind = Literal["code", "file", "directory"]
 
 
 def keep(folder: Path, file: Path, name: str, kind: Kind) -> StoredRow:
-    """Copy a file into the folder of a store; return what the trial's record says of it."""
+    """Copy a file into the folder of a store, and return its entry for the trial's record."""
     if kept.is_of_a_store(file, folder):
         raise InvalidName(f"{file} is of a store: copy it by traininglog backup")
     copy = kept.keep(folder, file)
@@ -32,9 +32,9 @@ def keep(folder: Path, file: Path, name: str, kind: Kind) -> StoredRow:
 
 
 def files_below(folder: Path, store: Path) -> Iterator[tuple[str, Path]]:
-    """Give the regular files of a folder, by their paths in it; links are not followed.
+    """Yield (relative path, path) of the regular files below a folder. Links are not followed.
 
-    What is of a store is left out: that of which `store` is the folder of kept files, among others.
+    Files of a store are left out, among them the store whose folder of stored files is `store`.
     """
     for place, folders, files in os.walk(folder):
         folders.sort()
@@ -49,10 +49,10 @@ def files_below(folder: Path, store: Path) -> Iterator[tuple[str, Path]]:
 def restore(
     store: Path, artifacts: Sequence[Mapping[str, StoredValue]], folder: Path
 ) -> list[Path]:
-    """Copy files back, into a folder, and return where they are.
+    """Copy stored files into a folder, and return their paths.
 
-    Raises `StoreUnwritable` where one of them is already, and `CorruptLog` where a copy is not what
-    was kept; the others are restored by then.
+    Raises `StoreUnwritable` if a file already exists or a link leads out of the folder, and
+    `CorruptLog` if a stored copy is damaged. The files before it are restored by then.
     """
     made = []
     for artifact in artifacts:
@@ -68,14 +68,14 @@ def restore(
         target.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(open_plain(source), "rb") as stream, target.open("xb") as made_anew:
             shutil.copyfileobj(stream, made_anew)
-        # Whose file runs as whom, and what a folder keeps, is nothing that a record may say.
+        # A record must not set the setuid, setgid or sticky bits.
         target.chmod(artifact["mode"] & 0o777 | 0o600)
         made.append(target)
     return made
 
 
 def check_relative(name: str) -> str:
-    """Return the name under which a file is kept, a path that stays in its folder."""
+    """Return the name of a stored file. Raises `InvalidName` if it would leave its folder."""
     path = PurePosixPath(name)
     if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name:
         raise InvalidName(f"a file is kept by a path within a folder, not by {name[:80]!r}")

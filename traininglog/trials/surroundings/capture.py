@@ -1,7 +1,7 @@
-"""Capturing output: what is printed is shown as ever, and its last lines are kept.
+"""Capturing output: the program prints as before, and the last lines are kept.
 
-From `CapturedOutput.start`, or the beginning of a block, to `stop`, or its end. The end of a block
-puts the streams back, whatever stands in their place by then; `stop` leaves what another put there.
+A capture lasts from `CapturedOutput.start` to `stop`, or for a block. The end of a block restores
+the streams even if another one has replaced ours. `stop` leaves a stream that replaced ours.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _LONGEST = 2000  # characters of a line that are kept
 
 
 class _Tee:
-    """Passes text on to a stream, and keeps lines of it."""
+    """A stream that writes to another stream, and keeps the lines."""
 
     def __init__(self, stream: TextIO, capture: CapturedOutput) -> None:
         self._stream = stream
@@ -26,7 +26,7 @@ class _Tee:
 
     @property
     def inner(self) -> Any:
-        """The stream, or that below it which still captures, or does not capture at all."""
+        """The next stream below that is no finished tee."""
         stream: object = self._stream
         while isinstance(stream, _Tee) and stream._capture is None:
             stream = stream._stream
@@ -51,7 +51,7 @@ class _Tee:
             capture.told()
 
     def end(self) -> None:
-        """Capture no more. A line that was begun is kept, too."""
+        """Stop capturing. An unfinished line is kept, too."""
         with self._lock:
             if self._begun and self._capture is not None:
                 self._capture.ring.append(_as_shown(self._begun))
@@ -63,13 +63,13 @@ class _Tee:
 
 
 class CapturedOutput:
-    """The last lines of what is written to stdout and stderr, in a block or between two calls.
+    """The last lines that a program writes to stdout and stderr, in a block or between two calls.
 
     Args:
-        lines: How many are kept.
-        told: Called whenever there is another line, and in the end.
+        lines: The number of lines to keep.
+        told: Is called after each new line, and at the end.
 
-    The streams are put back whatever happens in the block.
+    The streams are restored even if the block raises.
 
     >>> with CapturedOutput(2) as output:
     ...     for number in range(5):
@@ -89,11 +89,11 @@ class CapturedOutput:
         self.ring: deque[str] = deque(maxlen=lines)
         self.told: Callable[[], object] = _nobody if told is None else told
         self._tees: list[tuple[str, _Tee]] = []
-        self._called = False  # it was started by a call, which a block may follow
+        self._called = False  # whether `start` began the capture; a block may follow it
 
     @property
     def lines(self) -> list[str]:
-        """The lines, the oldest first; one that was begun and not ended is not among them yet."""
+        """The lines, oldest first. An unfinished line is not among them yet."""
         return list(self.ring)
 
     def output(self) -> str:
@@ -108,7 +108,7 @@ class CapturedOutput:
         return bool(self._tees)
 
     def start(self) -> Self:
-        """Capture from now on, until `stop`, or the end of a block that is made of this."""
+        """Start capturing, until `stop` or the end of a block with this object."""
         self._begin()
         self._called = True
         return self
@@ -117,15 +117,15 @@ class CapturedOutput:
         if self._tees:
             raise RuntimeError("output is being captured by this object already")
         out = _Tee(sys.stdout, self)
-        # Where both are one stream, one tee keeps the order of what is written to it.
+        # If both are one stream, a single tee keeps the order of the lines.
         error = out if sys.stderr is sys.stdout else _Tee(sys.stderr, self)
         self._tees = [("stdout", out), ("stderr", error)]
         sys.stdout, sys.stderr = out, error
 
     def stop(self) -> None:
-        """Capture no more, and put the streams back. Stopping twice does nothing.
+        """Stop capturing, and restore the streams. A second call does nothing.
 
-        Where somebody has put another stream over ours meanwhile, that stays.
+        A stream that has replaced ours meanwhile stays.
         """
         self._stop(whatever=False)
 
@@ -149,9 +149,9 @@ class CapturedOutput:
 
 
 def _nobody() -> None:
-    """Tell nobody."""
+    """Do nothing."""
 
 
 def _as_shown(line: str) -> str:
-    """Return a line as it is seen in the end: a progress bar writes over itself."""
+    """Return the last visible state of a line: a progress bar overwrites itself."""
     return line.rstrip("\r").rpartition("\r")[2][:_LONGEST]

@@ -1,4 +1,4 @@
-"""The environment of a trial: Python, packages, host, command line, GPU. Looked up on a thread."""
+"""The environment of a trial: Python, packages, host, command line, GPU. A thread collects it."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def _lasting() -> StoredRow:
 def packages() -> dict[str, str]:
     """Return the versions of the installed packages by their normalised names.
 
-    By the names of the folders that describe them, as the standard library's `importlib.metadata`
-    reads every one of these descriptions: a hundred times as long, with the interpreter held.
+    This reads only the names of the metadata folders. `importlib.metadata` of the standard library
+    reads each metadata file: that takes a hundred times as long and holds the interpreter's lock.
     """
     found: dict[str, str] = {}
     for place in sys.path:
@@ -47,7 +47,7 @@ def packages() -> dict[str, str]:
             stem, ending = os.path.splitext(name)  # noqa: PTH122 - the same
             if ending in (".dist-info", ".egg-info"):
                 package, _, version = stem.partition("-")
-                version = version.split("-")[0]  # an egg's goes on with that of Python
+                version = version.split("-")[0]  # the name of an egg ends with Python's version
                 if version:
                     found.setdefault(package.replace("_", "-").lower(), version)
     return dict(sorted(found.items()))
@@ -65,7 +65,7 @@ def gpus() -> list[str]:
 
 
 def device() -> Any:
-    """Return the device to compute on: PyTorch's, or "cpu" where it is not installed."""
+    """Return PyTorch's device to compute on, or "cpu" if PyTorch is not installed."""
     try:
         import torch
     except ImportError:
@@ -76,5 +76,5 @@ def device() -> Any:
 def _folder() -> str | None:
     try:
         return str(os.getcwd())  # noqa: PTH109 - Path.cwd() is the same with more steps
-    except OSError:  # it was removed
+    except OSError:  # the folder was removed
         return None

@@ -1,4 +1,4 @@
-"""The version of the code that a trial runs: its script, and the commit of its repository."""
+"""The version of a trial's code: its script, and the commit of its repository."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 
 from traininglog.plain_files import open_plain
 
-_PATIENCE = 5.0  # seconds for git
+_PATIENCE = 5.0  # timeout of a git command in seconds
 
 
 def default_version() -> str | None:
-    """Return the version of the program that is running; None in an interactive session.
+    """Return the version of the running program, or None in an interactive session.
 
-    ``<hash of the main script>`` or ``<hash>-g<commit>``, with ``+<hash of the edits>`` behind it
-    where the repository has changes that are not committed.
+    It is ``<hash of the main script>`` or ``<hash>-g<commit>``. If the repository has uncommitted
+    changes, ``+<hash of the edits>`` follows.
     """
     script = main_script()
     if script is None:
@@ -30,14 +30,14 @@ def default_version() -> str | None:
 
 
 def main_script() -> Path | None:
-    """Return the file that Python was started with, if there is one."""
+    """Return the main script of this process, or None."""
     name = getattr(sys.modules.get("__main__"), "__file__", None)
     path = None if name is None else Path(name).absolute()
     return path if path is not None and path.is_file() else None
 
 
 def compute_version(files: Iterable[str | Path]) -> str:
-    """Return the sha256 of some files, one after the other, each with its length before it."""
+    """Return the sha256 of the concatenated files, each prefixed with its length."""
     digest = hashlib.sha256()
     for file in files:
         contents = Path(file).read_bytes()
@@ -47,18 +47,18 @@ def compute_version(files: Iterable[str | Path]) -> str:
 
 
 def git_version(folder: str | Path) -> str | None:
-    """Return the commit of the repository that a folder is in, with ``+<hash>`` if it was edited.
+    """Return the commit of the repository of a folder, with ``+<hash>`` if it has been edited.
 
-    The hash is that of the files that are not as they were committed, so that two edits are two
-    versions, and one that is made again is the same. Files that git does not know are left out.
-    None where there is no repository, no commit, or no git.
+    The hash covers the files that differ from the commit. So two different edits are two versions,
+    and the same edit again is the same version. Untracked files are left out. Returns None if there
+    is no repository, no commit, or no git.
     """
     commit = _git(folder, "rev-parse", "--short=12", "HEAD")
     if commit is None:
         return None
     version = commit.decode("utf-8", "replace").strip()
     names = _git(folder, "-c", "diff.relative=false", "diff", "--name-only", "-z", "HEAD", "--")
-    if names is None:  # it took too long, or the repository is damaged
+    if names is None:  # git took too long, or the repository is damaged
         return f"{version}+"
     edited = sorted(name for name in names.split(b"\0") if name)
     if not edited:
