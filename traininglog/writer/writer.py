@@ -260,11 +260,9 @@ class Writer:
         """Raise unless this process can read the log. A closed log opens its store to be read."""
         if os.getpid() != self._pid and not (self.closed and self._lasting_store):
             raise ForkedLog(
-                "this log was opened before the process was forked; open the run anew in the "
-                f"child, or a run of its own: SQLiteLog({self._name!r})"
+                f"this log was opened before the process was forked; open run {self.uuid.hex} of "
+                f"{self._name} anew in the child, or a run of its own there"
             )
-        if self.closed and not self._lasting_store:
-            return
 
     @property
     def _lasting_store(self) -> bool:
