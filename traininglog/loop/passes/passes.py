@@ -71,6 +71,7 @@ class Passes:
         self.batches = 0  #: batches read in the open pass
         self.is_open = False
         self._reading = None
+        self._skip = None  # a program that has fewer passes now leaves some of it over
 
     def took(self, batch: Any) -> None:
         """Count a batch that was read, and take its fingerprint."""
@@ -96,8 +97,9 @@ class Passes:
         On arrival there the generators are set to `random`: the epoch has drawn all numbers before
         that point already.
         """
-        self._skip = position
-        self._random = random
+        if position["done"] or position["open"]:  # else no pass had begun
+            self._skip = position
+            self._random = random
 
     def position(self) -> dict[str, Any]:
         """Return the present position, as plain data."""

@@ -29,21 +29,25 @@ def capture(own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def restore(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Set the generators to the states that `capture` returned."""
+    """Set the generators to the states that `capture` returned.
+
+    Devices that the checkpoint had and this machine lacks are left out. Raises `CheckpointUnusable`
+    before it sets any generator.
+    """
+    torch = sys.modules.get("torch")
+    if "torch" in state and torch is None:
+        raise CheckpointUnusable(
+            "the checkpoint has the state of torch's random generator: import torch first"
+        )
     random.setstate(state["python"])
     if "numpy" in state:
         import numpy
 
         numpy.random.set_state(state["numpy"])
-    if "torch" in state:
-        torch = sys.modules.get("torch")
-        if torch is None:
-            raise CheckpointUnusable(
-                "the checkpoint has the state of torch's random generator: import torch first"
-            )
+    if "torch" in state and torch is not None:
         torch.set_rng_state(state["torch"])
         if "cuda" in state and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["cuda"])
+            torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])
     for name, generator in own.items():
         if name in state["own"]:
             put(generator, state["own"][name], name)

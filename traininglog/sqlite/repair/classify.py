@@ -11,6 +11,7 @@ from traininglog.encoding import fits
 from traininglog.errors import InvalidKey
 from traininglog.imported import UNKNOWN
 from traininglog.lineage import BEFORE_ALL
+from traininglog.sql.sound import is_moment, is_uuid
 from traininglog.sql.tables import keys, marks, projects, runs, status, trial_groups, trials
 from traininglog.sql.trials.record_checks import examine
 from traininglog.sql.trials.records import TABLES
@@ -23,9 +24,6 @@ from traininglog.sqlite.repair.salvage import (
     Part,
 )
 from traininglog.values import check_text
-
-_LATEST = 2.0**33  # no real moment is past the year 2242
-_HEX = frozenset("0123456789abcdef")
 
 
 class Known(NamedTuple):
@@ -180,16 +178,6 @@ class Found:
             first, last = walls.get(run, (wall, wall))
             walls[run] = min(first, wall), max(last, wall)
         return walls
-
-
-def is_uuid(value: object) -> bool:
-    """Return whether a value may be the UUID of a run."""
-    return isinstance(value, str) and len(value) == 32 and not set(value) - _HEX
-
-
-def is_moment(value: object) -> bool:
-    """Return whether a value may be the moment of a write, in unix seconds."""
-    return isinstance(value, (int, float)) and 0 <= value < _LATEST
 
 
 def is_key(value: object) -> bool:

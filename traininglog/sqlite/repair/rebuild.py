@@ -17,10 +17,11 @@ from sqlalchemy import Connection, Float, case, func, insert, select, update
 from traininglog.encoding import Kind, encode
 from traininglog.lineage import BEFORE_ALL, new_uuid
 from traininglog.sql import writing
+from traininglog.sql.sound import is_moment, is_uuid
 from traininglog.sql.tables import entries, runs, status
 from traininglog.sql.trials.record_checks import REFERENCES
 from traininglog.sql.trials.records import KINDS, put_record
-from traininglog.sqlite.repair.classify import Found, is_key, is_moment, is_uuid
+from traininglog.sqlite.repair.classify import Found, is_key
 from traininglog.sqlite.repair.segments import Place, Segments
 from traininglog.values import MAX_TIME
 
