@@ -475,8 +475,10 @@ FileLog(Document(Path("report.json").absolute(), readonly=True), "{0}", readonly
 
 
 def owned(folder):
-    """Return what lies in a folder and whose it is, whatever writers add to it meanwhile."""
-    return {name: found[:3] for name, found in around(folder).items() if not name.endswith(".part")}
+    """Return what lies in a folder, its group and its mode, whatever writers do to it meanwhile."""
+    return {
+        name: found[1:3] for name, found in around(folder).items() if not name.endswith(".part")
+    }
 
 
 def test_a_folder_that_may_not_be_listed_costs_a_warning(people):

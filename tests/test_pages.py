@@ -16,7 +16,7 @@ import traininglog
 from traininglog import config, errors
 from traininglog.cli.app import app
 from traininglog.loop import errors as loop_errors
-from traininglog.trials import errors as trial_errors
+from traininglog.trials import trial_errors
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

@@ -37,7 +37,8 @@ import contextlib, os, signal, sqlite3, sys
 from pathlib import Path
 from traininglog import SQLiteLog, Store, kept, parts
 from traininglog.cli.output.files import complete
-from traininglog.sqlite import copying, repairing
+from traininglog.sqlite.database import backup
+from traininglog.sqlite.repair import repair
 
 what, path, target = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 def die(*_):
@@ -48,14 +49,14 @@ if what == "backup":
         class Dying:
             def backup(self, made):
                 source.backup(made, pages=1, progress=lambda _, left, __: left < 5 and die())
-        copying.copy(Dying(), target, path)
+        backup.copy(Dying(), target, path)
 if what == "backup, written but for its name":
     Path.rename = die
     with Store(path) as store:
         store.backup(target)
 if what == "repair":
-    repairing._hand_over = die
-    repairing.repair(path, target)
+    repair._hand_over = die
+    repair.repair(path, target)
 if what == "keep":
     Path.replace = die
     kept.keep(kept.folder_of(path), path.with_name("notes.txt"))

@@ -330,7 +330,7 @@ def test_many_processes_that_open_an_old_file_upgrade_it_once(old, tmp_path):
     script = textwrap.dedent("""
         import pathlib, sys
         from traininglog import Store
-        from traininglog.sqlite import migrations, revisions
+        from traininglog.sqlite.file import migrations, revisions
         migrations.schema_folder = lambda: pathlib.Path(sys.argv[2])
         revisions.REVISIONS, revisions.REVISION = (*revisions.REVISIONS, sys.argv[3]), sys.argv[3]
         print("ready", flush=True)

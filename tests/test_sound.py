@@ -21,7 +21,7 @@ from traininglog import (
 )
 from traininglog.encoding import decode
 from traininglog.kept import damage, folder_of, keep, path_of
-from traininglog.packing import BLOCK, Block, Head, room_for, unpack
+from traininglog.packing import BLOCK, Block, BlockHead, room_for, unpack
 from traininglog.sql import sound
 from traininglog.trials.surroundings import artifacts
 
@@ -99,9 +99,9 @@ def test_a_segment_claims_no_more_than_a_block_has(claims):
     try:
         with pytest.raises(CorruptLog):
             unpack(Block(**made, data=bytes(19)))
-        head = {name: made[name] for name in Head._fields}
+        head = {name: made[name] for name in BlockHead._fields}
         with pytest.raises(CorruptLog):
-            room_for([Head(**head)] * 100)
+            room_for([BlockHead(**head)] * 100)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()

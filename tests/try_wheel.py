@@ -34,7 +34,7 @@ with Store("runs.db") as store:
 
 # A file made by the migrations alone is as good as one made by the package.
 import sqlalchemy
-from traininglog.sqlite import migrations
+from traininglog.sqlite.file import migrations
 
 assert migrations.schema_folder() == pathlib.Path(traininglog.__file__).parent / "schema"
 engine = sqlalchemy.create_engine("sqlite:///migrated.db")

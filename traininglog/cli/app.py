@@ -53,7 +53,7 @@ COMMANDS = {
     "import": Entry(
         "trial_commands.trial_import",
         "import_",
-        "Bring projects, groups, trials and their logs into this store.",
+        "Bring trials, with all that they logged, into this store.",
     ),
     "trial": Entry("trial_commands.trial_groups", "trial", "Look at one trial.", group=True),
     "project": Entry("trial_commands.trial_groups", "project", "Look at projects.", group=True),
