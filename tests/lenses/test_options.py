@@ -57,7 +57,7 @@ def test_each_option_is_said_once():
     for kind in vars(options).values():
         if isinstance(kind, type) and kind.__name__.endswith("Options"):
             for name in options.DEFAULTS:
-                if f"\n        {name}: " in (kind.__doc__ or ""):
+                if f"\n    {name}: " in inspect.cleandoc(kind.__doc__ or ""):
                     said.setdefault(name, []).append(kind.__name__)
     assert list(map(len, said.values())) == [1] * len(options.DEFAULTS)
 
