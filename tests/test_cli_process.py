@@ -219,7 +219,7 @@ def test_an_interrupted_export_leaves_no_file(path, tmp_path):
         "import os, signal, sys\n"
         "from traininglog.cli import main\n"
         "from traininglog.cli.commands import export\n"
-        "export.columns = lambda *a: os.kill(os.getpid(), signal.SIGINT)\n"
+        "export.ExportedRun = lambda *a: os.kill(os.getpid(), signal.SIGINT)\n"
         f"sys.argv = ['traininglog', 'export', '-o', {str(target)!r}]\n"
         "main()\n"
     )
