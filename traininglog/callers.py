@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
+
+from traininglog.errors import TrainingLogWarning
+
+
+def warn_caller(message: str) -> None:
+    """Warn with a `TrainingLogWarning` that points at the line that called this package."""
+    warnings.warn(message, TrainingLogWarning, stacklevel=level_of_caller())
 
 
 def level_of_caller() -> int:

@@ -1,4 +1,4 @@
-"""The length of a store's name: the names of the files beside it are longer."""
+"""Names of files: one that is free, and how long the name of a store may be."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from pathlib import Path
 from traininglog.errors import StoreUnwritable
 
 _USUAL = 255  # the most bytes of a name on nearly every file system
+
+
+def free_name(path: Path) -> Path:
+    """Return a path, or the same with the first number behind its name that makes it a free one."""
+    number, free = 1, path
+    while os.path.lexists(free):
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
 
 
 def refuse_long(path: Path, added: int) -> None:

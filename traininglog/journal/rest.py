@@ -5,9 +5,10 @@ Recovery reads it after a writer has died, and a view reads it to see what a liv
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from traininglog.journal.credible import NOT_AS_WRITTEN
+from traininglog.journal.credible import NOT_AS_WRITTEN, is_credible
 from traininglog.journal.gaps import Gap
 from traininglog.journal.order import Order
 from traininglog.journal.reader import BoundlessRegion, Contents, LeftRegion
@@ -24,6 +25,17 @@ class Rest(NamedTuple):
     end: int
     gap: Gap | None
     damage: str | None  #: why there may be more; for people
+
+    def credible(self, names: Mapping[int, str]) -> Rest:
+        """Return the same, but without its records if no log can have written them.
+
+        Args:
+            names: The names of all keys of the run, by their numbers.
+
+        """
+        if is_credible(self.batch, names):
+            return self
+        return Rest(Batch(), self.end - self.batch.size, None, INCREDIBLE)
 
 
 def read_rest(

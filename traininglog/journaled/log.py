@@ -25,9 +25,9 @@ from traininglog.journaled.recovery import recover
 from traininglog.journaled.view import StoredView, ancestry, view_of
 from traininglog.lineage import Ancestor, Descent, new_status, new_uuid
 from traininglog.selection import bounds
-from traininglog.values import MAX_TIME, check_time, check_uuid
+from traininglog.values import MAX_TIME
 from traininglog.writer.buffer import Place
-from traininglog.writer.log import WriterLog
+from traininglog.writer.log import WriterLog, check_opening, why_readonly
 from traininglog.writer.owner import Owner
 from traininglog.writer.sink import Birth, LogStore
 from traininglog.writer.writer import Writer
@@ -88,19 +88,9 @@ class JournaledLog(WriterLog):
         outcome: Ending | None = None,
     ) -> None:
         imported = Imported.of(created, host, outcome)
-        wanted = None if uuid is None else check_uuid(uuid)
-        point = None if at is None else check_time(at)
-        new = wanted is None or resume or at is not None
-        if wanted is None and (readonly or resume or takeover or at is not None):
-            raise ValueError("name the run to open: uuid=...")
-        if readonly and (resume or at is not None):
-            raise ValueError("resuming writes a new run: leave out readonly=True")
-        if takeover and (resume or at is not None):
-            raise ValueError("takeover=True goes on writing the run itself: leave out the others")
-        if imported is not None and not new:
-            raise ValueError(
-                "created, host and outcome are said of a new run: leave out the UUID, or resume it"
-            )
+        wanted, point = check_opening(
+            uuid, at, resume=resume, readonly=readonly, takeover=takeover, imported=imported
+        )
         options = settings(
             durability=durability, max_pending_bytes=max_pending_bytes, on_full=on_full,
             max_value_bytes=max_value_bytes,
@@ -127,12 +117,9 @@ class JournaledLog(WriterLog):
             recover(store, spool)
             if options["durability"] != "buffered":
                 place = Place(spool, functools.partial(journal_path, spool))
-        why_readonly = None
-        if readonly:
-            why_readonly = f"run {uuid.hex} was opened with readonly=True: open it without to write"
         self._write_through(Writer(
             Owner.of(store.location, store.location), store, uuid, name=self._name_of(store),
-            place=place, why_readonly=why_readonly, takeover=takeover,
+            place=place, why_readonly=why_readonly(uuid) if readonly else None, takeover=takeover,
             max_pending_bytes=options["max_pending_bytes"], on_full=options["on_full"],
             waits=self._waits, may_wait=self._may_wait(store),
         ))  # fmt: skip
@@ -231,7 +218,7 @@ class JournaledLog(WriterLog):
     ) -> list[Column]:
         pending = layer_of_rows(self._read_back.rows(*bounds(start, stop)).items())
         if keys is not None:
-            pending = {key: strip for key, strip in pending.items() if key in frozenset(keys)}
+            pending = {key: pending[key] for key in keys if key in pending}
         view = self._view()
         if not lineage and self._writer.unborn is not None:
             return []  # a run that was not made yet has no values

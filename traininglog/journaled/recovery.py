@@ -11,21 +11,32 @@ If the store has not heard of the run, recovery makes it first: the journal begi
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import time as wall_now
-from uuid import UUID, uuid5
+from uuid import UUID
 
-from traininglog.callers import level_of_caller
-from traininglog.encoding import HIDDEN
-from traininglog.errors import RunNotFound, RunTakenOver, TrainingLogError, TrainingLogWarning
+from traininglog.callers import warn_caller
+from traininglog.errors import RunNotFound, RunTakenOver, TrainingLogError
 from traininglog.journal.bulk import MOST_KEYS
-from traininglog.journal.credible import NOT_AS_WRITTEN, is_credible
+from traininglog.journal.credible import NOT_AS_WRITTEN
 from traininglog.journal.gaps import DROPPED, described
-from traininglog.journal.reader import Left, damaged_path, is_held, journals_beside, read_journal
-from traininglog.journal.record import Batch
+from traininglog.journal.leftover import (
+    aside,
+    dispose,
+    unreadable,
+    warn_of_lookalikes,
+    warn_unlisted,
+)
+from traininglog.journal.reader import (
+    FolderNotListed,
+    Left,
+    is_held,
+    journals_beside,
+    read_journal,
+)
+from traininglog.journal.record import Batch, changed_status
 from traininglog.journal.rest import INCREDIBLE, Rest, read_rest
 from traininglog.lineage import BEFORE_ALL
 from traininglog.locked_files import FileLock, open_regular
@@ -38,7 +49,12 @@ def recover(store: LogStore, spool: Path) -> None:
 
     If the store cannot be reached, the journals stay where they are.
     """
-    waiting = sorted(journals_beside(spool), key=lambda left: left.epoch)
+    try:
+        warn_of_lookalikes(spool)
+        waiting = sorted(journals_beside(spool), key=lambda left: left.epoch)
+    except FolderNotListed as error:
+        warn_unlisted(error)
+        return
     while waiting:
         orphans = []  # their parents may be in the journals of this round
         for left in waiting:
@@ -48,14 +64,10 @@ def recover(store: LogStore, spool: Path) -> None:
                 orphans.append(left)
                 continue
             if notice is not None:
-                _warn(notice)
+                warn_caller(notice)
         if len(orphans) == len(waiting):
             return
         waiting = orphans
-
-
-def _warn(notice: str) -> None:
-    warnings.warn(notice, TrainingLogWarning, stacklevel=level_of_caller())
 
 
 def _recover(store: LogStore, left: Left) -> str | None:
@@ -65,7 +77,7 @@ def _recover(store: LogStore, left: Left) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        return f"{left.path} cannot be read ({error.strerror}): what is in it is not put back"
+        return unreadable(left.path, error)
     try:
         # Another process may be recovering it, or have done so; or its writer may be alive.
         if not lock.acquire() or not lock.is_at(left.path) or is_held(left.path):
@@ -78,6 +90,8 @@ def _recover(store: LogStore, left: Left) -> str | None:
             f"{said_of(error)}; what a killed process had assigned last is in {left.path} and will "
             "be put back when that can be done"
         )
+    except OSError as error:
+        return unreadable(left.path, error)
     finally:
         lock.release()
 
@@ -89,8 +103,7 @@ def _put_back(store: LogStore, left: Left) -> str | None:
     rest = read_rest(contents, stored.position if stored is not None and goes_on else None)
     known = {} if stored is None else {number: key for key, number in stored.keys.items()}
     names = known | rest.batch.names
-    if not is_credible(rest.batch, names):
-        rest = Rest(Batch(), rest.end, None, INCREDIBLE)
+    rest = rest.credible(names)
     notice = None
     if stored is None:
         if rest.batch.birth is None:  # the run was deleted, or is in another store
@@ -115,19 +128,13 @@ def _put_back(store: LogStore, left: Left) -> str | None:
             with suppress(RunTakenOver):
                 store.end(Lease(left.uuid, left.epoch), None, patience=None)
     damage = contents.damage or (rest.damage and f"{left.path} {rest.damage}")
-    if damage is None:
-        left.path.unlink(missing_ok=True)
-        return notice
-    kept = damaged_path(left.path)
-    left.path.rename(kept)
-    return f"{damage}: the rest of what was assigned last is lost; the journal is kept as {kept}"
+    return dispose(left.path, damage) or notice
 
 
 def _birth(left: Left, batch: Batch) -> Birth | None:
     """Return the birth of the run in a journal, or None if no writer can have written it."""
-    status = {key: value for key, value in batch.status.items() if value is not HIDDEN}
     try:
-        return Birth.of(left.uuid, batch.birth or {}, status)
+        return Birth.of(left.uuid, batch.birth or {}, changed_status({}, [batch]))
     except NOT_AS_WRITTEN:
         return None
 
@@ -145,22 +152,14 @@ def _put_aside(
 ) -> str | None:
     """Make a run of the values that a writer assigned after its run was taken from it."""
     batch = rest.batch
-    times = batch.times()
-    if not (times or batch.status):
+    made = aside(left.uuid, left.epoch, batch, store.status(left.uuid), BEFORE_ALL)
+    if made is None:
         return None
-    uuid = uuid5(left.uuid, f"displaced {left.epoch}")  # the same UUID if this is done twice
-    at = times[0] - 1 if times else BEFORE_ALL
-    status = store.status(left.uuid) | batch.status | {"resumed_from": left.uuid.hex}
-    status = {key: value for key, value in status.items() if value is not HIDDEN}
-    store.begin(Birth(uuid, status, left.uuid, at), takeover=False, patience=None)
+    store.begin(Birth(made.uuid, made.status, left.uuid, made.at), takeover=False, patience=None)
     used = {code & MOST_KEYS for code in batch.numbers.flat()[::3]}
     used |= {number for _, number in batch.others}
     batch.names = {number: names[number] for number in sorted(used)}
-    store.save(
-        Saving(uuid, 1, rest.end, lambda: batch, batch.names, final=True, wall=wall), patience=None
-    )
-    store.end(Lease(uuid, 1), None, patience=None)
-    return (
-        f"what a writer of run {left.uuid.hex} assigned after the run was taken from it is now run "
-        f"{uuid.hex}, resumed from it at {at}"
-    )
+    saving = Saving(made.uuid, 1, rest.end, lambda: batch, batch.names, final=True, wall=wall)
+    store.save(saving, patience=None)
+    store.end(Lease(made.uuid, 1), None, patience=None)
+    return made.notice

@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from traininglog import parts
-from traininglog.callers import level_of_caller
+from traininglog.callers import warn_caller
 from traininglog.errors import (
     CorruptLog,
     NotATrainingLog,
@@ -23,7 +22,6 @@ from traininglog.errors import (
     StoreFailed,
     StoreNotFound,
     StoreUnwritable,
-    TrainingLogWarning,
 )
 from traininglog.file_names import refuse_long
 from traininglog.jsonfile.checks import Damaged, check_document
@@ -202,13 +200,11 @@ class Document:
         if self.path in _TOLD:
             return
         _TOLD.add(self.path)
-        warnings.warn(
+        warn_caller(
             f"{self.path} has {trials} trials and {size / 2**20:.1f} MiB, all of which is written "
             "at every change, so that each trial takes longer than the one before; in a database "
             f"it does not. To move: traininglog import {shlex.quote(str(self.path))} "
-            f"--store {shlex.quote(str(self.path.with_suffix('.db')))}",
-            TrainingLogWarning,
-            stacklevel=level_of_caller(),
+            f"--store {shlex.quote(str(self.path.with_suffix('.db')))}"
         )
 
 

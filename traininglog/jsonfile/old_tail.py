@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from traininglog.errors import StoreUnwritable
+from traininglog.file_names import free_name
 from traininglog.jsonfile.changes import Changes, changes_in
 from traininglog.jsonfile.lease import busy, refusal
 from traininglog.jsonfile.reading import MOST, end_of_lines, lines_of
@@ -121,7 +122,7 @@ class OldTail:
                 "which was left out"
             )
         if changes.flaw is not None:
-            kept = _free_name(self._path.with_name(f"{self._path.name}-damaged"))
+            kept = free_name(self._path.with_name(f"{self._path.name}-damaged"))
             self._path.rename(kept)
             said += [changes.flaw, f"the file with the lines that cannot be read is now {kept}"]
         elif self._file.is_at(self._path):
@@ -134,11 +135,3 @@ class OldTail:
         file, self._file = self._file, None
         if file is not None:
             file.release()
-
-
-def _free_name(path: Path) -> Path:
-    number, found = 1, path
-    while os.path.lexists(found):
-        number += 1
-        found = path.with_name(f"{path.name}-{number}")
-    return found

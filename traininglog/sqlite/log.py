@@ -33,9 +33,9 @@ from traininglog.sqlite.file.failures import MEMORY
 from traininglog.sqlite.file.header import locate, stamp_of
 from traininglog.sqlite.sink.recovery import recover
 from traininglog.sqlite.sink.sink import SQLiteSink
-from traininglog.values import MAX_TIME, check_time, check_uuid
+from traininglog.values import MAX_TIME
 from traininglog.writer.buffer import Place
-from traininglog.writer.log import WriterLog
+from traininglog.writer.log import WriterLog, check_opening, why_readonly
 from traininglog.writer.owner import Owner
 from traininglog.writer.sink import Birth
 from traininglog.writer.writer import Writer
@@ -122,19 +122,10 @@ class SQLiteLog(WriterLog):
         )
         self._max_value_bytes = options.pop("max_value_bytes")
         path = store.absolute() if isinstance(store, Path) else locate(setting("store", store))
-        wanted = None if uuid is None else check_uuid(uuid)
-        point = None if at is None else check_time(at)
-        if wanted is None and (readonly or resume or takeover or at is not None):
-            raise ValueError("name the run to open: uuid=... (a Store lists the runs of a file)")
-        if readonly and (resume or at is not None):
-            raise ValueError("resuming writes a new run: leave out readonly=True")
-        new = wanted is None or resume or at is not None
-        if imported is not None and not new:
-            raise ValueError(
-                "created, host and outcome are said of a new run: leave out the UUID, or resume it"
-            )
-        if takeover and (readonly or resume or at is not None):
-            raise ValueError("takeover=True goes on writing the run itself: leave out the others")
+        wanted, point = check_opening(
+            uuid, at, resume=resume, readonly=readonly, takeover=takeover, imported=imported,
+            advice=" (a Store lists the runs of a file)",
+        )  # fmt: skip
         opened = Database(
             path, readonly=readonly, create=wanted is None, allow_network=allow_network
         )
@@ -158,9 +149,6 @@ class SQLiteLog(WriterLog):
     ) -> None:
         self._database = database
         self._options = options
-        why_readonly = None
-        if database.readonly:
-            why_readonly = f"run {uuid.hex} was opened with readonly=True: open it without to write"
         path, durability = database.path, options["durability"]
         place = None
         if path is not None and durability != "buffered":
@@ -170,7 +158,8 @@ class SQLiteLog(WriterLog):
         )
         owner = Owner(database.name) if sink.owners is None else sink.owners.owner
         writer = Writer(
-            owner, sink, uuid, name=database.name, place=place, why_readonly=why_readonly,
+            owner, sink, uuid, name=database.name, place=place,
+            why_readonly=why_readonly(uuid) if database.readonly else None,
             takeover=takeover, max_pending_bytes=options["max_pending_bytes"],
             on_full=options["on_full"],
             may_wait=None if path is not None else lambda: not database.is_used_here,

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from time import monotonic
 from uuid import UUID
 
-from traininglog.callers import level_of_caller
+from traininglog.callers import warn_caller
 from traininglog.errors import (
     RunTakenOver,
     StoreFailed,
     StoreLocked,
     TrainingLogError,
-    TrainingLogWarning,
 )
 
 # A store that other writers lock is no trouble before it has been locked for so long, in seconds.
@@ -89,7 +87,7 @@ class Health:
         """Emit the pending warning."""
         notice, self.notice = self.notice, None
         if notice is not None:
-            warnings.warn(notice, TrainingLogWarning, stacklevel=level_of_caller())
+            warn_caller(notice)
 
     def raise_fatal(self, uuid: UUID) -> None:
         """Raise the fatal error of a run as `RunTakenOver`, or else as `StoreFailed`."""

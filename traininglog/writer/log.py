@@ -15,12 +15,53 @@ from traininglog.imported import Imported, Outcome
 from traininglog.journal.tail import ASLEEP, Tail
 from traininglog.lineage import Descent, new_uuid
 from traininglog.rows import RowMethods, RowSlice
-from traininglog.values import StoredRow, check_key, check_time
+from traininglog.values import StoredRow, check_key, check_time, check_uuid
 from traininglog.writer.buffer import Buffer, Rows
 from traininglog.writer.hot_path import HotRow, HotStatus
 from traininglog.writer.read_back import ReadBack
 from traininglog.writer.sink import Birth
 from traininglog.writer.writer import Writer
+
+
+def check_opening(
+    uuid: UUID | str | None, at: int | None, *, resume: bool, readonly: bool, takeover: bool,
+    imported: Imported | None, advice: str = "",
+) -> tuple[UUID | None, int | None]:  # fmt: skip
+    """Return the run to open and the resume point, checked; None: a new run, the last time.
+
+    Args:
+        uuid: The run that the caller names.
+        at: The resume point that the caller names.
+        resume: Whether to resume.
+        readonly: Whether the log never writes.
+        takeover: Whether to take the run from a process that writes it.
+        imported: The facts of a run that happened elsewhere.
+        advice: What else to say where no run is named.
+
+    Raises:
+        ValueError: The options contradict each other.
+        InvalidUUID, InvalidTime: The run or the point can be none.
+
+    """
+    wanted = None if uuid is None else check_uuid(uuid)
+    point = None if at is None else check_time(at)
+    resumes = resume or at is not None
+    if wanted is None and (readonly or resumes or takeover):
+        raise ValueError(f"name the run to open: uuid=...{advice}")
+    if readonly and resumes:
+        raise ValueError("resuming writes a new run: leave out readonly=True")
+    if imported is not None and wanted is not None and not resumes:
+        raise ValueError(
+            "created, host and outcome are said of a new run: leave out the UUID, or resume it"
+        )
+    if takeover and (readonly or resumes):
+        raise ValueError("takeover=True goes on writing the run itself: leave out the others")
+    return wanted, point
+
+
+def why_readonly(uuid: UUID) -> str:
+    """Return why a run that was opened for reading cannot be written."""
+    return f"run {uuid.hex} was opened with readonly=True: open it without to write"
 
 
 class WriterLog(TrainingLogBase):

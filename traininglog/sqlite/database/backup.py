@@ -15,11 +15,12 @@ from sqlalchemy.engine import Engine
 
 from traininglog import file_locks, parts
 from traininglog.errors import StoreNotFound, StoreUnwritable
+from traininglog.file_names import free_name
 from traininglog.plain_files import open_plain
 from traininglog.sqlite.file import revisions
 from traininglog.sqlite.file.connections import guard
 from traininglog.sqlite.file.failures import patiently
-from traininglog.sqlite.file.header import free_name, stat_of
+from traininglog.sqlite.file.header import stat_of
 from traininglog.sqlite.file.revisions import APPLICATION_ID
 
 
@@ -88,7 +89,7 @@ def upgrade(
             before = revisions.read_revision(connection, name)
             if before == revisions.current():
                 return None
-            backup = free_name(path, f"backup-{before}")
+            backup = free_name(path.with_name(f"{path.name}.backup-{before}"))
             back_up(backup)
             migrations.upgrade(connection)
     except BaseException:

@@ -125,16 +125,6 @@ def is_usable(path: Path) -> bool:
     return all(may(each, os.R_OK | os.W_OK) or stat_of(each) is None for each in beside_real(path))
 
 
-def free_name(path: Path, suffix: str) -> Path:
-    """Return a path beside `path`, with the suffix and perhaps a number, that is not taken."""
-    candidate = path.with_name(f"{path.name}.{suffix}")
-    number = 1
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.name}.{suffix}-{number}")
-    return candidate
-
-
 def uri_of(path: Path) -> str:
     """Return the URI by which SQLite opens a file for writing."""
     return f"{path.absolute().as_uri()}?mode=rwc"

@@ -11,42 +11,43 @@ the takeover contradicts what its successor did. It is kept, too: it becomes a r
 
 from __future__ import annotations
 
-import os
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from sqlalchemy import Connection, select
 
-from traininglog.callers import level_of_caller
-from traininglog.encoding import HIDDEN, Kind
+from traininglog.callers import warn_caller
+from traininglog.encoding import Kind
 from traininglog.errors import (
     NetworkFileSystem,
     StoreFailed,
     StoreLocked,
     StoreUnwritable,
     TrainingLogError,
-    TrainingLogWarning,
 )
 from traininglog.journal.bulk import MOST_KEYS
-from traininglog.journal.credible import is_credible
 from traininglog.journal.gaps import DROPPED, described
+from traininglog.journal.leftover import (
+    aside,
+    dispose,
+    unreadable,
+    warn_of_lookalikes,
+    warn_unlisted,
+)
 from traininglog.journal.reader import (
     FolderNotListed,
     Left,
-    damaged_path,
     displaced_path,
     is_held,
     journals_beside,
-    lookalikes_beside,
     read_journal,
 )
 from traininglog.journal.record import Batch
-from traininglog.journal.rest import INCREDIBLE, Rest, read_rest
+from traininglog.journal.rest import Rest, read_rest
 from traininglog.lineage import BEFORE_ALL
 from traininglog.side_files import in_the_way
 from traininglog.sql import reading, writing
@@ -56,12 +57,9 @@ from traininglog.sql.tables import REVISION, runs
 from traininglog.sqlite.database.database import Database
 from traininglog.sqlite.database.looker import can_write
 from traininglog.sqlite.file import failures
-from traininglog.sqlite.file.header import free_name, stat_of
+from traininglog.sqlite.file.header import stat_of
 from traininglog.sqlite.sink.leases import Owners, changing_byte, writer_byte
 from traininglog.sqlite.sink.origin import origin
-
-# How many of the files that only look like journals a warning names.
-_TOLD = 3
 
 
 def recover(database: Database) -> None:
@@ -72,10 +70,10 @@ def recover(database: Database) -> None:
     owners.owner.settle()
     path = database.path
     try:
-        _warn_of_lookalikes(path)
+        warn_of_lookalikes(path)
         dead = database.steadily(lambda: _dead(database, owners, path))
     except FolderNotListed as error:
-        _warn(f"{error}; what a killed process had assigned last may be there, and is not seen")
+        warn_unlisted(error)
         return
     if not dead:
         return
@@ -92,21 +90,17 @@ def recover(database: Database) -> None:
         else:
             notices = _recover_all(database, owners, dead)
         for notice in notices:
-            _warn(notice)
+            warn_caller(notice)
     except (
         StoreUnwritable, StoreLocked, StoreFailed, NetworkFileSystem, PermissionError,
     ) as error:  # fmt: skip
         some = next(filter(_holds_something, dead.values()), None)
         if some is None:  # the journals are empty: only their removal failed
             return
-        _warn(
+        warn_caller(
             f"{error}; what a killed process had assigned last is in {some} and will be put "
             "back when the file can be written"
         )
-
-
-def _warn(notice: str) -> None:
-    warnings.warn(notice, TrainingLogWarning, stacklevel=level_of_caller())
 
 
 @contextmanager
@@ -193,7 +187,7 @@ def _recover_journal(database: Database, run_id: int, left: Left) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        return _unreadable(left.path, error)
+        return unreadable(left.path, error)
     notice = None
     damage = contents.damage
     if contents.regions or damage:
@@ -205,9 +199,7 @@ def _recover_journal(database: Database, run_id: int, left: Left) -> str | None:
                     return None
                 mark = left.displaced_at if left.epoch < row.epoch else row.high_water
                 tail = read_rest(contents, mark)
-                names = read_key_names(connection, run_id) | tail.batch.names
-                if not is_credible(tail.batch, names):
-                    tail = Rest(Batch(), mark or 0, None, INCREDIBLE)
+                tail = tail.credible(read_key_names(connection, run_id) | tail.batch.names)
                 if left.epoch < row.epoch:
                     notice = _put_aside(connection, row, left, tail)
                 else:
@@ -216,42 +208,8 @@ def _recover_journal(database: Database, run_id: int, left: Left) -> str | None:
         except OSError as error:
             if isinstance(error, TrainingLogError):  # the database cannot be used, not the journal
                 raise
-            return _unreadable(left.path, error)
-    if damage is None:
-        _discard(left.path)
-        return notice
-    kept = damaged_path(left.path)
-    if kept.exists():
-        kept = free_name(kept, "again")
-    left.path.rename(kept)
-    return f"{damage}: the rest of what was assigned last is lost; the journal is kept as {kept}"
-
-
-def _unreadable(journal: Path, error: OSError) -> str:
-    return (
-        f"{journal} cannot be read ({error.strerror}): what a killed process had assigned last may "
-        "be in it, and is put back when it can be read and the store is opened"
-    )
-
-
-def _warn_of_lookalikes(database: Path) -> None:
-    found = lookalikes_beside(database)
-    if found:
-        more = f", and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
-        told = ", ".join(f"{one.path} {one.why}" for one in found[:_TOLD])
-        _warn(
-            f"beside {database} lies what is named like a journal and is none: {told}{more}; it "
-            "was not opened: move it away"
-        )
-
-
-def _discard(journal: Path) -> None:
-    """Delete a journal whose records are all in the database."""
-    try:
-        journal.unlink(missing_ok=True)
-    except PermissionError:
-        # In a sticky folder only the file's owner may delete it. An empty journal does no harm.
-        os.truncate(journal, 0)
+            return unreadable(left.path, error)
+    return dispose(left.path, damage) or notice
 
 
 def _replay(connection: Connection, run_id: int, tail: Rest, journal: Path) -> None:
@@ -333,16 +291,12 @@ def mark_displaced(journal: Path, position: int) -> None:
 
 def _put_aside(connection: Connection, row: Any, left: Left, tail: Rest) -> str | None:
     """Make a new run of what a writer assigned after its run was taken from it."""
-    batch = tail.batch
-    uuid = uuid5(UUID(row.uuid), f"displaced {left.epoch}")  # idempotent: the same UUID each time
-    times = batch.times()
-    if not (times or batch.status) or writing.find_run(connection, uuid.hex) is not None:
+    batch, run = tail.batch, UUID(row.uuid)
+    last = BEFORE_ALL if row.last_time is None else row.last_time
+    made = aside(run, left.epoch, batch, reading.read_status(connection, row.id), last)
+    if made is None or writing.find_run(connection, made.uuid.hex) is not None:
         return None
-    at = times[0] - 1 if times else row.last_time
-    status = reading.read_status(connection, row.id) | batch.status | {"resumed_from": row.uuid}
-    status = {key: value for key, value in status.items() if value is not HIDDEN}
-    parent = UUID(row.uuid), BEFORE_ALL if at is None else at
-    number = writing.add_run(connection, uuid, status, parent, origin())
+    number = writing.add_run(connection, made.uuid, made.status, (run, made.at), origin())
     names = read_key_names(connection, row.id) | batch.names
     mine: dict[str, int] = {}
 
@@ -350,14 +304,11 @@ def _put_aside(connection: Connection, row: Any, left: Left, tail: Rest) -> str 
         kind, name = code & ~MOST_KEYS, names[code & MOST_KEYS]
         return kind + mine.setdefault(name, len(mine) + 1)
 
-    aside = Batch()
+    displaced = Batch()
     flat = batch.numbers.flat()[:]
     flat[::3] = map(renumbered, flat[::3])
-    aside.numbers.add(flat)
-    aside.others = {(at, renumbered(old)): cell for (at, old), cell in batch.others.items()}
+    displaced.numbers.add(flat)
+    displaced.others = {(at, renumbered(old)): cell for (at, old), cell in batch.others.items()}
     writing.save_keys(connection, number, mine)
-    save_batch(connection, number, aside, times)
-    return (
-        f"what a writer of run {row.uuid} assigned after the run was taken from it is now run "
-        f"{uuid.hex}, resumed from it at {parent[1]}"
-    )
+    save_batch(connection, number, displaced, displaced.times())
+    return made.notice

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from traininglog.callers import level_of_caller
+from traininglog.callers import warn_caller
 from traininglog.errors import (
     CorruptLog,
     RunBusy,
@@ -28,7 +27,6 @@ from traininglog.errors import (
     StoreFailed,
     StoreLocked,
     StoreUnwritable,
-    TrainingLogWarning,
 )
 from traininglog.imported import Imported
 from traininglog.journal.gaps import DROPPED
@@ -231,12 +229,10 @@ class SQLiteSink:
     def _lease(self, byte: int) -> None:
         self._leases.append(byte)
         if self.owners is not None and not self.owners.hold(byte):
-            warnings.warn(
+            warn_caller(
                 f"another process holds the lock of a run in {self._database.name}-owners: until "
                 "it lets go of it, processes that cannot see this one (in other containers) take "
-                "the run for lost",
-                TrainingLogWarning,
-                stacklevel=level_of_caller(),
+                "the run for lost"
             )
 
     def _origin(self, said: Imported | None) -> dict[str, Any]:
