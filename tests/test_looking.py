@@ -490,3 +490,17 @@ def test_a_folder_that_may_not_be_listed_costs_a_warning(people):
         assert len(stranger.warnings) == 1
         assert "may not be listed" in stranger.warnings[0]
         assert stranger.ask("s.check().ok") is True
+        write = """
+from traininglog.jsonfile.document import Document
+from traininglog.jsonfile.log import FileLog
+with FileLog(Document(Path("report.json").absolute())) as log:
+    log[1]["x"] = 1.0
+log.h_uuid
+"""
+        uuid = people(folder, OWNER, groups=()).ask(write)
+        look = """
+FileLog(Document(Path("report.json").absolute(), readonly=True), "{0}", readonly=True).to_dict()
+"""
+        stranger.ask("from traininglog.jsonfile.document import Document; 1")
+        stranger.ask("from traininglog.jsonfile.log import FileLog; 1")
+        assert stranger.ask(look.format(uuid)) == {"1": {"x": 1.0}}

@@ -11,7 +11,11 @@ from hypothesis import settings
 from own_store import DictStore, QuickStore
 
 from traininglog import RunNotFound, StoreFailed, TrainingLogWarning
+from traininglog.journal.reader import damaged_path
 from traininglog.journaled import JournaledLog, spool_of
+from traininglog.jsonfile.document import Document
+from traininglog.jsonfile.log import FileLog
+from traininglog.jsonfile.store import DocumentStore
 from traininglog.testing import LogConformance, log_machine
 
 PATIENCE = 120  # seconds, for a process on a crowded machine
@@ -142,6 +146,41 @@ def test_what_a_writer_assigned_after_its_run_was_taken_becomes_a_run_of_its_own
     assert other.lineage()[1].uuid.hex == run
     assert all(other[n]["loss"] == n / 7 for n in range(500) if n in other)
     assert not list(tmp_path.glob("*-tail-*"))
+
+
+def test_a_damaged_journal_is_kept_and_over_no_other_one(tmp_path):
+    path = tmp_path / "runs.json"
+    run, *_ = killed(path, after=3000)
+    (left,) = tmp_path.glob("*-tail-*")
+    data = bytearray(left.read_bytes())
+    data[100:140] = bytes(40)
+    taken = damaged_path(left)
+    taken.write_bytes(b"of another time")
+    left.write_bytes(data)
+    with pytest.warns(TrainingLogWarning, match="the journal is kept as"):
+        JournaledLog(QuickStore(path), run)
+    assert taken.read_bytes() == b"of another time"
+    (kept,) = set(tmp_path.glob("*-damaged-*")) - {taken}
+    assert kept.read_bytes() == data
+    assert not list(tmp_path.glob("runs.json-spool-tail-*"))
+
+
+def test_a_second_opening_reads_of_a_live_run_what_is_in_its_journal_once(tmp_path):
+    """Its columns, its status and its clock are of one moment."""
+    path = tmp_path / "report.json"
+    log = FileLog(Document(path))
+    log[1]["x"] = 1.0
+    log.status["n"] = 1
+    other = DocumentStore(Document(path))
+    with other.still():
+        assert [column.times for column in other.columns(log.uuid)] == [[1]]
+        log[2]["x"] = 2.0
+        log.status["n"] = 2
+        assert other.status(log.uuid)["n"] == 1
+        assert [column.times for column in other.columns(log.uuid)] == [[1]]
+    assert other.status(log.uuid)["n"] == 2
+    assert [column.times for column in other.columns(log.uuid)] == [[1, 2]]
+    log.close()
 
 
 def test_a_journal_of_a_run_that_was_deleted_is_left_alone(tmp_path):

@@ -26,7 +26,7 @@ from struct import Struct
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from traininglog.encoding import HIDDEN, Cell, Encoded, Kind, Stored, decode, encode
+from traininglog.encoding import HIDDEN, Cell, Encoded, Kind, Stored, decode, encode, from_cell
 from traininglog.journal import bulk as many
 from traininglog.journal.bulk import CELL, MOST_KEYS, Arrays, Numbers
 from traininglog.journal.order import Order
@@ -180,6 +180,18 @@ class Batch:
                 rows.setdefault(time, {})[number] = cell
         self._fresh.clear()
         return rows
+
+    def values(self, names: Mapping[int, str]) -> dict[int, dict[str, Any]]:
+        """Return the values by time and key, `HIDDEN` where one was deleted.
+
+        Args:
+            names: The keys of the run, by their numbers.
+
+        """
+        return {
+            time: {names[number]: from_cell(cell) for number, cell in row.items()}
+            for time, row in self.rows.items()
+        }
 
     def times(self) -> tuple[int, int] | None:
         """Return the first and the last time, or None."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from traininglog.jsonfile.cells import hides
 from traininglog.jsonfile.checks import check_line
 from traininglog.jsonfile.reading import parsed
-from traininglog.values import StoredRow
+from traininglog.values import StoredRow, StoredValue
 
 Change = StoredRow
 
@@ -53,18 +53,23 @@ def _change(line: bytes) -> Change | None:
     return made
 
 
+def put_row(run: StoredRow, time: str, cells: Mapping[str, StoredValue]) -> None:
+    """Set cells of a row of the document; a cell that hides removes a value of a root run."""
+    columns, root = run["columns"], run["resumed_from"] is None
+    for key, cell in cells.items():
+        if root and hides(cell):  # a root run inherits nothing that must be hidden
+            columns.get(key, {}).pop(time, None)
+        else:
+            columns.setdefault(key, {})[time] = cell
+
+
 def apply(run: StoredRow, changes: Iterable[Change]) -> None:
     """Apply changes to a run of the document. A second time, they change nothing."""
-    columns, status, walls = run["columns"], run["status"], run.setdefault("walls", {})
-    root = run["resumed_from"] is None
+    status, walls = run["status"], run.setdefault("walls", {})
     for change in changes:
         for time, row in change.get("rows", {}).items():
             walls.setdefault(time, change["wall"])
-            for key, cell in row.items():
-                if root and hides(cell):
-                    columns.get(key, {}).pop(time, None)
-                else:
-                    columns.setdefault(key, {})[time] = cell
+            put_row(run, time, row)
         if "mark" in change:
             run.setdefault("marks", {})[change["mark"]] = change["wall"]
         for key, cell in change.get("status", {}).items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from traininglog.base import TrainingLogBase
-from traininglog.callers import level_of_caller
+from traininglog.callers import warn_caller
 from traininglog.config import settings
-from traininglog.errors import TrainingLogWarning
 from traininglog.imported import Ending, Imported, Outcome
 from traininglog.journaled.log import JournaledLog
 from traininglog.journaled.view import StoredView
@@ -65,7 +63,8 @@ class FileLog(JournaledLog):
         return lambda: not document.is_held_here
 
     def _view(self) -> StoredView:
-        view = super()._view()
+        with self._store.still():
+            view = super()._view()
         self._tell()
         return view
 
@@ -81,9 +80,8 @@ class FileLog(JournaledLog):
     def _tell(self) -> None:
         """Emit the warnings that the store has collected during an operation."""
         said, self._store.said = self._store.said, []
-        level = level_of_caller()
         for message in said:
-            warnings.warn(message, TrainingLogWarning, stacklevel=level)
+            warn_caller(message)
 
     def __reduce__(self) -> Any:
         return _restored, (str(self._store.document.path), self.state_dict())

@@ -8,24 +8,23 @@ writes it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from traininglog.clock import Clock, Marks
 from traininglog.columns import Column
-from traininglog.encoding import HIDDEN, from_cell
+from traininglog.encoding import HIDDEN
 from traininglog.errors import RunBusy, RunNotFound, RunTakenOver, StoreFailed, StoreUnwritable
 from traininglog.imported import UNKNOWN, Imported
-from traininglog.journal.bulk import MOST_KEYS
-from traininglog.journal.credible import is_credible
-from traininglog.journal.reader import journal_path, journals_beside, read_journal
-from traininglog.journal.record import Batch, changed_status
+from traininglog.journal.reader import FolderNotListed, journal_path, journals_beside, read_journal
+from traininglog.journal.record import Batch
 from traininglog.journal.region import REGION
 from traininglog.journal.rest import read_rest
+from traininglog.journaled.view import ancestry
 from traininglog.jsonfile.cells import from_json, hides, to_json
-from traininglog.jsonfile.changes import apply
+from traininglog.jsonfile.changes import apply, put_row
 from traininglog.jsonfile.document import Contents, Document
 from traininglog.jsonfile.lease import RunLease
 from traininglog.jsonfile.old_tail import OldTail, old_tails, read_old_tail
@@ -55,6 +54,7 @@ class DocumentStore:
         self._lease: RunLease | None = None  # of the run that this log writes
         self._held: Contents | None = None  # the contents that were read last, never changed
         self._held_stamp: object = None
+        self._looked_at: dict[UUID, Run] | None = None  # in a `still` block, the runs read there
         self._lineages: dict[UUID, frozenset[str]] = {}  # the lineages in these contents
 
     def __reduce__(self) -> Any:
@@ -198,7 +198,10 @@ class DocumentStore:
 
     def version(self, run: UUID) -> object:
         """Return a value that changes if any process has written to a run or to an ancestor."""
-        others = {left.uuid.hex for left in journals_beside(self.document.path)}
+        try:
+            others = {left.uuid.hex for left in journals_beside(self.document.path)}
+        except FolderNotListed:
+            return object()  # there may be journals
         others |= set(old_tails(self.document.path))
         if self._lease is not None:
             others.discard(self._lease.uuid)
@@ -207,15 +210,10 @@ class DocumentStore:
         return self.document.stamp() or object()
 
     def _lineage(self, run: UUID) -> frozenset[str]:
-        logs = self._contents()["logs"]
         found = self._lineages.get(run)
         if found is None:
-            names: set[str] = set()
-            following: str | None = run.hex
-            while following is not None and following in logs and following not in names:
-                names.add(following)
-                following = logs[following]["resumed_from"]
-            found = self._lineages[run] = frozenset(names)
+            self._contents()  # first: it may forget those of the contents before
+            found = self._lineages[run] = frozenset(one.uuid.hex for one in ancestry(self, run))
         return found
 
     def _contents(self) -> Contents:
@@ -226,8 +224,25 @@ class DocumentStore:
             self._lineages.clear()
         return self._held
 
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Read each run once in this block, so that its columns, status and clock agree."""
+        self._looked_at = {}
+        try:
+            yield
+        finally:
+            self._looked_at = None
+
     def _seen(self, run: UUID) -> Run:
         """Return a run as the document has it, together with the rest of its journal."""
+        looked_at = self._looked_at
+        if looked_at is None:
+            return self._look_at(run)
+        if run not in looked_at:
+            looked_at[run] = self._look_at(run)
+        return looked_at[run]
+
+    def _look_at(self, run: UUID) -> Run:
         if self._lease is not None and self._lease.uuid == run.hex:
             return self._required(self._contents(), run)
         with self.document.locked():
@@ -239,10 +254,8 @@ class DocumentStore:
                 return found
             mine: Run = _copied(found)
         apply(mine, old.changes)
-        _add_rows(mine, _rows_of(batch, names))
-        status = changed_status(_status(mine), [batch])
-        mine["status"] = {key: to_json(value) for key, value in status.items()}
-        mine.setdefault("marks", {}).update({str(time): wall for time, wall in batch.marks.items()})
+        # Imported: when the journal was written is not known, but for its own marks.
+        _put(mine, Saving(run, mine.get("epoch", 0), None, lambda: batch, names, imported=True))
         return mine
 
     def _say_once(self, flaw: str | None) -> None:
@@ -257,9 +270,9 @@ class DocumentStore:
             contents = read_journal(path)
         except OSError:
             return Batch(), {}
-        batch = read_rest(contents, found.get("position", 0)).batch
-        names = {number: key for key, number in _keys(found).items()} | batch.names
-        return (batch, names) if is_credible(batch, names) else (Batch(), {})
+        rest = read_rest(contents, found.get("position", 0))
+        names = {number: key for key, number in _keys(found).items()} | rest.batch.names
+        return rest.credible(names).batch, names
 
 
 def new_run(
@@ -298,29 +311,13 @@ def _put(run: Run, saving: Saving) -> None:
     """Put a batch into a run of the document."""
     for _, key in sorted(saving.batch.names.items()):
         run["columns"].setdefault(key, {})
-    _add_rows(run, saving.rows())
+    for time, row in saving.rows().items():
+        put_row(run, str(time), {key: to_json(value) for key, value in row.items()})
     status = saving.changed(_status(run))
     run["status"] = {key: to_json(value) for key, value in status.items()}
     run.setdefault("marks", {}).update({str(time): wall for time, wall in saving.marks().items()})
     if saving.position is not None:
         run["position"] = saving.position
-
-
-def _add_rows(run: Run, rows: Mapping[int, Mapping[str, Any]]) -> None:
-    columns, root = run["columns"], run["resumed_from"] is None
-    for time, row in rows.items():
-        for key, value in row.items():
-            if root and value is HIDDEN:  # a root run inherits nothing that must be hidden
-                columns.get(key, {}).pop(str(time), None)
-            else:
-                columns.setdefault(key, {})[str(time)] = to_json(value)
-
-
-def _rows_of(batch: Batch, names: Mapping[int, str]) -> dict[int, dict[str, Any]]:
-    return {
-        time: {names[number & MOST_KEYS]: from_cell(cell) for number, cell in row.items()}
-        for time, row in batch.rows.items()
-    }
 
 
 def _copied(run: Run) -> Run:

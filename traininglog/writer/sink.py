@@ -27,7 +27,6 @@ from uuid import UUID
 
 from traininglog.clock import Clock
 from traininglog.columns import Column
-from traininglog.encoding import from_cell
 from traininglog.errors import (
     CorruptLog,
     ForkedLog,
@@ -170,11 +169,7 @@ class Saving:
 
     def rows(self) -> dict[int, dict[str, Any]]:
         """Return the values of the batch by time and key, `HIDDEN` where one was deleted."""
-        names = self.names
-        return {
-            time: {names[number]: from_cell(cell) for number, cell in row.items()}
-            for time, row in self.batch.rows.items()
-        }
+        return self.batch.values(self.names)
 
     def marks(self) -> dict[int, float]:
         """Return the marks of the batch by time, in unix seconds.
