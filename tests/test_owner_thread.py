@@ -14,6 +14,7 @@ from patience import GUARD
 
 from traininglog import SQLiteLog, Store
 from traininglog.sqlite.sink import leases
+from traininglog.writer.owner import Owner
 
 
 @pytest.fixture
@@ -238,3 +239,31 @@ def test_logs_of_one_file_share_a_thread_and_each_has_all_of_its_own(path):
         for number, log in enumerate(logs):
             with store.log(log.uuid, readonly=True) as again:
                 assert again[:]["x"].tolist() == [float(number)] * 2000
+
+
+@pytest.mark.parametrize("seconds", [60.0, float("inf")])
+def test_the_thread_sleeps_until_what_is_scheduled_however_late_that_is(monkeypatch, seconds):
+    """A store may ask for its next `renew` after the time that an idle thread stays."""
+
+    class Rare:
+        ticks = 0
+
+        def tick(self):
+            self.ticks += 1
+            return seconds
+
+        def forget(self):
+            pass
+
+    monkeypatch.setattr(Owner._serve, "__defaults__", (0.05,))
+    owner, rare = Owner("a store"), Rare()
+    owner.nudge(rare)
+    owner.run(lambda: None)
+    used = time.process_time()
+    time.sleep(1)
+    assert time.process_time() - used < 0.3, "the thread does not sleep"
+    owner.nudge(rare)
+    owner.run(lambda: None)
+    assert rare.ticks == 2
+    owner.drop(rare)
+    owner.park()

@@ -108,6 +108,13 @@ def filled(log, keys, state):
     return log, keys
 
 
+@pytest.fixture
+def no_flush_unasked(monkeypatch):
+    """Nothing is flushed but where a test asks for it: a row is read at another cost from the store."""
+    monkeypatch.setattr("traininglog.writer.writer.INTERVAL", 1e9)
+
+
+@pytest.mark.usefixtures("no_flush_unasked")
 @pytest.mark.parametrize("state", ["pending", "flushed", "child"])
 @pytest.mark.parametrize("store", STORES)
 def test_reading_is_linear_in_the_number_of_keys(tmp_path, store, state):
@@ -161,6 +168,7 @@ MANY_RUNS = {
 }
 
 
+@pytest.mark.usefixtures("no_flush_unasked")
 def test_a_store_is_linear_in_the_number_of_keys(tmp_path):
     """Its runs are of all kinds: closed ones, a child, and one that is being written."""
 

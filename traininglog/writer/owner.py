@@ -43,6 +43,9 @@ INTERVAL = 0.25
 # How long the thread stays without work, in seconds.
 _IDLE = 5.0
 
+# The longest time to a tick, in seconds. A store may ask for more than a queue can wait.
+_DAY = 86_400.0
+
 # How often a waiting caller checks that the thread still runs, in seconds.
 _LOOK = 0.5
 
@@ -263,8 +266,8 @@ class Owner:
     # -- the owner thread -------------------------------------------------------------------
 
     def schedule(self, ticking: Ticking, seconds: float) -> None:
-        """Schedule a tick in so many seconds, unless an earlier one is due."""
-        due = monotonic() + seconds
+        """Schedule a tick in so many seconds, a day at the most, unless an earlier one is due."""
+        due = monotonic() + min(seconds, _DAY)
         self._ticks[ticking] = min(due, self._ticks.get(ticking, math.inf))
 
     def drop(self, ticking: Ticking) -> None:
@@ -300,7 +303,9 @@ class Owner:
     def _work(self, idle: float) -> None:
         end = monotonic() + idle
         while not self._parked:
-            item = self._next(min(end, *self._ticks.values()) if self._ticks else end)
+            ticks = self._ticks.values()
+            # The thread outlives `end` for what is scheduled later; a caller that serves does not.
+            item = self._next(end if not ticks else min(ticks) if idle else min(end, *ticks))
             if isinstance(item, Request):
                 self._do(item)
             elif item is not None:
