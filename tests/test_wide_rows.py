@@ -110,7 +110,7 @@ def filled(log, keys, state):
 
 @pytest.fixture
 def no_flush_unasked(monkeypatch):
-    """Nothing is flushed but where a test asks for it: a row is read at another cost from the store."""
+    """Nothing is flushed but where a test asks for it: reading from the store has another cost."""
     monkeypatch.setattr("traininglog.writer.writer.INTERVAL", 1e9)
 
 
