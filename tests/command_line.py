@@ -19,4 +19,4 @@ def run(*arguments, status=0, **options):
 def uuids(path):
     """Return the UUIDs of the runs in a store, the oldest first."""
     with Store(path, readonly=True) as store:
-        return list(store.runs()["uuid"])
+        return list(store.runs(heads=False)["uuid"])

@@ -223,13 +223,14 @@ def test_more_text_than_an_array_can_hold_is_said(monkeypatch):
 
 @pytest.fixture
 def store(tmp_path):
-    """A store of four runs: of floats, a child of it, of ints and others, and one without rows."""
+    """A store of four runs: of floats, a variant, of ints and others, and one without rows."""
     path = tmp_path / "runs.db"
     with SQLiteLog(path) as log:
         for time in range(100):
             log[time].update(loss=1 / (time + 1), n=time)
         uuid = log.uuid
-    with SQLiteLog(path, uuid=uuid, resume=True, at=50) as log:
+    with SQLiteLog(path, uuid=uuid) as log:
+        log.resume(at=50, variant=True)
         log[51]["loss"] = NAN
         del log[3]["n"]
     with SQLiteLog(path, seal=False) as log:
@@ -245,16 +246,24 @@ def test_many_runs_as_one_table(store):
     frame = store.to_dataframe()
     table = store.to_arrow()
     table.validate(full=True)
-    assert table.column_names == ["run", "time", "key", "value", "text", "type"]
-    for name in ("run", "time", "key"):
+    assert table.column_names == ["run", "time", "key", "value", "text", "type", "own"]
+    for name in ("run", "time", "key", "own"):
         assert table[name].to_pylist() == frame[name].to_list()
     kinds = table["type"].to_pylist()
     assert {kind: kinds.count(kind) for kind in set(kinds)} == {
         "float": 152, "int": 180, "text": 30, "none": 1,
     }  # fmt: skip
-    first = store.runs()["uuid"][0]
+    first = store.runs(heads=False)["uuid"][0]
     assert store.to_arrow([first[:8]], "n", start=5, stop=7).to_pylist() == [
-        {"run": first, "time": time, "key": "n", "value": time, "text": None, "type": "int"}
+        {
+            "run": first,
+            "time": time,
+            "key": "n",
+            "value": time,
+            "text": None,
+            "type": "int",
+            "own": True,
+        }
         for time in (5, 6)
     ]
     own = store.to_arrow(keys="loss", lineage=False)
@@ -377,7 +386,9 @@ def test_parquet_is_written_a_row_group_at_a_time(store, tmp_path, monkeypatch):
         path = tmp_path / f"{long}.parquet"
         with streaming(store, most=50) as stream:
             shape = (
-                arrow.Long(with_run=True) if long else arrow.Wide(stream.contents(), with_run=True)
+                arrow.Long(with_run=True, shares=stream.shares())
+                if long
+                else arrow.Wide(stream.contents(), with_run=True)
             )
             arrow.write_parquet(path, stream.parts(), shape)
         file = parquet.ParquetFile(path)

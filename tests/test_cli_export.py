@@ -75,12 +75,22 @@ def test_csv_of_one_run_is_a_line_a_row_with_exact_floats(path):
 
 
 def test_csv_of_several_runs_is_a_line_a_value_with_a_run_column(path):
-    rows = table(run("export", "--all", "-k", "loss", "-k", "no*").stdout)
-    assert rows[0] == ["run", "time", "key", "value", "type"]
+    first, second, _ = uuids(path)
+    rows = table(run("export", *uuids(path), "-k", "loss", "-k", "no*").stdout)
+    assert rows[0] == ["run", "time", "key", "value", "type", "own"]
     counts = [sum(row[0] == uuid for row in rows) for uuid in uuids(path)]
     assert counts == [22, 15, 0]
-    assert [uuids(path)[0], "20", "none", "None", "none"] in rows
-    assert [uuids(path)[1], "13", "loss", "NaN", "float"] in rows
+    assert [first, "20", "none", "None", "none", "True"] in rows
+    assert [second, "13", "loss", "NaN", "float", "True"] in rows
+    own = [row for row in rows[1:] if row[-1] == "True"]
+    assert [sum(row[0] == uuid for row in own) for uuid in (first, second)] == [22, 5]
+
+
+def test_all_exports_each_experiment_once(path):
+    _, second, third = uuids(path)
+    rows = table(run("export", "--all", "-k", "loss", "-k", "t*").stdout)
+    assert {row[0] for row in rows[1:]} == {second, third}
+    assert {row[-1] for row in rows[1:]} == {"True"}
 
 
 def test_layouts_ranges_and_globs_can_be_chosen(path):
@@ -127,9 +137,9 @@ def test_json_lines_are_strict_and_tell_everything_apart(path):
 
 def test_parquet_of_many_runs(path):
     parquet = pytest.importorskip("pyarrow.parquet")
-    run("export", "--all", "-o", "all.parquet")
+    run("export", *uuids(path), "-o", "all.parquet")
     found = parquet.read_table("all.parquet").to_pylist()
-    assert list(found[0]) == ["run", "time", "key", "value", "text", "type"]
+    assert list(found[0]) == ["run", "time", "key", "value", "text", "type", "own"]
     last = {
         line["key"]: (line["value"], line["text"], line["type"])
         for line in found

@@ -234,8 +234,14 @@ def test_delete_needs_a_yes_where_nobody_can_be_asked(path):
     before = uuids(path)
     assert "--yes" in mistake("delete", before[1])
     assert uuids(path) == before
-    assert "1 run deleted" in run("delete", before[1][:8], "--yes").stdout
+    assert "1 run deleted" in run("delete", before[1][:8], "--run-only", "--yes").stdout
     assert uuids(path) == before[:1]
+
+
+def test_delete_takes_the_whole_experiment_of_a_run(path):
+    parent, child = uuids(path)
+    assert parsed("delete", child, "--yes")["deleted"] == [child, parent]
+    assert uuids(path) == []
 
 
 def test_delete_refuses_to_orphan_a_child(path):

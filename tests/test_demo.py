@@ -46,7 +46,7 @@ def test_it_succeeds_and_says_what_happened(run):
 
 
 def test_the_killed_run_is_lost_and_the_resumed_one_finished(store):
-    runs = store.runs()
+    runs = store.runs(heads=False)
     assert list(runs["state"]) == ["lost", "finished"]
     lost, resumed = runs["uuid"]
     assert runs["resumed_from"][1] == lost
@@ -56,9 +56,15 @@ def test_the_killed_run_is_lost_and_the_resumed_one_finished(store):
         assert log.status["iterations_done"] == STEPS
 
 
+def test_the_two_are_one_line(store):
+    (line,) = store.iter_runs()
+    assert (line.state, line.resumes) == ("finished", 1)
+    assert (line.first_time, line.last_time, line.rows) == (1, STEPS, STEPS)
+
+
 def test_the_resumed_run_shows_each_step_exactly_once(store):
     """No ghost rows: after the resume point all is the run's own, though the lost one has more."""
-    lost_uuid, resumed_uuid = store.runs()["uuid"]
+    lost_uuid, resumed_uuid = store.runs(heads=False)["uuid"]
     with (
         store.log(lost_uuid, readonly=True) as lost,
         store.log(resumed_uuid, readonly=True) as resumed,
@@ -77,8 +83,8 @@ def test_the_resumed_run_shows_each_step_exactly_once(store):
 
 
 def test_the_lost_run_keeps_its_own_tail(store):
-    lost_uuid = store.runs()["uuid"][0]
-    point = store.runs()["resumed_at"][1]
+    lost_uuid = store.runs(heads=False)["uuid"][0]
+    point = store.runs(heads=False)["resumed_at"][1]
     with store.log(lost_uuid, readonly=True) as lost:
         assert point < len(lost) < STEPS
         assert list(lost) == list(range(1, len(lost) + 1))

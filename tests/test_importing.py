@@ -24,7 +24,7 @@ def path(tmp_path):
 def line(path, uuid):
     """Return what a store tells of a run, moments in unix seconds."""
     with Store(path, readonly=True) as store:
-        found = store.runs().set_index("uuid").loc[uuid.hex].to_dict()
+        found = store.runs(heads=False).set_index("uuid").loc[uuid.hex].to_dict()
         state = store.state(uuid)
     assert found["state"] == state
     return found | {name: found[name].timestamp() for name in ("created", "updated")}

@@ -55,7 +55,7 @@ USES = {
     "to_dataframe": lambda log, store: log.to_dataframe(),
     "state_dict": lambda log, store: log.state_dict(),
     "pickle": lambda log, store: pickle.dumps(log),
-    "store.runs": lambda log, store: store.runs(),
+    "store.runs": lambda log, store: store.runs(heads=False),
     "store.check": lambda log, store: store.check(),
     "store.backup": lambda log, store: store.backup("/nonexistent/x"),
     "store.delete": lambda log, store: store.delete(log.uuid),
@@ -78,7 +78,7 @@ def test_whatever_a_forked_child_does_with_its_parents_log_is_refused(path):
     with SQLiteLog(path, log.uuid) as again:
         assert again.to_dict() == {1: {"x": 1}, 2: {"x": 2}, 3: {"x": 3}}
     with Store(path) as store:
-        assert store.runs()["state"].to_list() == ["finished"]
+        assert store.runs(heads=False)["state"].to_list() == ["finished"]
         assert store.check().ok
 
 
@@ -112,7 +112,7 @@ def test_a_forked_child_opens_the_run_or_one_of_its_own_anew(path):
 
     def own():
         with Store(path) as store:
-            states = store.runs()["state"].to_list()
+            states = store.runs(heads=False)["state"].to_list()
         with SQLiteLog(path, log.uuid, readonly=True) as parents:
             seen = parents[1]["x"]
         with SQLiteLog(path) as mine:
@@ -126,7 +126,7 @@ def test_a_forked_child_opens_the_run_or_one_of_its_own_anew(path):
     with Store(path) as store:
         assert store.log(uuid, readonly=True)[1] == {"x": "child"}
         assert store.log(log.uuid, readonly=True).to_dict() == {1: {"x": 1}, 2: {"x": 2}}
-        assert store.runs()["state"].to_list() == ["finished", "finished"]
+        assert store.runs(heads=False)["state"].to_list() == ["finished", "finished"]
         assert store.check().ok
 
 
@@ -145,7 +145,7 @@ def test_many_forks_of_a_writing_process_do_no_harm(path):
     log.close()
     with Store(path) as store:
         assert store.check().ok
-        assert store.runs()["rows"].to_list() == [20]
+        assert store.runs(heads=False)["rows"].to_list() == [20]
 
 
 def test_a_log_in_memory_is_copied_by_a_fork_like_any_object():
@@ -192,7 +192,8 @@ if __name__ == "__main__":
         assert [run.hex for run, _ in child.lineage()] == [uuid, log.h_uuid]
     assert log.h_uuid not in children and len(set(children + owners)) == 4
     assert store.log(log.uuid, readonly=True).to_dict() == {1: {"x": 1}, 2: {"x": 2}}
-    assert sorted(store.runs()["state"]) == ["finished"] * 5, store.runs()["state"]
+    states = store.runs(heads=False)["state"]
+    assert sorted(states) == ["finished"] * 5, states
     assert store.check().ok
     print("well")
 """
@@ -219,7 +220,7 @@ def test_looking_at_an_unpickled_log_leaves_no_run_behind(path):
         assert copy.to_dict() == {1: {"x": 1}}
         copy.close()
     with Store(path) as store:
-        assert len(store.runs()) == 1
+        assert len(store.runs(heads=False)) == 1
 
 
 def test_an_error_of_a_forked_log_says_what_to_do(path):
@@ -318,7 +319,7 @@ def test_a_log_that_a_daemon_thread_leaves_open_is_closed_at_the_end(tmp_path, p
     )
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
     with Store(path) as store:
-        runs = store.runs()
+        runs = store.runs(heads=False)
         assert set(runs["state"]) == {"finished"}
         for uuid in runs["uuid"][runs["values"] > 0]:
             assert store.log(uuid, readonly=True) == {1: {"x": 1.5}}

@@ -72,7 +72,7 @@ def test_a_last_value_has_its_time_and_is_seen_through_the_lineage(path):
     parent = write_run(path, {"x": 1, "y": "a"}, {"x": 2}, {"x": 3})
     with SQLiteLog(path, parent, at=1) as log:
         child = log.uuid
-    _, info = infos(path, ["x", "y"], best={"x": "max"})
+    (info,) = infos(path, ["x", "y"], best={"x": "max"})
     assert (info.uuid, info.resumed_from, info.resumed_at) == (child, parent, 1)
     assert info.last == {"x": (1, 2), "y": (0, "a")}
     assert info.best == {"x": 2}
@@ -247,7 +247,7 @@ def test_a_list_of_runs_crosses_few_modules(path):
     """Besides those that any look at the file crosses: who writes it, and a transaction."""
     write_run(path, {"x": 1.0})
     with Store(path) as store:
-        store.runs()  # imports
+        store.runs(heads=False)  # imports
 
         def look():
             store.state(store.latest())

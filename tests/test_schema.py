@@ -336,7 +336,7 @@ def test_many_processes_that_open_an_old_file_upgrade_it_once(old, tmp_path):
         print("ready", flush=True)
         sys.stdin.readline()
         with Store(sys.argv[1]) as store:
-            print(store.revision, store.upgraded is not None, len(store.runs()))
+            print(store.revision, store.upgraded is not None, len(store.runs(heads=False)))
     """)
     children = [
         subprocess.Popen(

@@ -74,7 +74,7 @@ def ended(process):
 def test_runs_has_a_line_per_run_in_the_order_of_creation_with_exact_dtypes(path, store):
     first = write_run(path, name="baseline")
     second = write_run(path, rows=0)
-    table = store.runs()
+    table = store.runs(heads=False)
     assert list(table["uuid"]) == [first.hex, second.hex]
     assert {name: str(dtype) for name, dtype in table.dtypes.items()} == {
         "uuid": "object",
@@ -85,6 +85,7 @@ def test_runs_has_a_line_per_run_in_the_order_of_creation_with_exact_dtypes(path
         "host": "object",
         "resumed_from": "object",
         "resumed_at": "Int64",
+        "resumes": "int64",
         "first": "Int64",
         "last": "Int64",
         "rows": "int64",
@@ -102,11 +103,11 @@ def test_runs_has_a_line_per_run_in_the_order_of_creation_with_exact_dtypes(path
 
 
 def test_runs_of_an_empty_store_has_the_same_columns_and_dtypes(path, store):
-    empty = store.runs()
+    empty = store.runs(heads=False)
     assert len(empty) == 0
     write_run(path)
-    assert list(store.runs().columns) == list(empty.columns)
-    assert store.runs().dtypes.to_dict() == empty.dtypes.to_dict()
+    assert list(store.runs(heads=False).columns) == list(empty.columns)
+    assert store.runs(heads=False).dtypes.to_dict() == empty.dtypes.to_dict()
 
 
 def test_runs_filters_by_state_name_and_number(path, store):
@@ -123,7 +124,7 @@ def test_runs_filters_by_state_name_and_number(path, store):
 
 def test_a_name_that_is_not_a_text_is_not_a_name(path, store):
     write_run(path, name=3)
-    assert list(store.runs()["name"]) == [None]
+    assert list(store.runs(heads=False)["name"]) == [None]
 
 
 def test_runs_shows_last_values_as_each_run_sees_them(path, store):
@@ -139,7 +140,7 @@ def test_runs_shows_last_values_as_each_run_sees_them(path, store):
         log.resume(at=4)
         log[9]["loss"] = 0.125
         going_on = log.uuid
-    table = store.runs(["loss", "accuracy"]).set_index("uuid")
+    table = store.runs(["loss", "accuracy"], heads=False).set_index("uuid")
     assert table.loc[parent.hex, "loss"] == 1 / 5
     assert table.loc[silent.hex, "loss"] == 1 / 3
     assert table.loc[deleting.hex, "loss"] == 1 / 3
@@ -161,14 +162,16 @@ def test_the_last_value_of_a_run_skips_what_it_deleted(path, store):
         log[2]["loss"] = 0.25
         del log[2]["loss"]
     assert store.runs("loss")["loss"].to_list() == [0.5]
-    assert store.runs()[["first", "last", "rows", "values"]].to_numpy().tolist() == [[1, 1, 1, 1]]
+    assert store.runs(heads=False)[["first", "last", "rows", "values"]].to_numpy().tolist() == [
+        [1, 1, 1, 1]
+    ]
 
 
 def test_runs_takes_globs_and_refuses_a_key_that_no_run_has(path, store):
     with SQLiteLog(path) as log:
         log[1].update({"train/loss": 1.0, "train/acc": 0.5, "test/acc": 0.25})
     assert list(store.runs("train/*").columns[-2:]) == ["train/loss", "train/acc"]
-    assert list(store.runs("nothing*").columns) == list(store.runs().columns)
+    assert list(store.runs("nothing*").columns) == list(store.runs(heads=False).columns)
     with pytest.raises(KeyError, match="train/loss"):
         store.runs("trian/loss")
 
@@ -249,14 +252,14 @@ def test_a_reader_in_another_process_tells_how_each_run_stands(tmp_path):
             else:
                 ended(process)
             with Store(path) as store:
-                assert len(store.runs()) == 1
-                seen[name] = store.runs()["state"].iloc[0]
+                assert len(store.runs(heads=False)) == 1
+                seen[name] = store.runs(heads=False)["state"].iloc[0]
                 assert store.state(store.latest()) == seen[name]
                 assert store.log(store.latest(), readonly=True)[1]["x"] == 1.0
             if ENDINGS[name][1] == "running":
                 ended(process)
                 with Store(path) as store:  # and all of them leave by os._exit or without a word
-                    state = store.runs()["state"].iloc[0]
+                    state = store.runs(heads=False)["state"].iloc[0]
                     assert state == ("finished" if name == "at work" else "lost")
     assert seen == {name: state for name, (_, state) in ENDINGS.items()}
 
@@ -320,7 +323,7 @@ def test_find_refuses_what_is_unknown_ambiguous_or_no_uuid(path, store):
     with pytest.raises(RunNotFound):
         store.find(digit * 32)
     with pytest.raises(RunNotFound):
-        store.latest() if not len(store.runs()) else store.find(digit)
+        store.latest() if not len(store.runs(heads=False)) else store.find(digit)
     for malformed in ("", "-", "xyz", uuid.hex + "0", "%", "a b", "0x12"):
         with pytest.raises(InvalidUUID):
             store.find(malformed)
@@ -351,7 +354,7 @@ def test_runs_merged_from_elsewhere_take_their_place_in_time(path, store, tmp_pa
     older = write_run(tmp_path / "other.db")
     newer = write_run(path)
     store.merge(tmp_path / "other.db")
-    assert list(store.runs()["uuid"]) == [older.hex, newer.hex]
+    assert list(store.runs(heads=False)["uuid"]) == [older.hex, newer.hex]
     assert store.latest() == newer
 
 
@@ -396,18 +399,18 @@ def test_the_long_frame_over_many_runs_tells_run_time_key_and_value(path, store)
         log[3]["loss"] = None
         log[3]["note"] = "x"
         child = log.uuid
-    frame = store.to_dataframe()
-    assert list(frame.columns) == ["run", "time", "key", "value"]
+    frame = store.to_dataframe([parent, child])
+    assert list(frame.columns) == ["run", "time", "key", "value", "own"]
     assert [str(frame[name].dtype) for name in ("run", "key")] == ["category", "category"]
     assert frame["time"].dtype == np.int64
     expected = [
-        (parent.hex, 1, "loss", 1.0),
-        (parent.hex, 2, "loss", 0.5),
-        (parent.hex, 3, "loss", 1 / 3),
-        (child.hex, 1, "loss", 1.0),
-        (child.hex, 2, "loss", 0.5),
-        (child.hex, 3, "loss", None),
-        (child.hex, 3, "note", "x"),
+        (parent.hex, 1, "loss", 1.0, True),
+        (parent.hex, 2, "loss", 0.5, True),
+        (parent.hex, 3, "loss", 1 / 3, True),
+        (child.hex, 1, "loss", 1.0, False),
+        (child.hex, 2, "loss", 0.5, False),
+        (child.hex, 3, "loss", None, True),
+        (child.hex, 3, "note", "x", True),
     ]
     assert list(frame.itertuples(index=False, name=None)) == expected
     own = store.to_dataframe(lineage=False)
@@ -439,7 +442,7 @@ def test_many_runs_together_give_what_each_gives_by_itself(path, store, keys, se
                 log.seal()
     together = store.to_dataframe(keys=keys, start=2, stop=15)
     found = 0
-    for uuid in store.runs()["uuid"]:
+    for uuid in store.runs(heads=False)["uuid"]:
         with store.log(uuid, readonly=True) as log:
             alone = log.to_dataframe(layout="long", start=2, stop=15)
         if keys:
@@ -479,7 +482,7 @@ def test_no_two_columns_of_the_list_of_runs_have_one_name(path, store):
     with SQLiteLog(path) as log:
         log[1].update({"state": 1, "log.state": 2, "best.x": 3, "x": 4, "uuid": 5})
     frame = store.runs(["state", "log.state", "best.x", "x", "uuid"], best="x")
-    assert len(set(frame.columns)) == len(frame.columns) == 18
+    assert len(set(frame.columns)) == len(frame.columns) == 19
     assert list(frame.columns)[-6:] == [
         "log.state", "log.log.state", "best.x", "x", "log.uuid", "log.best.x",
     ]  # fmt: skip
@@ -495,14 +498,14 @@ def test_times_past_what_a_float_holds_are_exact_in_the_list_of_runs(path, store
         log.resume(at=last - 2)
     with SQLiteLog(path):
         pass  # no row, and no resume point
-    frame = store.runs()
+    frame = store.runs(heads=False)
     assert frame["first"].to_list() == [2**53 + 1, pd.NA, pd.NA]
     assert frame["last"].to_list() == [last, pd.NA, pd.NA]
     assert frame["resumed_at"].to_list() == [pd.NA, last - 2, pd.NA]
 
 
 def test_frames_of_an_empty_store_are_empty(store):
-    assert list(store.to_dataframe().columns) == ["run", "time", "key", "value"]
+    assert list(store.to_dataframe().columns) == ["run", "time", "key", "value", "own"]
     wide = store.to_dataframe(layout="wide")
     assert len(wide) == 0
     assert wide.index.names == ["run", "time"]
@@ -533,7 +536,7 @@ def test_delete_gives_the_space_back(path):
         assert store.delete(doomed) == [doomed]
         assert store.size().file < full / 10
         assert store.size().free < 100_000
-        assert list(store.runs()["uuid"]) == [kept.hex]
+        assert list(store.runs(heads=False)["uuid"]) == [kept.hex]
         assert store.check().ok
     assert path.stat().st_size < full / 10
     tables = sqlite3.connect(path)
@@ -550,10 +553,10 @@ def test_delete_refuses_a_run_with_children_unless_they_may_go_too(path, store):
         grandchild = log.uuid
     with pytest.raises(RunHasChildren, match=child.hex):
         store.delete(root)
-    assert len(store.runs()) == 3
+    assert len(store.runs(heads=False)) == 3
     assert store.delete(grandchild) == [grandchild]
     assert set(store.delete(root, descendants=True)) == {root, child}
-    assert len(store.runs()) == 0
+    assert len(store.runs(heads=False)) == 0
 
 
 def test_many_runs_are_deleted_in_one_step(path):
@@ -568,7 +571,7 @@ def test_many_runs_are_deleted_in_one_step(path):
     with Store(path) as store:
         with pytest.raises(RunHasChildren, match=r"1 runs descend from .* and read through them"):
             store.delete(uuids[2:5])
-        assert len(store.runs()) == 13
+        assert len(store.runs(heads=False)) == 13
         counted = []
         with counting(store, counted):
             assert store.delete(uuids[5]) == [uuids[5]]
@@ -578,7 +581,7 @@ def test_many_runs_are_deleted_in_one_step(path):
                 *uuids[:5], uuids[6], child.uuid
             }  # fmt: skip
         assert len(counted) <= alone + 3  # the prefix, and a level of children
-        assert set(store.runs()["uuid"]) == {uuid.hex for uuid in uuids[7:]}
+        assert set(store.runs(heads=False)["uuid"]) == {uuid.hex for uuid in uuids[7:]}
         assert store.delete([]) == []
 
 
@@ -606,7 +609,7 @@ def test_delete_refuses_a_run_that_is_being_written_or_has_a_live_descendant(pat
             store.delete(log.uuid)
         with pytest.raises(RunBusy, match=log.h_uuid):
             store.delete(root, descendants=True)
-    assert len(store.runs()) == 2
+    assert len(store.runs(heads=False)) == 2
     other = child(
         "import sys; from traininglog import SQLiteLog; log = SQLiteLog(sys.argv[1])\n"
         "print('ready', flush=True); sys.stdin.readline()",
@@ -667,7 +670,9 @@ def test_backup_copies_the_store_while_another_process_writes(path, tmp_path):
         with Store(tmp_path / f"copy{number}.db") as copy:
             assert copy.check().ok
             assert copy.check().problems == []
-            assert list(copy.runs()["state"]) == ["lost"]  # its owner is not at work on the copy
+            assert list(copy.runs(heads=False)["state"]) == [
+                "lost"
+            ]  # its owner is not at work on the copy
             frame = copy.log(copy.latest(), readonly=True).to_dataframe()
             assert frame["x"].to_list() == list(range(len(frame)))
             assert frame["y"].to_list() == list(range(len(frame)))
@@ -804,7 +809,7 @@ def test_a_killed_process_leaves_a_store_that_the_next_one_reads(path):
     with Store(path) as store:
         assert store.check().ok
         assert store.runs("x")["x"].to_list() == [999]
-        assert store.runs()["state"].to_list() == ["lost"]
+        assert store.runs(heads=False)["state"].to_list() == ["lost"]
         with store.log(store.latest(), resume=True) as log:
-            assert log.status["resumed_from"] == store.runs()["uuid"].iloc[0]
+            assert log.status["resumed_from"] == store.runs(heads=False)["uuid"].iloc[0]
             assert len(log) == 1000

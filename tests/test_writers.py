@@ -69,7 +69,7 @@ def test_it_can_be_read_and_resumed_all_the_same(path, other_process):
         child[2]["x"] = 2
         assert child.to_dict() == {1: {"x": 1}, 2: {"x": 2}}
     with Store(path) as store:
-        assert list(store.runs()["state"]) == ["running", "finished"]
+        assert list(store.runs(heads=False)["state"]) == ["running", "finished"]
 
 
 def test_a_run_that_could_not_be_claimed_is_nobodys(path, monkeypatch):
@@ -185,7 +185,7 @@ def test_a_new_log_that_nobody_used_leaves_no_run_behind_when_it_loads_a_state(p
     again.load_state_dict(state)
     again.close()
     with Store(path) as store:
-        assert list(store.runs()["resumed_from"]) == [None, log.h_uuid]
+        assert list(store.runs(heads=False)["resumed_from"]) == [None, log.h_uuid]
 
 
 def test_one_that_somebody_else_wrote_to_or_resumed_stays(path):
@@ -212,7 +212,7 @@ def test_looking_at_an_unpickled_log_leaves_no_run_behind(path):
     other.close()
     log.close()
     with Store(path) as store:
-        assert len(store.runs()) == 1
+        assert len(store.runs(heads=False)) == 1
 
 
 def test_a_deleted_status_stays_deleted_in_a_merge(path, tmp_path):
@@ -255,12 +255,12 @@ def test_commit_by_a_log_that_wrote_nothing_changes_nothing(path):
     with SQLiteLog(path) as log:
         log[1]["x"] = 1
     with Store(path) as store:
-        before = store.runs()
+        before = store.runs(heads=False)
     again = SQLiteLog(path, log.uuid)
     again.commit()
     again.close()
     with Store(path) as store:
-        assert store.runs().equals(before)
+        assert store.runs(heads=False).equals(before)
     again = SQLiteLog(path, log.uuid)
     again[2]["x"] = 2
     again.close()
@@ -322,7 +322,7 @@ def test_a_run_that_is_taken_over_has_all_of_both_and_neither_in_the_others_plac
     assert told[1:] == [told[0], "closed"]
     log.close()
     with Store(path) as store:
-        mine, aside = store.runs()["uuid"]
+        mine, aside = store.runs(heads=False)["uuid"]
         assert mine == uuid
         assert store.log(mine, readonly=True).to_dict() == {t: {"x": float(t)} for t in (1, 2, 3)}
         with store.log(aside, readonly=True) as other:

@@ -10,7 +10,7 @@ import numpy as np
 from traininglog.texts import kind
 
 if TYPE_CHECKING:
-    from traininglog.columns import Column
+    from traininglog.columns import Belonging, Column
 
 #: float64 holds all integers up to here exactly.
 EXACT = 2**53
@@ -110,6 +110,17 @@ def concatenate(parts: list[Any]) -> Any:
     if len(parts) == 1:
         return parts[0]
     return np.concatenate(parts) if parts else np.array([], dtype="int64")
+
+
+def own_values(column: Column, share: Belonging | None) -> Any:
+    """Return as an array of bool which values of a column belong to its run; see `Belonging`."""
+    if share is None:
+        return np.ones(len(column), np.bool_)
+    times = np.asarray(column.raw_times, np.int64)
+    found = times > share.last_shared
+    if column.key in share.own:
+        found |= np.isin(times, np.asarray(share.own[column.key], np.int64), assume_unique=True)
+    return found
 
 
 def run_on(parts: Sequence[Any]) -> Any:

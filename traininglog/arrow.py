@@ -12,9 +12,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from traininglog.arrays import EXACT, Content, concatenate, content, positions, uniform
+from traininglog.arrays import (
+    EXACT,
+    Content,
+    concatenate,
+    content,
+    own_values,
+    positions,
+    uniform,
+)
 from traininglog.clock import Clock, moments
-from traininglog.columns import Column, all_times
+from traininglog.columns import Belonging, Column, all_times
 from traininglog.errors import MissingExtra, ValueTooLarge
 from traininglog.selection import Selection, apart
 from traininglog.texts import KINDS, cell, kind, storable
@@ -178,11 +186,11 @@ def long(columns: Iterable[Column], clock: Clock | None = None) -> pa.Table:
     return pa.Table.from_batches([b for b, _ in shape.batches([("", columns)])], shape.schema)
 
 
-def long_of_runs(parts: Iterable[Part]) -> pa.Table:
+def long_of_runs(parts: Iterable[Part], shares: Mapping[str, Belonging]) -> pa.Table:
     """Return one table over many runs with a row per value."""
     parts = list(parts)
     keys = [column.key for _, columns in parts for column in columns]
-    shape = Long(with_run=True, keys=keys, runs=[run for run, _ in parts])
+    shape = Long(with_run=True, keys=keys, runs=[run for run, _ in parts], shares=shares)
     return pa.Table.from_batches([b for b, _ in shape.batches(parts)], shape.schema)
 
 
@@ -194,19 +202,21 @@ class Long:
         clock: The clock of the run, if there is a column of wall times.
         keys: The keys to come, if they are known. Then all batches share one dictionary.
         runs: The runs to come, likewise.
+        shares: Which values belong to the runs that share some. None: there is no such column.
 
     """
 
     def __init__(
         self, *, with_run: bool = False, clock: Clock | None = None, keys: Sequence[str] = (),
-        runs: Sequence[str] = (),
+        runs: Sequence[str] = (), shares: Mapping[str, Belonging] | None = None,
     ) -> None:  # fmt: skip
-        self._with_run, self._clock = with_run, clock
+        self._with_run, self._clock, self._shares = with_run, clock, shares
         self._keys, self._runs, self._kinds = _Labels(keys), _Labels(runs), _Labels(KINDS)
         self.schema = pa.schema([
             *([("run", _LABEL)] if with_run else []), ("time", pa.int64()),
             *([("wall", _MOMENT)] if clock is not None else []), ("key", _LABEL),
             ("value", pa.float64()), ("text", pa.string()), ("type", _LABEL),
+            *([("own", pa.bool_())] if shares is not None else []),
         ])  # fmt: skip
 
     def batches(self, parts: Iterable[Part]) -> Iterator[tuple[pa.RecordBatch, int]]:
@@ -258,6 +268,9 @@ class Long:
         else:
             arrays.append(pa.nulls(sum(counts), pa.string()))
         arrays.append(self._kinds.array([pair for part in cells for pair in part.kinds]))
+        if self._shares is not None:
+            own = [own_values(column, self._shares.get(run)) for run, column in given]
+            arrays.append(_numbers(concatenate(own)))
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 

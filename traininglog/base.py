@@ -404,16 +404,21 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
 
     # -- lineage ----------------------------------------------------------------------------
 
-    def resume(self, at: int | None = None) -> None:
+    def resume(self, at: int | None = None, *, variant: bool = False) -> None:
         """Go on as a new run that continues this one: one atomic step.
 
         The log gets a new UUID and a copy of the status with `resumed_from` set. From then on it
         sees the rows of the old run and its ancestors up to and including the time `at`, and writes
         its own rows over them. Later rows stay in the old run, and this log does not see them.
 
+        The new run stands for the same experiment, and lists show it in place of the old one. If
+        something is assigned to the old run later, both go on, and lists show both.
+
         Args:
             at: The resume point, by default the last time logged. With a value, the counters in the
                 copied status (`iterations_done`, `epochs_done`, `_epoch_ends`) are cut to it too.
+            variant: Begin another experiment at that point, as with another learning rate. Lists
+                show the old run, too.
 
         """
         asked = None if at is None else check_time(at)
@@ -425,7 +430,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
                 point = BEFORE_ALL if last is None else last
             else:
                 point, status = asked, cut_status(status, asked)
-            return Descent(self.uuid, point, status | {"resumed_from": self.h_uuid})
+            return Descent(self.uuid, point, status | {"resumed_from": self.h_uuid}, variant)
 
         self._descend(descent)
 
@@ -617,8 +622,8 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
         """Return the greatest time that holds a value, or None."""
 
     @abstractmethod
-    def _fork(self, parent: UUID, at: int, status: StoredRow) -> None:
-        """Become a new child of `parent` that sees it up to `at`, in one atomic step.
+    def _fork(self, descent: Descent) -> None:
+        """Become a new child of a run, in one atomic step.
 
         Raises `RunNotFound`, and then leaves the log as it was.
         """
@@ -628,7 +633,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
 
         A store to which several threads log calls the function while their assignments wait.
         """
-        self._fork(*descent())
+        self._fork(descent())
 
     @abstractmethod
     def _location(self) -> str:

@@ -7,7 +7,7 @@ DataFrame. This module imports NumPy only if there are arrays.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from traininglog.encoding import HIDDEN
@@ -85,6 +85,18 @@ class Column:
 
     def __repr__(self) -> str:
         return f"<Column {self.key!r} of {len(self)} values>"
+
+
+class Belonging(NamedTuple):
+    """Which values of a run belong to it, if it shows some that belong to another run."""
+
+    last_shared: int  #: all values after this time belong to it
+    own: Mapping[str, Any]  #: by key: the other times at which its value belongs to it
+
+    def flags(self, column: Column) -> Iterator[bool]:
+        """Yield for each value of a column whether it belongs to the run."""
+        own = frozenset(_listed(self.own.get(column.key, ())))
+        return (time > self.last_shared or time in own for time in column.times)
 
 
 class Point(NamedTuple):

@@ -12,9 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from traininglog.arrays import concatenate, fits_float, objects, positions, run_on, typed, uniform
+from traininglog.arrays import (
+    concatenate,
+    fits_float,
+    objects,
+    own_values,
+    positions,
+    run_on,
+    typed,
+    uniform,
+)
 from traininglog.clock import Clock, moments
-from traininglog.columns import Column, all_times
+from traininglog.columns import Belonging, Column, all_times
 from traininglog.run_info import RunInfo
 from traininglog.selection import Selection, apart
 
@@ -77,13 +86,17 @@ def long(columns: Iterable[Column], clock: Clock | None = None) -> pd.DataFrame:
     return pd.DataFrame(data)
 
 
-def long_of_runs(runs: Iterable[tuple[str, list[Column]]]) -> pd.DataFrame:
-    """Return one long frame over many runs: the columns run, time, key and value."""
+def long_of_runs(
+    runs: Iterable[tuple[str, list[Column]]], shares: Mapping[str, Belonging]
+) -> pd.DataFrame:
+    """Return one long frame over many runs: the columns run, time, key, value and own."""
     runs = list(runs)
     flat = [column for _, columns in runs for column in columns]
     counts = [(run, sum(map(len, columns))) for run, columns in runs]
     labels = pd.DataFrame({"run": _labels([(run, count) for run, count in counts if count])})
-    return pd.concat([labels, long(flat)], axis=1)
+    own = [own_values(column, shares.get(run)) for run, columns in runs for column in columns]
+    flags = pd.DataFrame({"own": np.concatenate(own) if own else np.array([], np.bool_)})
+    return pd.concat([labels, long(flat), flags], axis=1)
 
 
 def wide_of_runs(runs: Iterable[tuple[str, list[Column]]]) -> pd.DataFrame:
@@ -138,6 +151,7 @@ def table_of_runs(
         "host": _texts([info.host for info in infos]),
         "resumed_from": _texts([each if each is None else each.hex for each in parents]),
         "resumed_at": pd.array([info.resumed_at for info in infos], dtype="Int64"),
+        "resumes": np.array([info.resumes for info in infos], dtype=np.int64),
         "first": pd.array([info.first_time for info in infos], dtype="Int64"),
         "last": pd.array([info.last_time for info in infos], dtype="Int64"),
         "rows": np.array([info.rows for info in infos], dtype=np.int64),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID, uuid4
 
 from traininglog.values import StoredRow, plain
@@ -19,12 +19,18 @@ class Ancestor(NamedTuple):
     resumed_at: int | None
 
 
+#: What a run is to another: it continues it, and stands for it from then on; it is a variant of it,
+#: which goes on beside it; or it is a part of it, and no experiment of its own.
+Role = Literal["continue", "variant", "part"]
+
+
 class Descent(NamedTuple):
     """The beginning of a child: its parent, the last time that it sees of it, and its status."""
 
     parent: UUID
     at: int
     status: dict[str, object]
+    variant: bool = False  #: whether its parent goes on beside it
 
 
 def new_status() -> StoredRow:

@@ -44,10 +44,11 @@ class RunInfo:
     resumed_from: UUID | None
     #: The last time of that run that it sees; -1: none of its rows.
     resumed_at: int | None
-    #: The first and the last time that the run logged itself, without those that it inherits.
+    #: The first and the last time that it logged: of a head with all that it sees of its ancestors.
+    #: In a list of all runs, without them.
     first_time: int | None
     last_time: int | None
-    #: The number of rows and of values that it logged itself.
+    #: The number of rows and of values, in the same way.
     rows: int
     values: int
     #: The last value of each key asked for, as the run sees it, with its time.
@@ -57,3 +58,11 @@ class RunInfo:
     #: The value of ``status["config"]`` and of ``status["tags"]``, if that is a dict.
     config: Mapping[str, StoredValue] | None = None
     tags: Mapping[str, StoredValue] | None = None
+    #: How often its experiment was resumed before it.
+    resumes: int = 0
+    #: Whether it stands for its experiment: no other run continues it, and it is no part.
+    head: bool = True
+    #: The run of which its experiment is a variant, if it is one.
+    variant_of: UUID | None = None
+    #: The run that it accompanies, if it is no experiment of its own.
+    part_of: UUID | None = None

@@ -12,7 +12,7 @@ from traininglog.base import Reduced, TrainingLogBase
 from traininglog.clock import Clock
 from traininglog.columns import Column
 from traininglog.imported import Outcome
-from traininglog.lineage import Ancestor
+from traininglog.lineage import Ancestor, Descent
 from traininglog.values import StoredRow, StoredValue
 
 
@@ -89,8 +89,8 @@ class LogAround(TrainingLogBase):
     def _last_time(self) -> int | None:
         return self._inner._last_time()
 
-    def _fork(self, parent: UUID, at: int, status: StoredRow) -> None:
-        self._inner._fork(parent, at, status)
+    def _fork(self, descent: Descent) -> None:
+        self._inner._fork(descent)
 
     def _location(self) -> str:
         return self._inner._location()

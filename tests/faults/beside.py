@@ -50,8 +50,8 @@ OWN = {
 
 #: What others do meanwhile, each in a process of its own.
 OTHERS = {
-    "look": "Store(path, readonly=True).runs()",
-    "look to write": "Store(path).runs()",
+    "look": "Store(path, readonly=True).runs(heads=False)",
+    "look to write": "Store(path).runs(heads=False)",
     "read": "s = Store(path, readonly=True); s.log(s.latest(), readonly=True).to_dict()",
     "check": "c = Store(path).check(); assert c.ok, c.problems",
     "back up": "Store(path).backup(f'{path.parent}-backup-{os.getpid()}.db')",

@@ -220,7 +220,7 @@ def examine(path: Path, *, readonly: bool) -> Seen:
                 seen.problems.extend(store.check().problems)
             with _noted(seen.errors):
                 store.to_dataframe()
-            for uuid in store.runs()["uuid"]:
+            for uuid in store.runs(heads=False)["uuid"]:
                 with _noted(seen.errors):
                     _read(store, uuid, seen)
     for warning in caught:

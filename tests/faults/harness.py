@@ -417,7 +417,7 @@ def seen(path: Path) -> tuple[Snapshot, list[str]]:
     with Store(path) as store:
         damage = store.check()
         assert damage.ok, damage
-        uuids = list(store.runs()["uuid"])
+        uuids = list(store.runs(heads=False)["uuid"])
         for uuid in uuids:
             with store.log(uuid, readonly=True) as log:
                 ancestors = log.lineage()

@@ -171,7 +171,7 @@ for line in sys.stdin:
 ASK = """
 set_clock(int(arguments[1]))
 with Store(path) as store:
-    told = [store.state(arguments[0]), *store.runs()["state"]]
+    told = [store.state(arguments[0]), *store.runs(heads=False)["state"]]
 with SQLiteLog(path, arguments[0]) as log:
     try:
         log[2]["x"] = 2
@@ -275,8 +275,12 @@ def test_runs_that_were_merged_take_their_place_by_their_clock_and_new_ones_come
     output(MAKE, path, 2 * BACK, "second, by a clock that is wrong")
     with Store(path) as store:
         store.merge(other)
-        assert list(store.runs()["name"]) == ["early elsewhere", "first", store.runs()["name"][2]]
-        assert store.runs()["name"][2].startswith("second")
+        assert list(store.runs(heads=False)["name"]) == [
+            "early elsewhere",
+            "first",
+            store.runs(heads=False)["name"][2],
+        ]
+        assert store.runs(heads=False)["name"][2].startswith("second")
         output(MAKE, path, BACK, "third")
         with SQLiteLog(path, store.latest()) as log:
             assert log.status["name"] == "third"
@@ -289,7 +293,7 @@ def test_runs_that_were_merged_take_their_place_by_their_clock_and_new_ones_come
         copy = path.with_name("copy.db")
         with Store(copy, create=True) as merged:
             merged.merge(store)
-            assert list(merged.runs()["uuid"]) == list(store.runs()["uuid"])
+            assert list(merged.runs(heads=False)["uuid"]) == list(store.runs(heads=False)["uuid"])
             assert merged.latest() == child
 
 
@@ -300,7 +304,7 @@ def test_a_run_from_elsewhere_takes_its_place_by_when_it_began(path):
         log.status["name"] = "from elsewhere"
     with Store(path) as store:
         names = ["from elsewhere", "by a clock that is wrong", "second"]
-        assert list(store.runs()["name"]) == names
+        assert list(store.runs(heads=False)["name"]) == names
 
 
 @pytest.mark.parametrize("where", ["sqlite", "file", "memory"])
@@ -370,7 +374,7 @@ def test_a_run_is_resumed_as_one_curve_though_its_child_seems_to_be_older(path, 
     output(RESUME, path, ending, status=0 if ending == "closed" else -signal.SIGKILL)
     with Store(path) as store:
         assert store.check().ok
-        table = store.runs().set_index("uuid")
+        table = store.runs(heads=False).set_index("uuid")
         parents = {uuid: parent for uuid, parent in table["resumed_from"].items() if parent}
         (youngest,) = set(table.index) - set(parents.values())
         with store.log(youngest, readonly=True) as log:
@@ -390,7 +394,7 @@ def test_a_run_is_resumed_as_one_curve_though_its_child_seems_to_be_older(path, 
             log[11]["x"] = "great-grandchild"
             assert log.last("x") == (11, "great-grandchild")
             assert len(log) == 12
-        assert set(store.runs()["uuid"]) == {*uuids, log.h_uuid}
+        assert set(store.runs(heads=False)["uuid"]) == {*uuids, log.h_uuid}
 
 
 CLOSE_LATER = """
@@ -411,8 +415,8 @@ def test_a_merge_with_a_copy_that_was_made_before_does_not_undo_the_end_of_a_run
     output(CLOSE_LATER, path, copy, JUMPS[jump])
     with Store(path) as store, Store(copy) as other:
         store.merge(other)
-        assert store.runs()["state"].to_list() == ["finished"]
+        assert store.runs(heads=False)["state"].to_list() == ["finished"]
         other.merge(store)
-        assert other.runs()["state"].to_list() == ["finished"]
+        assert other.runs(heads=False)["state"].to_list() == ["finished"]
         for one in (store, other):
             assert one.log(one.latest(), readonly=True).to_dict() == {0: {"x": 0}}

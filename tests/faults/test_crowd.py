@@ -98,7 +98,7 @@ def look():
     states = {}
     looks, partial = 0, 0
     while list(states.values()) != ["finished"] * crowd:
-        table = store.runs()
+        table = store.runs(heads=False)
         assert states.keys() <= set(table["uuid"]), "a run is gone"
         for uuid, state, count in zip(table["uuid"], table["state"], table["values"]):
             before = states.get(uuid, "running")
@@ -155,7 +155,7 @@ def look():
     with Store(path, readonly=True) as store:
         done = set()
         while len(done) < crowd * rounds:
-            table = store.runs()
+            table = store.runs(heads=False)
             states = set(table["state"])
             assert states <= {"running", "finished"}, f"the runs are told to be {states}"
             now = set(table["uuid"][table["state"] == "finished"])
@@ -209,7 +209,7 @@ def test_a_crowd_writes_while_others_look_and_nothing_is_lost_nor_seen_wrong(pat
 
     with Store(path) as store:
         assert store.check().ok
-        table = store.runs()
+        table = store.runs(heads=False)
         assert table["state"].to_list() == ["finished"] * CROWD
         assert table["values"].to_list() == [ROWS * 10] * CROWD
         numbers = set()
@@ -254,7 +254,7 @@ def test_a_crowd_that_opens_a_file_which_is_not_there_makes_it_once(tmp_path):
         assert sorted(map(int, told.values())) == list(range(CROWD))
         with Store(path) as store:
             assert store.check().ok
-            table = store.runs()
+            table = store.runs(heads=False)
             assert set(table["uuid"]) == set(told)
             assert table["state"].to_list() == ["finished"] * CROWD
             for uuid, number in told.items():

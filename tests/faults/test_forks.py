@@ -146,7 +146,7 @@ def look(path):
     """Return what the parent has logged, and its state; the runs of its children must be whole."""
     with Store(path) as store:
         assert store.check().ok
-        table = store.runs()
+        table = store.runs(heads=False)
         first, *others = table["uuid"]
         assert table["state"].to_list()[1:] == ["finished"] * len(others)
         numbers = []
@@ -238,7 +238,7 @@ def test_what_a_child_logs_is_there_though_its_parent_ends_before_it(path, paren
         try:
             with Store(path) as store:
                 assert store.state(uuid) == "running"
-                assert store.runs()["rows"].to_list() == [1, 100]
+                assert store.runs(heads=False)["rows"].to_list() == [1, 100]
             with SQLiteLog(path) as log:
                 log[0]["z"] = 0.0
             process.stdin.write("go on\n")
@@ -248,7 +248,7 @@ def test_what_a_child_logs_is_there_though_its_parent_ends_before_it(path, paren
                 log[1]["z"] = 1.0
             with Store(path) as store:
                 assert store.state(uuid) == "running"
-                assert store.runs()["rows"].to_list()[1] >= 200
+                assert store.runs(heads=False)["rows"].to_list()[1] >= 200
         finally:
             if child == "killed":
                 os.kill(int(pid), signal.SIGKILL)
@@ -257,9 +257,9 @@ def test_what_a_child_logs_is_there_though_its_parent_ends_before_it(path, paren
     with Store(path) as store:
         assert store.check().ok
         ends = {"closed": "finished", "killed": "lost"}
-        assert store.runs()["state"].to_list() == [ends[parent], ends[child], "finished"]
+        assert store.runs(heads=False)["state"].to_list() == [ends[parent], ends[child], "finished"]
         found = []
-        for run in store.runs()["uuid"]:
+        for run in store.runs(heads=False)["uuid"]:
             with store.log(run, readonly=True) as log:
                 found.append(log.to_dict())
     assert found[0] == {0: {"x": 0.0}}
@@ -364,7 +364,9 @@ def work(path, method, act):
     assert not errors, errors
     with Store(path) as store:
         assert store.check().ok
-        assert store.runs()["state"].to_list() == ["finished"]  # and no other run is there
+        assert store.runs(heads=False)["state"].to_list() == [
+            "finished"
+        ]  # and no other run is there
         with store.log(store.latest(), readonly=True) as log:
             steps = int(told)
             assert log.to_dict() == {t: {"x": t / 7} for t in range(steps)}

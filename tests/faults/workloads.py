@@ -404,7 +404,7 @@ def _opened(path: Path, uuid: str, durability: str, chance: random.Random) -> Sn
     way = chance.choice(("to write", "to read", "store"))
     if way == "store":
         with Store(path) as store:
-            store.runs()
+            store.runs(heads=False)
     with SQLiteLog(path, uuid, durability=durability, readonly=way == "to read") as log:
         return snapshot(log)
 

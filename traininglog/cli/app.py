@@ -26,7 +26,9 @@ class Entry(NamedTuple):
 
 
 COMMANDS = {
-    "runs": Entry("commands.runs", "runs", "List the runs of a store, the latest last."),
+    "runs": Entry(
+        "commands.runs", "runs", "List the experiments of a store, one line each, the latest last."
+    ),
     "show": Entry("commands.show", "show", "Show one run: its state, lineage, status and keys."),
     "tail": Entry(
         "commands.live_tail", "tail", "Print the last rows of a run, and follow those to come."
@@ -43,7 +45,7 @@ COMMANDS = {
         "commands.upkeep", "seal", "Pack the numbers of runs into segments, to save room."
     ),
     "delete": Entry(
-        "commands.upkeep", "delete", "Delete runs for good, and give their space back."
+        "commands.upkeep", "delete", "Delete experiments for good, and give their space back."
     ),
     "upgrade": Entry("commands.upkeep", "upgrade", "Bring a store to the schema of this version."),
     "demo": Entry("commands.upkeep", "demo", "Train something small, break off, resume, plot."),

@@ -79,6 +79,9 @@ def as_dict(info: RunInfo) -> dict[str, StoredValue]:
         "uuid": info.uuid.hex, "name": info.name, "state": info.state,
         "created": jsonable(info.created), "updated": jsonable(info.updated), "host": info.host,
         "resumed_from": None if parent is None else parent.hex, "resumed_at": info.resumed_at,
+        "resumes": info.resumes, "head": info.head,
+        "variant_of": None if info.variant_of is None else info.variant_of.hex,
+        "part_of": None if info.part_of is None else info.part_of.hex,
         "first": info.first_time, "last": info.last_time, "rows": info.rows, "values": info.values,
     }  # fmt: skip
 

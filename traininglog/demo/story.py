@@ -59,7 +59,7 @@ def _tell(folder: Path, echo: Echo) -> None:
     _finish(folder)
 
     with Store(database, readonly=True) as store:
-        runs = store.runs(["loss", "accuracy"])
+        runs = store.runs(["loss", "accuracy"], heads=False)
         if len(runs) != 2:
             raise Failed(f"there should be 2 runs, and there are {len(runs)}")
         lost_uuid, resumed_uuid = runs["uuid"]
@@ -68,7 +68,10 @@ def _tell(folder: Path, echo: Echo) -> None:
             store.log(resumed_uuid, readonly=True) as resumed,
         ):
             echo("")
-            echo(f"The runs in {database.name}:")
+            echo(f"The experiment in {database.name} is one line, store.runs():")
+            _echo_frame(_short(store.runs(["loss", "accuracy"])), echo, index=False)
+            echo("")
+            echo("The runs of which it is made, store.runs(heads=False):")
             _echo_frame(_short(runs), echo, index=False)
             echo("")
             echo("The lineage of the second, back to its root:")
@@ -189,7 +192,7 @@ def _saved(folder: Path) -> int:
 
 def _short(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the columns of the table of runs that fit a terminal."""
-    chosen = ["uuid", "name", "state", "resumed_from", "resumed_at", "first", "last", "values"]
+    chosen = ["uuid", "name", "state", "resumed_from", "resumed_at", "resumes", "first", "last"]
     short = runs[[*chosen, "loss", "accuracy"]].copy()
     short["uuid"] = short["uuid"].str[:8]
     short["resumed_from"] = short["resumed_from"].str[:8].fillna("-")

@@ -155,7 +155,8 @@ def _put_aside(
     made = aside(left.uuid, left.epoch, batch, store.status(left.uuid), BEFORE_ALL)
     if made is None:
         return None
-    store.begin(Birth(made.uuid, made.status, left.uuid, made.at), takeover=False, patience=None)
+    birth = Birth(made.uuid, made.status, left.uuid, made.at, part_of=left.uuid)
+    store.begin(birth, takeover=False, patience=None)
     used = {code & MOST_KEYS for code in batch.numbers.flat()[::3]}
     used |= {number for _, number in batch.others}
     batch.names = {number: names[number] for number in sorted(used)}

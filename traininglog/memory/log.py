@@ -13,7 +13,7 @@ from traininglog.columns import Column
 from traininglog.encoding import HIDDEN
 from traininglog.errors import LogClosed
 from traininglog.imported import Ending, Imported, Outcome
-from traininglog.lineage import BEFORE_ALL, Ancestor, new_status, new_uuid
+from traininglog.lineage import BEFORE_ALL, Ancestor, Descent, new_status, new_uuid
 from traininglog.memory.memory_row import MemoryRow
 from traininglog.memory.runs import RUNS, Run, find_run
 from traininglog.rows import RowMethods, RowSlice
@@ -152,9 +152,9 @@ class TrainingLog(TrainingLogBase, defaultdict[int, StoredValue]):  # type: igno
         """Return the runs from this one to the root, each with its resume point in its parent."""
         return [Ancestor(run.uuid, run.resumed_at) for run, _ in self._run.chain]
 
-    def _fork(self, parent: UUID, at: int, status: StoredRow) -> None:
+    def _fork(self, descent: Descent) -> None:
         self._open_run()
-        self._run = Run(new_uuid(), dict(status), find_run(parent), at)
+        self._run = Run(new_uuid(), dict(descent.status), find_run(descent.parent), descent.at)
 
     def flush(self) -> None:
         """Check only that the log is open: no other process can see a log in memory."""

@@ -84,6 +84,16 @@ def is_outcome(value: object) -> bool:
     return value in ("finished", "failed")
 
 
+def is_role(value: object) -> bool:
+    """Return whether a value may be what a run is to another."""
+    return value in ("continue", "variant", "part")
+
+
+def is_relation(row: Mapping[str, object]) -> bool:
+    """Return whether a row may be one of the table of relations."""
+    return is_role(row["role"]) and is_uuid(row["other"]) and is_count(row["position"])
+
+
 def is_number(value: object) -> bool:
     """Return whether a value is a number."""
     return type(value) in (int, float)
@@ -259,6 +269,9 @@ _COLUMNS: dict[str, dict[str, str]] = {
     "summaries": {
         "key_id": _int(1, _MOST_KEYS), "count": _COUNT, "last": _int(0), "kind": _KIND,
         "least": _MAYBE(_NUMBER), "greatest": _MAYBE(_NUMBER),
+    },
+    "relations": {
+        "role": "{0} IN ('continue', 'variant', 'part')", "other": _UUID, "position": _COUNT,
     },
     "status": {"key": _TEXT, "kind": _KIND},
     "marks": {"time": _int(-1), "wall": _MOMENT},  # -1: see `traininglog.sql.ordering`

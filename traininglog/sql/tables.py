@@ -33,7 +33,7 @@ from sqlalchemy.types import UserDefinedType
 
 #: The Alembic revisions, oldest first; `metadata` describes the last. Listed here so that opening
 #: an up-to-date file need not import Alembic.
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 REVISION = REVISIONS[-1]
 
 #: The table in which Alembic keeps a file's revision. Its name is ours, as the database may have
@@ -43,6 +43,10 @@ VERSION_TABLE = "traininglog_schema"
 #: Counts the changes of the schema that readers must know to read a file. A revision that older
 #: readers can still read does not change it. The file has it in SQLite's user_version.
 READER_VERSION = 2
+
+
+#: The position of a run that was not in the file when another run began to continue it.
+UNKNOWN_POSITION = 2**62
 
 
 class Untyped(UserDefinedType[Any]):
@@ -106,6 +110,21 @@ runs = Table(
     Index("runs_by_parent", "resumed_from"),
     sqlite_autoincrement=True,  # an id is never reused: others may still know a deleted run's id
     comment="one training run each; a resumed run is a child of the run that it continues",
+)
+
+relations = Table(
+    "relations",
+    metadata,
+    Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("role", String(8), nullable=False, comment="continue, variant, or part"),
+    Column("other", String(32), nullable=False, comment="uuid of a run, maybe of another file"),
+    Column(
+        "position",
+        BigInteger,
+        nullable=False,
+        comment="the high_water of the other run when this one began; 2**62: not known",
+    ),
+    comment="what a run is to another: it continues it, is a variant of it, or accompanies it",
 )
 
 keys = Table(

@@ -13,10 +13,13 @@ from sqlalchemy import (
     BindParameter,
     Column,
     Connection,
+    Integer,
+    String,
     Update,
     bindparam,
     case,
     delete,
+    func,
     insert,
     select,
     update,
@@ -25,10 +28,19 @@ from sqlalchemy import (
 from traininglog.encoding import Kind, encode
 from traininglog.errors import CorruptLog
 from traininglog.imported import UNKNOWN
-from traininglog.lineage import BEFORE_ALL
+from traininglog.lineage import BEFORE_ALL, Role
 from traininglog.sql.ordering import newest_before
 from traininglog.sql.sound import is_run
-from traininglog.sql.tables import entries, keys, marks, metadata, runs, status
+from traininglog.sql.tables import (
+    UNKNOWN_POSITION,
+    entries,
+    keys,
+    marks,
+    metadata,
+    relations,
+    runs,
+    status,
+)
 from traininglog.values import MAX_TIME
 from traininglog.waiting import pause
 
@@ -60,6 +72,21 @@ _WIDEN_RUN = (
         deletions=runs.c.deletions + bindparam("more"),
     )
 )
+_THIS, _OTHER = bindparam("run_id", type_=Integer), bindparam("other", type_=String)
+_POSITION = select(runs.c.high_water).where(runs.c.uuid == _OTHER).scalar_subquery()
+_COLUMNS = ["run_id", "role", "other", "position"]
+_RELATE = insert(relations).from_select(
+    _COLUMNS,
+    select(
+        _THIS, bindparam("role", type_=String), _OTHER, func.coalesce(_POSITION, UNKNOWN_POSITION)
+    ),
+)
+_RELATE_AS_PART = insert(relations).from_select(
+    _COLUMNS,
+    select(_THIS, relations.c.role, relations.c.other, relations.c.position)
+    .join(runs, runs.c.id == relations.c.run_id)
+    .where(runs.c.uuid == _OTHER, relations.c.role == "part"),
+)
 _DROP_STATUS = delete(status).where(
     status.c.run_id == bindparam("this"), status.c.key == bindparam("name")
 )
@@ -89,11 +116,12 @@ def insert_run(connection: Connection, values: Mapping[str, object]) -> int:
 
 def add_run(
     connection: Connection, uuid: UUID, status: Mapping[str, object],
-    parent: tuple[UUID, int] | None, origin: Mapping[str, object],
+    parent: tuple[UUID, int] | None, origin: Mapping[str, object], *, variant: bool = False,
+    part_of: UUID | None = None,
 ) -> int:  # fmt: skip
     """Add a run that begins now, in its first epoch, as a child if `parent` is given.
 
-    Returns its id.
+    See `Birth` for `variant` and `part_of`. Returns its id.
     """
     now = time_now()
     values = {
@@ -107,7 +135,18 @@ def add_run(
     if newest is not None and now < newest:  # the clock was set back
         save_mark(connection, number, BEFORE_ALL, newest)
     save_status(connection, number, status)
+    if part_of is not None:
+        relate(connection, number, "part", part_of)
+    elif parent is not None:
+        relate(connection, number, "variant" if variant else "continue", parent[0])
     return number
+
+
+def relate(connection: Connection, run_id: int, role: Role, other: UUID) -> None:
+    """Note what a new run is to another. A run that continues a part is a part of the same run."""
+    given = {"run_id": run_id, "role": role, "other": other.hex}
+    if role != "continue" or not connection.execute(_RELATE_AS_PART, given).rowcount:
+        connection.execute(_RELATE, given)
 
 
 def update_run(
@@ -147,15 +186,20 @@ def find_runs(connection: Connection, uuids: Iterable[str]) -> list[Any]:
     return _rows_by(connection, runs.c.uuid, uuids)
 
 
+def numbered_runs(connection: Connection, numbers: Iterable[int]) -> list[Any]:
+    """Return the rows of the runs with these numbers; missing runs are left out."""
+    return _rows_by(connection, runs.c.id, numbers)
+
+
 def find_children(connection: Connection, uuids: Iterable[str]) -> list[Any]:
     """Return the rows of the runs that were resumed from runs with these UUIDs in hex."""
     return _rows_by(connection, runs.c.resumed_from, uuids)
 
 
-def _rows_by(connection: Connection, column: Column[object], uuids: Iterable[str]) -> list[object]:
+def _rows_by(connection: Connection, column: Column[Any], wanted: Iterable[object]) -> list[object]:
     return [
         row
-        for some in batched(dict.fromkeys(uuids), _IN_ONE)
+        for some in batched(dict.fromkeys(wanted), _IN_ONE)
         for row in connection.execute(select(runs).where(column.in_(some)))
     ]
 

@@ -22,7 +22,9 @@ from traininglog.selection import Layout, Mode, bounds, check_layout, names
 from traininglog.sql import reading, writing
 from traininglog.sql.ordering import LAST_TO_FIRST, RUNS
 from traininglog.sql.runs import listing
+from traininglog.sql.runs.experiments import Experiments
 from traininglog.sql.runs.many_runs import columns_of_runs
+from traininglog.sql.runs.ownership import shares_of
 from traininglog.sql.runs.run_query import Choice, choose
 from traininglog.sql.sound import require_run
 from traininglog.sql.tables import runs
@@ -180,18 +182,18 @@ class Store:
 
     @steady
     def latest(self) -> UUID:
-        """Return the run that was made last. Raises `RunNotFound` in an empty store.
+        """Return the head that was made last. Raises `RunNotFound` in an empty store.
 
         Merged runs count by when they were created. A run that is made here comes after those that
         were there, even if the clock was set back meanwhile.
         """
         with self._database.read() as connection:
-            newest = connection.scalar(
-                select(runs.c.uuid).select_from(RUNS).order_by(*LAST_TO_FIRST).limit(1)
-            )
-        if newest is None:
-            raise RunNotFound(f"{self.path} holds no runs yet")
-        return reading.stored_uuid(newest)
+            experiments = Experiments(connection)
+            ordered = select(runs.c.id, runs.c.uuid).select_from(RUNS).order_by(*LAST_TO_FIRST)
+            for number, uuid in connection.execute(ordered):
+                if experiments.is_head(number):
+                    return reading.stored_uuid(uuid)
+        raise RunNotFound(f"{self.path} holds no runs yet")
 
     @steady
     def state(self, uuid: UUID | str) -> State:
@@ -225,8 +227,12 @@ class Store:
         name: str | None = None,
         limit: int | None = None,
         best: Mapping[str, Mode] | Iterable[str] | str | None = None,
+        heads: bool = True,
     ) -> Iterator[RunInfo]:
-        """Yield each run, in the order in which they were made, without pandas.
+        """Yield a line per experiment, in the order in which they were made, without pandas.
+
+        An experiment is shown by its head, the run that goes on with it, with the whole history
+        that this run sees. So a run that was killed and resumed is one line.
 
         The store reads a thousand runs at a time, and holds nothing open in between. Each thousand
         is one snapshot. A run that is deleted before its turn is left out. A run that is made after
@@ -238,6 +244,7 @@ class Store:
             name: Only runs whose name matches this glob.
             limit: Only this many runs, the latest.
             best: Keys whose smallest number to include; as a dict, to ``"min"`` or ``"max"``.
+            heads: Only heads. False: every run, each with what it logged itself.
 
         Raises:
             KeyError: A name in `keys` or `best` that no run has. It is raised when the first run is
@@ -245,8 +252,9 @@ class Store:
 
         """
         return RunList(
-            self._database, self._owners, keys, state=state, name=name, limit=limit, best=best
-        ).each()
+            self._database, self._owners, keys, state=state, name=name, limit=limit, best=best,
+            heads=heads,
+        ).each()  # fmt: skip
 
     @steady
     def runs(
@@ -257,15 +265,16 @@ class Store:
         name: str | None = None,
         limit: int | None = None,
         best: Mapping[str, Mode] | Iterable[str] | str | None = None,
+        heads: bool = True,
     ) -> pd.DataFrame:
-        """Return what `iter_runs` yields as a DataFrame, with a line per run.
+        """Return what `iter_runs` yields as a DataFrame, with a line per experiment.
 
         Columns: ``uuid`` (32 hex digits), ``name`` (the status value of that key, if it is a text),
         ``state``, ``created`` and ``updated`` (UTC), ``host``, ``resumed_from``, ``resumed_at``,
-        and, of what the run itself logged, the ``first`` and ``last`` time, the number of ``rows``
-        and of ``values``. Then the last value of each key asked for, as the run sees it, and the
-        best numbers asked for, as ``best.<key>``. A key with the name of an earlier column gets a
-        column ``log.<key>``.
+        ``resumes`` (how often the experiment was resumed), the ``first`` and ``last`` time, and the
+        number of ``rows`` and of ``values``. Then the last value of each key asked for, as the run
+        sees it, and the best numbers asked for, as ``best.<key>``. A key with the name of an
+        earlier column gets a column ``log.<key>``.
 
         The state is computed now, not stored: ``running`` (a live process is writing it),
         ``finished`` (it was closed), ``failed`` (an exception left it), ``lost`` (its process ended
@@ -277,6 +286,7 @@ class Store:
             name: Only runs whose name matches this glob.
             limit: Only this many runs, the latest.
             best: Keys whose smallest number to show; as a dict, to ``"min"`` or ``"max"``.
+            heads: Only heads. False: every run, each with what it logged itself.
 
         Raises:
             KeyError: A name in `keys` or `best` that no run has.
@@ -285,8 +295,9 @@ class Store:
         from traininglog import frames
 
         asked = RunList(
-            self._database, self._owners, keys, state=state, name=name, limit=limit, best=best
-        )
+            self._database, self._owners, keys, state=state, name=name, limit=limit, best=best,
+            heads=heads,
+        )  # fmt: skip
         return frames.table_of_runs(asked.read(), asked.keys, list(asked.modes))
 
     @steady
@@ -312,7 +323,8 @@ class Store:
         *,
         start: int | None = None,
         stop: int | None = None,
-        lineage: bool = True,
+        lineage: bool | None = None,
+        heads: bool | None = None,
     ) -> dict[str, list[Column]]:
         """Return the columns of many runs, by their UUIDs in hex.
 
@@ -322,8 +334,9 @@ class Store:
             KeyError: A name in `keys` that no run has.
 
         """
-        with self._choosing(runs, keys, start, stop) as (connection, choice):
-            return dict(columns_of_runs(connection, choice, lineage=lineage))
+        heads, whole = _views(heads, lineage)
+        with self._choosing(runs, keys, start, stop, heads=heads) as (connection, choice):
+            return dict(columns_of_runs(connection, choice, lineage=whole))
 
     @steady
     def to_dataframe(
@@ -334,20 +347,26 @@ class Store:
         start: int | None = None,
         stop: int | None = None,
         layout: Layout = "long",
-        lineage: bool = True,
+        lineage: bool | None = None,
+        heads: bool | None = None,
     ) -> pd.DataFrame:
         """Return many runs as one DataFrame.
 
         Args:
-            runs: The runs to take, by UUID or prefix; by default all.
+            runs: The runs to take, by UUID or prefix; by default the head of each experiment.
             keys: Names or globs of the keys to take; by default all. A run that lacks one of them
                 has no value for it.
             start: The first time to take.
             stop: The time to stop before.
-            layout: ``"long"``: the columns ``run`` (32 hex digits), ``time``, ``key``, ``value``, a
-                row per value. ``"wide"``: a column per key, indexed by (run, time). Where a key has
-                one of these names, the index is called ``log.run`` or ``log.time``.
-            lineage: Whether a resumed run includes what it sees of its ancestors.
+            layout: ``"long"``: the columns ``run`` (32 hex digits), ``time``, ``key``, ``value``
+                and ``own``, a row per value. Runs may show the same value, as a variant and its
+                origin do. ``own`` is true where it stands under the run that it belongs to.
+                ``"wide"``: a column per key, indexed by (run, time). Where a key has one of these
+                names, the index is called ``log.run`` or ``log.time``.
+            lineage: Whether a resumed run includes what it sees of its ancestors. False: every run
+                is taken, and each stored value once.
+            heads: Whether all runs means the head of each experiment. The two follow each other: by
+                default both are true, and if one is false, so is the other.
 
         Raises:
             KeyError: A name in `keys` that no run has.
@@ -356,9 +375,13 @@ class Store:
         from traininglog import frames
 
         check_layout(layout)
-        with self._choosing(runs, keys, start, stop) as (connection, choice):
-            parts = list(columns_of_runs(connection, choice, lineage=lineage))
-        return frames.long_of_runs(parts) if layout == "long" else frames.wide_of_runs(parts)
+        heads, whole = _views(heads, lineage)
+        with self._choosing(runs, keys, start, stop, heads=heads) as (connection, choice):
+            parts = list(columns_of_runs(connection, choice, lineage=whole))
+            shares = shares_of(connection, choice) if whole and layout == "long" else {}
+        if layout == "long":
+            return frames.long_of_runs(parts, shares)
+        return frames.wide_of_runs(parts)
 
     @steady
     def to_arrow(
@@ -369,7 +392,8 @@ class Store:
         start: int | None = None,
         stop: int | None = None,
         layout: Layout = "long",
-        lineage: bool = True,
+        lineage: bool | None = None,
+        heads: bool | None = None,
     ) -> pa.Table:
         """Return many runs as one Arrow table, without pandas. Needs the extra ``parquet``.
 
@@ -384,35 +408,48 @@ class Store:
         from traininglog import arrow
 
         check_layout(layout)
-        whole = MAX_TIME  # all of a run at once, as the table needs all of it anyway
-        with streaming(self, runs, keys, start, stop, lineage=lineage, most=whole) as stream:
-            parts = stream.parts()
-            return arrow.long_of_runs(parts) if layout == "long" else arrow.wide_of_runs(parts)
+        most = MAX_TIME  # all of a run at once, as the table needs all of it anyway
+        heads, whole = _views(heads, lineage)
+        with streaming(
+            self, runs, keys, start, stop, lineage=whole, heads=heads, most=most
+        ) as stream:
+            if layout == "long":
+                return arrow.long_of_runs(stream.parts(), stream.shares())
+            return arrow.wide_of_runs(stream.parts())
 
     @contextmanager
     def _choosing(
         self, runs: Iterable[UUID | str] | None, keys: str | Iterable[str] | None,
-        start: int | None, stop: int | None, *, lasting: bool = False,
+        start: int | None, stop: int | None, *, heads: bool = True, lasting: bool = False,
     ) -> Iterator[tuple[Connection, Choice]]:  # fmt: skip
         """Yield a connection to read from, and the choice that the arguments describe."""
         wanted = None if runs is None else [self.find(run).hex for run in runs]
         low, high = bounds(start, stop)
         with self._database.read(lasting=lasting) as connection:
-            yield connection, choose(connection, wanted, names(keys), low, high)
+            yield connection, choose(connection, wanted, names(keys), low, high, heads=heads)
 
     # -- changing ---------------------------------------------------------------------------
 
     def delete(
-        self, runs: UUID | str | Iterable[UUID | str], *, descendants: bool = False
+        self,
+        runs: UUID | str | Iterable[UUID | str],
+        *,
+        descendants: bool = False,
+        experiment: bool = False,
+        dry_run: bool = False,
     ) -> list[UUID]:
         """Delete runs for good, give their space back to the file system, and return their UUIDs.
 
         One atomic step deletes all of them, or none. A trial that wrote a run stays. Its metrics
-        are then those of the run's nearest ancestor that stays, or it has none.
+        are then those of the run's nearest ancestor that stays, or it has none. A run that only
+        deleted runs continued is a head again.
 
         Args:
             runs: The run or the runs, by UUID or prefix.
             descendants: Delete the runs that were resumed from them, too.
+            experiment: Delete the whole experiment of each run: also the runs that it continues,
+                unless others read through them, and the runs that accompany it.
+            dry_run: Delete nothing, and return what would be deleted.
 
         Raises:
             RunHasChildren: Other runs were resumed from one of them, and `descendants` is False.
@@ -421,7 +458,10 @@ class Store:
         """
         asked = [runs] if isinstance(runs, (str, UUID)) else runs
         roots = [uuid.hex for uuid in self._find(asked)]
-        return delete(self._database, self._owners, roots, descendants=descendants)
+        return delete(
+            self._database, self._owners, roots, descendants=descendants, alone=not experiment,
+            only_ask=dry_run,
+        )  # fmt: skip
 
     def merge(self, other: Store | str | Path, *, progress: Progress | None = None) -> Merged:
         """Copy every run of another store into this one, and complete the runs that both have.
@@ -524,6 +564,13 @@ class Store:
     #: Write what can be read of a damaged file to a new one. No process may have the file open, so
     #: this is not a method; see `traininglog.sqlite.repair.repair.repair`.
     repair = staticmethod(repair)
+
+
+def _views(heads: bool | None, lineage: bool | None) -> tuple[bool, bool]:
+    """Return whether to take heads only, and whether runs include what they inherit."""
+    if heads is None:
+        heads = lineage is not False
+    return heads, heads if lineage is None else lineage
 
 
 def _digits(prefix: str | UUID) -> str:

@@ -11,11 +11,11 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
-from uuid import UUID
 
 from traininglog.base import TrainingLogBase
 from traininglog.errors import RunNotFound, TrainingLogError, TrainingLogWarning
 from traininglog.kept import copy_over
+from traininglog.lineage import Descent
 from traininglog.selection import Mode
 from traininglog.stores import open_records
 from traininglog.trials.records import Record, Records
@@ -86,10 +86,11 @@ class _LogAndTwins(LogAround):
         finally:
             self._each(lambda twin: twin._close(outcome))
 
-    def _fork(self, parent: UUID, at: int, status: StoredRow) -> None:
-        super()._fork(parent, at, status)
+    def _fork(self, descent: Descent) -> None:
+        super()._fork(descent)
+        at = descent.at if descent.at >= 0 else None
         for follower, twin in self._twins:
-            follower.does(lambda _, twin=twin: twin.resume(at if at >= 0 else None))  # type: ignore[misc]
+            follower.does(lambda _, twin=twin: twin.resume(at, variant=descent.variant))  # type: ignore[misc]
             follower.twins[self.h_uuid] = twin.h_uuid
 
 

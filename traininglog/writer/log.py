@@ -100,16 +100,17 @@ class WriterLog(TrainingLogBase):
         """Whether the log was closed, or is being closed."""
         return self._writer.closed or self._writer.is_closing
 
-    def _fork(self, parent: UUID, at: int, status: dict[str, Any]) -> None:
-        self._descend(lambda: Descent(parent, at, status))
+    def _fork(self, descent: Descent) -> None:
+        self._descend(lambda: descent)
 
     def _descend(self, descent: Callable[[], Descent]) -> None:
         imported, self._imported = self._imported, None
         uuid = new_uuid()
 
         def birth() -> Birth:
-            parent, at, status = descent()
-            return Birth(uuid, status, parent, at, imported, replaces=not self._writer.kept)
+            parent, at, status, variant = descent()
+            replaces = not self._writer.kept
+            return Birth(uuid, status, parent, at, imported, replaces=replaces, variant=variant)
 
         self._writer.fork(birth)
 

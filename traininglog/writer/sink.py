@@ -84,6 +84,10 @@ class Birth(NamedTuple):
     ends: Lease | None = None
     #: When it began, in unix seconds, if its store hears of it only later. None: now.
     began: float | None = None
+    #: Whether its parent goes on beside it. Else it stands for its parent from now on.
+    variant: bool = False
+    #: The run that it accompanies, if it is no experiment of its own.
+    part_of: UUID | None = None
 
     @property
     def created(self) -> float:
@@ -97,6 +101,7 @@ class Birth(NamedTuple):
         return {
             "parent": self.parent and self.parent.hex, "at": self.at, "began": self.began,
             "created": said.created, "host": said.host, "outcome": said.outcome,
+            "variant": self.variant, "part_of": self.part_of and self.part_of.hex,
         }  # fmt: skip
 
     @classmethod
@@ -106,14 +111,17 @@ class Birth(NamedTuple):
         Raises `ValueError`, `TypeError` or `LookupError` for facts that no writer can have written.
         """
         parent, at, began = facts["parent"], facts["at"], facts["began"]
+        variant, part_of = facts.get("variant", False), facts.get("part_of")  # younger than others
         if not (at is None or at == BEFORE_ALL):
             check_time(at)
         if began is not None:
             check_moment(began, "began")
         imported = Imported.of(facts["created"], facts["host"], facts["outcome"])
         return cls(
-            uuid, dict(status), None if parent is None else UUID(parent), at, imported, began=began
-        )
+            uuid, dict(status), None if parent is None else UUID(parent), at, imported,
+            began=began, variant=variant is True,
+            part_of=None if part_of is None else UUID(part_of),
+        )  # fmt: skip
 
 
 class Start(NamedTuple):

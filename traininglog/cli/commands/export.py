@@ -29,6 +29,7 @@ from traininglog.cli.output.text import counted, visible
 from traininglog.cli.stores import opened, patterns, reading, several
 
 if TYPE_CHECKING:
+    from traininglog.columns import Belonging
     from traininglog.sql.runs.stream import Stream
     from traininglog.sqlite.store import Store
 
@@ -46,7 +47,7 @@ class Layout(StrEnum):
 def export(
     runs: RunsArgument = None,
     store: StoreOption = None,
-    every: Annotated[bool, typer.Option("--all", "-a", help="Export all runs.")] = False,
+    every: Annotated[bool, typer.Option("--all", "-a", help="Export all experiments.")] = False,
     keys: KeysOption = None,
     start: Annotated[int | None, typer.Option(help="The first time to take.")] = None,
     stop: Annotated[int | None, typer.Option(help="The time to stop before.")] = None,
@@ -68,10 +69,14 @@ def export(
 ) -> None:
     """Export runs as CSV, JSON lines or Parquet.
 
-    A resumed run is exported with what it sees of its ancestors. Several runs, or --all, have a
+    A resumed run is exported with what it sees of its ancestors. With --all, a run that another
+    one goes on from is not exported a second time. Several runs, or --all, have a
     column for the run. A key that is called "time" or "run" keeps its name in wide lines: the
     column of ours is then log.time or log.run. None, NaN and absent are three things in every
     format:
+
+    Long lines of several runs end with "own". It is false where the value belongs to another run
+    that shows it, too, as a variant shows those of its origin.
 
     CSV: floats have all their digits; NaN is NaN, None is None, absent is an empty cell. A text
     that a spreadsheet would run as a formula gets a leading '. Long lines: time, key, value, type.
@@ -135,7 +140,13 @@ def _format(kind: str | None, output: Path | None) -> str:
 def _parts(
     store: Store, runs: list[UUID], keys: list[str] | None, start: int | None, stop: int | None
 ) -> Iterator[ExportedRun]:
+    from traininglog.sqlite.stream import belongings
+
     wanted = patterns(keys)
+    shared: dict[str, Belonging] = {}
+    if len(runs) > 1:
+        with asking():
+            shared = belongings(store, runs, wanted, start, stop)
     for run in runs:
         with asking():
             if len(runs) == 1:  # a key may be in the store, but not in this run
@@ -144,7 +155,7 @@ def _parts(
                     found = log.columns(wanted, start=start, stop=stop)
             else:
                 found = store.columns([run], wanted, start=start, stop=stop).get(run.hex, [])
-        yield ExportedRun(run.hex, found)
+        yield ExportedRun(run.hex, found, shared.get(run.hex))
 
 
 @contextmanager

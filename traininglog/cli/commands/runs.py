@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # The columns of a frame of runs beside the requested keys.
 _OF_A_RUN = ("uuid", "name", "state", "created", "updated", "host", "resumed_from", "resumed_at",
-             "first", "last", "rows", "values")  # fmt: skip
+             "resumes", "first", "last", "rows", "values")  # fmt: skip
 
 #: The style of each state on a terminal.
 STYLES = {"running": "bold cyan", "finished": "green", "failed": "bold red", "lost": "yellow"}
@@ -73,12 +73,17 @@ def runs(
         str | None, typer.Option(metavar="GLOB", help="Only runs whose name fits.")
     ] = None,
     limit: LimitOption = None,
+    every: Annotated[
+        bool, typer.Option("--all", "-a", help="Every run, also those that others go on from.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """List the runs of a store, the latest last.
+    """List the experiments of a store, one line each, the latest last.
 
+    A run that was resumed is one line with its whole history, and RESUMES says how often that was.
     A run is named by as many digits of its UUID as tell it from the others. TIME is the last one
-    that it logged, FROM the run that it was resumed from, and the last time that it sees of it.
+    that it logged. FROM is the run that it is a variant of. With --all each run is a line with what
+    it logged itself, and FROM is the run that it was resumed from.
 
     Example: traininglog runs --keys loss --best accuracy:max --state running
     """
@@ -92,12 +97,13 @@ def runs(
                 name=name,
                 limit=limit,
                 best=modes,
+                heads=not every,
             )
             infos = list(found)
         if json:
             print_json([_record(info, shown, last=bool(keys), best=bool(best)) for info in infos])
         elif infos:
-            _print(file, infos, shown)
+            _print(file, infos, shown, every=every)
         else:
             note(f"no runs{' like that' if state or name else ' yet'} in {file.path}")
 
@@ -113,32 +119,48 @@ def _columns(keys: Sequence[str], modes: Mapping[str, Mode]) -> list[ShownColumn
     return columns
 
 
-def _print(store: Store, infos: Sequence[RunInfo], columns: Sequence[ShownColumn]) -> None:
+def _print(
+    store: Store, infos: Sequence[RunInfo], columns: Sequence[ShownColumn], *, every: bool
+) -> None:
     now = datetime.now(UTC) if on_terminal() else None
     headings = [
         Heading("RUN"), Heading("NAME", cut=True), Heading("STATE"), Heading("CREATED"),
         Heading("TIME", right=True), Heading("ROWS", right=True), Heading("VALUES", right=True),
-        Heading("FROM"), *(Heading(column.heading, right=True, cut=True) for column in columns),
     ]  # fmt: skip
-    rows: list[list[Cell | str]] = []
-    for info in infos:
-        parent = "-"
-        if info.resumed_from is not None:
-            parent = f"{info.resumed_from.hex[:8]} @ {point(info.resumed_at)}"
-        rows.append([
+    rows: list[list[Cell | str]] = [
+        [
             Cell(shortest(store, info.uuid.hex), "bold"),
             info.name or "-",
             Cell(info.state, STYLES[info.state]),
             moment(info.created, now),
             "-" if info.last_time is None else str(info.last_time),
-            str(info.rows), str(info.values), Cell(parent, "dim"),
-            *(brief(column.of(info), 24) if column.has(info) else "-" for column in columns),
-        ])  # fmt: skip
-    if not any(info.resumed_from for info in infos):
-        del headings[7]
-        for row in rows:
-            del row[7]
+            str(info.rows),
+            str(info.values),
+        ]
+        for info in infos
+    ]
+    if not every and any(info.resumes for info in infos):
+        headings.append(Heading("RESUMES", right=True))
+        for row, info in zip(rows, infos, strict=True):
+            row.append(str(info.resumes) if info.resumes else "-")
+    origins = [_origin(info, every=every) for info in infos]
+    if any(origins):
+        headings.append(Heading("FROM"))
+        for row, origin in zip(rows, origins, strict=True):
+            row.append(Cell(origin or "-", "dim"))
+    headings += [Heading(column.heading, right=True, cut=True) for column in columns]
+    for row, info in zip(rows, infos, strict=True):
+        row += [brief(column.of(info), 24) if column.has(info) else "-" for column in columns]
     table(headings, rows)
+
+
+def _origin(info: RunInfo, *, every: bool) -> str | None:
+    """Return what the column FROM says of a run."""
+    if not every:
+        return None if info.variant_of is None else info.variant_of.hex[:8]
+    if info.resumed_from is None:
+        return None if info.part_of is None else f"part of {info.part_of.hex[:8]}"
+    return f"{info.resumed_from.hex[:8]} @ {point(info.resumed_at)}"
 
 
 def _modes(best: Sequence[str]) -> dict[str, Mode]:

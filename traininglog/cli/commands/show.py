@@ -44,7 +44,7 @@ def show(run: RunArgument = None, store: StoreOption = None, json: JsonOption = 
     """
     with opened(store) as file:
         uuid = chosen(file, run)
-        infos = {info.uuid: info for info in file.iter_runs()}
+        infos = {info.uuid: info for info in file.iter_runs(heads=False)}
         info = infos[uuid]
         children = [other for other in infos.values() if other.resumed_from == uuid]
         with reading(file, uuid) as log, busy("Reading"):

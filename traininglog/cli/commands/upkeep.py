@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
@@ -16,7 +16,6 @@ from traininglog.cli.output.json_output import print_json
 from traininglog.cli.output.terminal import busy, note, progress, say
 from traininglog.cli.output.text import counted, size
 from traininglog.cli.stores import opened, shortest
-from traininglog.errors import RunBusy, RunHasChildren
 
 # The maximal number of runs that the question before a deletion names.
 _SHOWN = 20
@@ -230,20 +229,28 @@ def delete(
     descendants: Annotated[
         bool, typer.Option("--descendants", help="Also the runs that were resumed from them.")
     ] = False,
+    run_only: Annotated[
+        bool, typer.Option("--run-only", help="Keep the runs that they continue, and their parts.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Delete runs for good, and give their space back. Asks first, on a terminal.
+    """Delete experiments for good, and give their space back. Asks first, on a terminal.
+
+    With a run go the runs that it continues, unless others read through them.
 
     Example: traininglog delete 1f3a --descendants
     """
     with opened(store, readonly=False) as file:
-        infos = {info.uuid: info for info in file.iter_runs()}
-        doomed = _doomed(infos, [file.find(run) for run in runs], descendants=descendants)
+        with asking():
+            doomed = file.delete(
+                runs, descendants=descendants, experiment=not run_only, dry_run=True
+            )
         if not yes:
-            _confirm(file, [infos[uuid] for uuid in doomed])
+            infos = {info.uuid: info for info in file.iter_runs(heads=False)}
+            _confirm(file, [infos[uuid] for uuid in reversed(doomed)])
         with busy("Deleting"):
-            gone = file.delete(doomed)
+            gone = file.delete(doomed)  # exactly what was shown
         left = file.size().file
         path = file.path
     if json:
@@ -287,35 +294,6 @@ def demo(
     status = demonstration.main(folder, echo=say)
     if status:
         raise typer.Exit(status)
-
-
-def _doomed(
-    infos: Mapping[UUID, RunInfo], roots: Sequence[UUID], *, descendants: bool
-) -> list[UUID]:
-    """Return the runs to delete. Raises before any run is deleted."""
-    children: dict[UUID, list[UUID]] = {}
-    for info in infos.values():
-        if info.resumed_from is not None:
-            children.setdefault(info.resumed_from, []).append(info.uuid)
-    doomed = dict.fromkeys(roots)
-    queue = list(doomed)
-    for uuid in queue:
-        for child in children.get(uuid, ()):
-            if child in doomed:
-                continue
-            if not descendants:
-                raise RunHasChildren(
-                    f"run {child.hex} was resumed from {uuid.hex} and reads through it: delete "
-                    "both with --descendants, or keep both"
-                )
-            doomed[child] = None
-            queue.append(child)
-    for uuid in doomed:
-        if infos[uuid].state == "running":
-            raise RunBusy(
-                f"run {uuid.hex} is being written on {infos[uuid].host}: end it there first"
-            )
-    return list(doomed)
 
 
 def _confirm(store: Store, infos: Sequence[RunInfo]) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from traininglog.cli.output.json_output import dumps
-from traininglog.columns import Column
+from traininglog.columns import Belonging, Column
 from traininglog.selection import apart
 from traininglog.texts import cell, kind
 from traininglog.values import StoredRow, StoredValue
@@ -29,6 +30,11 @@ class ExportedRun(NamedTuple):
 
     run: str
     columns: list[Column]
+    belonging: Belonging | None = None  #: None: all its values belong to it
+
+    def flags(self, column: Column) -> Iterable[bool]:
+        """Return for each value of a column whether it belongs to the run."""
+        return repeat(True) if self.belonging is None else self.belonging.flags(column)
 
 
 ExportedRuns = Iterable[ExportedRun]
@@ -67,23 +73,27 @@ def write_csv(
 
     lead = ["run"] if with_run else []
     if long:
-        stream.write(_line([*lead, "time", "key", "value", "type"]))
-        for run, columns in parts:
-            lead = [run] if with_run else []
-            for key, times, values in columns:
+        more = ["own"] if with_run else []
+        stream.write(_line([*lead, "time", "key", "value", "type", *more]))
+        for part in parts:
+            lead = [part.run] if with_run else []
+            for column in part.columns:
+                key, times, values = column
                 name = guarded(shown(key))
                 stream.writelines(
-                    _line([*lead, str(time), name, written(value), kind(value)])
-                    for time, value in zip(times, values, strict=True)
+                    _line([*lead, str(time), name, written(value), kind(value), *map(str, own)])
+                    for time, value, own in zip(
+                        times, values, _marks(part, column, with_run=with_run), strict=False
+                    )
                 )
         return
     parts = list(parts)
     keys = _keys(parts)
     ours = [apart(name, keys) for name in [*lead, "time"]]
     stream.write(_line([*ours, *(guarded(shown(key)) for key in keys)]))
-    for run, columns in parts:
-        lead = [run] if with_run else []
-        for time, row in _rows(columns):
+    for part in parts:
+        lead = [part.run] if with_run else []
+        for time, row in _rows(part.columns):
             cells = [written(row[key]) if key in row else "" for key in keys]
             stream.write(_line([*lead, str(time), *cells]))
 
@@ -104,17 +114,25 @@ def write_jsonl(stream: TextIO, parts: ExportedRuns, *, long: bool, with_run: bo
 
     In the long layout the member "type" distinguishes the float NaN from the text "NaN".
     """
-    for run, columns in parts:
-        lead = {"run": run} if with_run else {}
+    for part in parts:
+        lead = {"run": part.run} if with_run else {}
         if long:
             stream.writelines(
-                dumps(lead | {"time": time, "key": key, "value": value, "type": kind(value)}) + "\n"
-                for key, times, values in columns
-                for time, value in zip(times, values, strict=True)
-            )
+                dumps(
+                    lead
+                    | {"time": time, "key": column.key, "value": value, "type": kind(value)}
+                    | dict.fromkeys(["own"] * len(own), *own)
+                )
+                + "\n"
+                for column in part.columns
+                for time, value, own in zip(
+                    column.times, column.values, _marks(part, column, with_run=with_run),
+                    strict=False,
+                )
+            )  # fmt: skip
         else:
             stream.writelines(
-                dumps(lead | {"time": time, "row": row}) + "\n" for time, row in _rows(columns)
+                dumps(lead | {"time": time, "row": row}) + "\n" for time, row in _rows(part.columns)
             )
 
 
@@ -145,9 +163,15 @@ def write_parquet(
         tell(len(stream), len(stream))
 
     if long:
-        arrow.write_parquet(path, told(), arrow.Long(with_run=with_run))
+        shares = stream.shares() if with_run else None
+        arrow.write_parquet(path, told(), arrow.Long(with_run=with_run, shares=shares))
         return
     arrow.write_parquet(path, told(), arrow.Wide(stream.contents(), with_run=with_run))
+
+
+def _marks(part: ExportedRun, column: Column, *, with_run: bool) -> Iterable[tuple[bool, ...]]:
+    """Return the further cells of each long line: with a column for the run, own or not."""
+    return ((own,) for own in part.flags(column)) if with_run else repeat(())
 
 
 def _rows(columns: Sequence[Column]) -> Iterator[tuple[int, StoredRow]]:

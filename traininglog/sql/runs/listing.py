@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, exists, func, literal, select
 
-from traininglog.columns import Column, Point
+from traininglog.columns import Column, Point, union
 from traininglog.encoding import Kind, decode
 from traininglog.errors import CorruptLog, TrainingLogWarning
 from traininglog.selection import Mode, is_glob
@@ -208,6 +208,26 @@ def _counts_of_entries(connection: Connection, chosen: Sequence[int]) -> dict[in
     )
     wanted = set(chosen)
     return {number: _credible(counted) for number, *counted in found if number in wanted}
+
+
+def counts_of_histories(connection: Connection, chosen: Sequence[Line]) -> dict[int, Counts]:
+    """Return how much the runs among some that were resumed show, with what they inherit."""
+    return {
+        line.id: _count_of_history(connection, Chain(connection, line.id))
+        for line in chosen
+        if line.resumed_from is not None
+    }
+
+
+def _count_of_history(connection: Connection, chain: Chain) -> Counts:
+    order = chain.places(connection)
+    columns = reading.read_columns(
+        connection, chain, None, 0, MAX_TIME, {}, order, lineage=True
+    )  # fmt: skip
+    times = union([column.raw_times for column in columns])
+    if not len(times):
+        return Counts()
+    return Counts(int(times[0]), int(times[-1]), len(times), sum(map(len, columns)))
 
 
 def _credible(counted: Sequence[Any]) -> Counts:

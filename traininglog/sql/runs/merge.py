@@ -6,13 +6,22 @@ from collections.abc import Iterator
 from time import time as time_now
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, select, update
 
 from traininglog.encoding import Kind
 from traininglog.sql import compaction, reading, segments, writing
 from traininglog.sql.runs.totals import forget_totals, total_up
-from traininglog.sql.sound import are_totals, require_entries, require_marks
-from traininglog.sql.tables import entries, marks, runs, status, summaries, totals
+from traininglog.sql.sound import are_totals, is_relation, require_entries, require_marks
+from traininglog.sql.tables import (
+    UNKNOWN_POSITION,
+    entries,
+    marks,
+    relations,
+    runs,
+    status,
+    summaries,
+    totals,
+)
 
 _COPIED = [
     column.name
@@ -100,6 +109,24 @@ def merge_run(source: Connection, theirs: Any, target: Connection, ours: Any) ->
     else:
         forget_totals(target, number)
     return newer or after > before
+
+
+def merge_relation(source: Connection, from_run: int, target: Connection, to_run: int) -> None:
+    """Copy what a run is to another; of two copies, the one that knows more of the other run wins.
+
+    They differ only where each was told at the upgrade of its own file.
+    """
+    found, known = (
+        connection.execute(select(relations).where(relations.c.run_id == run)).mappings().first()
+        for connection, run in ((source, from_run), (target, to_run))
+    )
+    if found is None or not is_relation(dict(found)):
+        return
+    if known is None:
+        target.execute(insert(relations).values(dict(found) | {"run_id": to_run}))
+    elif UNKNOWN_POSITION > found["position"] > known["position"] % UNKNOWN_POSITION:
+        change = update(relations).where(relations.c.run_id == to_run)
+        target.execute(change.values(position=found["position"], role=found["role"]))
 
 
 def _merge_segments(

@@ -11,6 +11,7 @@ from traininglog.errors import RunNotFound
 from traininglog.sql.ordering import FIRST_TO_LAST, RUNS
 from traininglog.sql.prepared import Prepared
 from traininglog.sql.runs import listing
+from traininglog.sql.runs.experiments import Experiments
 from traininglog.sql.tables import runs as table
 
 _RUNS = Prepared(
@@ -39,16 +40,18 @@ class Choice(NamedTuple):
 
 
 def choose(
-    connection: Connection, uuids: Iterable[str] | None, keys: list[str] | None, low: int, high: int
-) -> Choice:
+    connection: Connection, uuids: Iterable[str] | None, keys: list[str] | None, low: int,
+    high: int, *, heads: bool = True,
+) -> Choice:  # fmt: skip
     """Look up the runs and keys of a query.
 
     Args:
         connection: The connection to read from.
-        uuids: The runs, in hex; by default all.
+        uuids: The runs, in hex; by default all heads, or all runs.
         keys: Names or globs of the keys; by default all.
         low: The first time to read.
         high: The last time to read.
+        heads: Whether all runs means only the runs that stand for an experiment.
 
     Raises:
         KeyError: A name in `keys` that no run has.
@@ -58,7 +61,11 @@ def choose(
     chosen = None if keys is None else listing.match(connection, keys)
     known = {row[1]: ChosenRun(*row) for row in _RUNS.run(connection)}
     found = list(known.values())
-    if uuids is not None:
+    if uuids is None:
+        if heads:
+            experiments = Experiments(connection)
+            found = [run for run in found if experiments.is_head(run.run_id)]
+    else:
         wanted = dict.fromkeys(uuids)
         missing = [uuid for uuid in wanted if uuid not in known]
         if missing:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, case, func, select
 
-from traininglog.columns import Column
+from traininglog.columns import Belonging, Column
 from traininglog.encoding import Kind
 from traininglog.sql import reading
 from traininglog.sql.lineage_chain import Chain, Link
 from traininglog.sql.prepared import Prepared, bind
+from traininglog.sql.runs.ownership import shares_of
 from traininglog.sql.runs.run_query import Choice
 from traininglog.sql.segments import spans
 from traininglog.sql.tables import entries, segments
@@ -79,7 +80,7 @@ class Stream:
     def __init__(
         self, connection: Connection, choice: Choice, *, lineage: bool = True, most: int = MOST
     ) -> None:
-        self._connection, self._most = connection, most
+        self._connection, self._most, self._choice = connection, most, choice
         runs, keys, self._low, self._high, _ = choice
         self._keys = None if keys is None else frozenset(keys)
         self._lineage = lineage
@@ -98,6 +99,10 @@ class Stream:
             chain = Chain(self._connection, run.run_id)
             for columns in self._read(chain, run, self._keys):
                 yield run.uuid, columns
+
+    def shares(self) -> dict[str, Belonging]:
+        """Return which values belong to the runs that share some; see `shares_of`."""
+        return shares_of(self._connection, self._choice) if self._lineage else {}
 
     def contents(self) -> dict[str, Content]:
         """Return the keys that have a value, in order, with the types of their values.

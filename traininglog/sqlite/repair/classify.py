@@ -11,8 +11,17 @@ from traininglog.encoding import fits
 from traininglog.errors import InvalidKey
 from traininglog.imported import UNKNOWN
 from traininglog.lineage import BEFORE_ALL
-from traininglog.sql.sound import is_moment, is_uuid
-from traininglog.sql.tables import keys, marks, projects, runs, status, trial_groups, trials
+from traininglog.sql.sound import is_moment, is_relation, is_uuid
+from traininglog.sql.tables import (
+    keys,
+    marks,
+    projects,
+    relations,
+    runs,
+    status,
+    trial_groups,
+    trials,
+)
 from traininglog.sql.trials.record_checks import examine
 from traininglog.sql.trials.records import TABLES
 from traininglog.sqlite.repair.pages import Record
@@ -45,6 +54,7 @@ class Found:
         self.keys_by_name: dict[tuple[int, int], str] = {}  # by run and number, from the index
         self.status: dict[tuple[int, str], tuple[int, int, Any]] = {}  # (place, kind, stored)
         self.marks: dict[tuple[int, int], float] = {}
+        self.relations: dict[int, dict[str, Any]] = {}
         #: Projects, groups, environments and trials, by kind and UID.
         self.records: dict[tuple[str, str], dict[str, Any]] = {}
         self.lost_records = 0  #: how many of these are known to be lost
@@ -56,6 +66,7 @@ class Found:
             keys.name: self._add_key,
             status.name: self._add_status_for_now,
             marks.name: self._add_mark,
+            relations.name: self._add_relation,
             projects.name: functools.partial(self._add_described, ("project", "environment")),
             trial_groups.name: functools.partial(self._add_described, ("group",)),
             trials.name: functools.partial(self._add_described, ("trial",)),
@@ -123,6 +134,11 @@ class Found:
         uuid, run = record.values
         if is_uuid(uuid):
             self.parents.setdefault(run, uuid)
+
+    def _add_relation(self, record: Record) -> None:
+        row = dict(zip(relations.columns.keys(), record.values, strict=True))
+        if record.rowid is not None and is_relation(row):
+            self.relations.setdefault(record.rowid, row | {"run_id": record.rowid})
 
     def _add_mark(self, record: Record) -> None:
         run, time, wall = record.values

@@ -9,6 +9,7 @@ removed from the record.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -18,7 +19,7 @@ from traininglog.encoding import Kind, encode
 from traininglog.lineage import BEFORE_ALL, new_uuid
 from traininglog.sql import writing
 from traininglog.sql.sound import is_moment, is_uuid
-from traininglog.sql.tables import entries, runs, status
+from traininglog.sql.tables import UNKNOWN_POSITION, entries, relations, runs, status
 from traininglog.sql.trials.record_checks import REFERENCES
 from traininglog.sql.trials.records import KINDS, put_record
 from traininglog.sqlite.repair.classify import Found, is_key
@@ -109,6 +110,7 @@ class Build:
         """Write runs, keys, status and marks, and renumber the keys of the entries."""
         if self.rows:
             self._connection.execute(insert(runs), list(self.rows.values()))
+            self._write_relations()
         self._write_keys()
         self._write_status()
         for (run, time), wall in self._found.marks.items():
@@ -204,6 +206,20 @@ class Build:
             elif at == row["uuid"]:
                 row["resumed_from"] = row["resumed_at"] = None
                 self.notes.append(f"run {at}: its lineage went in a circle and begins here now")
+
+    def _write_relations(self) -> None:
+        by_uuid = {row["uuid"]: row for row in self.rows.values()}
+        rows = []
+        for run, row in self.rows.items():
+            relation = self._found.relations.get(run)
+            if relation is not None and relation["role"] == "part":
+                rows.append(relation)
+            elif row["resumed_from"] is not None:
+                if relation is None or relation["other"] != row["resumed_from"]:
+                    relation = _likely(row, by_uuid.get(row["resumed_from"]))
+                rows.append(relation)
+        if rows:
+            self._connection.execute(insert(relations), rows)
 
     # -- keys and status ------------------------------------------------------------------------
 
@@ -315,3 +331,18 @@ def _made_up(name: str, created: float) -> dict[str, Any]:
 
 def _edited(record: dict[str, Any]) -> dict[str, Any]:
     return record | {"edit": record["edit"] + 1, "token": uuid4().hex}
+
+
+def _likely(row: Mapping[str, Any], parent: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what a run likely is to its parent, where that is lost.
+
+    A run that goes back to an earlier time of a finished run tries something else.
+    """
+    ended = parent is not None and parent["outcome"] == "finished"
+    last = None if parent is None else parent["last_time"]
+    variant = ended and last is not None and row["resumed_at"] < last
+    return {
+        "run_id": row["id"], "role": "variant" if variant else "continue",
+        "other": row["resumed_from"],
+        "position": UNKNOWN_POSITION if parent is None else parent["high_water"],
+    }  # fmt: skip

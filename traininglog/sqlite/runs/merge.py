@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 from traininglog.errors import TrainingLogWarning
 from traininglog.kept import copy_over
 from traininglog.sql import reading, writing
-from traininglog.sql.runs.merge import is_part_of, merge_run
+from traininglog.sql.runs.merge import is_part_of, merge_relation, merge_run
 from traininglog.sql.sound import require_run
 from traininglog.sql.tables import runs
 from traininglog.sql.trials.trial_merge import Bring, merge_trials
@@ -54,6 +54,8 @@ def merge(
                 changed = (
                     ours is None or not is_part_of(row, ours, sure=owners.is_written(ours))
                 ) and merge_run(source, row, target, ours)
+                here = _ours(target, row)
+                merge_relation(source, row.id, target, here.id)
             group = (
                 merged.added if ours is None
                 else merged.updated if changed

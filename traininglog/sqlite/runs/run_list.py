@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from traininglog.run_info import RunInfo, State
 from traininglog.selection import Mode, modes, names
 from traininglog.sql.runs import listing
+from traininglog.sql.runs.experiments import Experiments
 from traininglog.sqlite.database.database import Database
 from traininglog.sqlite.database.looker import steadily
 from traininglog.sqlite.runs.run_states import owned, state_of
@@ -35,6 +36,7 @@ class RunList:
         name: Only runs whose name matches this glob.
         limit: Only this many runs, the latest.
         best: Keys whose best number to include, perhaps with a mode.
+        heads: Only the runs that stand for an experiment, each with its whole history.
 
     """
 
@@ -48,6 +50,7 @@ class RunList:
         name: str | None,
         limit: int | None,
         best: Mapping[str, Mode] | Iterable[str] | str | None,
+        heads: bool,
     ) -> None:
         self._database = database
         self._owners = owners
@@ -55,6 +58,7 @@ class RunList:
         self._state = state
         self._name = name
         self._limit = limit
+        self._heads = heads
         #: The keys whose last values are included; set by the first read.
         self.keys: list[str] = []
         #: The keys whose best numbers are included, with their modes.
@@ -83,6 +87,7 @@ class RunList:
         """Return the first `most` runs (None: all), and the numbers of the others."""
         live = owned(self._database, self._owners)
         with self._database.read() as connection:
+            self._experiments = Experiments(connection)
             about = listing.described(connection, ["name"])
             chosen = self._chosen(listing.lines(connection), about, live)
             if self._limit is not None:
@@ -108,6 +113,8 @@ class RunList:
         live: set[int],
     ) -> list[tuple[listing.Line, State]]:  # fmt: skip
         name, wanted, owners = self._name, self._state, self._owners
+        if self._heads:
+            lines = [line for line in lines if self._experiments.is_head(line.id)]
         if name is not None:
             lines = [line for line in lines if fnmatchcase(_name(line, about), name)]
         chosen = [(line, state_of(line, live, owners)) for line in lines]
@@ -121,19 +128,25 @@ class RunList:
     ) -> list[RunInfo]:  # fmt: skip
         lines = [line for line, _ in chosen]
         counts = listing.counts(connection, lines)
+        if self._heads:
+            counts |= listing.counts_of_histories(connection, lines)
         numbers = [line.id for line in lines] if some else None
         ends = listing.Ends(connection, {*self.keys, *self.modes}, numbers)
         keys, asked, infos = self.keys, self.modes, []
+        experiments = self._experiments
         for line, state in chosen:
             known, counted = about.get(line.id, _NOTHING), counts.get(line.id, _NO_ROWS)
             parent = line.resumed_from
+            origin, part_of = experiments.variant_of(line.id), experiments.part_of(line.id)
             info = RunInfo(
                 UUID(line.uuid), known.get("name"), state,
                 _moment(line.created), _moment(line.updated), line.host,
                 None if parent is None else UUID(parent), line.resumed_at,
                 counted.first, counted.last, counted.rows, counted.values,
                 ends.lasts(line, keys) if keys else {}, ends.bests(line, asked) if asked else {},
-                known.get("config"), known.get("tags"),
+                known.get("config"), known.get("tags"), experiments.resumes(line.id),
+                experiments.is_head(line.id), None if origin is None else UUID(origin),
+                None if part_of is None else UUID(part_of),
             )  # fmt: skip
             infos.append(info)
         return infos

@@ -296,7 +296,9 @@ def _put_aside(connection: Connection, row: Any, left: Left, tail: Rest) -> str 
     made = aside(run, left.epoch, batch, reading.read_status(connection, row.id), last)
     if made is None or writing.find_run(connection, made.uuid.hex) is not None:
         return None
-    number = writing.add_run(connection, made.uuid, made.status, (run, made.at), origin())
+    number = writing.add_run(
+        connection, made.uuid, made.status, (run, made.at), origin(), part_of=run
+    )
     names = read_key_names(connection, row.id) | batch.names
     mine: dict[str, int] = {}
 

@@ -143,7 +143,10 @@ class SQLiteSink:
                 at = BEFORE_ALL if birth.at is None else birth.at
                 parent = None if birth.parent is None else (birth.parent, at)
                 origin = self._origin(birth.imported)
-                number = writing.add_run(connection, birth.uuid, birth.status, parent, origin)
+                number = writing.add_run(
+                    connection, birth.uuid, birth.status, parent, origin,
+                    variant=birth.variant, part_of=birth.part_of,
+                )  # fmt: skip
                 if birth.imported is not None:
                     writing.begin_import(connection, number, birth.imported.created)
             self._lease(writer_byte(number, 1))

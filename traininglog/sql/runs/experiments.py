@@ -1,0 +1,140 @@
+"""The experiments of a file: which runs stand for one, and which runs belong to it.
+
+A *head* is a run that stands for its experiment. A run that continues another one supersedes it, so
+that of a chain of resumes only the last run is a head. If the older run is written again, both go
+on, and both are heads. A variant leaves its parent a head. A part accompanies another run, and is
+never a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, and_, select
+
+from traininglog.sql.prepared import Prepared
+from traininglog.sql.sound import Test, is_count, is_moment, is_role, is_run, is_uuid, perhaps
+from traininglog.sql.tables import relations, runs
+
+_other = runs.alias("other")
+_RELATED = Prepared(
+    select(
+        relations.c.run_id, runs.c.uuid, runs.c.created, relations.c.role, relations.c.position,
+        relations.c.other, _other.c.id, _other.c.high_water,
+    ).select_from(
+        relations.join(runs, runs.c.id == relations.c.run_id).outerjoin(
+            _other, and_(_other.c.uuid == relations.c.other)
+        )
+    )
+)  # fmt: skip
+_FORM: tuple[Test, ...] = (
+    is_run, is_uuid, is_moment, is_role, is_count, is_uuid, perhaps(is_run), perhaps(is_count),
+)  # fmt: skip
+
+
+class _Related(NamedTuple):
+    """A run that is something to another run, as `_RELATED` reads it."""
+
+    run: int
+    uuid: str
+    created: float
+    role: str
+    position: int  #: how much the other run had been assigned when this one began
+    named: str  #: the UUID of the other run
+    other: int | None  #: None: it is not in the file
+    high_water: int | None  #: how much the other run has been assigned now
+
+
+class Experiments:
+    """The experiments of a file, as one read transaction sees them. Runs are named by number.
+
+    Args:
+        connection: The connection to read from.
+
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._parents: dict[int, int] = {}  # of the runs that continue another one
+        self._successors: dict[int, _Related] = {}  # by the run that they supersede, the newest
+        self._parts: dict[int, _Related] = {}
+        self._variants: dict[int, _Related] = {}
+        for row in _RELATED.run(connection):
+            if all(test(value) for test, value in zip(_FORM, row, strict=True)):
+                self._add(_Related(*row))
+
+    def _add(self, found: _Related) -> None:
+        if found.role == "part":
+            self._parts[found.run] = found
+        elif found.role == "variant":
+            self._variants[found.run] = found
+        elif found.other is not None:
+            self._parents[found.run] = found.other
+            if found.position >= (found.high_water or 0):
+                rival = self._successors.get(found.other)
+                if rival is None or _age(found) > _age(rival):
+                    self._successors[found.other] = found
+
+    def is_head(self, run: int) -> bool:
+        """Return whether a run stands for an experiment."""
+        return run not in self._successors and run not in self._parts
+
+    def resumes(self, run: int) -> int:
+        """Return how often an experiment was resumed, up to a run of it."""
+        return len(self._continued(run))
+
+    def of(self, run: int) -> list[int]:
+        """Return the runs of an experiment: its head, and what that alone has superseded.
+
+        The nearest run comes first. If two runs continue the same one, it belongs to the newer.
+        """
+        found = [run]
+        for older in self._continued(run):
+            newest = self._successors.get(older)
+            if newest is None or newest.run != found[-1]:
+                break
+            found.append(older)
+        return found
+
+    def owner(self, run: int, among: Collection[int]) -> int | None:
+        """Return which of some runs the rows of a run belong to: itself, or what goes on from it.
+
+        None: it was continued by none of them.
+        """
+        passed: set[int] = set()
+        while run not in among:
+            newest = self._successors.get(run)
+            if newest is None or run in passed:  # a damaged file may have a cycle
+                return None
+            passed.add(run)
+            run = newest.run
+        return run
+
+    def variant_of(self, run: int) -> str | None:
+        """Return the UUID of the run of which the experiment of a run is a variant, or None."""
+        for each in [run, *self._continued(run)]:
+            if each in self._variants:
+                return self._variants[each].named
+        return None
+
+    def part_of(self, run: int) -> str | None:
+        """Return the UUID of the run that a run accompanies, in hex, or None."""
+        found = self._parts.get(run)
+        return None if found is None else found.named
+
+    def parts(self, wanted: Collection[int]) -> list[int]:
+        """Return the runs that accompany some runs."""
+        return [part for part, found in self._parts.items() if found.other in wanted]
+
+    def _continued(self, run: int) -> list[int]:
+        """Return the runs that a run continues, the nearest first."""
+        found: dict[int, None] = {}
+        at = self._parents.get(run)
+        while at is not None and at not in found and at != run:  # a damaged file may have a cycle
+            found[at] = None
+            at = self._parents.get(at)
+        return list(found)
+
+
+def _age(found: _Related) -> tuple[Any, ...]:
+    return found.created, found.uuid
