@@ -254,3 +254,12 @@ def test_a_list_of_runs_crosses_few_modules(path):
 
         looking = modules_crossed(look)
         assert len(modules_crossed(store.runs) - looking) <= 7
+
+
+def test_no_page_of_a_sound_list_is_taken_for_damaged(path, monkeypatch):
+    """What is wrong with a line is left out of it, and is computed anew: that takes long."""
+    for _ in range(5):
+        write_run(path, {"x": 1})
+    monkeypatch.setattr("traininglog.sqlite.runs.run_list.PAGE", 2)
+    monkeypatch.setattr("traininglog.sql.runs.listing._mended", pytest.fail)
+    assert [info.values for info in infos(path)] == [1] * 5

@@ -93,8 +93,13 @@ class Counts(NamedTuple):
     values: int = 0
 
 
+def _is_flag(value: object) -> bool:
+    """Return whether a value may be a flag: an int from the driver, a bool from SQLAlchemy."""
+    return type(value) in (bool, int) and value in (0, 1)
+
+
 _FORM: tuple[Test, ...] = (
-    *(RUN_FORM[name] for name in Line._fields[:11]), is_whole, is_whole,
+    *(RUN_FORM[name] for name in Line._fields[:11]), _is_flag, _is_flag,
     perhaps(is_time), perhaps(is_time), perhaps(is_count), perhaps(is_count),
 )  # fmt: skip
 
