@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from command_line import run
 from test_imports import imported
+from typer.testing import CliRunner
 
 import traininglog
 from traininglog import RunInfo, SQLiteLog, Store
+from traininglog.cli.app import app
 from traininglog.sqlite.runs import run_list
 
 
@@ -263,3 +265,53 @@ def test_no_page_of_a_sound_list_is_taken_for_damaged(path, monkeypatch):
     monkeypatch.setattr("traininglog.sqlite.runs.run_list.PAGE", 2)
     monkeypatch.setattr("traininglog.sql.runs.listing._mended", pytest.fail)
     assert [info.values for info in infos(path)] == [1] * 5
+
+
+# -- config and tags as columns ---------------------------------------------------------------
+
+
+@pytest.fixture
+def described(path):
+    for lr, more in ((0.1, {"name": "sgd"}), (0.01, {"name": "adam", "betas": [0.9, 0.99]})):
+        with SQLiteLog(path) as log:
+            log.status["config"] = {"lr": lr, "optim": more}
+            log.status["tags"] = {"seed": 1}
+            log[1]["lr"] = lr
+    with SQLiteLog(path) as log:
+        log.status["config"] = "a text is no config"
+    return path
+
+
+def test_config_and_tags_are_columns_by_dotted_names(described):
+    with Store(described) as store:
+        table = store.runs("lr", config=["optim.*", "lr"], tags="*")
+    assert list(table.columns)[-5:] == [
+        "config.optim.name", "config.optim.betas", "config.lr", "tags.seed", "lr",
+    ]  # fmt: skip
+    assert table["config.lr"].to_list()[:2] == [0.1, 0.01]
+    assert table["config.optim.name"].to_list()[:2] == ["sgd", "adam"]
+    assert table["config.optim.betas"][1] == [0.9, 0.99]
+    assert table[["config.lr", "tags.seed"]].iloc[2].isna().all()
+
+
+def test_a_name_that_no_config_has_is_an_error_that_names_near_ones(described):
+    with Store(described) as store, pytest.raises(KeyError, match=r"there are: 'optim\.name'"):
+        store.runs(config="optm.name")
+    wrong = CliRunner().invoke(app, ["runs", "-s", str(described), "--config", "optm.name"])
+    assert (wrong.exit_code, "optim.name" in wrong.stderr) == (1, True)
+
+
+def test_names_that_are_dotted_and_nested_at_once_hide_nothing(path):
+    with SQLiteLog(path) as log:
+        log.status["config"] = {"a.b": 1, "a": {"b": 2}}
+    with Store(path) as store:
+        table = store.runs(config="*")
+    assert table["config.a.b"].to_list() == [1]
+    assert table["config.a"].to_list() == [{"b": 2}]
+
+
+def test_the_command_shows_config_and_tags(described):
+    done = CliRunner().invoke(app, ["runs", "-s", str(described), "-c", "lr", "-t", "*"])
+    lines = done.stdout.splitlines()
+    assert lines[0].split()[-2:] == ["config.lr", "tags.seed"]
+    assert [line.split()[-2:] for line in lines[1:]] == [["0.1", "1"], ["0.01", "1"], ["-", "-"]]

@@ -11,7 +11,7 @@ from traininglog.errors import InvalidKey, ValueTypeError
 SEPARATOR = "/"
 
 
-def flatten(mapping: Mapping[object, object], separator: str = SEPARATOR) -> dict[str, Any]:
+def flatten(mapping: Mapping[Any, object], separator: str = SEPARATOR) -> dict[str, Any]:
     """Return nested dicts as one flat dict: ``{"train": {"loss": 1}}`` as ``{"train/loss": 1}``.
 
     A log keeps a dict that is assigned to a key as one value. To plot its numbers, compare them or

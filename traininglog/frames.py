@@ -135,9 +135,12 @@ def series(key: str, column: Column | None) -> pd.Series[Any]:
 
 
 def table_of_runs(
-    infos: Sequence[RunInfo], keys: Sequence[str], best: Sequence[str]
-) -> pd.DataFrame:
+    infos: Sequence[RunInfo], keys: Sequence[str], best: Sequence[str],
+    described: Mapping[str, Sequence[object]],
+) -> pd.DataFrame:  # fmt: skip
     """Return a frame with a row per run, and columns of the last and best values of some keys.
+
+    Before these come the columns of `described`, a value per run.
 
     A value column with the name of an earlier column gets ``log.`` before its name.
     """
@@ -157,6 +160,8 @@ def table_of_runs(
         "rows": np.array([info.rows for info in infos], dtype=np.int64),
         "values": np.array([info.values for info in infos], dtype=np.int64),
     }
+    for heading, values in described.items():
+        data[apart(heading, data)] = typed(values)
     for key in keys:
         points = [info.last.get(key) for info in infos]
         data[apart(key, data)] = typed([None if each is None else each.value for each in points])

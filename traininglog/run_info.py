@@ -5,13 +5,18 @@ Lists, the command line and frames of runs use it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Literal
 from uuid import UUID
 
 from traininglog.columns import Point
+from traininglog.errors import InvalidKey
+from traininglog.flattening import flatten
+from traininglog.selection import is_glob, names
 from traininglog.values import StoredValue
 
 #: The state of a run: a live process is writing it, it was closed, an exception ended it, or its
@@ -66,3 +71,51 @@ class RunInfo:
     variant_of: UUID | None = None
     #: The run that it accompanies, if it is no experiment of its own.
     part_of: UUID | None = None
+
+
+#: The descriptions of a run that may have columns of their own.
+Described = Literal["config", "tags"]
+
+
+def description(info: RunInfo, which: Described) -> dict[str, StoredValue]:
+    """Return the config or the tags of a run as one flat dict: ``{"optim.lr": 0.1}``.
+
+    If two values have the same dotted name, the nested ones stay nested.
+    """
+    found = info.config if which == "config" else info.tags
+    try:
+        return flatten({**(found or {})}, ".")
+    except InvalidKey:
+        return dict(found or {})
+
+
+def described(
+    infos: Sequence[RunInfo], which: Described, wanted: str | Iterable[str] | None
+) -> dict[str, list[StoredValue]]:
+    """Return columns of the config or the tags of runs: a value per run, None where it has none.
+
+    Args:
+        infos: The runs.
+        which: The description.
+        wanted: Dotted names or globs of them; None: no column.
+
+    Raises:
+        KeyError: No run has one of the names. It names those that are near.
+
+    """
+    asked = names(wanted)
+    if asked is None:
+        return {}
+    flat = [description(info, which) for info in infos]
+    there = dict.fromkeys(name for each in flat for name in each)
+    chosen: dict[str, None] = {}
+    for pattern in asked:
+        fits = [pattern] if pattern in there else []
+        if not fits and is_glob(pattern):
+            fits = [name for name in there if fnmatchcase(name, pattern)]
+        elif not fits:
+            near = difflib.get_close_matches(pattern, there) or list(there)[:20]
+            known = ", ".join(map(repr, near)) or "none"
+            raise KeyError(f"no run has {pattern!r} in its {which}; there are: {known}")
+        chosen |= dict.fromkeys(fits)
+    return {name: [each.get(name) for each in flat] for name in chosen}

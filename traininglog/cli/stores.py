@@ -82,6 +82,7 @@ def as_dict(info: RunInfo) -> dict[str, StoredValue]:
         "resumes": info.resumes, "head": info.head,
         "variant_of": None if info.variant_of is None else info.variant_of.hex,
         "part_of": None if info.part_of is None else info.part_of.hex,
+        "config": jsonable(info.config), "tags": jsonable(info.tags),
         "first": info.first_time, "last": info.last_time, "rows": info.rows, "values": info.values,
     }  # fmt: skip
 

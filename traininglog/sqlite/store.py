@@ -17,7 +17,7 @@ from traininglog.config import setting
 from traininglog.errors import AmbiguousRun, InvalidUUID, RunNotFound
 from traininglog.kept import copy_all, folder_of
 from traininglog.log_options import LogOptions
-from traininglog.run_info import RunInfo, State
+from traininglog.run_info import Described, RunInfo, State, described
 from traininglog.selection import Layout, Mode, bounds, check_layout, names
 from traininglog.sql import reading, writing
 from traininglog.sql.ordering import LAST_TO_FIRST, RUNS
@@ -266,6 +266,8 @@ class Store:
         limit: int | None = None,
         best: Mapping[str, Mode] | Iterable[str] | str | None = None,
         heads: bool = True,
+        config: str | Iterable[str] | None = None,
+        tags: str | Iterable[str] | None = None,
     ) -> pd.DataFrame:
         """Return what `iter_runs` yields as a DataFrame, with a line per experiment.
 
@@ -287,9 +289,13 @@ class Store:
             limit: Only this many runs, the latest.
             best: Keys whose smallest number to show; as a dict, to ``"min"`` or ``"max"``.
             heads: Only heads. False: every run, each with what it logged itself.
+            config: Names or globs of what to show of ``status["config"]``. If it is nested, as
+                ``{"optim": {"lr": 0.1}}``, a name is ``optim.lr``, and its column
+                ``config.optim.lr``.
+            tags: Likewise, of ``status["tags"]``.
 
         Raises:
-            KeyError: A name in `keys` or `best` that no run has.
+            KeyError: A name in `keys`, `best`, `config` or `tags` that no run has.
 
         """
         from traininglog import frames
@@ -298,7 +304,14 @@ class Store:
             self._database, self._owners, keys, state=state, name=name, limit=limit, best=best,
             heads=heads,
         )  # fmt: skip
-        return frames.table_of_runs(asked.read(), asked.keys, list(asked.modes))
+        infos = asked.read(described=not (config is None and tags is None))
+        wanted_of: dict[Described, str | Iterable[str] | None] = {"config": config, "tags": tags}
+        more = {
+            f"{which}.{name}": values
+            for which, wanted in wanted_of.items()
+            for name, values in described(infos, which, wanted).items()
+        }
+        return frames.table_of_runs(infos, asked.keys, list(asked.modes), more)
 
     @steady
     def keys_seen(self, keys: str | Iterable[str] | None = None) -> list[str]:

@@ -15,6 +15,7 @@ from traininglog.cli.output.json_output import print_json
 from traininglog.cli.output.terminal import Cell, Heading, note, on_terminal, table
 from traininglog.cli.output.text import brief, moment, point
 from traininglog.cli.stores import as_dict, opened, shortest
+from traininglog.run_info import described
 from traininglog.selection import Mode, apart
 from traininglog.texts import jsonable
 from traininglog.values import StoredValue
@@ -68,6 +69,14 @@ def runs(
             "--best", metavar="KEY[:max]", help="Show its least, or greatest, number. Repeatable."
         ),
     ] = None,
+    config: Annotated[
+        list[str] | None,
+        typer.Option("--config", "-c", metavar="GLOB", help="Show of its config. Repeatable."),
+    ] = None,
+    tags: Annotated[
+        list[str] | None,
+        typer.Option("--tags", "-t", metavar="GLOB", help="Show of its tags. Repeatable."),
+    ] = None,
     state: Annotated[RunState | None, typer.Option(help="Only runs in this state.")] = None,
     name: Annotated[
         str | None, typer.Option(metavar="GLOB", help="Only runs whose name fits.")
@@ -85,7 +94,7 @@ def runs(
     that it logged. FROM is the run that it is a variant of. With --all each run is a line with what
     it logged itself, and FROM is the run that it was resumed from.
 
-    Example: traininglog runs --keys loss --best accuracy:max --state running
+    Example: traininglog runs --keys loss --best accuracy:max --config 'optim.*'
     """
     with opened(store) as file:
         with asking():
@@ -100,10 +109,11 @@ def runs(
                 heads=not every,
             )
             infos = list(found)
+            about = _described(infos, config, tags)
         if json:
             print_json([_record(info, shown, last=bool(keys), best=bool(best)) for info in infos])
         elif infos:
-            _print(file, infos, shown, every=every)
+            _print(file, infos, about, shown, every=every)
         else:
             note(f"no runs{' like that' if state or name else ' yet'} in {file.path}")
 
@@ -119,9 +129,21 @@ def _columns(keys: Sequence[str], modes: Mapping[str, Mode]) -> list[ShownColumn
     return columns
 
 
+def _described(
+    infos: Sequence[RunInfo], config: Sequence[str] | None, tags: Sequence[str] | None
+) -> dict[str, list[StoredValue]]:
+    """Return the columns of config and tags, by their headings, with a value per run."""
+    settings = described(infos, "config", config)
+    labels = described(infos, "tags", tags)
+    return {f"config.{name}": values for name, values in settings.items()} | {
+        f"tags.{name}": values for name, values in labels.items()
+    }
+
+
 def _print(
-    store: Store, infos: Sequence[RunInfo], columns: Sequence[ShownColumn], *, every: bool
-) -> None:
+    store: Store, infos: Sequence[RunInfo], about: Mapping[str, Sequence[StoredValue]],
+    columns: Sequence[ShownColumn], *, every: bool,
+) -> None:  # fmt: skip
     now = datetime.now(UTC) if on_terminal() else None
     headings = [
         Heading("RUN"), Heading("NAME", cut=True), Heading("STATE"), Heading("CREATED"),
@@ -148,6 +170,10 @@ def _print(
         headings.append(Heading("FROM"))
         for row, origin in zip(rows, origins, strict=True):
             row.append(Cell(origin or "-", "dim"))
+    headings += [Heading(name, right=True, cut=True) for name in about]
+    for number, row in enumerate(rows):
+        given = [values[number] for values in about.values()]
+        row += ["-" if value is None else brief(value, 24) for value in given]
     headings += [Heading(column.heading, right=True, cut=True) for column in columns]
     for row, info in zip(rows, infos, strict=True):
         row += [brief(column.of(info), 24) if column.has(info) else "-" for column in columns]

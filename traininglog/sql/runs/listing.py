@@ -29,7 +29,6 @@ from traininglog.sql.sound import (
     is_sound,
     is_time,
     is_uuid,
-    is_whole,
     perhaps,
 )
 from traininglog.sql.tables import entries, keys, runs, segments, status, summaries, totals

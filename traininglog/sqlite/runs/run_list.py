@@ -64,12 +64,12 @@ class RunList:
         #: The keys whose best numbers are included, with their modes.
         self.modes = modes(best)
 
-    def read(self) -> list[RunInfo]:
-        """Return all the runs, as one snapshot, without config and tags.
+    def read(self, *, described: bool = False) -> list[RunInfo]:
+        """Return all the runs, as one snapshot, without config and tags unless `described`.
 
         Raises `KeyError` for a key that no run has. Call it within `steadily`.
         """
-        infos, _ = self._first(None)
+        infos, _ = self._first(None, described=described)
         return infos
 
     def each(self) -> Iterator[RunInfo]:
@@ -83,7 +83,9 @@ class RunList:
             numbers = rest[start : start + PAGE]
             yield from steadily(lambda: self._more(numbers))  # noqa: B023 - it is called at once
 
-    def _first(self, most: int | None) -> tuple[list[RunInfo], list[int]]:
+    def _first(
+        self, most: int | None, *, described: bool = True
+    ) -> tuple[list[RunInfo], list[int]]:
         """Return the first `most` runs (None: all), and the numbers of the others."""
         live = owned(self._database, self._owners)
         with self._database.read() as connection:
@@ -97,6 +99,7 @@ class RunList:
             rest = [] if most is None else [line.id for line, _ in chosen[most:]]
             if most is not None:
                 chosen = chosen[:most]
+            if described:
                 about = listing.described(connection, _DESCRIBED, [line.id for line, _ in chosen])
             return self._infos(connection, chosen, about, some=bool(rest)), rest
 
