@@ -37,7 +37,7 @@ from traininglog.lineage import BEFORE_ALL
 from traininglog.sql import reading, sound, writing
 from traininglog.sql.segments import RunKeys
 from traininglog.sqlite.database.database import Database
-from traininglog.sqlite.database.live_wal import WalLost
+from traininglog.sqlite.database.open_file import WalLost
 from traininglog.sqlite.sink.compaction import Sealer, attempt, seal_in_the_end, seal_run
 from traininglog.sqlite.sink.leases import Owners, writer_byte
 from traininglog.sqlite.sink.origin import ended
