@@ -6,6 +6,7 @@ import functools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from time import time as time_now
+from types import SimpleNamespace
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -13,8 +14,6 @@ from sqlalchemy import (
     BindParameter,
     Column,
     Connection,
-    Update,
-    bindparam,
     case,
     delete,
     insert,
@@ -27,6 +26,7 @@ from traininglog.errors import CorruptLog
 from traininglog.imported import UNKNOWN
 from traininglog.lineage import BEFORE_ALL
 from traininglog.sql.ordering import newest_before
+from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.sound import is_run
 from traininglog.sql.tables import entries, keys, marks, metadata, runs, status
 from traininglog.values import MAX_TIME
@@ -48,22 +48,22 @@ ON CONFLICT (run_id, time, key_id) DO UPDATE SET kind = excluded.kind, value = e
 # SQLAlchemy takes longer to build a statement than SQLite takes to run it. So the statements that
 # each log uses are built once.
 _INSERT_RUN = insert(runs)
-_FIND_RUN = select(runs).where(runs.c.uuid == bindparam("wanted"))
-_FIRST: BindParameter[int] = bindparam("first")
-_LAST: BindParameter[int] = bindparam("last")
-_WIDEN_RUN = (
+_RUN_COLUMNS = [column.name for column in runs.columns]
+_FIND_RUN = Prepared(select(runs).where(runs.c.uuid == bind("wanted")))
+_FIRST: BindParameter[int] = bind("first")
+_LAST: BindParameter[int] = bind("last")
+_WIDEN_RUN = Prepared(
     update(runs)
-    .where(runs.c.id == bindparam("this"))
+    .where(runs.c.id == bind("this"))
     .values(
         first_time=case((runs.c.first_time < _FIRST, runs.c.first_time), else_=_FIRST),
         last_time=case((runs.c.last_time > _LAST, runs.c.last_time), else_=_LAST),
-        deletions=runs.c.deletions + bindparam("more"),
+        deletions=runs.c.deletions + bind("more"),
     )
 )
-_DROP_STATUS = delete(status).where(
-    status.c.run_id == bindparam("this"), status.c.key == bindparam("name")
-)
-_DROP_HIDDEN = _DROP_STATUS.where(status.c.kind == Kind.HIDDEN.value)
+_drop = delete(status).where(status.c.run_id == bind("this"), status.c.key == bind("name"))
+_DROP_STATUS = Prepared(_drop)
+_DROP_HIDDEN = Prepared(_drop.where(status.c.kind == Kind.HIDDEN.value))
 
 
 def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
@@ -106,7 +106,7 @@ def add_run(
     newest = newest_before(connection, number)
     if newest is not None and now < newest:  # the clock was set back
         save_mark(connection, number, BEFORE_ALL, newest)
-    save_status(connection, number, status)
+    _insert_status(connection, number, status)
     return number
 
 
@@ -117,15 +117,15 @@ def update_run(
     given = {f"new_{name}": value for name, value in values.items()}
     change = _change_of(frozenset(values), fenced=epoch is not None)
     known = {"this": run_id} if epoch is None else {"this": run_id, "held": epoch}
-    return connection.execute(change, given | known).rowcount == 1
+    return change.change(connection, **given, **known) == 1
 
 
 @functools.cache
-def _change_of(names: frozenset[str], *, fenced: bool) -> Update:
-    change = update(runs).where(runs.c.id == bindparam("this"))
+def _change_of(names: frozenset[str], *, fenced: bool) -> Prepared:
+    change = update(runs).where(runs.c.id == bind("this"))
     if fenced:
-        change = change.where(runs.c.epoch == bindparam("held"))
-    return change.values({name: bindparam(f"new_{name}") for name in sorted(names)})
+        change = change.where(runs.c.epoch == bind("held"))
+    return Prepared(change.values({name: bind(f"new_{name}") for name in sorted(names)}))
 
 
 def widen_run(connection: Connection, run_id: int, first: int, last: int, deletions: int) -> None:
@@ -133,13 +133,14 @@ def widen_run(connection: Connection, run_id: int, first: int, last: int, deleti
 
     The bounds never narrow again.
     """
-    given = {"this": run_id, "first": first, "last": last, "more": deletions}
-    connection.execute(_WIDEN_RUN, given)
+    _WIDEN_RUN.change(connection, this=run_id, first=first, last=last, more=deletions)
 
 
 def find_run(connection: Connection, uuid: str) -> Any:
     """Return the row of the run with this UUID in hex, or None."""
-    return connection.execute(_FIND_RUN, {"wanted": uuid}).one_or_none()
+    for row in _FIND_RUN.run(connection, wanted=uuid):
+        return SimpleNamespace(**dict(zip(_RUN_COLUMNS, row, strict=True)))
+    return None
 
 
 def find_runs(connection: Connection, uuids: Iterable[str]) -> list[Any]:
@@ -260,7 +261,11 @@ def save_status(
     # A deleted value leaves a tombstone, so that a merge does not bring it back.
     for key in values:
         drop = _DROP_STATUS if key in renewed else _DROP_HIDDEN
-        connection.execute(drop, {"this": run_id, "name": key})
+        drop.change(connection, this=run_id, name=key)
+    _insert_status(connection, run_id, values)
+
+
+def _insert_status(connection: Connection, run_id: int, values: Mapping[str, object]) -> None:
     insert_rows(
         connection,
         f"INSERT INTO {status.name} (run_id, key, kind, value) VALUES",
@@ -335,8 +340,9 @@ def _insert_flat(
     size = BATCH_ROWS * width
     for start in range(0, len(values), size):
         part = tuple(values[start : start + size])
-        text = _statement(head, group, tail, len(part) // width)
-        connection.exec_driver_sql(text, part)
+        cursor = connection.connection.cursor()
+        cursor.execute(_statement(head, group, tail, len(part) // width), part)
+        cursor.close()
         pause(0.0)  # there may be many rows, and an assignment may wait for the owner thread
 
 

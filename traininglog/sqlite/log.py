@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from traininglog.base import Reduced
 from traininglog.clock import Clock, Marks
 from traininglog.columns import Column, Point, layer_of_rows
-from traininglog.config import Durability, OnFull, setting, settings
+from traininglog.config import Durability, OnFull, settings
 from traininglog.encoding import HIDDEN
 from traininglog.errors import LogClosed, RunNotFound
 from traininglog.imported import Ending, Imported, Outcome
@@ -113,24 +113,27 @@ class SQLiteLog(WriterLog):
         outcome: Ending | None = None,
     ) -> None:
         imported = Imported.of(created, host, outcome)
+        named = {} if isinstance(store, Path) else {"store": store}
         options = settings(
             durability=durability,
             seal=seal,
             max_pending_bytes=max_pending_bytes,
             on_full=on_full,
             max_value_bytes=max_value_bytes,
+            allow_network=allow_network,
+            **named,
         )
         self._max_value_bytes = options.pop("max_value_bytes")
-        path = store.absolute() if isinstance(store, Path) else locate(setting("store", store))
+        path = store.absolute() if isinstance(store, Path) else locate(options.pop("store"))
         wanted, point = check_opening(
             uuid, at, resume=resume, readonly=readonly, takeover=takeover, imported=imported,
             advice=" (a Store lists the runs of a file)",
         )  # fmt: skip
         opened = Database(
-            path, readonly=readonly, create=wanted is None, allow_network=allow_network
-        )
+            path, readonly=readonly, create=wanted is None,
+            allow_network=options.pop("allow_network"),
+        )  # fmt: skip
         try:
-            recover(opened)
             self._start(opened, wanted or new_uuid(), options, takeover=takeover)
             if wanted is None:
                 self._writer.create(Birth(self.uuid, new_status(), imported=imported))
@@ -156,6 +159,7 @@ class SQLiteLog(WriterLog):
         self._sink = sink = SQLiteSink(
             database, durable=durability == "power", seals=options["seal"]
         )
+        recover(database, sink.owners)
         owner = Owner(database.name) if sink.owners is None else sink.owners.owner
         writer = Writer(
             owner, sink, uuid, name=database.name, place=place,
@@ -491,7 +495,6 @@ def _restore(
     uuid, at, status = log._checked_state(state)
     database = Database(Path(path), readonly=False, allow_network=allow_network)
     try:
-        recover(database)
         log._start(database, new_uuid(), options)
         log._find(uuid)
     except BaseException:

@@ -288,8 +288,9 @@ class Buffer:
         return False
 
     def _open_region(self, need: int) -> None:
-        """Open a region with room for a record of `need` bytes, and some more in advance."""
+        """Open a region with room for a record of `need` bytes, and mostly more in advance."""
         journal = self._journal
+        first = journal is None
         if journal is None:
             journal = self._journal = self._make_journal()
             self._ahead = 1
@@ -305,7 +306,10 @@ class Buffer:
             self.gaps.end()
         if journal.in_memory and journal.path is not None:
             self._warn_of_memory(journal.path)
-        self.open_ahead()
+        if first:  # the next flush opens some in advance; a run that ends before needs none
+            self._publish(self.snapshot.status)
+        else:
+            self.open_ahead()
         self._publish_tail(tail)
 
     def open_ahead(self) -> None:
@@ -464,11 +468,12 @@ class Buffer:
 
     # -- the end: the owner thread ----------------------------------------------------------
 
-    def end(self) -> None:
-        """Remove the journal: all of it is in the store."""
+    def end(self) -> Journal | None:
+        """Remove the journal: all of it is in the store. Returns it, as its file is still open."""
         journal = self._drop()
         if journal is not None:
             journal.remove()
+        return journal
 
     def detach(self, birth: Birth | None) -> Undelivered:
         """Return what is left to save of a run that this log stops writing; it was shut before."""

@@ -93,7 +93,9 @@ class Database:
     ) -> None:
         self.path = path
         self.readonly = readonly
-        self.allow_network: bool = setting("allow_network", allow_network)
+        if allow_network is None:
+            allow_network = setting("allow_network")
+        self.allow_network = bool(allow_network)
         self.revision = revisions.current()
         self.upgraded: tuple[str, Path] | None = None  # the revision before, and the backup
         self._pid = os.getpid()

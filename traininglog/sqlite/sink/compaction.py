@@ -146,6 +146,11 @@ class Sealer:
                 sealed = 0
             self._next = (max(floor, others), Numbers(), -1, sealed)
 
+    @property
+    def holds_numbers(self) -> bool:
+        """Whether it has numbers at hand that are not sealed yet."""
+        return len(self._held) > 0
+
     def committed(self) -> None:
         """Take over the state that `save` or `leave` prepared: the transaction was committed."""
         if self._next is not None:

@@ -34,12 +34,10 @@ from traininglog.journal.gaps import DROPPED, described
 from traininglog.journal.leftover import (
     aside,
     dispose,
+    journals_left,
     unreadable,
-    warn_of_lookalikes,
-    warn_unlisted,
 )
 from traininglog.journal.reader import (
-    FolderNotListed,
     Left,
     displaced_path,
     is_held,
@@ -62,19 +60,15 @@ from traininglog.sqlite.sink.leases import Owners, changing_byte, writer_byte
 from traininglog.sqlite.sink.origin import origin
 
 
-def recover(database: Database) -> None:
+def recover(database: Database, owners: Owners | None = None) -> None:
     """Replay every journal beside a database whose writer is dead."""
-    if database.path is None or database.revision != REVISION:
-        return
-    owners = Owners.of(database.path)
-    owners.owner.settle()
     path = database.path
-    try:
-        warn_of_lookalikes(path)
-        dead = database.steadily(lambda: _dead(database, owners, path))
-    except FolderNotListed as error:
-        warn_unlisted(error)
+    if path is None or database.revision != REVISION:
         return
+    owners = owners or Owners.of(path)
+    owners.owner.settle()
+    left = [each for each in journals_left(path) if not _is_ours(owners, each)]
+    dead = database.steadily(lambda: _dead(database, owners, left)) if left else {}
     if not dead:
         return
     try:
@@ -82,7 +76,7 @@ def recover(database: Database) -> None:
             raise StoreUnwritable(in_the_way(path) or f"{path} cannot be written")
         if database.readonly:
             # A reader must see these values, too. It may not be able to write them.
-            writable = Database(database.path, readonly=False, allow_network=database.allow_network)
+            writable = Database(path, readonly=False, allow_network=database.allow_network)
             try:
                 notices = _recover_all(writable, owners, dead)
             finally:
@@ -119,10 +113,16 @@ def changing(owners: Owners, run_id: int) -> Iterator[None]:
         owners.release(byte)
 
 
-def _dead(database: Database, owners: Owners, path: Path) -> dict[int, Path]:
+def _is_ours(owners: Owners, left: Left) -> bool:
+    """Return whether a log of this process writes a journal just now."""
+    writer = owners.owner.holders.get(left.uuid)
+    return writer is not None and writer.buffer.epoch == left.epoch
+
+
+def _dead(database: Database, owners: Owners, lefts: list[Left]) -> dict[int, Path]:
     """Return the runs of which a dead writer left a journal, each with one of its journals."""
     found = {}
-    for left in journals_beside(path):
+    for left in lefts:
         with database.read() as connection:
             row = writing.find_run(connection, left.uuid.hex)
         # Without a row, the run was deleted, or it belongs to a database that was here before.

@@ -34,7 +34,7 @@ from traininglog.journal.reader import journal_path
 from traininglog.journal.record import Batch
 from traininglog.journal.region import REGION
 from traininglog.lineage import BEFORE_ALL
-from traininglog.sql import reading, sound, writing
+from traininglog.sql import compaction, reading, sound, writing
 from traininglog.sql.segments import RunKeys
 from traininglog.sqlite.database.database import Database
 from traininglog.sqlite.database.open_file import WalLost
@@ -92,6 +92,7 @@ class SQLiteSink:
         self._unsynced_since: float | None = None
         self._position = 0  # the position up to which the file has everything
         self._doubtful = False  # whether the last batch may have been committed despite an error
+        self._sealed = False  # whether the transaction that ended the run has also sealed it
         self._leases: list[int] = []
 
     # -- beginning --------------------------------------------------------------------------
@@ -113,7 +114,7 @@ class SQLiteSink:
             self._fresh, self._importing = False, None
         self.run_id, self._uuid, self._epoch = run_id, birth.uuid, start.epoch
         self._sealer = Sealer(last) if self._seals else None
-        self._position, self._doubtful = start.position, False
+        self._position, self._doubtful, self._sealed = start.position, False, False
         return start
 
     @contextmanager
@@ -252,20 +253,27 @@ class SQLiteSink:
     def save(self, saving: Saving, *, patience: float | None) -> None:
         """Save a batch; see `Sink.save`."""
         self._hold_lease()
+        if saving.is_empty and not (self._sealer is not None and self._sealer.holds_numbers):
+            return
         if saving.position is not None and saving.position <= self._position:
             # The batch was committed, and the writer failed afterwards, as for want of memory.
             saving = saving.without_batch()
         doubtful, self._doubtful = self._doubtful, True
+        seals = self._seals and saving.outcome is not None
         for again in (True, False):
             try:
                 with self._write(patience) as connection:
                     if not (doubtful and self._has(connection, saving)):
                         self._put(connection, saving)
+                    sealed = seals and self._seal_if_small(connection)
                 break
-            except WalLost:
-                if not again:
+            except StoreFailed as error:
+                # The WAL was lost, or there is no room for what sealing adds.
+                if not again or not (seals or isinstance(error, WalLost)):
                     raise
-        self._doubtful = False
+                if not isinstance(error, WalLost):  # or the commit failed only in the end
+                    seals, doubtful = False, True
+        self._doubtful, self._sealed = False, sealed
         if saving.position is not None:
             self._position = saving.position
         notice, self._database.notice = self._database.notice, None
@@ -394,6 +402,17 @@ class SQLiteSink:
             f"({described(error)}); nothing is lost, and `traininglog seal` seals them later"
         ))  # fmt: skip
 
+    def _seal_if_small(self, connection: Connection) -> bool:
+        """Seal a small run in the transaction that ends it; return whether that was done.
+
+        A large one gets a transaction of its own: what it assigned is then safe before.
+        """
+        row = require_run(connection, self._database, self._uuid)
+        if not compaction.is_small(connection, row.id):
+            return False
+        self._try_to_seal(connection, functools.partial(seal_in_the_end, connection, row))
+        return True
+
     def _seal_rest(self, patience: float | None, how: Callable[[Connection, Any], object]) -> None:
         """Seal the numbers that are still entries, and note the totals of the run."""
         with self._database.write(patience=patience) as connection:
@@ -415,7 +434,7 @@ class SQLiteSink:
             if outcome is None:
                 with self._write(patience) as connection:
                     writing.update_run(connection, run_id, self._ended(None), epoch=self._epoch)
-            elif self._seals:
+            elif self._seals and not self._sealed:
                 self._seal_in_the_end(patience)
         finally:
             self.run_id = None
