@@ -65,7 +65,7 @@ class Prepared:
         if constants:
             values = constants | values
         cursor = connection.connection.cursor()
-        cursor.execute(sql, values if order is None else [values[name] for name in order])
+        cursor.execute(sql, values if order is None else tuple(map(values.__getitem__, order)))
         return cursor
 
 

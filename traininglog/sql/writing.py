@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from traininglog.encoding import Kind, encode
+from traininglog.encoding import Encoded, Kind, encode
 from traininglog.errors import CorruptLog
 from traininglog.imported import UNKNOWN
 from traininglog.lineage import BEFORE_ALL
@@ -247,6 +247,30 @@ def _with_nans_to_the_bit(numbers: list[object]) -> list[object]:
     return kept
 
 
+def save_others(
+    connection: Connection,
+    run_id: int,
+    others: Mapping[tuple[int, int], Encoded],
+    times: tuple[int, int],
+) -> None:
+    """Write the values of a batch that are no numbers, after the numbers; widen the run's span.
+
+    Args:
+        connection: The connection to write to.
+        run_id: The run.
+        others: The values by time and number of the key.
+        times: The first and the last time of the whole batch.
+
+    """
+    deletions = sum(cell.kind == Kind.HIDDEN for cell in others.values()) if others else 0
+    widen_run(connection, run_id, *times, deletions)
+    if others:
+        save_entries(
+            connection,
+            [(run_id, time, number, *cell) for (time, number), cell in others.items()],
+        )
+
+
 def save_status(
     connection: Connection,
     run_id: int,
@@ -339,11 +363,12 @@ def _insert_flat(
     """Insert rows of `width` values each, given one after the other, many per statement."""
     size = BATCH_ROWS * width
     for start in range(0, len(values), size):
+        if start:  # there are many rows, and an assignment may wait for the owner thread
+            pause(0.0)
         part = tuple(values[start : start + size])
         cursor = connection.connection.cursor()
         cursor.execute(_statement(head, group, tail, len(part) // width), part)
         cursor.close()
-        pause(0.0)  # there may be many rows, and an assignment may wait for the owner thread
 
 
 @functools.lru_cache(maxsize=16)

@@ -306,9 +306,8 @@ class Buffer:
             self.gaps.end()
         if journal.in_memory and journal.path is not None:
             self._warn_of_memory(journal.path)
-        if first:  # the next flush opens some in advance; a run that ends before needs none
-            self._publish(self.snapshot.status)
-        else:
+        self._publish(self.snapshot.status)
+        if not first:  # else the next flush does it; a run that ends before needs none
             self.open_ahead()
         self._publish_tail(tail)
 
@@ -320,7 +319,7 @@ class Buffer:
         with suppress(StoreFailed, OSError, MemoryError):  # an assignment that needs one asks
             while journal.open and len(journal.open) <= self._ahead:
                 journal.begin()
-        self._publish(self.snapshot.status)
+                self._publish(self.snapshot.status)
 
     def close_at(self, moment: float) -> None:
         """Make assignments ask from a moment on, where no owner thread flushes by itself."""

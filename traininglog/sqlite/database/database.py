@@ -18,7 +18,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -190,7 +190,6 @@ class Database:
         others changed the file: call it within `steadily`. With `lasting` that does not happen; use
         it if the caller uses the values before the exit.
         """
-        self._check_process()
         looker = self._looker
         if looker is not None:
             looking = looker.reading(self._renewed, lasting=lasting)
@@ -201,8 +200,8 @@ class Database:
                     self._blame(connection, error)
                     raise
             return
-        self._follow()
-        with self._using(), self._alone(), translated(self.name):
+        with self._using(), translated(self.name):
+            self._follow()
             self._check_wal()
             connection = patiently(self._file.engine.connect)
             with connection:
@@ -227,12 +226,11 @@ class Database:
             patience: How many seconds to wait for other writers at the most.
 
         """
-        self._check_process()
-        self._require_writer()
-        self._follow()
         with self._using():
+            self._require_writer()
+            self._follow()
             self._check_file()
-            with self._alone(), translated(self.name):
+            with translated(self.name):
                 self._check_wal()
                 file = self._file
                 connection = patiently(file.writing.connect)
@@ -327,12 +325,15 @@ class Database:
 
     @contextmanager
     def _using(self) -> Iterator[None]:
-        """Count a use of connections; the last use of a database closed meanwhile detaches it."""
+        """Count a use of connections; the last use of a database closed meanwhile detaches it.
+
+        The single connection of a database in memory is for one thread at a time.
+        """
         token = object()
         self._users[token] = threading.get_ident()
         try:
             self._check_process()
-            with in_use():
+            with in_use(), self._lock if self.path is None else nullcontext():
                 yield
         finally:
             self._users.pop(token, None)
@@ -621,15 +622,6 @@ class Database:
     def steadily(self, act: Callable[[], _T]) -> _T:
         """Call `act`, which only reads, again after each `ChangedMeanwhile`; see `looker`."""
         return steadily(act)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Lock the single connection of a database in memory, for one thread at a time."""
-        if self.path is None:
-            with self._lock:
-                yield
-        else:
-            yield
 
 
 def _after_fork_in_child() -> None:

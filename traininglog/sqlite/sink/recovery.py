@@ -21,7 +21,6 @@ from uuid import UUID
 from sqlalchemy import Connection, select
 
 from traininglog.callers import warn_caller
-from traininglog.encoding import Kind
 from traininglog.errors import (
     NetworkFileSystem,
     StoreFailed,
@@ -240,23 +239,8 @@ def save_batch(
 ) -> None:
     """Write the values of a batch; `times` are its first and last time, or None."""
     if times is not None:
-        save_numbers(connection, run_id, batch)
-        save_others(connection, run_id, batch, times)
-
-
-def save_numbers(connection: Connection, run_id: int, batch: Batch) -> None:
-    """Write the numbers of a batch."""
-    writing.save_numbers(connection, run_id, batch.numbers.flat())
-
-
-def save_others(connection: Connection, run_id: int, batch: Batch, times: tuple[int, int]) -> None:
-    """Write the values that are not numbers, after the numbers, and widen the run's span."""
-    deletions = sum(cell.kind == Kind.HIDDEN for cell in batch.others.values())
-    writing.widen_run(connection, run_id, *times, deletions)
-    writing.save_entries(
-        connection,
-        [(run_id, time, number, *cell) for (time, number), cell in batch.others.items()],
-    )
+        writing.save_numbers(connection, run_id, batch.numbers.flat())
+        writing.save_others(connection, run_id, batch.others, times)
 
 
 # -- taking a run from a writer that is alive ---------------------------------------------------

@@ -38,7 +38,13 @@ from traininglog.sql import compaction, reading, sound, writing
 from traininglog.sql.segments import RunKeys
 from traininglog.sqlite.database.database import Database
 from traininglog.sqlite.database.open_file import WalLost
-from traininglog.sqlite.sink.compaction import Sealer, attempt, seal_in_the_end, seal_run
+from traininglog.sqlite.sink.compaction import (
+    Sealer,
+    attempt,
+    seal_in_the_end,
+    seal_run,
+    seal_small,
+)
 from traininglog.sqlite.sink.leases import Owners, writer_byte
 from traininglog.sqlite.sink.origin import ended
 from traininglog.sqlite.sink.origin import writing as now_writing
@@ -47,8 +53,6 @@ from traininglog.sqlite.sink.recovery import (
     displace,
     mark_displaced,
     recover_run,
-    save_numbers,
-    save_others,
 )
 from traininglog.writer.health import described
 from traininglog.writer.sink import Birth, Lease, Outcome, Saving, Start
@@ -135,8 +139,8 @@ class SQLiteSink:
         """Add a run to the file, with its lease: no reader ever sees it without a live writer."""
         assert birth.status is not None  # noqa: S101 - it is new
         with self._write(patience) as connection:
-            if birth.parent is not None:
-                require_run(connection, self._database, birth.parent)
+            if birth.parent is not None and writing.find_run(connection, birth.parent.hex) is None:
+                raise _missing(self._database, birth.parent)
             if self.run_id is not None:
                 self._end_before(connection, birth)
             number = self._find_own(connection, birth)
@@ -170,9 +174,9 @@ class SQLiteSink:
                 return
         if not writing.update_run(connection, run_id, self._ended("finished"), epoch=self._epoch):
             raise self._taken_over(connection)
-        row = require_run(connection, self._database, self._uuid)
         if self._seals:
-            self._try_to_seal(connection, functools.partial(seal_in_the_end, connection, row))
+            seal = functools.partial(seal_in_the_end, connection, run_id, self._uuid.hex)
+            self._try_to_seal(connection, seal)
 
     def _begin_epoch(
         self, birth: Birth, takeover: bool, patience: float | None
@@ -309,9 +313,9 @@ class SQLiteSink:
         if self._sealer is not None and (times is not None or final):
             self._seal_or_save(connection, run_id, batch, saving.names, final=final)
         elif times is not None:
-            save_numbers(connection, run_id, batch)
+            writing.save_numbers(connection, run_id, batch.numbers.flat())
         if times is not None:
-            save_others(connection, run_id, batch, times)
+            writing.save_others(connection, run_id, batch.others, times)
             if self._importing is None:
                 writing.save_mark(connection, run_id, times[1], now)
         if batch.marks:
@@ -386,7 +390,7 @@ class SQLiteSink:
         if not self._try_to_seal(
             connection, lambda: sealer.save(connection, owner, batch, final=final)
         ):
-            save_numbers(connection, run_id, batch)
+            writing.save_numbers(connection, run_id, batch.numbers.flat())
             sealer.leave(batch)
 
     def _try_to_seal(self, connection: Connection, act: Callable[[], object]) -> bool:
@@ -407,20 +411,24 @@ class SQLiteSink:
 
         A large one gets a transaction of its own: what it assigned is then safe before.
         """
-        row = require_run(connection, self._database, self._uuid)
-        if not compaction.is_small(connection, row.id):
+        run_id = self.run_id
+        assert run_id is not None  # noqa: S101 - it was begun
+        if not compaction.is_small(connection, run_id):
             return False
-        self._try_to_seal(connection, functools.partial(seal_in_the_end, connection, row))
+        seal = functools.partial(seal_small, connection, run_id, self._uuid.hex)
+        self._try_to_seal(connection, seal)
         return True
 
-    def _seal_rest(self, patience: float | None, how: Callable[[Connection, Any], object]) -> None:
+    def _seal_rest(
+        self, patience: float | None, how: Callable[[Connection, int, str], object]
+    ) -> None:
         """Seal the numbers that are still entries, and note the totals of the run."""
         with self._database.write(patience=patience) as connection:
             row = require_run(connection, self._database, self._uuid)
             if row.epoch == self._epoch:
                 if self._sealer is not None:  # `how` seals what the sealer has at hand
                     self._sealer = Sealer(-1 if row.last_time is None else row.last_time)
-                how(connection, row)
+                how(connection, row.id, row.uuid)
         self._database.shrink_if_worth()
 
     # -- the end ----------------------------------------------------------------------------
@@ -455,8 +463,12 @@ def require_run(connection: Connection, database: Database, uuid: UUID) -> Any:
     """Return the row of a run. Raises `RunNotFound`, and `CorruptLog` for an impossible row."""
     row = writing.find_run(connection, uuid.hex)
     if row is None:
-        raise RunNotFound(f"{database.name} holds no run {uuid.hex}; was it deleted?")
+        raise _missing(database, uuid)
     return sound.require_run(row)
+
+
+def _missing(database: Database, uuid: UUID) -> RunNotFound:
+    return RunNotFound(f"{database.name} holds no run {uuid.hex}; was it deleted?")
 
 
 def _say_nothing(what: str, notice: str) -> None:
