@@ -47,7 +47,6 @@ ON CONFLICT (run_id, time, key_id) DO UPDATE SET kind = excluded.kind, value = e
 
 # SQLAlchemy takes longer to build a statement than SQLite takes to run it. So the statements that
 # each log uses are built once.
-_INSERT_RUN = insert(runs)
 _RUN_COLUMNS = [column.name for column in runs.columns]
 _FIND_RUN = Prepared(select(runs).where(runs.c.uuid == bind("wanted")))
 _FIRST: BindParameter[int] = bind("first")
@@ -75,16 +74,19 @@ def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
 
 def insert_run(connection: Connection, values: Mapping[str, object]) -> int:
     """Add a run and return its id. Raises `CorruptLog` if the file has no valid id left."""
-    result = connection.execute(_INSERT_RUN, dict(values))
-    found = result.inserted_primary_key
-    assert found is not None  # noqa: S101 - an insert without one would have raised
-    number = int(found[0])
+    _insert_of(frozenset(values)).change(connection, **values)
+    number: int = find_run(connection, str(values["uuid"])).id
     if not is_run(number):
         raise CorruptLog(
             "no run can be added: what the file says of how many it has had is damaged (in the "
             "table sqlite_sequence); `traininglog check --repair` makes a file that is sound"
         )
     return number
+
+
+@functools.cache
+def _insert_of(names: frozenset[str]) -> Prepared:
+    return Prepared(insert(runs).inline().values({name: bind(name) for name in sorted(names)}))
 
 
 def add_run(
