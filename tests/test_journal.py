@@ -722,7 +722,7 @@ def test_a_count_is_not_put_where_there_is_no_room_for_its_name(path, monkeypatc
     monkeypatch.setattr("traininglog.writer.writer.INTERVAL", 1e9)
     log = SQLiteLog(path)
     log[0]["x"] = 0.0
-    (region, _) = log._buffer._journal.open
+    region, *_ = log._buffer._journal.open
     time = 1
     while REGION - HEADER - region.written >= 88:
         log[time]["x"] = 0.5
