@@ -168,7 +168,6 @@ class Owner:
         self._server: int | None = None
         self._native = 0
         self._parked = False
-        self._dropped: list[object] = []
         self.is_waiting = False  #: whether it waits for others in the middle of a request
 
     @staticmethod
@@ -275,13 +274,6 @@ class Owner:
         """Remove something from the schedule."""
         self._ticks.pop(ticking, None)
 
-    def drop_later(self, thing: object) -> None:
-        """Let go of something after the answer to the current request.
-
-        A deleted file is closed with it, and the system takes a while to free its pages.
-        """
-        self._dropped.append(thing)
-
     def _serve(self, idle: float = _IDLE) -> None:
         """Serve requests in the calling thread, until none has come for so many seconds."""
         while self._serving.acquire(blocking=False):
@@ -337,7 +329,6 @@ class Owner:
         except Parked:
             self._deferred.appendleft(request)
             raise
-        self._dropped.clear()
 
     def _tick(self) -> bool:
         """Run the ticks that are due; return whether there were any."""

@@ -376,7 +376,7 @@ class Writer:
         """Save what is left, and end the lease. Raises what saving raises."""
         self.buffer.shut()
         self._save_all(patience=patience, final=outcome is not None, outcome=outcome)
-        self.owner.drop_later(self.buffer.end())
+        self.buffer.end()
         self._sink.end(self._lease, outcome, patience=patience)
         self._let_go()
 
@@ -400,7 +400,7 @@ class Writer:
                 self._save_or_detach()
             start = self._begin(birth._replace(ends=self._lease) if self.held else birth)
             if self.held:
-                self.owner.drop_later(self.buffer.end())
+                self.buffer.end()
                 self._let_go()
             self._become(birth, start)
             self.kept = True  # a resumed run stays, even if nothing is written to it
