@@ -6,9 +6,10 @@ to the kernel, and outlive the process. The copy is one call into C, which no ot
 signal handler can interrupt, so it needs no lock.
 
 The file consists of regions. Assignments go to one of them until it is full or a flush begins. Then
-that region rests, closed to writing, and the next one takes the assignments. It was opened in
-advance, so no assignment waits for it. A flush saves the regions at rest. After the commit, they
-are erased and used again. While the store cannot be written, the journal adds regions.
+that region rests, closed to writing, and the next one takes the assignments. From the first flush
+on it was opened in advance, so no assignment waits for it. A flush saves the regions at rest. After
+the commit, they are erased and used again. While the store cannot be written, the journal adds
+regions.
 
 The position (log sequence number) of a record is the number of bytes of records of the run before
 it. Each flush stores, in the same transaction, the position up to which everything is in the store:
