@@ -427,7 +427,7 @@ class SQLiteLog(WriterLog):
                 return found
         return super().last(key)
 
-    def _own_last_time(self, pending: Rows) -> int | None:
+    def _own_last_time(self, pending: Rows, *, deleted: bool) -> int | None:
         """Return the last time, or None if only the ancestors of this run can tell.
 
         Mostly the run alone tells. So a run that is resumed again and again need not read all of
@@ -437,7 +437,6 @@ class SQLiteLog(WriterLog):
             return None
         with self._connected() as (connection, _):
             links = Chain(connection, self._number(connection), alone=True).links
-        deleted = any(value is HIDDEN for row in pending.values() for value in row.values())
         if not links or links[0].hides or deleted:
             return None
         last = max(links[0].last, max(pending, default=-1))
@@ -447,7 +446,8 @@ class SQLiteLog(WriterLog):
     @steady
     def _last_time(self) -> int | None:
         pending = self._read_back.rows(0, MAX_TIME)
-        last = self._own_last_time(pending)
+        deleted = any(value is HIDDEN for row in pending.values() for value in row.values())
+        last = self._own_last_time(pending, deleted=deleted)
         if last is not None:
             return last
         below = MAX_TIME
@@ -455,9 +455,10 @@ class SQLiteLog(WriterLog):
             waiting = max((time for time in pending if time <= below), default=-1)
             with self._reading() as (connection, chain):
                 last = max(waiting, reading.read_last_time(connection, chain, below))
+                hides = deleted or any(link.hides for link in chain.links)
             if last < 0:
                 return None
-            if self._read_row(last):
+            if not hides or self._read_row(last):
                 return last
             below = last - 1  # all values at this time are hidden
 
