@@ -109,23 +109,22 @@ class Database:
         self._sound_schema: int | None = None  # the version of the schema that was examined
         self._follows = follows
         self._looker: Looker | None = None  # only for a process that may not write the file
-        twin = None if readonly else self._share(path)
-        if twin is None:
-            fresh = path is None or self._inspect(path, create=create)
-            self._file = OpenFile(path, self)
-        else:  # each transaction checks whether these have changed
-            self._file = twin._file
-            self.revision, self._sound_schema = twin.revision, twin._sound_schema
         try:
+            twin = None if readonly else self._share(path)
             if twin is None:
+                fresh = path is None or self._inspect(path, create=create)
+                self._file = OpenFile(path, self)
                 self._open_first(fresh=fresh)
-            elif path is not None and not self.allow_network and twin.allow_network:
-                refuse_network(path)
+            else:  # each transaction checks whether these have changed
+                self.revision, self._sound_schema = twin.revision, twin._sound_schema
+                if path is not None and not self.allow_network and twin.allow_network:
+                    refuse_network(path)
             _OPEN[id(self)] = self
             with in_use(), translated(self.name):
                 self._attach()
         except BaseException:
-            self.close()
+            if hasattr(self, "_file"):  # else it was refused before that
+                self.close()
             raise
 
     def _share(self, path: Path | None) -> Database | None:
@@ -137,9 +136,10 @@ class Database:
                 and other._identity == identity is not None
                 and other._looker is None
                 and other._pid == self._pid
-                and other._file.share(self)
             ):
-                return other
+                self._file = other._file  # first: whatever interrupts this, `close` leaves it
+                if self._file.share(self):
+                    return other
         return None
 
     def _inspect(self, path: Path, *, create: bool) -> bool:
