@@ -262,3 +262,20 @@ def test_values_one_by_one_open_the_file_once_while_nobody_writes_to_it(path, mo
         other.status["name"] = "second"
     assert log[3]["layer/0"] == 1.0
     assert log.status["name"] == "second"
+
+
+def test_a_log_opens_no_connection_where_its_process_has_the_file_open(path):
+    with SQLiteLog(path) as first:
+        first[0]["x"] = 1.0
+        first.flush()
+        assert first[0]["x"] == 1.0  # from the file, by a connection that reads
+        before = [name for name in held(path.parent) if name in (str(path), f"{path}-wal")]
+        with SQLiteLog(path) as log:
+            log[0]["x"] = 2.0
+            log.flush()
+            assert log[0]["x"] == 2.0
+            assert [name for name in held(path.parent) if name in before] == before
+        first[1]["x"] = 3.0
+        first.flush()
+        assert first[1]["x"] == 3.0
+    assert held(path.parent) == []

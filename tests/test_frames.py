@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from traininglog import SQLiteLog, TrainingLog
+from traininglog.columns import union
 
 NAN = float("nan")
 BIG = 2**53 + 1  # the first integer that float64 does not hold
@@ -413,3 +414,16 @@ def test_last_and_best_are_points(curves):
     assert curves.best("train/acc", "max") == (6, 0.6)
     assert curves.best("train/loss") == (6, 1 / 6)
     assert curves.last("epoch").value == 2
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ([[1, 2], [1, 2]], [1, 2]),
+        ([[0, 1, 2], [1, 2], [1, 2]], [0, 1, 2]),
+        ([[5], [1, 9], [], [5, 7]], [1, 5, 7, 9]),
+    ],
+)
+@pytest.mark.parametrize("kind", [list, lambda part: np.array(part, np.int64)])
+def test_the_times_of_columns_are_put_together_in_order_and_once(parts, expected, kind):
+    assert list(union([kind(part) for part in parts])) == expected

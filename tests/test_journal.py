@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import gc
+import mmap
 import os
 import resource
 import signal
@@ -35,7 +36,7 @@ from traininglog.journal.record import (
     pack_row,
     pack_status,
 )
-from traininglog.journal.region import HEADER, REGION
+from traininglog.journal.region import HEADER, REGION, MemoryRegion
 from traininglog.journal.rest import read_rest
 from traininglog.testing.samples import EXACT_VALUES, same
 from traininglog.values import plain
@@ -718,11 +719,30 @@ def test_a_status_of_a_class_that_only_the_dead_process_knew_is_put_back_as_it_w
         assert log.status["phase"].value == "warm"
 
 
+@pytest.mark.parametrize("late", [0, 1, 3])
+def test_a_region_at_rest_ends_after_what_others_appended_until_it_was_stopped(tmp_path, late):
+    class Opened(mmap.mmap):
+        def tell(self):
+            at = super().tell()
+            for _ in range(late):  # as another thread may
+                self.write(record)
+            return at
+
+    record = pack_key(1, "x", 0xC0000000)
+    with contextlib.closing(Opened(-1, REGION)) as opened:
+        opened.seek(HEADER)
+        opened.write(record)
+        region = MemoryRegion(REGION)
+        assert region._end(opened) == HEADER + (1 + late) * len(record)
+        with pytest.raises(ValueError, match="out of range"):
+            opened.write(record)
+
+
 def test_a_count_is_not_put_where_there_is_no_room_for_its_name(path, monkeypatch):
     monkeypatch.setattr("traininglog.writer.writer.INTERVAL", 1e9)
     log = SQLiteLog(path)
     log[0]["x"] = 0.0
-    (region, _) = log._buffer._journal.open
+    region, *_ = log._buffer._journal.open
     time = 1
     while REGION - HEADER - region.written >= 88:
         log[time]["x"] = 0.5

@@ -7,6 +7,7 @@ import pytest
 
 from traininglog import CorruptLog, SQLiteLog, Store
 from traininglog.packing import BLOCK
+from traininglog.sqlite.database.database import Database
 
 KEYS = ("loss", "accuracy")
 
@@ -147,3 +148,35 @@ def test_totals_that_are_worked_out_key_by_key_are_those_of_the_whole(
         listed = store.runs(["loss", "text"], best="seldom").iloc[0]
     assert (listed["rows"], listed["values"]) == (3001, 3000 + 1000 + 3)
     assert (listed["text"], listed["best.seldom"]) == ("x", -2998)
+
+
+def test_a_short_run_costs_two_transactions(path, monkeypatch):
+    begun = []
+    write = Database.write
+
+    def counted(database, **options):
+        begun.append(options)
+        return write(database, **options)
+
+    monkeypatch.setattr(Database, "write", counted)
+    with SQLiteLog(path) as log:
+        log[1]["loss"] = 0.5
+    assert len(begun) == 2
+    with Store(path) as store:
+        (run,) = store.iter_runs()
+        assert (run.state, run.rows, run.values) == ("finished", 1, 1)
+
+
+def test_a_short_run_without_room_for_its_totals_ends_all_the_same(path, monkeypatch):
+    def fail(*_):
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    monkeypatch.setattr("traininglog.sql.runs.totals.totals_of", fail)
+    with SQLiteLog(path) as log:
+        log[1]["loss"] = 0.5
+    monkeypatch.undo()
+    with Store(path) as store:
+        (run,) = store.iter_runs()
+        assert (run.state, run.rows, run.values) == ("finished", 1, 1)

@@ -592,7 +592,7 @@ def counting(store, statements):
     def note(*arguments):
         statements.append(arguments[2])
 
-    engines = {store._database._engine, store._database._writers}
+    engines = {store._database._file.engine, store._database._file.writers}
     for engine in engines:
         event.listen(engine, "before_cursor_execute", note)
     try:

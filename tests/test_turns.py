@@ -158,8 +158,8 @@ def test_a_process_that_was_stopped_while_it_is_first_is_gone_round(database, pa
         assert other.communicate() == ("written\n", None)
     assert other.returncode == 0
     assert numbers(path) == []
-    assert not database._turns._is_anybody_waiting()
-    assert not turns._ASLEEP[database._turns._path]  # whoever gets the number next counts
+    assert not database._file.turns._is_anybody_waiting()
+    assert not turns._ASLEEP[database._file.turns._path]  # whoever gets the number next counts
 
 
 def test_a_process_that_was_killed_leaves_its_place(database, path, monkeypatch):

@@ -134,9 +134,15 @@ def union(parts: Sequence[Any]) -> Any:
     if any(hasattr(times, "dtype") for times in (first, *rest)):
         import numpy as np
 
-        if all(np.array_equal(times, first) for times in rest):
+        different = [first]
+        for times in rest:
+            if not np.array_equal(times, different[-1]):
+                different.append(times)
+        if len(different) == 1:
             return first
-        return np.unique(np.concatenate([first, *rest]))
+        # Not `unique`, which hashes: a stable sort only merges what is ascending already.
+        found = np.sort(np.concatenate(different), kind="stable")
+        return found[np.concatenate([[True], found[1:] != found[:-1]])]
     if all(times == first for times in rest):
         return first
     return sorted(set(first).union(*rest))

@@ -221,8 +221,8 @@ def _expanded(store: str) -> str:
 
 def _from_environment() -> dict[str, str]:
     found = {
-        variable.removeprefix(PREFIX).lower(): value
-        for variable, value in os.environ.items()
+        variable.removeprefix(PREFIX).lower(): os.environ[variable]
+        for variable in os.environ  # not its items: each value would be decoded
         if variable.startswith(PREFIX) and variable != FILE_VARIABLE
     }
     _refuse_unknown(found, lambda name: f"the environment variable {PREFIX}{name.upper()}")

@@ -6,9 +6,10 @@ to the kernel, and outlive the process. The copy is one call into C, which no ot
 signal handler can interrupt, so it needs no lock.
 
 The file consists of regions. Assignments go to one of them until it is full or a flush begins. Then
-that region rests, closed to writing, and the next one takes the assignments. It was opened in
-advance, so no assignment waits for it. A flush saves the regions at rest. After the commit, they
-are erased and used again. While the store cannot be written, the journal adds regions.
+that region rests, closed to writing, and the next one takes the assignments. From the first flush
+on it was opened in advance, so no assignment waits for it. A flush saves the regions at rest. After
+the commit, they are erased and used again. While the store cannot be written, the journal adds
+regions.
 
 The position (log sequence number) of a record is the number of bytes of records of the run before
 it. Each flush stores, in the same transaction, the position up to which everything is in the store:
@@ -41,8 +42,8 @@ from traininglog.journal.tail import ASLEEP, Tail
 from traininglog.plain_files import PlainFile, kind_of
 from traininglog.side_files import make_beside
 
-# A new file has room to write one region while another is flushed.
-_FIRST_REGIONS = 2
+# A file usually has room to write one region while another is flushed.
+_USUAL_REGIONS = 2
 
 # Errors after which the file may be made later. Meanwhile assignments are kept in memory.
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
@@ -99,10 +100,9 @@ class Journal:
             if getattr(why, "errno", None) not in _PASSING:
                 raise
             return
-        for _ in range(_FIRST_REGIONS):
-            region = self._add_to_file(REGION)
-            if region is not None:
-                self._free.append(region)
+        region = self._add_to_file(REGION)
+        if region is not None:
+            self._free.append(region)
 
     # -- writing ----------------------------------------------------------------------------
 
@@ -191,14 +191,14 @@ class Journal:
 
     def trim(self) -> None:
         """Shrink an empty journal to its usual size: it grows while the store cannot be reached."""
-        usual = _FIRST_REGIONS * REGION
+        usual = _USUAL_REGIONS * REGION
         if self._file_size <= usual and not self._memory_size:
             return
         self.rest(whole=True)
         if not self.idle or self._used:
             return
         if self._file is None:
-            self._free = self._free[:_FIRST_REGIONS]
+            self._free = self._free[:_USUAL_REGIONS]
             return
         size = min(self._file_size, usual)
         self._free = [Region(self._file, at, REGION) for at in range(0, size, REGION)]

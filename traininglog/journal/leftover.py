@@ -10,7 +10,13 @@ from uuid import UUID, uuid5
 
 from traininglog.callers import warn_caller
 from traininglog.file_names import free_name
-from traininglog.journal.reader import FolderNotListed, damaged_path, lookalikes_beside
+from traininglog.journal.reader import (
+    FolderNotListed,
+    Left,
+    Lookalike,
+    damaged_path,
+    named_like_journals,
+)
 from traininglog.journal.record import Batch, changed_status
 
 # How many of the files that only look like journals a warning names.
@@ -88,18 +94,25 @@ def unreadable(journal: Path, error: OSError) -> str:
     )
 
 
-def warn_unlisted(error: FolderNotListed) -> None:
-    """Warn that journals cannot be found, as their folder cannot be listed."""
-    warn_caller(f"{error}; what a killed process had assigned last may be there, and is not seen")
+def journals_left(beside: Path) -> list[Left]:
+    """Return the journals beside a file, by epoch, for recovery.
 
-
-def warn_of_lookalikes(beside: Path) -> None:
-    """Warn of what lies beside a file, is named like a journal, and can be none."""
-    found = lookalikes_beside(beside)
-    if found:
-        more = f", and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
-        told = ", ".join(f"{one.path} {one.why}" for one in found[:_TOLD])
+    Warns of what lies there, is named like a journal, and can be none; and if the folder cannot be
+    listed.
+    """
+    try:
+        found = list(named_like_journals(beside))
+    except FolderNotListed as error:
+        warn_caller(
+            f"{error}; what a killed process had assigned last may be there, and is not seen"
+        )
+        return []
+    others = [one for one in found if isinstance(one, Lookalike)]
+    if others:
+        more = f", and {len(others) - _TOLD} more" if len(others) > _TOLD else ""
+        told = ", ".join(f"{one.path} {one.why}" for one in others[:_TOLD])
         warn_caller(
             f"beside {beside} lies what is named like a journal and is none: {told}{more}; it "
             "was not opened: move it away"
         )
+    return sorted((one for one in found if isinstance(one, Left)), key=lambda left: left.epoch)

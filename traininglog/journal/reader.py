@@ -125,7 +125,7 @@ def damaged_path(journal: Path) -> Path:
 
 def journals_beside(database: Path) -> Iterator[Left]:
     """Return the journals that lie beside a database. Raises `FolderNotListed`."""
-    return (found for found in _named_like_journals(database) if isinstance(found, Left))
+    return (found for found in named_like_journals(database) if isinstance(found, Left))
 
 
 def lookalikes_beside(database: Path) -> list[Lookalike]:
@@ -134,10 +134,11 @@ def lookalikes_beside(database: Path) -> list[Lookalike]:
     Anything may lie in a shared folder, or in one from an archive. No entry is opened: opening or
     reading it may never end.
     """
-    return [found for found in _named_like_journals(database) if isinstance(found, Lookalike)]
+    return [found for found in named_like_journals(database) if isinstance(found, Lookalike)]
 
 
-def _named_like_journals(database: Path) -> Iterator[Left | Lookalike]:
+def named_like_journals(database: Path) -> Iterator[Left | Lookalike]:
+    """Yield what lies beside a database and has the name of a journal. Raises `FolderNotListed`."""
     real = database.resolve()
     try:
         with os.scandir(real.parent) as entries:

@@ -408,16 +408,22 @@ def _one(block: bytes, number: int) -> bytes:
     return block[number * _SIZE : (number + 1) * _SIZE]
 
 
+# The places of the bytes of a record of the fixed size, and those of their copies.
+_ONCE = range(20)
+_AGAIN = [*range(36, 40), *range(28, 36), *range(20, 28)]
+
+
 def _is_sound(block: bytes, count: int) -> bool:
     """Return whether both copies of every field agree in `count` records of the fixed size.
 
     Compares one byte of all records at a time, which is faster than record by record.
     """
-    pairs = [(at, at + 36) for at in range(4)] + [(at, at + 24) for at in range(4, 12)]
-    pairs += [(at, at + 8) for at in range(12, 20)]
-    return len(block) == count * _SIZE and all(
-        block[one::_SIZE] == block[two::_SIZE] for one, two in pairs
-    )
+    if len(block) != count * _SIZE:
+        return False
+    for one, two in zip(_ONCE, _AGAIN, strict=True):
+        if block[one::_SIZE] != block[two::_SIZE]:
+            return False
+    return True
 
 
 def changed_status(status: Mapping[str, Any], batches: Iterable[Batch]) -> dict[str, Any]:

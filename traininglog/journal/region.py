@@ -239,13 +239,12 @@ class Region:
         """Stop further appends, and return where the records end."""
         if isinstance(opened, _Appended):
             return opened.stop()
-        try:
-            # One call reads the rest and moves to the end, so no other thread can write in between.
-            left = len(opened.read())
-        except MemoryError:
-            left = 0
-            opened.seek(self.size)
-        return self.size - left if left else self._last(opened)
+        at = opened.tell()
+        opened.seek(self.size)  # from now on no append finds room
+        # The first word of a record is never 0: if it is, no other thread has appended in between.
+        if at < self.size and not opened[at : at + 4].strip(b"\0"):
+            return at
+        return self._last(opened)
 
     def _last(self, opened: mmap.mmap | _Appended) -> int:
         """Return where the records of a stopped region end: their last byte is never 0."""

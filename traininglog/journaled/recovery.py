@@ -25,15 +25,12 @@ from traininglog.journal.gaps import DROPPED, described
 from traininglog.journal.leftover import (
     aside,
     dispose,
+    journals_left,
     unreadable,
-    warn_of_lookalikes,
-    warn_unlisted,
 )
 from traininglog.journal.reader import (
-    FolderNotListed,
     Left,
     is_held,
-    journals_beside,
     read_journal,
 )
 from traininglog.journal.record import Batch, changed_status
@@ -49,12 +46,7 @@ def recover(store: LogStore, spool: Path) -> None:
 
     If the store cannot be reached, the journals stay where they are.
     """
-    try:
-        warn_of_lookalikes(spool)
-        waiting = sorted(journals_beside(spool), key=lambda left: left.epoch)
-    except FolderNotListed as error:
-        warn_unlisted(error)
-        return
+    waiting = journals_left(spool)
     while waiting:
         orphans = []  # their parents may be in the journals of this round
         for left in waiting:

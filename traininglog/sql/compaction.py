@@ -30,6 +30,9 @@ LEAST = 16
 # How many entries are read at a time.
 _WINDOW = 500_000
 
+# A run without segments and with at most so many entries is small.
+_SMALL = 2_000
+
 _NUMBERS = Prepared(
     select(entries.c.key_id, entries.c.time, entries.c.kind, entries.c.value)
     .where(
@@ -41,6 +44,7 @@ _NUMBERS = Prepared(
     .limit(bind("limit"))
 )
 
+_ANOTHER_ENTRY = Prepared("SELECT 1 FROM entries WHERE run_id = :run_id LIMIT 1 OFFSET :others")
 _ANOTHER_NUMBER = Prepared(
     select(literal(1))
     .where(entries.c.run_id == bind("run_id"), IS_NUMBER)
@@ -72,6 +76,12 @@ def seal(connection: Connection, run_id: int, uuid: str) -> int:
         moved += _seal_window(connection, owner, low, high, found)
     gather(connection, owner)
     return moved
+
+
+def is_small(connection: Connection, run_id: int) -> bool:
+    """Return whether a run has few values, so that sealing it takes no longer than a flush."""
+    few = not _ANOTHER_ENTRY.run(connection, run_id=run_id, others=_SMALL)
+    return few and not segments.spans(connection, run_id)
 
 
 def has_numbers(connection: Connection, run_id: int, least: int) -> bool:

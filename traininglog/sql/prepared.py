@@ -6,8 +6,8 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, text
-from sqlalchemy.sql.elements import BindParameter
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.sql.elements import BindParameter, ClauseElement
 
 
 class Prepared:
@@ -22,8 +22,10 @@ class Prepared:
 
     """
 
-    def __init__(self, statement: Select[object] | str) -> None:
-        self._statement = text(statement) if isinstance(statement, str) else statement
+    def __init__(self, statement: ClauseElement | str) -> None:
+        self._statement: ClauseElement = (
+            text(statement) if isinstance(statement, str) else statement
+        )
         self._compiled: dict[str, tuple[str, list[str] | None, dict[str, Any]]] = {}
 
     def run(self, connection: Connection, **values: object) -> list[Any]:
@@ -32,6 +34,13 @@ class Prepared:
         rows: list[Any] = cursor.fetchall()
         cursor.close()
         return rows
+
+    def change(self, connection: Connection, **values: object) -> int:
+        """Execute a statement that changes rows, and return how many it changed."""
+        cursor = self._execute(connection, values)
+        count: int = cursor.rowcount
+        cursor.close()
+        return count
 
     def each(self, connection: Connection, **values: object) -> Generator[Any]:
         """Execute the statement and yield its rows one by one, if they are too many to hold."""
@@ -56,7 +65,7 @@ class Prepared:
         if constants:
             values = constants | values
         cursor = connection.connection.cursor()
-        cursor.execute(sql, values if order is None else [values[name] for name in order])
+        cursor.execute(sql, values if order is None else tuple(map(values.__getitem__, order)))
         return cursor
 
 

@@ -111,6 +111,7 @@ _KEYS_BEFORE = Prepared("""
 _LAST_TIME = Prepared("""
     SELECT last FROM segments WHERE run_id = :run_id AND last <= :high ORDER BY last DESC LIMIT 1
 """)
+_DELETE = Prepared("DELETE FROM segments WHERE id = :id")
 _ONE = Prepared(select(*BLOCK).where(segments.c.id == bind("id")))
 _HEADS = Prepared("SELECT id, key_id, checksum, first, last FROM segments WHERE run_id = :run_id")
 _COVERED = Prepared(
@@ -449,9 +450,8 @@ def _insert(connection: Connection, rows: Sequence[Mapping[str, StoredValue]]) -
 
 def delete_segments(connection: Connection, numbers: Sequence[int]) -> None:
     """Remove segments by their ids."""
-    for start in range(0, len(numbers), _TOGETHER):
-        chosen = numbers[start : start + _TOGETHER]
-        connection.execute(delete(segments).where(segments.c.id.in_(chosen)))
+    for number in numbers:  # one at a time: a statement of many is compiled anew for each count
+        _DELETE.change(connection, id=number)
 
 
 def delete_numbers(

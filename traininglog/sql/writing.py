@@ -6,6 +6,7 @@ import functools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from time import time as time_now
+from types import SimpleNamespace
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -13,23 +14,19 @@ from sqlalchemy import (
     BindParameter,
     Column,
     Connection,
-    Integer,
-    String,
-    Update,
-    bindparam,
     case,
     delete,
-    func,
     insert,
     select,
     update,
 )
 
-from traininglog.encoding import Kind, encode
+from traininglog.encoding import Encoded, Kind, encode
 from traininglog.errors import CorruptLog
 from traininglog.imported import UNKNOWN
 from traininglog.lineage import BEFORE_ALL, Role
 from traininglog.sql.ordering import newest_before
+from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.sound import is_run
 from traininglog.sql.tables import (
     UNKNOWN_POSITION,
@@ -37,7 +34,6 @@ from traininglog.sql.tables import (
     keys,
     marks,
     metadata,
-    relations,
     runs,
     status,
 )
@@ -59,38 +55,34 @@ ON CONFLICT (run_id, time, key_id) DO UPDATE SET kind = excluded.kind, value = e
 
 # SQLAlchemy takes longer to build a statement than SQLite takes to run it. So the statements that
 # each log uses are built once.
-_INSERT_RUN = insert(runs)
-_FIND_RUN = select(runs).where(runs.c.uuid == bindparam("wanted"))
-_FIRST: BindParameter[int] = bindparam("first")
-_LAST: BindParameter[int] = bindparam("last")
-_WIDEN_RUN = (
+_RUN_COLUMNS = [column.name for column in runs.columns]
+_FIND_RUN = Prepared(select(runs).where(runs.c.uuid == bind("wanted")))
+_FIRST: BindParameter[int] = bind("first")
+_LAST: BindParameter[int] = bind("last")
+_WIDEN_RUN = Prepared(
     update(runs)
-    .where(runs.c.id == bindparam("this"))
+    .where(runs.c.id == bind("this"))
     .values(
         first_time=case((runs.c.first_time < _FIRST, runs.c.first_time), else_=_FIRST),
         last_time=case((runs.c.last_time > _LAST, runs.c.last_time), else_=_LAST),
-        deletions=runs.c.deletions + bindparam("more"),
+        deletions=runs.c.deletions + bind("more"),
     )
 )
-_THIS, _OTHER = bindparam("run_id", type_=Integer), bindparam("other", type_=String)
-_POSITION = select(runs.c.high_water).where(runs.c.uuid == _OTHER).scalar_subquery()
-_COLUMNS = ["run_id", "role", "other", "position"]
-_RELATE = insert(relations).from_select(
-    _COLUMNS,
-    select(
-        _THIS, bindparam("role", type_=String), _OTHER, func.coalesce(_POSITION, UNKNOWN_POSITION)
-    ),
-)
-_RELATE_AS_PART = insert(relations).from_select(
-    _COLUMNS,
-    select(_THIS, relations.c.role, relations.c.other, relations.c.position)
-    .join(runs, runs.c.id == relations.c.run_id)
-    .where(runs.c.uuid == _OTHER, relations.c.role == "part"),
-)
-_DROP_STATUS = delete(status).where(
-    status.c.run_id == bindparam("this"), status.c.key == bindparam("name")
-)
-_DROP_HIDDEN = _DROP_STATUS.where(status.c.kind == Kind.HIDDEN.value)
+_RELATE = Prepared("""
+    INSERT INTO relations (run_id, role, other, position) VALUES (
+        :run_id, :role, :other,
+        coalesce((SELECT high_water FROM runs WHERE uuid = :other), :unknown)
+    )
+""")
+_RELATE_AS_PART = Prepared("""
+    INSERT INTO relations (run_id, role, other, position)
+    SELECT :run_id, relations.role, relations.other, relations.position
+    FROM relations JOIN runs ON runs.id = relations.run_id
+    WHERE runs.uuid = :other AND relations.role = 'part'
+""")
+_drop = delete(status).where(status.c.run_id == bind("this"), status.c.key == bind("name"))
+_DROP_STATUS = Prepared(_drop)
+_DROP_HIDDEN = Prepared(_drop.where(status.c.kind == Kind.HIDDEN.value))
 
 
 def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
@@ -102,16 +94,19 @@ def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
 
 def insert_run(connection: Connection, values: Mapping[str, object]) -> int:
     """Add a run and return its id. Raises `CorruptLog` if the file has no valid id left."""
-    result = connection.execute(_INSERT_RUN, dict(values))
-    found = result.inserted_primary_key
-    assert found is not None  # noqa: S101 - an insert without one would have raised
-    number = int(found[0])
+    _insert_of(frozenset(values)).change(connection, **values)
+    number: int = find_run(connection, str(values["uuid"])).id
     if not is_run(number):
         raise CorruptLog(
             "no run can be added: what the file says of how many it has had is damaged (in the "
             "table sqlite_sequence); `traininglog check --repair` makes a file that is sound"
         )
     return number
+
+
+@functools.cache
+def _insert_of(names: frozenset[str]) -> Prepared:
+    return Prepared(insert(runs).inline().values({name: bind(name) for name in sorted(names)}))
 
 
 def add_run(
@@ -134,7 +129,7 @@ def add_run(
     newest = newest_before(connection, number)
     if newest is not None and now < newest:  # the clock was set back
         save_mark(connection, number, BEFORE_ALL, newest)
-    save_status(connection, number, status)
+    _insert_status(connection, number, status)
     if part_of is not None:
         relate(connection, number, "part", part_of)
     elif parent is not None:
@@ -144,9 +139,10 @@ def add_run(
 
 def relate(connection: Connection, run_id: int, role: Role, other: UUID) -> None:
     """Note what a new run is to another. A run that continues a part is a part of the same run."""
-    given = {"run_id": run_id, "role": role, "other": other.hex}
-    if role != "continue" or not connection.execute(_RELATE_AS_PART, given).rowcount:
-        connection.execute(_RELATE, given)
+    if role != "continue" or not _RELATE_AS_PART.change(connection, run_id=run_id, other=other.hex):
+        _RELATE.change(
+            connection, run_id=run_id, role=role, other=other.hex, unknown=UNKNOWN_POSITION
+        )
 
 
 def update_run(
@@ -156,15 +152,15 @@ def update_run(
     given = {f"new_{name}": value for name, value in values.items()}
     change = _change_of(frozenset(values), fenced=epoch is not None)
     known = {"this": run_id} if epoch is None else {"this": run_id, "held": epoch}
-    return connection.execute(change, given | known).rowcount == 1
+    return change.change(connection, **given, **known) == 1
 
 
 @functools.cache
-def _change_of(names: frozenset[str], *, fenced: bool) -> Update:
-    change = update(runs).where(runs.c.id == bindparam("this"))
+def _change_of(names: frozenset[str], *, fenced: bool) -> Prepared:
+    change = update(runs).where(runs.c.id == bind("this"))
     if fenced:
-        change = change.where(runs.c.epoch == bindparam("held"))
-    return change.values({name: bindparam(f"new_{name}") for name in sorted(names)})
+        change = change.where(runs.c.epoch == bind("held"))
+    return Prepared(change.values({name: bind(f"new_{name}") for name in sorted(names)}))
 
 
 def widen_run(connection: Connection, run_id: int, first: int, last: int, deletions: int) -> None:
@@ -172,13 +168,14 @@ def widen_run(connection: Connection, run_id: int, first: int, last: int, deleti
 
     The bounds never narrow again.
     """
-    given = {"this": run_id, "first": first, "last": last, "more": deletions}
-    connection.execute(_WIDEN_RUN, given)
+    _WIDEN_RUN.change(connection, this=run_id, first=first, last=last, more=deletions)
 
 
 def find_run(connection: Connection, uuid: str) -> Any:
     """Return the row of the run with this UUID in hex, or None."""
-    return connection.execute(_FIND_RUN, {"wanted": uuid}).one_or_none()
+    for row in _FIND_RUN.run(connection, wanted=uuid):
+        return SimpleNamespace(**dict(zip(_RUN_COLUMNS, row, strict=True)))
+    return None
 
 
 def find_runs(connection: Connection, uuids: Iterable[str]) -> list[Any]:
@@ -290,6 +287,30 @@ def _with_nans_to_the_bit(numbers: list[object]) -> list[object]:
     return kept
 
 
+def save_others(
+    connection: Connection,
+    run_id: int,
+    others: Mapping[tuple[int, int], Encoded],
+    times: tuple[int, int],
+) -> None:
+    """Write the values of a batch that are no numbers, after the numbers; widen the run's span.
+
+    Args:
+        connection: The connection to write to.
+        run_id: The run.
+        others: The values by time and number of the key.
+        times: The first and the last time of the whole batch.
+
+    """
+    deletions = sum(cell.kind == Kind.HIDDEN for cell in others.values()) if others else 0
+    widen_run(connection, run_id, *times, deletions)
+    if others:
+        save_entries(
+            connection,
+            [(run_id, time, number, *cell) for (time, number), cell in others.items()],
+        )
+
+
 def save_status(
     connection: Connection,
     run_id: int,
@@ -304,7 +325,11 @@ def save_status(
     # A deleted value leaves a tombstone, so that a merge does not bring it back.
     for key in values:
         drop = _DROP_STATUS if key in renewed else _DROP_HIDDEN
-        connection.execute(drop, {"this": run_id, "name": key})
+        drop.change(connection, this=run_id, name=key)
+    _insert_status(connection, run_id, values)
+
+
+def _insert_status(connection: Connection, run_id: int, values: Mapping[str, object]) -> None:
     insert_rows(
         connection,
         f"INSERT INTO {status.name} (run_id, key, kind, value) VALUES",
@@ -378,10 +403,12 @@ def _insert_flat(
     """Insert rows of `width` values each, given one after the other, many per statement."""
     size = BATCH_ROWS * width
     for start in range(0, len(values), size):
+        if start:  # there are many rows, and an assignment may wait for the owner thread
+            pause(0.0)
         part = tuple(values[start : start + size])
-        text = _statement(head, group, tail, len(part) // width)
-        connection.exec_driver_sql(text, part)
-        pause(0.0)  # there may be many rows, and an assignment may wait for the owner thread
+        cursor = connection.connection.cursor()
+        cursor.execute(_statement(head, group, tail, len(part) // width), part)
+        cursor.close()
 
 
 @functools.lru_cache(maxsize=16)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from traininglog.base import Reduced
 from traininglog.clock import Clock, Marks
 from traininglog.columns import Column, Point, layer_of_rows
-from traininglog.config import Durability, OnFull, setting, settings
+from traininglog.config import Durability, OnFull, settings
 from traininglog.encoding import HIDDEN
 from traininglog.errors import LogClosed, RunNotFound
 from traininglog.imported import Ending, Imported, Outcome
@@ -113,24 +113,27 @@ class SQLiteLog(WriterLog):
         outcome: Ending | None = None,
     ) -> None:
         imported = Imported.of(created, host, outcome)
+        named = {} if isinstance(store, Path) else {"store": store}
         options = settings(
             durability=durability,
             seal=seal,
             max_pending_bytes=max_pending_bytes,
             on_full=on_full,
             max_value_bytes=max_value_bytes,
+            allow_network=allow_network,
+            **named,
         )
         self._max_value_bytes = options.pop("max_value_bytes")
-        path = store.absolute() if isinstance(store, Path) else locate(setting("store", store))
+        path = store.absolute() if isinstance(store, Path) else locate(options.pop("store"))
         wanted, point = check_opening(
             uuid, at, resume=resume, readonly=readonly, takeover=takeover, imported=imported,
             advice=" (a Store lists the runs of a file)",
         )  # fmt: skip
         opened = Database(
-            path, readonly=readonly, create=wanted is None, allow_network=allow_network
-        )
+            path, readonly=readonly, create=wanted is None,
+            allow_network=options.pop("allow_network"),
+        )  # fmt: skip
         try:
-            recover(opened)
             self._start(opened, wanted or new_uuid(), options, takeover=takeover)
             if wanted is None:
                 self._writer.create(Birth(self.uuid, new_status(), imported=imported))
@@ -156,6 +159,7 @@ class SQLiteLog(WriterLog):
         self._sink = sink = SQLiteSink(
             database, durable=durability == "power", seals=options["seal"]
         )
+        recover(database, sink.owners)
         owner = Owner(database.name) if sink.owners is None else sink.owners.owner
         writer = Writer(
             owner, sink, uuid, name=database.name, place=place,
@@ -423,7 +427,7 @@ class SQLiteLog(WriterLog):
                 return found
         return super().last(key)
 
-    def _own_last_time(self, pending: Rows) -> int | None:
+    def _own_last_time(self, pending: Rows, *, deleted: bool) -> int | None:
         """Return the last time, or None if only the ancestors of this run can tell.
 
         Mostly the run alone tells. So a run that is resumed again and again need not read all of
@@ -433,7 +437,6 @@ class SQLiteLog(WriterLog):
             return None
         with self._connected() as (connection, _):
             links = Chain(connection, self._number(connection), alone=True).links
-        deleted = any(value is HIDDEN for row in pending.values() for value in row.values())
         if not links or links[0].hides or deleted:
             return None
         last = max(links[0].last, max(pending, default=-1))
@@ -443,7 +446,8 @@ class SQLiteLog(WriterLog):
     @steady
     def _last_time(self) -> int | None:
         pending = self._read_back.rows(0, MAX_TIME)
-        last = self._own_last_time(pending)
+        deleted = any(value is HIDDEN for row in pending.values() for value in row.values())
+        last = self._own_last_time(pending, deleted=deleted)
         if last is not None:
             return last
         below = MAX_TIME
@@ -451,9 +455,10 @@ class SQLiteLog(WriterLog):
             waiting = max((time for time in pending if time <= below), default=-1)
             with self._reading() as (connection, chain):
                 last = max(waiting, reading.read_last_time(connection, chain, below))
+                hides = deleted or any(link.hides for link in chain.links)
             if last < 0:
                 return None
-            if self._read_row(last):
+            if not hides or self._read_row(last):
                 return last
             below = last - 1  # all values at this time are hidden
 
@@ -491,7 +496,6 @@ def _restore(
     uuid, at, status = log._checked_state(state)
     database = Database(Path(path), readonly=False, allow_network=allow_network)
     try:
-        recover(database)
         log._start(database, new_uuid(), options)
         log._find(uuid)
     except BaseException:

@@ -549,7 +549,7 @@ class Store:
                 if self._owners.is_written(row):
                     busy.append(reading.stored_uuid(line.uuid))
                     continue
-                moved = seal_run(connection, require_run(row))
+                moved = seal_run(connection, row.id, require_run(row).uuid)
             if moved:
                 sealed.append(reading.stored_uuid(line.uuid))
                 values += moved

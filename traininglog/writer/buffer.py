@@ -237,14 +237,15 @@ class Buffer:
             self._force(partial(pack_status, birth.status or {}))
 
     def _put(self, rows: Rows) -> None:
+        self._go_there()
         entries = [
             (at, self._number(key), value) for at, row in rows.items() for key, value in row.items()
         ]
         if len(entries) == 1:
             at, number, value = entries[0]
-            self._force(partial(_pack_one, number + FLOAT_HEAD, at, value))
+            self._add(partial(_pack_one, number + FLOAT_HEAD, at, value))
         else:
-            self._force(partial(pack_entries, entries))
+            self._add(partial(pack_entries, entries))
 
     def _put_count(self, key: str, value: int) -> None:
         if not ATOMIC:
@@ -262,7 +263,7 @@ class Buffer:
         number = self._last_number + 1
         if number > MOST_KEYS:
             raise InvalidKey(f"a run may have {MOST_KEYS} keys: put what differs into the value")
-        self._force(partial(pack_key, number, key))
+        self._add(partial(pack_key, number, key))
         self._last_number, self.names[number] = number, key
         self.numbers[key] = number + FLOAT_HEAD  # last: from now on other threads use the number
         return number
@@ -270,7 +271,11 @@ class Buffer:
     def _force(self, pack: Callable[[int], bytes]) -> None:
         """Append a record to the journal, and open regions until one has room."""
         self._go_there()
-        while not self._append_here(pack):
+        self._add(pack)
+
+    def _add(self, pack: Callable[[int], bytes]) -> None:
+        """Append a record as `_force` does, once `_go_there` was called for the same request."""
+        while not (self._append(pack) if ATOMIC else self._append_here(pack)):
             self._open_region(len(pack(0)))
 
     def _go_there(self) -> None:
@@ -279,8 +284,7 @@ class Buffer:
             self._publish_tail(self._journal.tail)
 
     def _append_here(self, pack: Callable[[int], bytes]) -> bool:
-        if ATOMIC:
-            return self._append(pack)
+        """Append a record where no other thread appends."""
         for region in [] if self._journal is None else self._journal.open:
             with suppress(ValueError):
                 region.tail.write(pack(next(region.tail.tags)))
@@ -288,8 +292,9 @@ class Buffer:
         return False
 
     def _open_region(self, need: int) -> None:
-        """Open a region with room for a record of `need` bytes, and some more in advance."""
+        """Open a region with room for a record of `need` bytes, and mostly more in advance."""
         journal = self._journal
+        first = journal is None
         if journal is None:
             journal = self._journal = self._make_journal()
             self._ahead = 1
@@ -305,7 +310,9 @@ class Buffer:
             self.gaps.end()
         if journal.in_memory and journal.path is not None:
             self._warn_of_memory(journal.path)
-        self.open_ahead()
+        self._publish(self.snapshot.status)
+        if not first:  # else the next flush does it; a run that ends before needs none
+            self.open_ahead()
         self._publish_tail(tail)
 
     def open_ahead(self) -> None:
@@ -316,7 +323,7 @@ class Buffer:
         with suppress(StoreFailed, OSError, MemoryError):  # an assignment that needs one asks
             while journal.open and len(journal.open) <= self._ahead:
                 journal.begin()
-        self._publish(self.snapshot.status)
+                self._publish(self.snapshot.status)
 
     def close_at(self, moment: float) -> None:
         """Make assignments ask from a moment on, where no owner thread flushes by itself."""

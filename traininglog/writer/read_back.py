@@ -94,10 +94,11 @@ class ReadBack:
         """Return the content of regions at rest as one batch, for the owner thread to save."""
         decoded = self._take()
         try:
-            batches = []
+            batches: list[Batch] = []
             for region in regions:
+                if batches:  # there are many, and an assignment may need a new region meanwhile
+                    pause(0.0)
                 batches.append(_decode(region, decoded.pop(region, None)))
-                pause(0.0)  # there may be many, and an assignment may need a new region meanwhile
         except DamagedRecord as error:
             raise self._damaged(error) from error
         self._decoded.append(decoded)

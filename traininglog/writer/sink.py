@@ -175,6 +175,11 @@ class Saving:
         """
         return self._read()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to save."""
+        return self.position is None and self.gap is None and self.outcome is None
+
     def rows(self) -> dict[int, dict[str, Any]]:
         """Return the values of the batch by time and key, `HIDDEN` where one was deleted."""
         return self.batch.values(self.names)

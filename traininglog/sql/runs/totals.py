@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Connection, bindparam, delete, insert, select
+from sqlalchemy import BindParameter, Connection, delete, insert, select
 
 from traininglog.columns import Column, union
 from traininglog.encoding import encode
 from traininglog.sql import reading, segments
 from traininglog.sql.lineage_chain import Chain
+from traininglog.sql.prepared import Prepared, bind
 from traininglog.sql.tables import runs, summaries, totals
 from traininglog.sql.writing import insert_rows
 from traininglog.values import MAX_TIME
@@ -23,13 +24,15 @@ _AT_ONCE = 1_000_000
 
 _COLUMNS = [column.name for column in summaries.columns]
 
-_THIS: BindParameter[int] = bindparam("this")
-_TOTAL_UP = insert(totals).values(
-    run_id=_THIS,
-    high_water=select(runs.c.high_water).where(runs.c.id == _THIS).scalar_subquery(),
-    **{name: bindparam(name) for name in ("rows", "count", "first", "last")},
+_THIS: BindParameter[int] = bind("this")
+_TOTAL_UP = Prepared(
+    insert(totals).values(
+        run_id=_THIS,
+        high_water=select(runs.c.high_water).where(runs.c.id == _THIS).scalar_subquery(),
+        **{name: bind(name) for name in ("rows", "count", "first", "last")},
+    )
 )
-_FORGET = [delete(table).where(table.c.run_id == _THIS) for table in (totals, summaries)]
+_FORGET = [Prepared(delete(table).where(table.c.run_id == _THIS)) for table in (totals, summaries)]
 
 
 class Totals(NamedTuple):
@@ -42,7 +45,11 @@ class Totals(NamedTuple):
 def totals_of(connection: Connection, run_id: int) -> Totals:
     """Compute how much a run has logged itself, and the last value and extremes of each key."""
     chain = Chain(connection, run_id, alone=True)
-    numbers = reading.read_run_keys(connection, run_id)
+    numbers = {
+        name: number
+        for link in chain.links
+        for number, name in chain.keys(connection, link).items()
+    }
     times: Any = []
     count = 0
     by_key = []
@@ -65,7 +72,8 @@ def _parts(
     """Yield the columns that a run has logged itself: all at once, or some keys at a time."""
     order = chain.places(connection)
     sizes: dict[int, int] = {}
-    for number, *_, size in segments.spans(connection, run_id):
+    sealed = any(link.sealed for link in chain.links)
+    for number, *_, size in segments.spans(connection, run_id) if sealed else []:
         sizes[number] = sizes.get(number, 0) + size
     for chosen in (
         [None]
@@ -93,7 +101,7 @@ def total_up(connection: Connection, run_id: int) -> None:
     """Compute and store the totals of a run."""
     forget_totals(connection, run_id)
     whole, by_key = totals_of(connection, run_id)
-    connection.execute(_TOTAL_UP, {"this": run_id, **whole})
+    _TOTAL_UP.change(connection, this=run_id, **whole)
     insert_rows(
         connection,
         f"INSERT INTO {summaries.name} ({', '.join(_COLUMNS)}) VALUES",
@@ -115,4 +123,4 @@ def _summary(number: int, column: Column) -> tuple[Any, ...]:
 def forget_totals(connection: Connection, run_id: int) -> None:
     """Delete the totals of a run, as another than its writer has changed it."""
     for statement in _FORGET:
-        connection.execute(statement, {"this": run_id})
+        statement.change(connection, this=run_id)

@@ -18,12 +18,11 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import URL, Connection, event, pool
-from sqlalchemy.dialects.sqlite import pysqlite
+from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 
 from traininglog import parts
@@ -42,14 +41,13 @@ from traininglog.sql import sound
 from traininglog.sql.tables import REVISION
 from traininglog.sqlite.database import backup
 from traininglog.sqlite.database.adoption import take_over
-from traininglog.sqlite.database.live_wal import LiveWal, WalLost
 from traininglog.sqlite.database.looker import Looker, can_write, steadily, uris_shared
+from traininglog.sqlite.database.open_file import OpenFile, WalLost, engine_of
 from traininglog.sqlite.database.second_names import refuse_second_name
-from traininglog.sqlite.database.turns import Turns
 from traininglog.sqlite.file import failures, revisions, shape
-from traininglog.sqlite.file.connections import Pool, connect, is_connected, number_of, raw_of
+from traininglog.sqlite.file.connections import connect, is_connected, number_of, raw_of
 from traininglog.sqlite.file.failures import MEMORY, distrustful, patiently, translated
-from traininglog.sqlite.file.header import identity_of, inspect, stat_of, uri_of
+from traininglog.sqlite.file.header import identity_of, inspect, stat_of
 from traininglog.sqlite.file.mounts import refuse_network
 from traininglog.sqlite.file.witness import Identity
 
@@ -60,13 +58,6 @@ _CHECKPOINT_BYTES = 4 * 2**20
 
 # How many bytes of free pages a file keeps for reuse before it is shrunk.
 _FREE_BYTES = 2**20
-
-# All files share one dialect and one cache of compiled statements. `create_engine` would make new
-# ones for each log, and compiling the statements takes longer than all queries of a short run.
-_DIALECT = pysqlite.dialect(dbapi=sqlite3)
-_DIALECT.server_version_info = sqlite3.sqlite_version_info  # else the first engine would ask for it
-_DIALECT.default_schema_name = "main"
-_COMPILED: dict[Any, Any] = {}
 
 _T = TypeVar("_T")
 
@@ -102,59 +93,77 @@ class Database:
     ) -> None:
         self.path = path
         self.readonly = readonly
-        self.allow_network: bool = setting("allow_network", allow_network)
-        twin = None if readonly else _twin_of(path)
-        allowed = self.allow_network or (twin is not None and not twin.allow_network)
-        if path is not None and not readonly and not allowed:
-            refuse_network(path)
+        if allow_network is None:
+            allow_network = setting("allow_network")
+        self.allow_network = bool(allow_network)
         self.revision = revisions.current()
         self.upgraded: tuple[str, Path] | None = None  # the revision before, and the backup
         self._pid = os.getpid()
         self._closed = False
         self._lock = threading.RLock()
         self._users: dict[object, int] = {}  # the uses of connections just now, with their threads
-        self._watch: sqlite3.Connection | None = None
         self._identity: Identity | None = None
-        # Held while `_watch` is used: closing a connection that another thread uses crashes the
-        # process.
-        self._watching = threading.RLock()
-        self._wal: LiveWal | None = None  # only for a writer
         #: A warning for the next assignment; the sink takes it and clears it.
         self.notice: str | None = None
         self._linked = False  # whether a second name of the file was found, and warned of
         self._sound_schema: int | None = None  # the version of the schema that was examined
-        fresh = path is None or (
-            twin is None and inspect(path, readonly=readonly, create=create and not readonly)
-        )
-        if path is not None and not readonly and twin is None:
-            refuse_second_name(path)
-            parts.sweep(path)
-        self._turns = Turns(path)
-        self._uri = MEMORY if path is None else uri_of(path)
         self._follows = follows
-        self._make_engines()
         self._looker: Looker | None = None  # only for a process that may not write the file
-        writes = twin is not None or fresh or (path is not None and can_write(path))
-        if path is not None and not (readonly or writes or is_open_here(path)):
-            take_over(path)
-        if path is not None and (readonly or not writes):
-            self._looker = Looker(path, functools.partial(_engine, timeout=failures.PATIENCE))
         try:
-            with in_use(), translated(self.name):
-                if twin is None:
-                    self._prepare(fresh=fresh)
-                else:  # each transaction checks whether these have changed
-                    self.revision, self._sound_schema = twin.revision, twin._sound_schema
-        except BaseException:
-            self._dispose()
-            raise
-        _OPEN[id(self)] = self
-        try:
+            twin = None if readonly else self._share(path)
+            if twin is None:
+                fresh = path is None or self._inspect(path, create=create)
+                self._file = OpenFile(path, self)
+                self._open_first(fresh=fresh)
+            else:  # each transaction checks whether these have changed
+                self.revision, self._sound_schema = twin.revision, twin._sound_schema
+                if path is not None and not self.allow_network and twin.allow_network:
+                    refuse_network(path)
+            _OPEN[id(self)] = self
             with in_use(), translated(self.name):
                 self._attach()
         except BaseException:
-            self.close()
+            if hasattr(self, "_file"):  # else it was refused before that
+                self.close()
             raise
+
+    def _share(self, path: Path | None) -> Database | None:
+        """Return a database of this process that writes this very file; use its open file, too."""
+        identity = None if path is None else identity_of(path)
+        for other in list(_OPEN.values()):
+            if (
+                other.path == path
+                and other._identity == identity is not None
+                and other._looker is None
+                and other._pid == self._pid
+            ):
+                self._file = other._file  # first: whatever interrupts this, `close` leaves it
+                if self._file.share(self):
+                    return other
+        return None
+
+    def _inspect(self, path: Path, *, create: bool) -> bool:
+        """Refuse what is no file of ours; return whether the file has to be made."""
+        if not (self.readonly or self.allow_network):
+            refuse_network(path)
+        fresh = inspect(path, readonly=self.readonly, create=create and not self.readonly)
+        if not self.readonly:
+            refuse_second_name(path)
+            parts.sweep(path)
+        return fresh
+
+    def _open_first(self, *, fresh: bool) -> None:
+        """Open a file that no other database of this process writes."""
+        path = self.path
+        if path is not None:
+            writes = fresh or can_write(path)
+            if not (self.readonly or writes or is_open_here(path)):
+                take_over(path)
+            if self.readonly or not writes:
+                engine = functools.partial(engine_of, timeout=failures.PATIENCE)
+                self._looker = Looker(path, engine)
+        with in_use(), translated(self.name):
+            self._prepare(fresh=fresh)
 
     @property
     def name(self) -> str:
@@ -181,7 +190,6 @@ class Database:
         others changed the file: call it within `steadily`. With `lasting` that does not happen; use
         it if the caller uses the values before the exit.
         """
-        self._check_process()
         looker = self._looker
         if looker is not None:
             looking = looker.reading(self._renewed, lasting=lasting)
@@ -192,10 +200,10 @@ class Database:
                     self._blame(connection, error)
                     raise
             return
-        self._follow()
-        with self._using(), self._alone(), translated(self.name):
+        with self._using(), translated(self.name):
+            self._follow()
             self._check_wal()
-            connection = patiently(self._engine.connect)
+            connection = patiently(self._file.engine.connect)
             with connection:
                 transaction = patiently(connection.begin)
                 try:
@@ -218,15 +226,15 @@ class Database:
             patience: How many seconds to wait for other writers at the most.
 
         """
-        self._check_process()
-        self._require_writer()
-        self._follow()
         with self._using():
+            self._require_writer()
+            self._follow()
             self._check_file()
-            with self._alone(), translated(self.name):
+            with translated(self.name):
                 self._check_wal()
-                connection = patiently(self._writing.connect)
-                with self._beginning() as begin, connection:
+                file = self._file
+                connection = patiently(file.writing.connect)
+                with file.alone() as begin, connection:
                     # The pragma reads the file, and can get SQLITE_BUSY while another process
                     # opens it.
                     level = "FULL" if durable else "NORMAL"
@@ -235,7 +243,7 @@ class Database:
                     # Not by SQLite's busy timeout, which sleeps longer and longer: a writer that
                     # has waited long sleeps on while others pass it. And not by `connection.begin`,
                     # which takes ten times as long to fail.
-                    self._turns.take(functools.partial(begin, raw_of(connection)), patience)
+                    file.turns.take(functools.partial(begin, raw_of(connection)), patience)
                     self._check_schema(connection)  # others may have changed it meanwhile
                     try:
                         yield connection
@@ -244,12 +252,13 @@ class Database:
                         raise
                     # Not by SQLAlchemy, which turns Ctrl-C during a commit into an AssertionError.
                     raw_of(connection).commit()
-            if self._wal is not None and self._wal.is_lost:
+            if file.is_lost():
                 raise WalLost(
-                    f"{self._wal.path} was deleted or replaced while {self.name} was being "
+                    f"{file.wal} was deleted or replaced while {self.name} was being "
                     "written: nothing else than this program may touch it. It is written again"
                 )
-            self._checkpoint_if_due()
+            if file.wal_size() > _CHECKPOINT_BYTES:
+                self.checkpoint()
 
     def sync(self) -> None:
         """Wait until the disk has all commits, of any process.
@@ -260,8 +269,7 @@ class Database:
         self._check_process()
         with self._using(), translated(self.name):
             self._check_wal()
-            if self._wal is not None:
-                self._wal.sync()
+            self._file.sync()
 
     def _set_synchronous(self, connection: Connection, level: str) -> None:
         if connection.info.get("synchronous") != level:
@@ -290,10 +298,8 @@ class Database:
             with in_use(), translated(self.name):
                 found = looker.version()
             return self.steadily(self._version_seen) if found is None else found
-        with in_use(), translated(self.name), self._watching:
-            self._check_process()  # another thread may have closed it
-            watch = self._watch = self._watch or connect(self._uri, failures.PATIENCE)
-            return number_of(watch), watch.execute("PRAGMA data_version").fetchall()[0][0]
+        with self._using(), translated(self.name):
+            return self._file.version()
 
     def _version_seen(self) -> object:
         with self.read() as connection:
@@ -319,12 +325,15 @@ class Database:
 
     @contextmanager
     def _using(self) -> Iterator[None]:
-        """Count a use of connections; the last use of a database closed meanwhile detaches it."""
+        """Count a use of connections; the last use of a database closed meanwhile detaches it.
+
+        The single connection of a database in memory is for one thread at a time.
+        """
         token = object()
         self._users[token] = threading.get_ident()
         try:
             self._check_process()
-            with in_use():
+            with in_use(), self._lock if self.path is None else nullcontext():
                 yield
         finally:
             self._users.pop(token, None)
@@ -333,36 +342,16 @@ class Database:
 
     def _attach(self) -> None:
         """Note the identity of the file, which is in order; a writer also holds its WAL."""
-        self._identity = None if self.path is None else identity_of(self.path)
-        if self._identity is not None and self.path is not None and self._looker is None:
-            self._wal = LiveWal(self.path, self._identity)
-            self._settle()
+        identity = None if self.path is None else identity_of(self.path)
+        if identity is not None and self._looker is None:
+            self._file.hold(identity)
+        self._identity = identity  # last: from now on others of this process share the file
 
     def _detach(self) -> None:
-        wal, self._wal = self._wal, None
-        if wal is not None:
-            wal.release()
-        self._dispose()
-        if wal is not None:
-            wal.leave()
-
-    def _dispose(self) -> None:
         with in_use():
-            with self._watching:
-                if self._watch is not None:
-                    self._watch.close()
-                    self._watch = None
             if self._looker is not None:
                 self._looker.close()
-            self._engine.dispose()
-            self._writers.dispose()
-            self._turns.close()
-
-    def _make_engines(self) -> None:
-        # Two engines, as writers and readers wait for others in different ways; see `write`.
-        self._engine = _engine(self._uri, failures.PATIENCE)
-        self._writers = self._engine if self.path is None else _engine(self._uri, 0)
-        self._writing = self._writers.execution_options(traininglog_begin="BEGIN IMMEDIATE")
+            self._file.leave(self)
 
     def _follow(self) -> None:
         """Go on with another file, if the path names one now."""
@@ -374,76 +363,55 @@ class Database:
             if identity_of(self.path) == self._identity:
                 return  # another thread was faster
             inspect(self.path, readonly=False, create=False)
-            self._detach()
-            self._sound_schema = None
+            self._file.leave(self)
+            self._file, self._sound_schema = OpenFile(self.path, self), None
             self._prepare(fresh=False)
             self._attach()
 
     # -- the WAL ----------------------------------------------------------------------------
 
-    def _settle(self) -> None:
-        """Take locks of our own on the file and note its WAL; see `guard`."""
-        if self._wal is None:
-            return
-        with self._engine.connect() as connection:  # a first read makes SQLite open the WAL
-            patiently(connection.begin).rollback()
-            patiently(lambda: _pragma(connection, "data_version"))
-            self._wal.note()
-
-    def _beginning(self) -> AbstractContextManager[Callable[[sqlite3.Connection], Any]]:
-        """Return a context that yields the function to begin a write; see `LiveWal.alone`."""
-        return nullcontext(_begin) if self._wal is None else self._wal.alone()
-
     def _check_wal(self) -> None:
         """Before a read or write, reopen the file if others find another WAL than ours."""
-        if self._wal is None:
-            return
-        self._wal.hold()
-        if self._wal.is_lost:
+        if self._file.is_lost():
             with self._lock:
-                self._begin_anew(self._wal)
+                self._begin_anew()
 
-    def _begin_anew(self, wal: LiveWal) -> None:
+    def _begin_anew(self) -> None:
         """Close every connection of this process to the file, and open it again.
 
         Raises `WalLost` as long as some are in use. While one is left, SQLite would let new
         connections share its state of a WAL that is gone.
         """
+        wal = self._file.wal
+        assert wal is not None  # noqa: S101 - it is lost
         mine = [each for each in list(_OPEN.values()) if each.identity == self._identity]
+        files = {each._file for each in mine}
         # If no file has the WAL's name, no process has opened the database since. So the lost WAL
         # still continues the file.
-        saved = wal.is_gone and any(each._salvage() for each in mine)
+        saved = identity_of(wal) is None and any(file.salvage() for file in files)
         for each in mine:
-            each._dispose()
-        uris = {each._uri for each in mine}
+            if each._looker is not None:
+                each._looker.close()
+        for file in files:
+            file.dispose()
+        uris = {file.uri for file in files}
         if any(map(is_connected, uris.union(*(uris_shared(each.path) for each in mine)))):
             raise WalLost(
-                f"{wal.path} was deleted or replaced while {self.name} was open: what is being "
+                f"{wal} was deleted or replaced while {self.name} was open: what is being "
                 "read from it here must end before it can be opened again"
             )
+        for file in files:
+            file.forget_wal()
+        for file in files:
+            file.settle()
         for each in mine:
-            if each._wal is not None:
-                each._wal.forget()
-        for each in mine:
-            each._settle()
             each.notice = (
-                f"somebody deleted or replaced {wal.path}, which belongs to {self.name} while it "
+                f"somebody deleted or replaced {wal}, which belongs to {self.name} while it "
                 "is open; " + (
                     "what it held was saved" if saved else
                     "what was committed to it and not yet copied to the file is lost"
                 )
             )  # fmt: skip
-
-    def _salvage(self) -> bool:
-        """Checkpoint a deleted WAL into the file; return whether all of it was copied."""
-        connections = [engine.pool.idle() for engine in (self._writers, self._engine)
-                       if isinstance(engine.pool, Pool)]  # fmt: skip
-        for connection in filter(None, [*connections, self._watch]):
-            with suppress(sqlite3.Error), self._watching:
-                row = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()[0]
-                if row[0] == 0 and row[1] == row[2]:
-                    return True
-        return False
 
     def checkpoint(self) -> None:
         """Copy the WAL into the file, as far as readers allow.
@@ -454,7 +422,7 @@ class Database:
             return
         with (
             suppress(sqlite3.Error),
-            self._beginning() as begin,
+            self._file.alone() as begin,
             self._raw_connection(0) as holder,
             self._raw_connection(0) as other,
         ):
@@ -470,7 +438,7 @@ class Database:
         self._require_writer()
         with (
             translated(self.name),
-            self._beginning() as begin,
+            self._file.alone() as begin,
             self._raw_connection() as connection,
         ):
             patiently(functools.partial(begin, connection))
@@ -489,16 +457,12 @@ class Database:
         if free * page > _FREE_BYTES and free > pages // 4:
             self.shrink()
 
-    def _checkpoint_if_due(self) -> None:
-        if self._wal is not None and self._wal.size() > _CHECKPOINT_BYTES:
-            self.checkpoint()
-
     # -- opening ----------------------------------------------------------------------------
 
     @contextmanager
     def _raw_connection(self, timeout: float | None = None) -> Iterator[sqlite3.Connection]:
         seconds = failures.PATIENCE if timeout is None else timeout
-        with in_use(), closing(connect(self._uri, seconds)) as connection:
+        with in_use(), closing(connect(self._file.uri, seconds)) as connection:
             yield connection
 
     def _prepare(self, *, fresh: bool) -> None:
@@ -537,14 +501,14 @@ class Database:
 
         Without a WAL, even a commit waits for readers.
         """
-        return self._engine.execution_options(traininglog_begin="BEGIN IMMEDIATE")
+        return self._file.engine.execution_options(traininglog_begin="BEGIN IMMEDIATE")
 
     def _is_blank(self) -> bool:
         """Return whether the file is empty.
 
         It is if a process was killed while it made the file, after SQLite has rolled that back.
         """
-        with self._engine.connect() as connection, patiently(connection.begin):
+        with self._file.engine.connect() as connection, patiently(connection.begin):
             return revisions.is_blank(connection)
 
     def _set_wal(self) -> None:
@@ -555,7 +519,7 @@ class Database:
     def _check_revision(self) -> None:
         with (
             distrustful(self.name),
-            self._engine.connect() as connection,
+            self._file.engine.connect() as connection,
             patiently(connection.begin),
         ):
             self._check_schema(connection)
@@ -659,23 +623,15 @@ class Database:
         """Call `act`, which only reads, again after each `ChangedMeanwhile`; see `looker`."""
         return steadily(act)
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Lock the single connection of a database in memory, for one thread at a time."""
-        if self.path is None:
-            with self._lock:
-                yield
-        else:
-            yield
-
 
 def _after_fork_in_child() -> None:
     # While these connections are open, SQLite believes that this process has the locks, which the
     # parent kept. So it would take none for a file that is opened here. Closing them is harmless:
     # the parent's locks stay.
     for database in list(_OPEN.values()):
-        database._watching = threading.RLock()  # another thread of the parent may have held it
-        database._dispose()
+        if database._looker is not None:
+            database._looker.close()
+        database._file.forget()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
@@ -690,45 +646,6 @@ def is_open_here(path: Path) -> bool:
         and database.path.samefile(path)
         for database in list(_OPEN.values())
     )
-
-
-def _twin_of(path: Path | None) -> Database | None:
-    """Return a database of this process that writes this very file, and has checked it."""
-    if path is None:
-        return None
-    identity = identity_of(path)
-    return next(
-        (
-            other
-            for other in list(_OPEN.values())
-            if other.path == path
-            and other._identity == identity is not None
-            and other._looker is None
-            and not other.closed
-            and other._pid == os.getpid()
-        ),
-        None,
-    )
-
-
-def _engine(uri: str, timeout: float) -> Engine:
-    """Return an engine whose connections wait up to `timeout` seconds for others."""
-    kind = pool.StaticPool if uri == MEMORY else Pool
-    connecting: Callable[[], Any] = functools.partial(connect, uri, timeout)
-    engine = Engine(kind(connecting, dialect=_DIALECT), _DIALECT, URL.create("sqlite"))
-    engine.update_execution_options(compiled_cache=_COMPILED)
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        if not raw_of(connection).in_transaction:
-            options = connection.get_execution_options()
-            connection.exec_driver_sql(options.get("traininglog_begin", "BEGIN"))
-
-    return engine
-
-
-def _begin(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
 
 
 def _pragma(connection: Connection, text: str) -> None:

@@ -23,16 +23,15 @@ def testimony(file: Identity) -> str | None:
 
     Returns the boot id alone, or None, if the system does not tell the rest.
     """
-    spaces = namespace("pid"), namespace("time")
-    start = _own_start(os.getpid()) if _sees_itself() else None
-    if boot_id() is None or start is None or None in spaces:
-        return boot_id()
-    return " ".join([boot_id() or "", str(start), *map(str, spaces), "{}:{}".format(*file)])
+    boot, own = boot_id(), _own(os.getpid())
+    return boot if boot is None or own is None else f"{boot} {own} {file[0]}:{file[1]}"
 
 
 @functools.lru_cache(maxsize=1)  # each begin of a run needs it; a forked child has another
-def _own_start(pid: int) -> int | None:
-    return started(pid)
+def _own(pid: int) -> str | None:
+    """Return the start and the namespaces of this process, or None if the system does not tell."""
+    words = [started(pid) if _sees_itself() else None, namespace("pid"), namespace("time")]
+    return None if None in words else " ".join(map(str, words))
 
 
 def boot_of(text: str | None) -> str | None:

@@ -8,7 +8,7 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -85,20 +85,28 @@ def require_room_to_import() -> None:
             os.close(probe)
 
 
-def seal_run(connection: Connection, row: Any) -> int:
-    """Seal a run, given by its row, and note its totals; return how many values were moved."""
+def seal_run(connection: Connection, run_id: int, uuid: str) -> int:
+    """Seal a run and note its totals; return how many values were moved."""
     require_room_to_import()
-    moved = compaction.seal(connection, row.id, row.uuid)
-    total_up(connection, row.id)
+    moved = compaction.seal(connection, run_id, uuid)
+    total_up(connection, run_id)
     return moved
 
 
-def seal_in_the_end(connection: Connection, row: Any) -> None:
+def seal_in_the_end(connection: Connection, run_id: int, uuid: str) -> None:
     """Seal a run at its end, unless it has too few numbers to be worth an import of NumPy."""
-    if "numpy" in sys.modules or compaction.has_numbers(connection, row.id, _WORTH_IMPORTING_LAST):
-        seal_run(connection, row)
-    elif not segments.spans(connection, row.id):
-        total_up(connection, row.id)
+    if compaction.has_numbers(connection, run_id, _WORTH_IMPORTING_LAST):
+        seal_run(connection, run_id, uuid)
+    elif "numpy" in sys.modules or not segments.spans(connection, run_id):
+        seal_small(connection, run_id, uuid)
+
+
+def seal_small(connection: Connection, run_id: int, uuid: str) -> None:
+    """Seal a small run at its end, for which NumPy is not imported, and note its totals."""
+    if "numpy" in sys.modules:
+        seal_run(connection, run_id, uuid)
+    else:
+        total_up(connection, run_id)
 
 
 class Sealer:
@@ -145,6 +153,11 @@ class Sealer:
                 compaction.gather(connection, owner)
                 sealed = 0
             self._next = (max(floor, others), Numbers(), -1, sealed)
+
+    @property
+    def holds_numbers(self) -> bool:
+        """Whether it has numbers at hand that are not sealed yet."""
+        return len(self._held) > 0
 
     def committed(self) -> None:
         """Take over the state that `save` or `leave` prepared: the transaction was committed."""

@@ -21,7 +21,6 @@ from uuid import UUID
 from sqlalchemy import Connection, select
 
 from traininglog.callers import warn_caller
-from traininglog.encoding import Kind
 from traininglog.errors import (
     NetworkFileSystem,
     StoreFailed,
@@ -34,12 +33,10 @@ from traininglog.journal.gaps import DROPPED, described
 from traininglog.journal.leftover import (
     aside,
     dispose,
+    journals_left,
     unreadable,
-    warn_of_lookalikes,
-    warn_unlisted,
 )
 from traininglog.journal.reader import (
-    FolderNotListed,
     Left,
     displaced_path,
     is_held,
@@ -62,19 +59,15 @@ from traininglog.sqlite.sink.leases import Owners, changing_byte, writer_byte
 from traininglog.sqlite.sink.origin import origin
 
 
-def recover(database: Database) -> None:
+def recover(database: Database, owners: Owners | None = None) -> None:
     """Replay every journal beside a database whose writer is dead."""
-    if database.path is None or database.revision != REVISION:
-        return
-    owners = Owners.of(database.path)
-    owners.owner.settle()
     path = database.path
-    try:
-        warn_of_lookalikes(path)
-        dead = database.steadily(lambda: _dead(database, owners, path))
-    except FolderNotListed as error:
-        warn_unlisted(error)
+    if path is None or database.revision != REVISION:
         return
+    owners = owners or Owners.of(path)
+    owners.owner.settle()
+    left = [each for each in journals_left(path) if not _is_ours(owners, each)]
+    dead = database.steadily(lambda: _dead(database, owners, left)) if left else {}
     if not dead:
         return
     try:
@@ -82,7 +75,7 @@ def recover(database: Database) -> None:
             raise StoreUnwritable(in_the_way(path) or f"{path} cannot be written")
         if database.readonly:
             # A reader must see these values, too. It may not be able to write them.
-            writable = Database(database.path, readonly=False, allow_network=database.allow_network)
+            writable = Database(path, readonly=False, allow_network=database.allow_network)
             try:
                 notices = _recover_all(writable, owners, dead)
             finally:
@@ -119,10 +112,16 @@ def changing(owners: Owners, run_id: int) -> Iterator[None]:
         owners.release(byte)
 
 
-def _dead(database: Database, owners: Owners, path: Path) -> dict[int, Path]:
+def _is_ours(owners: Owners, left: Left) -> bool:
+    """Return whether a log of this process writes a journal just now."""
+    writer = owners.owner.holders.get(left.uuid)
+    return writer is not None and writer.buffer.epoch == left.epoch
+
+
+def _dead(database: Database, owners: Owners, lefts: list[Left]) -> dict[int, Path]:
     """Return the runs of which a dead writer left a journal, each with one of its journals."""
     found = {}
-    for left in journals_beside(path):
+    for left in lefts:
         with database.read() as connection:
             row = writing.find_run(connection, left.uuid.hex)
         # Without a row, the run was deleted, or it belongs to a database that was here before.
@@ -240,23 +239,8 @@ def save_batch(
 ) -> None:
     """Write the values of a batch; `times` are its first and last time, or None."""
     if times is not None:
-        save_numbers(connection, run_id, batch)
-        save_others(connection, run_id, batch, times)
-
-
-def save_numbers(connection: Connection, run_id: int, batch: Batch) -> None:
-    """Write the numbers of a batch."""
-    writing.save_numbers(connection, run_id, batch.numbers.flat())
-
-
-def save_others(connection: Connection, run_id: int, batch: Batch, times: tuple[int, int]) -> None:
-    """Write the values that are not numbers, after the numbers, and widen the run's span."""
-    deletions = sum(cell.kind == Kind.HIDDEN for cell in batch.others.values())
-    writing.widen_run(connection, run_id, *times, deletions)
-    writing.save_entries(
-        connection,
-        [(run_id, time, number, *cell) for (time, number), cell in batch.others.items()],
-    )
+        writing.save_numbers(connection, run_id, batch.numbers.flat())
+        writing.save_others(connection, run_id, batch.others, times)
 
 
 # -- taking a run from a writer that is alive ---------------------------------------------------

@@ -34,11 +34,17 @@ from traininglog.journal.reader import journal_path
 from traininglog.journal.record import Batch
 from traininglog.journal.region import REGION
 from traininglog.lineage import BEFORE_ALL
-from traininglog.sql import reading, sound, writing
+from traininglog.sql import compaction, reading, sound, writing
 from traininglog.sql.segments import RunKeys
 from traininglog.sqlite.database.database import Database
-from traininglog.sqlite.database.live_wal import WalLost
-from traininglog.sqlite.sink.compaction import Sealer, attempt, seal_in_the_end, seal_run
+from traininglog.sqlite.database.open_file import WalLost
+from traininglog.sqlite.sink.compaction import (
+    Sealer,
+    attempt,
+    seal_in_the_end,
+    seal_run,
+    seal_small,
+)
 from traininglog.sqlite.sink.leases import Owners, writer_byte
 from traininglog.sqlite.sink.origin import ended
 from traininglog.sqlite.sink.origin import writing as now_writing
@@ -47,8 +53,6 @@ from traininglog.sqlite.sink.recovery import (
     displace,
     mark_displaced,
     recover_run,
-    save_numbers,
-    save_others,
 )
 from traininglog.writer.health import described
 from traininglog.writer.sink import Birth, Lease, Outcome, Saving, Start
@@ -92,6 +96,7 @@ class SQLiteSink:
         self._unsynced_since: float | None = None
         self._position = 0  # the position up to which the file has everything
         self._doubtful = False  # whether the last batch may have been committed despite an error
+        self._sealed = False  # whether the transaction that ended the run has also sealed it
         self._leases: list[int] = []
 
     # -- beginning --------------------------------------------------------------------------
@@ -113,7 +118,7 @@ class SQLiteSink:
             self._fresh, self._importing = False, None
         self.run_id, self._uuid, self._epoch = run_id, birth.uuid, start.epoch
         self._sealer = Sealer(last) if self._seals else None
-        self._position, self._doubtful = start.position, False
+        self._position, self._doubtful, self._sealed = start.position, False, False
         return start
 
     @contextmanager
@@ -134,8 +139,8 @@ class SQLiteSink:
         """Add a run to the file, with its lease: no reader ever sees it without a live writer."""
         assert birth.status is not None  # noqa: S101 - it is new
         with self._write(patience) as connection:
-            if birth.parent is not None:
-                require_run(connection, self._database, birth.parent)
+            if birth.parent is not None and writing.find_run(connection, birth.parent.hex) is None:
+                raise _missing(self._database, birth.parent)
             if self.run_id is not None:
                 self._end_before(connection, birth)
             number = self._find_own(connection, birth)
@@ -172,9 +177,9 @@ class SQLiteSink:
                 return
         if not writing.update_run(connection, run_id, self._ended("finished"), epoch=self._epoch):
             raise self._taken_over(connection)
-        row = require_run(connection, self._database, self._uuid)
         if self._seals:
-            self._try_to_seal(connection, functools.partial(seal_in_the_end, connection, row))
+            seal = functools.partial(seal_in_the_end, connection, run_id, self._uuid.hex)
+            self._try_to_seal(connection, seal)
 
     def _begin_epoch(
         self, birth: Birth, takeover: bool, patience: float | None
@@ -255,20 +260,27 @@ class SQLiteSink:
     def save(self, saving: Saving, *, patience: float | None) -> None:
         """Save a batch; see `Sink.save`."""
         self._hold_lease()
+        if saving.is_empty and not (self._sealer is not None and self._sealer.holds_numbers):
+            return
         if saving.position is not None and saving.position <= self._position:
             # The batch was committed, and the writer failed afterwards, as for want of memory.
             saving = saving.without_batch()
         doubtful, self._doubtful = self._doubtful, True
+        seals = self._seals and saving.outcome is not None
         for again in (True, False):
             try:
                 with self._write(patience) as connection:
                     if not (doubtful and self._has(connection, saving)):
                         self._put(connection, saving)
+                    sealed = seals and self._seal_if_small(connection)
                 break
-            except WalLost:
-                if not again:
+            except StoreFailed as error:
+                # The WAL was lost, or there is no room for what sealing adds.
+                if not again or not (seals or isinstance(error, WalLost)):
                     raise
-        self._doubtful = False
+                if not isinstance(error, WalLost):  # or the commit failed only in the end
+                    seals, doubtful = False, True
+        self._doubtful, self._sealed = False, sealed
         if saving.position is not None:
             self._position = saving.position
         notice, self._database.notice = self._database.notice, None
@@ -304,9 +316,9 @@ class SQLiteSink:
         if self._sealer is not None and (times is not None or final):
             self._seal_or_save(connection, run_id, batch, saving.names, final=final)
         elif times is not None:
-            save_numbers(connection, run_id, batch)
+            writing.save_numbers(connection, run_id, batch.numbers.flat())
         if times is not None:
-            save_others(connection, run_id, batch, times)
+            writing.save_others(connection, run_id, batch.others, times)
             if self._importing is None:
                 writing.save_mark(connection, run_id, times[1], now)
         if batch.marks:
@@ -381,7 +393,7 @@ class SQLiteSink:
         if not self._try_to_seal(
             connection, lambda: sealer.save(connection, owner, batch, final=final)
         ):
-            save_numbers(connection, run_id, batch)
+            writing.save_numbers(connection, run_id, batch.numbers.flat())
             sealer.leave(batch)
 
     def _try_to_seal(self, connection: Connection, act: Callable[[], object]) -> bool:
@@ -397,14 +409,29 @@ class SQLiteSink:
             f"({described(error)}); nothing is lost, and `traininglog seal` seals them later"
         ))  # fmt: skip
 
-    def _seal_rest(self, patience: float | None, how: Callable[[Connection, Any], object]) -> None:
+    def _seal_if_small(self, connection: Connection) -> bool:
+        """Seal a small run in the transaction that ends it; return whether that was done.
+
+        A large one gets a transaction of its own: what it assigned is then safe before.
+        """
+        run_id = self.run_id
+        assert run_id is not None  # noqa: S101 - it was begun
+        if not compaction.is_small(connection, run_id):
+            return False
+        seal = functools.partial(seal_small, connection, run_id, self._uuid.hex)
+        self._try_to_seal(connection, seal)
+        return True
+
+    def _seal_rest(
+        self, patience: float | None, how: Callable[[Connection, int, str], object]
+    ) -> None:
         """Seal the numbers that are still entries, and note the totals of the run."""
         with self._database.write(patience=patience) as connection:
             row = require_run(connection, self._database, self._uuid)
             if row.epoch == self._epoch:
                 if self._sealer is not None:  # `how` seals what the sealer has at hand
                     self._sealer = Sealer(-1 if row.last_time is None else row.last_time)
-                how(connection, row)
+                how(connection, row.id, row.uuid)
         self._database.shrink_if_worth()
 
     # -- the end ----------------------------------------------------------------------------
@@ -418,7 +445,7 @@ class SQLiteSink:
             if outcome is None:
                 with self._write(patience) as connection:
                     writing.update_run(connection, run_id, self._ended(None), epoch=self._epoch)
-            elif self._seals:
+            elif self._seals and not self._sealed:
                 self._seal_in_the_end(patience)
         finally:
             self.run_id = None
@@ -439,8 +466,12 @@ def require_run(connection: Connection, database: Database, uuid: UUID) -> Any:
     """Return the row of a run. Raises `RunNotFound`, and `CorruptLog` for an impossible row."""
     row = writing.find_run(connection, uuid.hex)
     if row is None:
-        raise RunNotFound(f"{database.name} holds no run {uuid.hex}; was it deleted?")
+        raise _missing(database, uuid)
     return sound.require_run(row)
+
+
+def _missing(database: Database, uuid: UUID) -> RunNotFound:
+    return RunNotFound(f"{database.name} holds no run {uuid.hex}; was it deleted?")
 
 
 def _say_nothing(what: str, notice: str) -> None:
