@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from traininglog.texts import kind
+from traininglog.kinds import kind
 
 if TYPE_CHECKING:
     from traininglog.columns import Column

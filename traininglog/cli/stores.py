@@ -11,7 +11,7 @@ from uuid import UUID
 from traininglog.cli.mistakes import asking
 from traininglog.cli.output.terminal import note
 from traininglog.errors import AmbiguousRun
-from traininglog.texts import jsonable
+from traininglog.plain_json import shown
 from traininglog.values import StoredValue
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def as_dict(info: RunInfo) -> dict[str, StoredValue]:
     parent = info.resumed_from
     return {
         "uuid": info.uuid.hex, "name": info.name, "state": info.state,
-        "created": jsonable(info.created), "updated": jsonable(info.updated), "host": info.host,
+        "created": shown(info.created), "updated": shown(info.updated), "host": info.host,
         "resumed_from": None if parent is None else parent.hex, "resumed_at": info.resumed_at,
         "first": info.first_time, "last": info.last_time, "rows": info.rows, "values": info.values,
     }  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Protocol, Self
 from traininglog.base import TrainingLogBase
 from traininglog.errors import RunNotFound, StoreLocked
 from traininglog.masking import masked_line
+from traininglog.plain_json import escaped, unescaped
 from traininglog.selection import Mode
 from traininglog.trial_records import made_of
 from traininglog.trials.entities import (
@@ -35,7 +36,7 @@ from traininglog.trials.measures.measurements import (
     write_logged,
 )
 from traininglog.trials.measures.timing import Callback
-from traininglog.trials.plain import escaped, identity, plain_dict, unescaped
+from traininglog.trials.plain import identity, plain_dict
 from traininglog.trials.records import Records, going_through
 from traininglog.trials.search.changes import Change, add_group, add_to, remove_group, set_status
 from traininglog.trials.search.edits import TRIES, Editor

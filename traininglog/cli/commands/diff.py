@@ -13,7 +13,7 @@ from traininglog.cli.output.terminal import Cell, Heading, busy, say, table
 from traininglog.cli.output.text import brief
 from traininglog.cli.stores import opened, reading, shortest
 from traininglog.cli.summaries import Summary, at, difference, summaries
-from traininglog.texts import jsonable
+from traininglog.plain_json import shown
 from traininglog.values import StoredRow
 
 _ABSENT = object()
@@ -95,7 +95,7 @@ def same(one: Any, other: Any) -> bool:
         return bool(one.dtype == other.dtype and one.shape == other.shape) and (
             one.tobytes() == other.tobytes()
         )
-    return bool(one == other) or bool(jsonable(one) == jsonable(other) == "NaN")
+    return bool(one == other) or bool(shown(one) == shown(other) == "NaN")
 
 
 def _by_key(found: list[Summary], keys: list[str] | None) -> dict[str, Summary]:

@@ -12,10 +12,10 @@ import typer
 
 from traininglog.cli.globs import matcher, require
 from traininglog.cli.options import JsonOption, KeysOption, RunArgument, StoreOption
-from traininglog.cli.output.json_output import dumps
 from traininglog.cli.output.terminal import Cell, fit, line, note
 from traininglog.cli.output.text import brief, visible
 from traininglog.cli.stores import chosen, opened, reading, shortest
+from traininglog.plain_json import shown_json
 from traininglog.selection import apart, is_glob
 from traininglog.values import StoredRow
 
@@ -126,7 +126,7 @@ def _waited(waiting: tuple[int, Row] | None, time: int, row: Row) -> bool:
 
 def _same(one: Row | None, other: Row) -> bool:
     """Return whether two rows print the same. NaN and arrays do not compare with ``==``."""
-    return one is not None and dumps(one) == dumps(other)
+    return one is not None and shown_json(one) == shown_json(other)
 
 
 class Printer:
@@ -148,7 +148,7 @@ class JsonLines(Printer):
 
     def print(self, time: int, row: Row) -> None:
         """Print a row."""
-        print(dumps({"run": self._run, "time": time, "row": row}))  # noqa: T201 - the output
+        print(shown_json({"run": self._run, "time": time, "row": row}))  # noqa: T201 - the output
 
 
 class TailLines(Printer):

@@ -16,7 +16,6 @@ from traininglog.cli.output.terminal import Cell, Heading, note, on_terminal, ta
 from traininglog.cli.output.text import brief, moment, point
 from traininglog.cli.stores import as_dict, opened, shortest
 from traininglog.selection import Mode, apart
-from traininglog.texts import jsonable
 from traininglog.values import StoredValue
 
 if TYPE_CHECKING:
@@ -160,8 +159,8 @@ def _record(
     record = as_dict(info)
     if last:
         shown = (column for column in columns if not column.of_best and column.has(info))
-        record["last_values"] = jsonable({column.heading: column.of(info) for column in shown})
+        record["last_values"] = {column.heading: column.of(info) for column in shown}
     if best:
         shown = (column for column in columns if column.of_best and column.has(info))
-        record["best_values"] = jsonable({column.key: column.of(info) for column in shown})
+        record["best_values"] = {column.key: column.of(info) for column in shown}
     return record

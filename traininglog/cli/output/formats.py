@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-from traininglog.cli.output.json_output import dumps
 from traininglog.columns import Column
+from traininglog.kinds import kind
+from traininglog.plain_json import shown_json, shown_text
 from traininglog.selection import apart
-from traininglog.texts import cell, kind
 from traininglog.values import StoredRow, StoredValue
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def write_csv(
             return "NaN" if value != value else repr(value)  # noqa: PLR0124 - it is NaN
         if value is None or isinstance(value, (bool, int)):
             return str(value)
-        return guarded(shown(cell(value)))
+        return guarded(shown(shown_text(value, ascii_only=False)))
 
     lead = ["run"] if with_run else []
     if long:
@@ -108,13 +108,14 @@ def write_jsonl(stream: TextIO, parts: ExportedRuns, *, long: bool, with_run: bo
         lead = {"run": run} if with_run else {}
         if long:
             stream.writelines(
-                dumps(lead | {"time": time, "key": key, "value": value, "type": kind(value)}) + "\n"
+                shown_json(lead | {"time": time, "key": key, "value": value, "type": kind(value)})
+                + "\n"
                 for key, times, values in columns
                 for time, value in zip(times, values, strict=True)
             )
         else:
             stream.writelines(
-                dumps(lead | {"time": time, "row": row}) + "\n" for time, row in _rows(columns)
+                shown_json(lead | {"time": time, "row": row}) + "\n" for time, row in _rows(columns)
             )
 
 

@@ -59,11 +59,11 @@ def report(
 
     Example: traininglog trial report 1f3a99c0 > report.json
     """
-    from traininglog.trials import report as reports
+    from traininglog.trials.report import report as as_report
 
     with opened_trials(store) as opened:
-        text = reports.as_json(reports.report(chosen(opened, trial), short=not full))
-    print(text)  # noqa: T201 - output is what a command is for
+        found = as_report(chosen(opened, trial), short=not full)
+    print_json(found)
 
 
 def diff(
