@@ -382,7 +382,7 @@ class Database:
     # -- the WAL ----------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Take locks of our own on the file and note its WAL; see `guard`."""
+        """Take locks of our own on the file and note its WAL; see `live_wal`."""
         if self._wal is None:
             return
         with self._engine.connect() as connection:  # a first read makes SQLite open the WAL

@@ -36,7 +36,7 @@ from sqlalchemy.exc import DBAPIError
 
 from traininglog.errors import StoreFailed, StoreLocked, StoreNotFound, StoreUnwritable
 from traininglog.side_files import may
-from traininglog.sqlite.database.guard import Guard
+from traininglog.sqlite.database.live_wal import Guard
 from traininglog.sqlite.file.connections import connect, is_connected, number_of, raw_of
 from traininglog.sqlite.file.failures import PATIENCE, code_of, patiently
 from traininglog.sqlite.file.header import beside_real, is_usable, makes_for_others, stat_of
@@ -359,7 +359,7 @@ class Looker:
     # -- locks that others see --------------------------------------------------------------
 
     def _keep(self, look: Look) -> None:
-        """Hold the locks that tell others that the file is open here; see `guard`."""
+        """Hold the locks that tell others that the file is open here; see `live_wal`."""
         if look.uri is None or look.verified:
             return
         guard = self._guard

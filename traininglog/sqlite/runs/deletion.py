@@ -12,7 +12,7 @@ from traininglog.errors import RunHasChildren
 from traininglog.sql import reading, writing
 from traininglog.sql.trials.records import move_logs
 from traininglog.sqlite.database.database import Database
-from traininglog.sqlite.runs.run_states import refuse_live
+from traininglog.sqlite.runs.run_list import refuse_live
 from traininglog.sqlite.sink.leases import Owners
 
 

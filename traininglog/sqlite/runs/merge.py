@@ -18,7 +18,7 @@ from traininglog.sql.sound import require_run
 from traininglog.sql.tables import runs
 from traininglog.sql.trials.trial_merge import Bring, merge_trials
 from traininglog.sqlite.database.database import Database
-from traininglog.sqlite.runs.run_states import refuse_live
+from traininglog.sqlite.runs.run_list import refuse_live
 from traininglog.sqlite.sink.leases import Owners
 
 #: Reports the progress of a long operation: called with how many are done, and how many there are.
