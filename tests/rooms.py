@@ -66,7 +66,7 @@ GROUPS = {
         "selection",
         "streams",
     ],
-    "contract": ["base", "lineage", "rows", "trial_records", "wrapping"],
+    "contract": ["base", "lineage", "log_state", "rows", "trial_records", "wrapping"],
     "which store": ["stores"],
     "cli": ["__main__"],  # a part of that folder's room
 }

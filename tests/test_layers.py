@@ -30,7 +30,7 @@ LAYERS = [
     ["arrays", "streams"],
     ["columns", "packing", "clock"],
     ["selection", "run_info"],
-    ["rows", "frames", "arrow", "lineage"],
+    ["rows", "frames", "arrow", "lineage", "log_state"],
     ["base"],
     ["wrapping"],
     ["journal"],

@@ -20,16 +20,18 @@ _ABSENT = object()
 
 
 def diff(
-    one: Annotated[str, typer.Argument(metavar="A", help="A run: its UUID or the start of it.")],
-    other: Annotated[str, typer.Argument(metavar="B", help="The run to compare it with.")],
+    one: Annotated[
+        str, typer.Argument(metavar="A", help="Name a run by its UUID, or the start of it.")
+    ],
+    other: Annotated[str, typer.Argument(metavar="B", help="Name the run to compare it with.")],
     store: StoreOption = None,
     keys: KeysOption = None,
     json: JsonOption = False,
 ) -> None:
     """Compare two runs: their statuses and last values.
 
-    The last value of every key is shown; the difference is B - A. Exit status 0, also if they
-    differ.
+    The command shows the last value of every key. The difference is B - A. The exit status is 0,
+    also if the runs differ.
 
     Example: traininglog diff 1f3a 99c0 --keys 'val/*'
     """

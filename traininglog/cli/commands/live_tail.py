@@ -33,21 +33,23 @@ def tail(
     run: RunArgument = None,
     store: StoreOption = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with new rows until the run ends.")
+        bool, typer.Option("--follow", "-f", help="Print new rows, too, until the run ends.")
     ] = False,
-    rows: Annotated[int, typer.Option("--rows", "-n", min=0, help="How many of the last.")] = 10,
+    rows: Annotated[
+        int, typer.Option("--rows", "-n", min=0, help="Print this many of the last rows.")
+    ] = 10,
     keys: KeysOption = None,
     interval: Annotated[
-        float, typer.Option(min=0.05, help="Seconds between two looks at the store.")
+        float, typer.Option(min=0.05, help="Look at the store every so many seconds.")
     ] = 0.5,
     json: JsonOption = False,
 ) -> None:
     """Print the last rows of a run, and follow those to come.
 
-    Rows appear when the training process flushes them. A row that gains values after it was
-    printed is printed again. Following ends by itself when the run does, and says how it ended.
+    Rows appear when the training process flushes them. A row that gains values after it was printed
+    is printed again. With --follow the command ends when the run does, and says how it ended.
 
-    With --json, a line a row: {"run", "time", "row": {KEY: VALUE}}.
+    With --json each row is one line: {"run", "time", "row": {KEY: VALUE}}.
 
     Example: traininglog tail --follow --keys loss --keys 'val/*'
     """

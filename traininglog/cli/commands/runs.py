@@ -59,25 +59,29 @@ def runs(
     store: StoreOption = None,
     keys: Annotated[
         list[str] | None,
-        typer.Option("--keys", "-k", metavar="GLOB", help="Show its last value. Repeatable."),
+        typer.Option(
+            "--keys", "-k", metavar="GLOB", help="Show the last values of these keys. Repeatable."
+        ),
     ] = None,
     best: Annotated[
         list[str] | None,
         typer.Option(
-            "--best", metavar="KEY[:max]", help="Show its least, or greatest, number. Repeatable."
+            "--best",
+            metavar="KEY[:max]",
+            help="Show the least (or greatest) number of a key. Repeatable.",
         ),
     ] = None,
-    state: Annotated[RunState | None, typer.Option(help="Only runs in this state.")] = None,
+    state: Annotated[RunState | None, typer.Option(help="List only runs in this state.")] = None,
     name: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="Only runs whose name fits.")
+        str | None, typer.Option(metavar="GLOB", help="List only runs whose name fits.")
     ] = None,
     limit: LimitOption = None,
     json: JsonOption = False,
 ) -> None:
     """List the runs of a store, the latest last.
 
-    A run is named by as many digits of its UUID as tell it from the others. TIME is the last one
-    that it logged, FROM the run that it was resumed from, and the last time that it sees of it.
+    RUN has as many digits of the UUID as tell the run from the others. TIME is the last time that
+    the run logged. FROM is the run that it was resumed from, and the last time that it sees of it.
 
     Example: traininglog runs --keys loss --best accuracy:max --state running
     """
