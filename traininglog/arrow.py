@@ -362,7 +362,7 @@ def _moments(walls: Any) -> Any:
     return _numbers(moments(walls).view(np.int64), np.isfinite(walls), _MOMENT)
 
 
-def _texts(values: Sequence[bytes | None], type_: Any) -> Any:
+def _texts(values: Sequence[bytes | None], type_: object) -> Any:
     """Return an array of texts (as UTF-8) or of bytes. Raises `ValueTooLarge`."""
     sizes = [0 if value is None else len(value) for value in values]
     ends = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])

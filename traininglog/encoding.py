@@ -102,7 +102,7 @@ def encode(value: StoredValue) -> tuple[int, Stored]:
     return 8, _array_to_bytes(value)
 
 
-def decode(kind: int, stored: Any) -> StoredValue:
+def decode(kind: int, stored: object) -> StoredValue:
     """Return the value that was encoded. Raises `CorruptLog` if no value can have this form."""
     if kind == 4 and type(stored) is float:
         return stored
@@ -133,7 +133,7 @@ def from_cell(cell: Cell) -> StoredValue:
     return decode(*cell) if type(cell) is Encoded else cell
 
 
-def fits(kind: int, stored: Any) -> bool:
+def fits(kind: int, stored: object) -> bool:
     """Return whether `encode` can have made this stored form.
 
     `decode` reads whatever it can. This check is for data that may be damaged: it requires the
@@ -159,7 +159,7 @@ def _is_text_of_nan(stored: str) -> bool:
         return False
 
 
-def _float_from(stored: Any) -> float:
+def _float_from(stored: object) -> float:
     if stored is None:
         return NAN
     if isinstance(stored, str) and _is_text_of_nan(stored):
@@ -283,7 +283,7 @@ def to_plain_json(value: StoredValue) -> Any:
     return json.loads(compact(_to_json(value)))
 
 
-def from_plain_json(data: Any) -> StoredValue:
+def from_plain_json(data: object) -> StoredValue:
     """Return the value that `to_plain_json` was given. Raises `CorruptLog` for anything else."""
     try:
         return _from_json(data)
@@ -318,7 +318,7 @@ def _to_json(value: StoredValue) -> Any:
     raise TypeError(type(value).__name__)
 
 
-def _from_json(data: Any) -> StoredValue:
+def _from_json(data: object) -> StoredValue:
     if isinstance(data, list):
         return FrozenList(_from_json(item) for item in data)
     if not isinstance(data, dict):
@@ -340,7 +340,7 @@ _TAGS: dict[str, Any] = {
 }
 
 
-def _must_be(form: type, stored: Any) -> StoredValue:
+def _must_be(form: type, stored: object) -> StoredValue:
     if not isinstance(stored, form):
         raise TypeError(f"it is stored as {type(stored).__name__}")
     return stored

@@ -185,7 +185,7 @@ def _moments(found: Sequence[datetime | None]) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(np.array(plain, "datetime64[us]")).tz_localize("UTC")
 
 
-def _walls(clock: Clock, times: Any) -> pd.DatetimeIndex:
+def _walls(clock: Clock, times: object) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(moments(clock.walls(times)), name="wall").tz_localize("UTC")
 
 

@@ -92,7 +92,7 @@ def dict_to_json(value: Mapping[Any, Any], write: Write) -> Any:
     return {"$dict": [[write(key), write(item)] for key, item in value.items()]}
 
 
-def tagged(data: Any) -> tuple[str, Any] | None:
+def tagged(data: object) -> tuple[str, Any] | None:
     """Return the tag of an object and what is under it; None for data without a tag."""
     if isinstance(data, dict) and len(data) == 1:
         ((tag, inner),) = data.items()

@@ -239,7 +239,7 @@ def register_records(scheme: str, factory: Factory) -> None:
     RECORDS.register(scheme, factory)
 
 
-def _memory_records(where: str, **options: Any) -> Records:
+def _memory_records(where: str, **options: object) -> Records:
     from traininglog.memory.trials import MemoryTrials
 
     _refuse_named_memory(where)

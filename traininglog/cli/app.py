@@ -76,7 +76,7 @@ class Later(TyperCommand):
         super().__init__(name=name, help=entry.help)
         self._entry = entry
 
-    def make_context(self, *arguments: Any, **options: Any) -> Any:
+    def make_context(self, *arguments: object, **options: object) -> Any:
         """Import the command, and return its context."""
         return self.real().make_context(*arguments, **options)
 

@@ -48,7 +48,7 @@ def from_json(cell: Any) -> Any:
     return _decoded(cell)
 
 
-def hides(cell: Any) -> bool:
+def hides(cell: object) -> bool:
     """Return whether a cell is a tombstone."""
     return isinstance(cell, dict) and cell.get("kind") == Kind.HIDDEN
 

@@ -75,7 +75,7 @@ class LazyRecords(MutableMapping[str, Any]):
         found = self._values[uid] = piece.value()
         return found
 
-    def __setitem__(self, uid: str, value: Any) -> None:
+    def __setitem__(self, uid: str, value: object) -> None:
         self._pieces.setdefault(uid, None)
         self._values[uid] = value
 
@@ -137,7 +137,7 @@ class Pieces:
                 }
 
     @classmethod
-    def none(cls, **more: Any) -> Self:
+    def none(cls, **more: object) -> Self:
         """Return the pieces of a document without records."""
         return cls({**more, **{name: {} for name in _IN_PIECES}})
 

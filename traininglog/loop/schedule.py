@@ -57,7 +57,7 @@ class Schedule:
         events: EventSource,
         mishaps: Mishaps,
         ranks: Ranks,
-        told: Any,
+        told: object,
         *,
         freq: int | None,
         restores_best: bool,
@@ -230,7 +230,7 @@ class Schedule:
 
     # -- steps ------------------------------------------------------------------------------
 
-    def steps(self, data: Any) -> Generator[Any, None, None]:
+    def steps(self, data: object) -> Generator[Any, None, None]:
         """Iterate over steps, with data or without."""
         self._refuse_nested_steps()
         return self._followed(self._steps(data))
@@ -309,7 +309,7 @@ class Schedule:
         if self._reporter.display is not None:
             self._show()
 
-    def _ends(self, data: Any) -> bool:
+    def _ends(self, data: object) -> bool:
         """Return whether all ranks agree that this pass has no further step; end it then."""
         batch = self._counters.data
         found = self.agreement.on_step(no_data=batch is END, cut_off=batch is CUT_OFF)
@@ -323,7 +323,7 @@ class Schedule:
         if self._interrupts.unsaid:
             self._reporter.say(self._interrupts.take_unsaid())
 
-    def _end_early(self, data: Any, iterator: Iterator[Any] | None = None) -> None:
+    def _end_early(self, data: object, iterator: Iterator[Any] | None = None) -> None:
         """Mark the epoch as cut, unless its data ends here as well; keep the moment of the cut."""
         by_limit = not self.stopped and not self.agreement.ends_step
         if by_limit and (data is None or length(data) == self._passes.batches):

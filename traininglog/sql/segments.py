@@ -332,7 +332,7 @@ def keys_before(connection: Connection, run_id: int, high: int) -> set[int]:
     return {number for (number,) in _KEYS_BEFORE.run(connection, run_id=run_id, high=high)}
 
 
-def decoded(owner: RunKeys, row: Any) -> Points:
+def decoded(owner: RunKeys, row: object) -> Points:
     """Return the content of a segment. Raises `CorruptLog` if the segment is damaged."""
     from traininglog.packing import unpack
 

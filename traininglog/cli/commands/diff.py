@@ -105,7 +105,7 @@ def _by_key(found: list[Summary], keys: list[str] | None) -> dict[str, Summary]:
     return {item.key: item for item in found if wanted(item.key)}
 
 
-def _pair(key: str, a: Any, b: Any) -> StoredRow:
+def _pair(key: str, a: object, b: object) -> StoredRow:
     return {"key": key, "a": a, "b": b}
 
 

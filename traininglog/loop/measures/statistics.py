@@ -160,7 +160,7 @@ class StatisticsCollector:
             self._nans, self._infs,
         )  # fmt: skip
 
-    def collect(self, values: Any, weight: Any = 1.0) -> None:
+    def collect(self, values: object, weight: object = 1.0) -> None:
         """Collect a value, or an array of values.
 
         Args:

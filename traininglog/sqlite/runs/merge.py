@@ -74,7 +74,7 @@ def _ours(target: Connection, theirs: Any) -> Any:
     return None if row is None else require_run(row)
 
 
-def _refuse_live_merge(theirs: Any, ours: Any, owners: Owners) -> None:
+def _refuse_live_merge(theirs: object, ours: object, owners: Owners) -> None:
     # A merge would break the writer's numbers of keys and its position: it does not reread them.
     if ours is not None and not is_part_of(theirs, ours, sure=True):
         refuse_live(ours, owners)
