@@ -100,11 +100,11 @@ def export(
     """
     kind = _format(kind, output)
     if runs and every:
-        raise Mistake("name runs or say --all, not both")
+        raise Mistake("runs are named, and --all is given: drop one of the two")
     to_stdout = stdout_is_wanted(output)
     if kind == "parquet":
         if to_stdout:
-            raise Mistake("Parquet goes to a file: name one with --output")
+            raise Mistake("Parquet is written to files only: name one with --output")
         from traininglog import arrow  # noqa: F401 - raises early if pyarrow is missing
     if output is not None and not to_stdout:
         check_target(output, force=force)
@@ -131,7 +131,7 @@ def export(
 def _format(kind: str | None, output: Path | None) -> str:
     if kind is not None:
         if kind not in ("csv", "parquet", "jsonl"):
-            raise Mistake(f"there is no format {kind!r}; there are: csv, parquet, jsonl")
+            raise Mistake(f"there is no format {kind!r}: use csv, parquet or jsonl")
         return kind
     if stdout_is_wanted(output):
         return "csv"

@@ -96,7 +96,7 @@ def plot(
         chosen = several(file, runs)
         if lenses:
             if len(chosen) > 1:
-                raise Mistake("--lenses draws one run: name one")
+                raise Mistake("--lenses draws a single run: name one only")
             from traininglog.cli.commands.plot_lenses import plot_lenses
 
             with reading(file, chosen[0]) as log:
@@ -112,7 +112,9 @@ def plot(
                     curves += _curves(log, _called(file, log, uuid), patterns(keys), x)
     require(keys, seen)
     if not curves:
-        raise Mistake("there is nothing to plot: no such key has a number")
+        raise Mistake(
+            "nothing to plot, as no such key has a number: name others with --keys"
+        )
     panels = panels or not keys
     shown = list(dict.fromkeys(curve.key for curve in curves))
     if panels and len(shown) > _MOST_PANELS:
@@ -222,7 +224,7 @@ def _places(column: Column) -> dict[int, float]:
         if _is_number(value) and math.isfinite(value)
     }
     if not places:
-        raise Mistake(f"{column.key!r} has no numbers to plot over")
+        raise Mistake(f"{column.key!r} has no numbers to plot over: name another key with --x")
     return places
 
 

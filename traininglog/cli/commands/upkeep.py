@@ -50,7 +50,7 @@ def merge(
     with opened(store, readonly=False, create=True) as file:
         for other in others:
             if other.exists() and other.samefile(file.path):
-                raise Mistake(f"{other} is the store to merge into")
+                raise Mistake(f"{other} is the store to merge into: name another one to copy from")
             with progress(f"Merging {other.name}") as tell:
                 merged = file.merge(other, progress=tell)
             added += merged.added
@@ -122,7 +122,7 @@ def check(
         _repair(store, to, json=json)
         return
     if to is not None:
-        raise Mistake("--to says where to repair a store: it goes with --repair")
+        raise Mistake("--to names the file that --repair makes: add --repair")
     with opened(store) as file, busy(f"Checking {file.path.name}"):
         found = file.check()
     if json:
@@ -333,7 +333,7 @@ def _doomed(
 
 def _confirm(store: Store, infos: Sequence[RunInfo]) -> None:
     if not sys.stdin.isatty():
-        raise Mistake("nothing was deleted: say --yes, as there is no terminal to ask on")
+        raise Mistake("nothing was deleted, as there is no terminal to ask on: confirm with --yes")
     for info in infos[:_SHOWN]:
         name = f" ({info.name})" if info.name else ""
         note(f"run {shortest(store, info.uuid.hex)}{name}: {counted(info.values, 'value')}")

@@ -225,10 +225,6 @@ class StatisticsCollector:
         else:
             self._infs += 1
 
-    def collect_numbers(self, values: Sequence[float]) -> None:
-        """Collect a list of floats of weight 1, quickly and without NumPy."""
-        self.merge(summed_up(values))
-
     def merge(self, part: PartialSum) -> None:
         """Collect the numbers whose sums `summed_up` returned."""
         self._counter += part.counter
