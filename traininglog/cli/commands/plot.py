@@ -112,9 +112,7 @@ def plot(
                     curves += _curves(log, _called(file, log, uuid), patterns(keys), x)
     require(keys, seen)
     if not curves:
-        raise Mistake(
-            "nothing to plot, as no such key has a number: name others with --keys"
-        )
+        raise Mistake("nothing to plot, as no such key has a number: name others with --keys")
     panels = panels or not keys
     shown = list(dict.fromkeys(curve.key for curve in curves))
     if panels and len(shown) > _MOST_PANELS:

@@ -152,9 +152,7 @@ def _modes(best: Sequence[str]) -> dict[str, Mode]:
         if not key or mode not in ("min", "max"):
             key, mode = asked, "min"
         if key in modes:
-            raise Mistake(
-                f"--best names {key!r} twice: drop one, a list shows one best per key"
-            )
+            raise Mistake(f"--best names {key!r} twice: drop one, a list shows one best per key")
         modes[key] = "max" if mode == "max" else "min"
     return modes
 
