@@ -33,7 +33,6 @@ from traininglog.plain_json import (
     dict_to_json,
     float_to_json,
     has_pair,
-    tagged,
     text_to_json,
 )
 from traininglog.values import FrozenDict, FrozenList, StoredValue, UnknownEnum, frozen_array
@@ -296,7 +295,7 @@ def _to_json(value: StoredValue) -> Any:
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, str):
-        return text_to_json(value)
+        return value if value.isascii() else text_to_json(value)
     if isinstance(value, float):
         return float_to_json(value)
     if isinstance(value, list):
@@ -323,9 +322,10 @@ def _from_json(data: object) -> StoredValue:
         return FrozenList(_from_json(item) for item in data)
     if not isinstance(data, dict):
         return data
-    tag, inner = tagged(data) or ("", None)
-    if tag in _TAGS:
-        return _TAGS[tag](inner)
+    if len(data) == 1:
+        ((tag, inner),) = data.items()
+        if tag in _TAGS:
+            return _TAGS[tag](inner)
     return FrozenDict((key, _from_json(item)) for key, item in data.items())
 
 

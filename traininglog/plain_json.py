@@ -82,7 +82,10 @@ def bytes_from_text(text: str) -> bytes:
 
 def has_plain_keys(value: Iterable[object]) -> bool:
     """Return whether a JSON object can have these keys as they are, and none looks like a tag."""
-    return all(isinstance(key, str) and key[:1] != "$" and not has_pair(key) for key in value)
+    return all(
+        isinstance(key, str) and key[:1] != "$" and (key.isascii() or not has_pair(key))
+        for key in value
+    )
 
 
 def dict_to_json(value: Mapping[Any, Any], write: Write) -> Any:
@@ -90,15 +93,6 @@ def dict_to_json(value: Mapping[Any, Any], write: Write) -> Any:
     if has_plain_keys(value):
         return {key: write(item) for key, item in value.items()}
     return {"$dict": [[write(key), write(item)] for key, item in value.items()]}
-
-
-def tagged(data: object) -> tuple[str, Any] | None:
-    """Return the tag of an object and what is under it; None for data without a tag."""
-    if isinstance(data, dict) and len(data) == 1:
-        ((tag, inner),) = data.items()
-        if tag[:1] == "$":
-            return tag, inner
-    return None
 
 
 #: How the tags of these rules are read, but for ``$dict``, whose items the form reads.

@@ -25,7 +25,6 @@ from traininglog.plain_json import (
     bytes_to_text,
     float_to_json,
     has_plain_keys,
-    tagged,
     text_to_json,
 )
 
@@ -176,9 +175,10 @@ class _TreeReader:
             return [self.read(item) for item in data]
         if not isinstance(data, dict):
             return data
-        found = tagged(data)
-        if found is not None:
-            return self.tagged(*found)
+        if len(data) == 1:
+            ((tag, inner),) = data.items()
+            if tag[:1] == "$":
+                return self.tagged(tag, inner)
         return {key: self.read(item) for key, item in data.items()}
 
     def tagged(self, tag: str, inner: Any) -> Any:
