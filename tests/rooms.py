@@ -31,16 +31,17 @@ GROUPS = {
         "flattening",
         "floats",
         "imported",
+        "kinds",
         "log_options",
         "machine",
         "masking",
         "moments",
         "palette",
+        "plain_json",
         "refusals",
         "scalars",
         "schemes",
         "taken_signals",
-        "texts",
         "values",
     ],
     "files and threads": [
@@ -65,7 +66,7 @@ GROUPS = {
         "selection",
         "streams",
     ],
-    "contract": ["base", "lineage", "rows", "trial_records", "wrapping"],
+    "contract": ["base", "lineage", "log_state", "rows", "trial_records", "wrapping"],
     "which store": ["stores"],
     "cli": ["__main__"],  # a part of that folder's room
 }

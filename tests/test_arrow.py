@@ -17,11 +17,11 @@ from traininglog.arrays import content
 from traininglog.clock import Clock, Marks
 from traininglog.columns import Column
 from traininglog.encoding import Kind
+from traininglog.kinds import KINDS
 from traininglog.selection import Selection
 from traininglog.sql.runs.stream import stretches
 from traininglog.sqlite.stream import streaming
 from traininglog.testing.samples import same
-from traininglog.texts import KINDS
 
 pa = pytest.importorskip("pyarrow")
 

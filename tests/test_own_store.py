@@ -129,6 +129,28 @@ def test_runs_of_which_the_store_never_heard_are_made_from_their_journals(tmp_pa
     assert not list(tmp_path.glob("*-tail-*"))
 
 
+def test_a_journal_whose_parent_is_in_no_store_is_told_once_and_kept(tmp_path):
+    """Who finds it learns where it is, and what to do; when the parent is there, it is put back."""
+    path = tmp_path / "runs.json"
+    said = killed(path, "away", "resumes", after=900)
+    first, *_, last = [line for line in said if len(line) == 32]
+    journals = list(tmp_path.glob("*-tail-*"))
+    (gone,) = [journal for journal in journals if first in journal.name]
+    data = gone.read_bytes()
+    gone.unlink()
+    left = sorted(set(journals) - {gone})
+    with pytest.warns(TrainingLogWarning, match="the run that it was resumed from") as told:
+        JournaledLog(QuickStore(path)).close()
+    assert sorted(str(one.message).partition(" holds")[0] for one in told) == list(map(str, left))
+    JournaledLog(QuickStore(path)).close()  # a warning would be an error
+    assert all(journal.exists() for journal in left)
+    gone.write_bytes(data)
+    log = JournaledLog(QuickStore(path), last)
+    assert log.lineage()[-1].uuid.hex == first
+    log.close()
+    assert not list(tmp_path.glob("*-tail-*"))
+
+
 def test_what_a_writer_assigned_after_its_run_was_taken_becomes_a_run_of_its_own(tmp_path):
     path = tmp_path / "runs.json"
     run, *_ = killed(path, after=500)

@@ -100,8 +100,11 @@ def failing():
 @pytest.mark.parametrize("load", [failing, lambda: None, lambda: 5, lambda: lambda: None])
 def test_a_package_that_brings_no_factory_is_named(monkeypatch, load):
     monkeypatch.setattr(stores, "entry_points", lambda **_: [Plugin("third", load)])
-    with pytest.raises(ConfigurationError, match=r"^thirdparty:make, which an installed package"):
+    with pytest.raises(ConfigurationError, match=r"^thirdparty:make, which .*no factory of logs: "):
         open_log("third://x")
+    trials = stores.Registry("store for trials", "trials", ("scheme://place",), "a.group", {})
+    with pytest.raises(ConfigurationError, match=r"^thirdparty:make, .*no factory of trials: "):
+        trials.find("third://x")
 
 
 @pytest.mark.parametrize("scheme", ["memory", "sqlite", "file"])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -256,6 +257,29 @@ def test_a_list_of_runs_crosses_few_modules(path):
 
         looking = modules_crossed(look)
         assert len(modules_crossed(store.runs) - looking) <= 7
+
+
+def test_a_list_of_runs_goes_through_few_modules_of_few_rooms(path):
+    """Counted by what runs: the store, its file and its rows, and the frame."""
+    write_run(path, {"loss": 1.0})
+    package = f"{Path(traininglog.__file__).parent}{os.sep}"
+    ran = set()
+
+    def count(frame, event, _):
+        if event == "call" and frame.f_code.co_filename.startswith(package):
+            ran.add(frame.f_code.co_filename.removeprefix(package))
+
+    with Store(path) as store:
+        store.runs()  # imports what it needs
+        sys.setprofile(count)
+        try:
+            store.runs()
+        finally:
+            sys.setprofile(None)
+    assert len(ran) <= 18, sorted(ran)
+    assert {file.partition(os.sep)[0] for file in ran} == {
+        "forks.py", "frames.py", "selection.py", "sql", "sqlite", "writer",
+    }  # fmt: skip
 
 
 def test_no_page_of_a_sound_list_is_taken_for_damaged(path, monkeypatch):

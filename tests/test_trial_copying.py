@@ -194,11 +194,11 @@ def test_what_cannot_be_imported_is_said_in_a_line(tmp_path, monkeypatch, source
 def test_a_change_of_a_document_reads_and_writes_out_only_what_has_changed(tmp_path, monkeypatch):
     """Else of many trials each would take longer than the one before, by all that is there."""
     written, coded, read = [], [], []
-    before, compact, value = pieces._indented, pieces._compact, pieces.DocumentPiece.value
+    before, compact, value = pieces._indented, pieces.compact, pieces.DocumentPiece.value
     monkeypatch.setattr(
         pieces, "_indented", lambda value, depth: written.append(depth) or before(value, depth)
     )
-    monkeypatch.setattr(pieces, "_compact", lambda value: coded.append(1) or compact(value))
+    monkeypatch.setattr(pieces, "compact", lambda value: coded.append(1) or compact(value))
     monkeypatch.setattr(pieces.DocumentPiece, "value", lambda piece: read.append(1) or value(piece))
     counts, handled = [], []
     with TrialClient(f"file:{tmp_path}/r.json") as client:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from traininglog.plain_json import escaped, unescaped
 from traininglog.trials import (
     Chrono,
     CustomStatus,
@@ -26,7 +27,7 @@ from traininglog.trials import (
     throttled,
 )
 from traininglog.trials.measures.aggregators import restored
-from traininglog.trials.plain import escaped, identity, plain_data, unescaped
+from traininglog.trials.plain import identity, plain_data
 
 # -- identity -------------------------------------------------------------------------------
 

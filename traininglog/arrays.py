@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from traininglog.texts import kind
+from traininglog.kinds import kind
 
 if TYPE_CHECKING:
     from traininglog.columns import Belonging, Column
@@ -19,7 +19,7 @@ EXACT = 2**53
 class Content(NamedTuple):
     """The content of a column, as far as the type of an array for it depends on that."""
 
-    kinds: frozenset[str] = frozenset()  #: as `traininglog.texts.kind` names them
+    kinds: frozenset[str] = frozenset()  #: as `traininglog.kinds.kind` names them
     big: bool = False  #: whether there is an integer that float64 would change
 
     def __or__(self, other: Content) -> Content:

@@ -24,8 +24,9 @@ from traininglog.arrays import (
 from traininglog.clock import Clock, moments
 from traininglog.columns import Belonging, Column, all_times
 from traininglog.errors import MissingExtra, ValueTooLarge
+from traininglog.kinds import KINDS, kind
+from traininglog.plain_json import shown_text
 from traininglog.selection import Selection, apart
-from traininglog.texts import KINDS, cell, kind, storable
 
 try:
     import pyarrow as pa
@@ -161,7 +162,11 @@ def _column(column: Column | None, times: Any, type_: Any = None) -> Any:
         numbers = range(len(times)) if isinstance(places, slice) else places.tolist()
         for number, value in zip(numbers, column.values, strict=True):
             if value is not None:
-                found[number] = value if type_ == pa.binary() else storable(cell(value))
+                found[number] = (
+                    value
+                    if type_ == pa.binary()
+                    else _storable(shown_text(value, ascii_only=False))
+                )
         return _texts(found, type_)
     dtype: Any = {pa.float64(): np.float64, pa.int64(): np.int64, pa.bool_(): np.bool_}[type_]
     valid = None
@@ -316,7 +321,11 @@ def _mixed_cells(values: Sequence[Any]) -> _Cells:
 def _text(value: Any, name: str) -> bytes | None:
     if name == "int":
         return None if -EXACT <= value <= EXACT else b"%d" % value
-    return None if name in ("float", "bool", "none") else storable(cell(value))
+    return (
+        None
+        if name in ("float", "bool", "none")
+        else _storable(shown_text(value, ascii_only=False))
+    )
 
 
 # -- arrays -------------------------------------------------------------------------------------
@@ -327,7 +336,7 @@ class _Labels:
 
     def __init__(self, known: Sequence[str]) -> None:
         self._codes = {name: code for code, name in enumerate(dict.fromkeys(known))}
-        self._texts = _texts([storable(name) for name in self._codes], pa.string())
+        self._texts = _texts([_storable(name) for name in self._codes], pa.string())
 
     def array(self, counts: Sequence[tuple[str, int]]) -> pa.DictionaryArray:
         """Return an array that repeats each label as often as its count."""
@@ -335,7 +344,7 @@ class _Labels:
         for name, _ in counts:
             self._codes.setdefault(name, len(self._codes))
         if len(self._codes) > before:
-            self._texts = _texts([storable(name) for name in self._codes], pa.string())
+            self._texts = _texts([_storable(name) for name in self._codes], pa.string())
         codes = np.array([self._codes[name] for name, _ in counts], np.int32)
         return pa.DictionaryArray.from_arrays(
             _numbers(np.repeat(codes, [count for _, count in counts])), self._texts
@@ -366,7 +375,7 @@ def _moments(walls: Any) -> Any:
     return _numbers(moments(walls).view(np.int64), np.isfinite(walls), _MOMENT)
 
 
-def _texts(values: Sequence[bytes | None], type_: Any) -> Any:
+def _texts(values: Sequence[bytes | None], type_: object) -> Any:
     """Return an array of texts (as UTF-8) or of bytes. Raises `ValueTooLarge`."""
     sizes = [0 if value is None else len(value) for value in values]
     ends = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
@@ -405,3 +414,8 @@ def write_parquet(path: Path, parts: Iterable[Part], shape: Wide | Long) -> None
                 waiting, count = [], 0
         if waiting:
             write()
+
+
+def _storable(text: str) -> bytes:
+    """Return a text as UTF-8, with lone surrogates escaped, which UTF-8 cannot hold."""
+    return text.encode("utf-8", "backslashreplace")

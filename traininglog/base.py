@@ -16,10 +16,11 @@ from uuid import UUID
 
 from traininglog.clock import Clock
 from traininglog.columns import Column, Point
-from traininglog.encoding import HIDDEN, from_plain_json, is_plain_json, to_plain_json
-from traininglog.errors import CorruptLog, InvalidState, RunNotFound
+from traininglog.encoding import HIDDEN
+from traininglog.errors import RunNotFound
 from traininglog.imported import Outcome, check_moment
 from traininglog.lineage import BEFORE_ALL, Ancestor, Descent, cut_status
+from traininglog.log_state import LogState
 from traininglog.rows import Row, RowMethods, RowSlice, Status
 from traininglog.selection import Layout, Mode, advice_on, column_of, require_keys, select
 from traininglog.values import (
@@ -28,9 +29,7 @@ from traininglog.values import (
     StoredValue,
     check_key,
     check_time,
-    check_uuid,
     plain,
-    thaw,
 )
 
 if TYPE_CHECKING:
@@ -450,18 +449,9 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
         """
         if not self.closed:
             self.flush()
-        status = self._read_status()
-        coded = {key: None for key, value in status.items() if not is_plain_json(value)}
-        state = {
-            "store": self._location(),
-            "uuid": self.h_uuid,
-            "time": self._last_time(),
-            "status": {
-                key: to_plain_json(value) if key in coded else thaw(value)
-                for key, value in status.items()
-            },
-        }
-        return state | {"coded": list(coded)} if coded else state
+        return LogState(
+            self._location(), self.uuid, self._last_time(), self._read_status()
+        ).to_dict()
 
     def load_state_dict(self, state: Mapping[str, StoredValue]) -> None:
         """Resume the run in `state` at exactly the point where `state_dict()` was called.
@@ -481,24 +471,9 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
             ) from None
 
     def _checked_state(self, state: Mapping[str, StoredValue]) -> tuple[UUID, int, StoredRow]:
-        names = {"store", "uuid", "time", "status"}
-        if not isinstance(state, Mapping) or set(state) - {"coded"} != names:
-            raise InvalidState(
-                "expected what state_dict() returned: a dict of 'store', 'uuid', 'time', 'status'"
-            )
-        if not isinstance(state["status"], Mapping):
-            raise InvalidState("the 'status' of a state must be a mapping")
-        status = dict(state["status"])
-        coded = state.get("coded", [])  # older states have no coded values
-        if not isinstance(coded, (list, tuple)) or not all(key in status for key in coded):
-            raise InvalidState("the 'coded' of a state must be a list of keys of its 'status'")
-        for key in coded:
-            try:
-                status[key] = from_plain_json(status[key])
-            except CorruptLog as error:
-                raise InvalidState(f"the state's status {key!r}: {error}") from None
-        point = BEFORE_ALL if state["time"] is None else check_time(state["time"])
-        return check_uuid(state["uuid"]), point, self._checked(status)
+        found = LogState.from_dict(state)
+        point = BEFORE_ALL if found.time is None else found.time
+        return found.uuid, point, self._checked(found.status)
 
     # -- lifecycle --------------------------------------------------------------------------
 

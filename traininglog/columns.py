@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from traininglog.encoding import HIDDEN
-from traininglog.texts import kind
+from traininglog.kinds import kind
 from traininglog.values import StoredRow, StoredValue
 
 

@@ -2,7 +2,8 @@
 
 `encode` and `decode` are each other's inverse over everything that `values.plain` returns, to the
 bit. They live together, and no other module of the package knows the stored form. They use no
-pickle and no eval, and import no module that the data names.
+pickle and no eval, and import no module that the data names. Containers are stored as JSON, by the
+rules of `traininglog.plain_json`.
 
 A kind is stored beside the value, because SQLite turns NaN into NULL, has no booleans, and would
 mix up text, bytes and JSON. PostgreSQL has all of these, but no NUL in text.
@@ -10,7 +11,6 @@ mix up text, bytes and JSON. PostgreSQL has all of these, but no NUL in text.
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import math
@@ -23,8 +23,18 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from traininglog.errors import CorruptLog
-from traininglog.floats import NAN, from_text, nan_text, to_text
+from traininglog.floats import NAN, from_text, nan_text
 from traininglog.moments import datetime_from_text, datetime_to_text
+from traininglog.plain_json import (
+    READERS,
+    bytes_from_text,
+    bytes_to_text,
+    compact,
+    dict_to_json,
+    float_to_json,
+    has_pair,
+    text_to_json,
+)
 from traininglog.values import FrozenDict, FrozenList, StoredValue, UnknownEnum, frozen_array
 
 
@@ -79,7 +89,7 @@ def encode(value: StoredValue) -> tuple[int, Stored]:
     if value is HIDDEN:
         return 0, None
     if isinstance(value, (list, dict)):
-        return 7, json.dumps(_to_json(value), allow_nan=False, separators=(",", ":"))
+        return 7, compact(_to_json(value))
     if isinstance(value, (Enum, UnknownEnum)):
         return 12, json.dumps(_enum_to_json(value), allow_nan=False)
     if isinstance(value, datetime):
@@ -91,7 +101,7 @@ def encode(value: StoredValue) -> tuple[int, Stored]:
     return 8, _array_to_bytes(value)
 
 
-def decode(kind: int, stored: Any) -> StoredValue:
+def decode(kind: int, stored: object) -> StoredValue:
     """Return the value that was encoded. Raises `CorruptLog` if no value can have this form."""
     if kind == 4 and type(stored) is float:
         return stored
@@ -122,7 +132,7 @@ def from_cell(cell: Cell) -> StoredValue:
     return decode(*cell) if type(cell) is Encoded else cell
 
 
-def fits(kind: int, stored: Any) -> bool:
+def fits(kind: int, stored: object) -> bool:
     """Return whether `encode` can have made this stored form.
 
     `decode` reads whatever it can. This check is for data that may be damaged: it requires the
@@ -148,7 +158,7 @@ def _is_text_of_nan(stored: str) -> bool:
         return False
 
 
-def _float_from(stored: Any) -> float:
+def _float_from(stored: object) -> float:
     if stored is None:
         return NAN
     if isinstance(stored, str) and _is_text_of_nan(stored):
@@ -252,23 +262,27 @@ def _enum_from_json(data: dict[str, Any]) -> Enum | UnknownEnum:
 
 def is_plain_json(value: StoredValue) -> bool:
     """Return whether strict JSON can hold a stored value as it is, to the bottom."""
-    if value is None or type(value) in (bool, int, str):
+    if value is None or type(value) in (bool, int):
         return True
+    if type(value) is str:
+        return not has_pair(value)
     if type(value) is float:
         return math.isfinite(value)
     if isinstance(value, list):
         return all(map(is_plain_json, value))
     if isinstance(value, dict):
-        return all(type(key) is str and is_plain_json(item) for key, item in value.items())
+        return all(type(key) is str and not has_pair(key) for key in value) and all(
+            map(is_plain_json, value.values())
+        )
     return False
 
 
 def to_plain_json(value: StoredValue) -> Any:
     """Return a form of a stored value that strict JSON can hold, to the bottom."""
-    return json.loads(json.dumps(_to_json(value), allow_nan=False))
+    return json.loads(compact(_to_json(value)))
 
 
-def from_plain_json(data: Any) -> StoredValue:
+def from_plain_json(data: object) -> StoredValue:
     """Return the value that `to_plain_json` was given. Raises `CorruptLog` for anything else."""
     try:
         return _from_json(data)
@@ -278,18 +292,18 @@ def from_plain_json(data: Any) -> StoredValue:
 
 def _to_json(value: StoredValue) -> Any:
     """Return a value as strict JSON; types that JSON does not have become objects of one key."""
-    if value is None or isinstance(value, (bool, int, str)):
+    if value is None or isinstance(value, (bool, int)):
         return value
+    if isinstance(value, str):
+        return value if value.isascii() else text_to_json(value)
     if isinstance(value, float):
-        return value if math.isfinite(value) else {"$float": to_text(value)}
+        return float_to_json(value)
     if isinstance(value, list):
         return [_to_json(item) for item in value]
     if isinstance(value, dict):
-        if all(isinstance(key, str) and not key.startswith("$") for key in value):
-            return {key: _to_json(item) for key, item in value.items()}
-        return {"$dict": [[_to_json(key), _to_json(item)] for key, item in value.items()]}
+        return dict_to_json(value, _to_json)
     if isinstance(value, bytes):
-        return {"$bytes": base64.b64encode(value).decode()}
+        return {"$bytes": bytes_to_text(value)}
     if isinstance(value, (Enum, UnknownEnum)):
         return {"$enum": _enum_to_json(value)}
     if isinstance(value, datetime):
@@ -299,11 +313,11 @@ def _to_json(value: StoredValue) -> Any:
     if isinstance(value, Path):
         return {"$path": str(value)}
     if hasattr(value, "dtype"):
-        return {"$array": base64.b64encode(_array_to_bytes(value)).decode()}
+        return {"$array": bytes_to_text(_array_to_bytes(value))}
     raise TypeError(type(value).__name__)
 
 
-def _from_json(data: Any) -> StoredValue:
+def _from_json(data: object) -> StoredValue:
     if isinstance(data, list):
         return FrozenList(_from_json(item) for item in data)
     if not isinstance(data, dict):
@@ -316,18 +330,17 @@ def _from_json(data: Any) -> StoredValue:
 
 
 _TAGS: dict[str, Any] = {
-    "$float": from_text,
+    **READERS,
     "$dict": lambda pairs: FrozenDict((_from_json(key), _from_json(item)) for key, item in pairs),
-    "$bytes": base64.b64decode,
     "$enum": _enum_from_json,
     "$datetime": datetime_from_text,
     "$uuid": UUID,
     "$path": Path,
-    "$array": lambda text: _array_from_bytes(base64.b64decode(text)),
+    "$array": lambda text: _array_from_bytes(bytes_from_text(text)),
 }
 
 
-def _must_be(form: type, stored: Any) -> StoredValue:
+def _must_be(form: type, stored: object) -> StoredValue:
     if not isinstance(stored, form):
         raise TypeError(f"it is stored as {type(stored).__name__}")
     return stored

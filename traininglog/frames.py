@@ -200,11 +200,11 @@ def _texts(texts: Sequence[str | None]) -> pd.Series[Any]:
 
 
 def _moments(found: Sequence[datetime | None]) -> pd.DatetimeIndex:
-    seconds = np.array([np.nan if each is None else each.timestamp() for each in found])
-    return pd.DatetimeIndex(moments(seconds.astype(np.float64))).tz_localize("UTC")
+    plain = [None if each is None else each.replace(tzinfo=None) for each in found]  # all are UTC
+    return pd.DatetimeIndex(np.array(plain, "datetime64[us]")).tz_localize("UTC")
 
 
-def _walls(clock: Clock, times: Any) -> pd.DatetimeIndex:
+def _walls(clock: Clock, times: object) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(moments(clock.walls(times)), name="wall").tz_localize("UTC")
 
 

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 
-def as_number(value: Any) -> float:
+def as_number(value: object) -> float:
     """Return a value as a float: the mean of several numbers, NaN for none.
 
     Raises `TypeError`, with the reason, for a value without real numbers.
@@ -55,7 +55,7 @@ def _mean(value: Any) -> tuple[float, int]:
     return found, 1
 
 
-def is_masked(value: Any) -> bool:
+def is_masked(value: object) -> bool:
     """Return whether a value has a mask, which may hide some of its numbers."""
     numpy = sys.modules.get("numpy")
     return (numpy is not None and isinstance(value, numpy.ma.MaskedArray)) or hasattr(
@@ -63,7 +63,7 @@ def is_masked(value: Any) -> bool:
     )
 
 
-def hides(value: Any) -> bool:
+def hides(value: object) -> bool:
     """Return whether the mask of a value hides something."""
     if hasattr(value, "get_mask"):
         return not bool(value.get_mask().all())
@@ -143,7 +143,7 @@ def shaped_array(value: Any) -> Any:
     return real_array(array).reshape(array.shape)
 
 
-def _has_unit(value: Any) -> bool:
+def _has_unit(value: object) -> bool:
     """Return whether a value is a quantity, whose unit NumPy would drop."""
     unit = getattr(value, "unit", None) or getattr(value, "units", None)
     return unit is not None and callable(getattr(value, "to", None)) and hasattr(value, "mean")

@@ -39,7 +39,8 @@ class Registry:
     """Factories by the scheme of the URLs that they open.
 
     Args:
-        what: What the factories open, for messages.
+        what: What kind of store a URL names, for messages.
+        makes: What the factories make, for messages.
         arguments: Example arguments that a factory must take.
         group: The entry point group in which installed packages register factories, or None.
         factories: The factories of this package, by scheme; "" is a path.
@@ -49,11 +50,13 @@ class Registry:
     def __init__(
         self,
         what: str,
+        makes: str,
         arguments: tuple[Any, ...],
         group: str | None,
         factories: dict[str, Factory],
     ) -> None:
         self._what = what
+        self._makes = makes
         self._arguments = arguments
         self._group = group
         self.factories = factories
@@ -95,7 +98,7 @@ class Registry:
         except (ImportError, AttributeError, TypeError) as error:
             raise ConfigurationError(
                 f"{plugin.value}, which an installed package names for {scheme}:, is no factory of "
-                f"logs: {error}; mend or remove that package"
+                f"{self._makes}: {error}; mend or remove that package"
             ) from error
         return loaded
 
@@ -236,7 +239,7 @@ def register_records(scheme: str, factory: Factory) -> None:
     RECORDS.register(scheme, factory)
 
 
-def _memory_records(where: str, **options: Any) -> Records:
+def _memory_records(where: str, **options: object) -> Records:
     from traininglog.memory.trials import MemoryTrials
 
     _refuse_named_memory(where)
@@ -267,6 +270,7 @@ def _refuse_named_memory(where: str) -> None:
 #: The factories of logs.
 LOGS = Registry(
     "store that is registered",
+    "logs",
     ("scheme://place", None),
     ENTRY_POINTS,
     {"": _sqlite_log, "memory": _memory_log, "sqlite": _sqlite_log},
@@ -275,6 +279,7 @@ LOGS = Registry(
 #: The factories of the records of trials.
 RECORDS = Registry(
     "store for trials",
+    "trials",
     ("scheme://place",),
     None,
     {

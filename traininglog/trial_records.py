@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from traininglog.kept import is_hash
+from traininglog.plain_json import record_items
 from traininglog.values import StoredValue
 
 #: The kinds of records, each after the kinds that it refers to.
@@ -57,12 +58,10 @@ def _flaw_of_json(record: dict[str, Any]) -> str | None:
         following: list[object] = []
         for value in level:
             if isinstance(value, dict):
-                flaw = _flaw_of_escape(value)
-                if flaw is not None:
-                    return flaw
-                # The content of "$dict" is an object as it is, whatever its keys are.
-                inner = value.get("$dict") if len(value) == 1 else None
-                following += value.values() if inner is None else inner.values()
+                try:
+                    following += record_items(value)
+                except ValueError as error:
+                    return str(error)
             elif isinstance(value, list):
                 following += value
             elif isinstance(value, float) and not math.isfinite(value):
@@ -71,15 +70,6 @@ def _flaw_of_json(record: dict[str, Any]) -> str | None:
             return None
         level = following
     return "it is nested too deeply"
-
-
-def _flaw_of_escape(value: dict[str, Any]) -> str | None:
-    """Return a flaw if an escape of a number or an object ("$float", "$dict") is impossible."""
-    if value.keys() == {"$float"} and value["$float"] not in ("nan", "inf", "-inf"):
-        return f"{value['$float']!r:.40} is no number"
-    if value.keys() == {"$dict"} and not isinstance(value["$dict"], dict):
-        return f"{value['$dict']!r:.40} is no object"
-    return None
 
 
 def groups_of(record: Mapping[str, Any]) -> list[str]:

@@ -159,7 +159,7 @@ class _Reader:
         self.left = limit
         self.path: list[int] = []
 
-    def read(self, value: Any, depth: int) -> StoredValue:
+    def read(self, value: object, depth: int) -> StoredValue:
         if value is None or isinstance(value, (float, bool)):
             self.spend(8)
             return float.__float__(value) if isinstance(value, float) else value

@@ -436,6 +436,24 @@ def test_what_a_lens_cannot_take_is_passed_over_and_counted_and_the_rest_goes_on
     assert log[2]["overflow/a/mean"] == 1.0
 
 
+def test_a_pushed_number_that_a_lens_cannot_take_is_counted_under_its_name():
+    """As the layers of its chart are called, not under what kind of number it is."""
+
+    class Failing(Overflow):
+        def register_foreign_preprocessor(self, preprocessor, state):
+            preprocessor.listen(self._pushed)
+
+        def _pushed(self, kind, name, number):
+            raise ZeroDivisionError("oh")
+
+    inspector = Inspector([Failing(1.0)], TrainingLog())
+    with pytest.warns(match=r"Failing could not take layer 'train'"):
+        inspector.push_loss(1.0)
+    inspector.push_loss(2.0)
+    inspector.push_metric("accuracy", 0.5)
+    assert inspector.passed_over == {"Failing: train": 2, "Failing: accuracy": 1}
+
+
 #: What an inspector calls of a lens, and of a visualizer.
 CALLED = (
     "register_foreign_preprocessor", "register_leaf_module", "introduce_tags", "finalize_epoch",

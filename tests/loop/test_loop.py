@@ -324,7 +324,8 @@ def test_epochs_without_steps_are_gone_on_with(make, open_log, tmp_path):
 def test_waiting_for_data_is_timed(make, log, lines, monkeypatch):
     """Its time is that of waiting only, and that of a step does not have it."""
     now = [0.0]
-    monkeypatch.setattr("traininglog.loop.schedule.perf_counter", lambda: now[0])
+    for module in ("schedule", "passes.waiting_for_data"):
+        monkeypatch.setattr(f"traininglog.loop.{module}.perf_counter", lambda: now[0])
 
     def slow():
         now[0] += 5

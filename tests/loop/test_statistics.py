@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from traininglog.loop import StatisticsCollector
+from traininglog.loop.measures.statistics import summed_up
 
 NUMBERS = st.floats(-1e12, 1e12)
 WEIGHTS = st.floats(0, 1e6).filter(lambda weight: weight == 0 or weight > 1e-3)
@@ -66,7 +67,7 @@ def test_what_is_not_finite_is_counted_and_not_spread(values):
     for value in values:
         one_by_one.collect(value)
     at_once.collect(np.array(values))
-    as_list.collect_numbers(values)
+    as_list.merge(summed_up(values))
     finite = [value for value in values if math.isfinite(value)]
     for collector in (one_by_one, at_once, as_list):
         assert collector.counter == len(values)
@@ -82,7 +83,7 @@ def test_what_is_not_finite_is_counted_and_not_spread(values):
 
 def test_numbers_near_the_greatest_float():
     collector = StatisticsCollector()
-    collector.collect_numbers([1.7e308] * 4)
+    collector.merge(summed_up([1.7e308] * 4))
     assert math.isclose(collector.mean, 1.7e308)
     assert not math.isnan(collector.var)
 

@@ -37,28 +37,37 @@ COMMANDS = {
     "export": Entry("commands.export", "export", "Export runs as CSV, JSON lines or Parquet."),
     "diff": Entry("commands.diff", "diff", "Compare two runs: their statuses and last values."),
     "merge": Entry("commands.upkeep", "merge", "Copy the runs of other stores into this one."),
-    "backup": Entry("commands.upkeep", "backup", "Copy the store, as it is now, to a new file."),
+    "backup": Entry("commands.upkeep", "backup", "Copy a snapshot of the store to a new file."),
     "check": Entry(
         "commands.upkeep", "check", "Examine a store: every page, every index, every value."
     ),
     "seal": Entry(
-        "commands.upkeep", "seal", "Pack the numbers of runs into segments, to save room."
+        "commands.upkeep", "seal", "Pack the numbers of runs into segments, which saves space."
     ),
     "delete": Entry(
         "commands.upkeep", "delete", "Delete experiments for good, and give their space back."
     ),
-    "upgrade": Entry("commands.upkeep", "upgrade", "Bring a store to the schema of this version."),
-    "demo": Entry("commands.upkeep", "demo", "Train something small, break off, resume, plot."),
+    "upgrade": Entry(
+        "commands.upkeep", "upgrade", "Upgrade a store to the schema of this version."
+    ),
+    "demo": Entry(
+        "commands.upkeep", "demo", "Train a small network, interrupt it, resume it, and plot it."
+    ),
     "trials": Entry(
         "trial_commands.trial_list", "trials", "List the trials of a store, the latest last."
     ),
     "import": Entry(
         "trial_commands.trial_import",
         "import_",
-        "Bring trials, with all that they logged, into this store.",
+        "Copy trials, with all that they logged, into this store.",
     ),
-    "trial": Entry("trial_commands.trial_groups", "trial", "Look at one trial.", group=True),
-    "project": Entry("trial_commands.trial_groups", "project", "Look at projects.", group=True),
+    "trial": Entry(
+        "trial_commands.trial_groups",
+        "trial",
+        "Show, compare and export single trials.",
+        group=True,
+    ),
+    "project": Entry("trial_commands.trial_groups", "project", "Show projects.", group=True),
 }
 
 
@@ -69,7 +78,7 @@ class Later(TyperCommand):
         super().__init__(name=name, help=entry.help)
         self._entry = entry
 
-    def make_context(self, *arguments: Any, **options: Any) -> Any:
+    def make_context(self, *arguments: object, **options: object) -> Any:
         """Import the command, and return its context."""
         return self.real().make_context(*arguments, **options)
 
@@ -114,17 +123,21 @@ def _print_version(wanted: bool) -> None:
 def traininglog(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Say which it is."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version, and exit."
+        ),
     ] = False,
 ) -> None:
     """Look at training logs, and look after the stores that hold them.
 
     A store is one SQLite file of many runs. Name it with --store, or set TRAININGLOG_STORE.
-    A run is named by the start of its UUID; where one is left out, the latest is taken.
+    Name a run by the start of its UUID. Commands that need one run take the latest by default.
 
-    With --json a command prints strict JSON: NaN and infinities are the strings "NaN", "Infinity"
-    and "-Infinity", null is None, bytes are base64, arrays lists, datetimes ISO 8601.
-    Exit status: 0, 1 after a mistake (said in one line on stderr), 2 for a wrong option.
+    With --json a command prints strict JSON. NaN and infinities are the strings "NaN", "Infinity"
+    and "-Infinity". None is null. Bytes are base64. Arrays are lists. Datetimes are ISO 8601.
+
+    The exit status is 0. After a mistake it is 1, and stderr has a line on it. After a wrong option
+    it is 2.
 
     Example: traininglog runs --store runs.db
     """

@@ -12,7 +12,7 @@ StoreOption = Annotated[
         "--store",
         "-s",
         metavar="PATH",
-        help="The store. Default: TRAININGLOG_STORE, else a TOML file's, else traininglog.db.",
+        help="Use this store. Default: TRAININGLOG_STORE, a TOML file, or traininglog.db.",
     ),
 ]
 JsonOption = Annotated[
@@ -23,25 +23,35 @@ JsonOption = Annotated[
 ]
 RunArgument = Annotated[
     str | None,
-    typer.Argument(metavar="RUN", help="A UUID or the start of one. Default: the latest run."),
+    typer.Argument(
+        metavar="RUN", help="Name a run by its UUID, or the start of it. Default: the latest run."
+    ),
 ]
 TrialArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="TRIAL",
-        help="A UID, or the start of its hash, perhaps with _N. Default: the latest trial.",
+        help="Name a trial by its UID, or the start of its hash. Default: the latest trial.",
     ),
 ]
 RunsArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="RUN", help="UUIDs or their starts. Default: the latest run."),
+    typer.Argument(
+        metavar="RUN", help="Name runs by UUID, or the starts of them. Default: the latest run."
+    ),
 ]
 KeysOption = Annotated[
     list[str] | None,
-    typer.Option("--keys", "-k", metavar="GLOB", help="A key, or a glob of keys. Repeatable."),
+    typer.Option(
+        "--keys",
+        "-k",
+        metavar="GLOB",
+        help="Take this key, or the keys that fit a glob. Repeatable. Default: all.",
+    ),
 ]
 LimitOption = Annotated[
-    int | None, typer.Option("--limit", "-n", min=1, help="Only so many, the latest.")
+    int | None,
+    typer.Option("--limit", "-n", min=1, help="Take only this many, the latest. Default: all."),
 ]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Overwrite the output file if it exists.")

@@ -11,7 +11,7 @@ from uuid import UUID
 from traininglog.cli.mistakes import asking
 from traininglog.cli.output.terminal import note
 from traininglog.errors import AmbiguousRun
-from traininglog.texts import jsonable
+from traininglog.plain_json import shown
 from traininglog.values import StoredValue
 
 if TYPE_CHECKING:
@@ -77,12 +77,12 @@ def as_dict(info: RunInfo) -> dict[str, StoredValue]:
     parent = info.resumed_from
     return {
         "uuid": info.uuid.hex, "name": info.name, "state": info.state,
-        "created": jsonable(info.created), "updated": jsonable(info.updated), "host": info.host,
+        "created": shown(info.created), "updated": shown(info.updated), "host": info.host,
         "resumed_from": None if parent is None else parent.hex, "resumed_at": info.resumed_at,
         "resumes": info.resumes, "head": info.head,
         "variant_of": None if info.variant_of is None else info.variant_of.hex,
         "part_of": None if info.part_of is None else info.part_of.hex,
-        "config": jsonable(info.config), "tags": jsonable(info.tags),
+        "config": shown(info.config), "tags": shown(info.tags),
         "first": info.first_time, "last": info.last_time, "rows": info.rows, "values": info.values,
     }  # fmt: skip
 

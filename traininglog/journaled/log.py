@@ -135,7 +135,7 @@ class JournaledLog(WriterLog):
         return str(store.location)
 
     @staticmethod
-    def _may_wait(store: Any) -> Callable[[], bool] | None:
+    def _may_wait(store: object) -> Callable[[], bool] | None:
         """Return a check that this thread may wait for the owner thread; None: every thread may."""
         return None
 

@@ -11,7 +11,7 @@ If the store has not heard of the run, recovery makes it first: the journal begi
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import time as wall_now
@@ -31,6 +31,7 @@ from traininglog.journal.leftover import (
 from traininglog.journal.reader import (
     Left,
     is_held,
+    journals_beside,
     read_journal,
 )
 from traininglog.journal.record import Batch, changed_status
@@ -44,7 +45,8 @@ from traininglog.writer.sink import Birth, Lease, LogStore, Reader, Saving, Stor
 def recover(store: LogStore, spool: Path) -> None:
     """Save the journals of dead writers beside a file, and warn of each that became its own run.
 
-    If the store cannot be reached, the journals stay where they are.
+    If the store cannot be reached, the journals stay where they are. So does the journal of a run
+    whose parent is missing in the store; a warning tells of it, once in a process.
     """
     waiting = journals_left(spool)
     while waiting:
@@ -58,8 +60,27 @@ def recover(store: LogStore, spool: Path) -> None:
             if notice is not None:
                 warn_caller(notice)
         if len(orphans) == len(waiting):
+            _tell_orphans(store, spool, orphans)
             return
         waiting = orphans
+
+
+#: The journals of which `_tell_orphans` has told.
+_TOLD: set[Path] = set()
+
+
+def _tell_orphans(store: LogStore, spool: Path, orphans: Sequence[Left]) -> None:
+    """Warn of journals of runs whose parents are missing, unless others may still bring these."""
+    paths = {left.path for left in orphans}
+    if any(left.path not in paths for left in journals_beside(spool)):
+        return  # a live writer, or another process that recovers
+    for path in sorted(paths - _TOLD):
+        _TOLD.add(path)
+        warn_caller(
+            f"{path} holds what a killed process had assigned. {store.location} does not have the "
+            "run that it was resumed from, so it cannot be put back. It stays until that run is "
+            "there: restore the run, or remove this file if what it holds is not needed"
+        )
 
 
 def _recover(store: LogStore, left: Left) -> str | None:

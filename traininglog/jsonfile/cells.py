@@ -6,13 +6,13 @@ A float that JSON does not have, bytes, arrays and the like are objects with a k
 
 from __future__ import annotations
 
-import base64
 import math
 from typing import Any
 
 from traininglog.encoding import Kind, decode, encode
 from traininglog.errors import CorruptLog
 from traininglog.floats import from_text, to_text
+from traininglog.plain_json import bytes_from_text, bytes_to_text
 from traininglog.values import StoredRow, StoredValue
 
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
@@ -21,10 +21,10 @@ _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 def to_json(value: StoredValue) -> Any:
     """Return a stored value, or HIDDEN, in a form that JSON can hold."""
     kind, stored = encode(value)
-    if kind == Kind.FLOAT and not math.isfinite(value):
+    if kind == Kind.FLOAT and not math.isfinite(value):  # older than the tag "$float"
         return {"kind": kind, "value": to_text(value)}
     if isinstance(stored, bytes):
-        return {"kind": kind, "base64": base64.b64encode(stored).decode("ascii")}
+        return {"kind": kind, "base64": bytes_to_text(stored)}
     if kind in (Kind.NONE, Kind.BOOL, Kind.INT, Kind.FLOAT, Kind.TEXT):
         return value
     return {"kind": kind, "value": stored}
@@ -48,7 +48,7 @@ def from_json(cell: Any) -> Any:
     return _decoded(cell)
 
 
-def hides(cell: Any) -> bool:
+def hides(cell: object) -> bool:
     """Return whether a cell is a tombstone."""
     return isinstance(cell, dict) and cell.get("kind") == Kind.HIDDEN
 
@@ -57,7 +57,7 @@ def _decoded(cell: StoredRow) -> object:
     number = cell["kind"]
     if "base64" in cell:
         try:
-            return decode(number, base64.b64decode(cell["base64"], validate=True))
+            return decode(number, bytes_from_text(cell["base64"]))
         except (TypeError, ValueError) as error:
             raise CorruptLog(f"a value of kind {number} is no base64: {error}") from error
     stored: StoredValue = cell.get("value")

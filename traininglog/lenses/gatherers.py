@@ -84,9 +84,9 @@ class CommonState(State):
             return None
 
     def push(self, explicit: ExplicitCall, kind: str, name: str, value: Any) -> None:
-        """Pass a pushed value to the listeners."""
+        """Pass a pushed value to the listeners; their errors count under its name."""
         for listener in explicit.listening(active=self.active):
-            self.guarded(listener, kind, name, value)
+            self.guarded_for(name_of(listener), name, listener, kind, name, value)
 
     def announce(self, key: str, value: Any) -> None:
         """Write to the status of the log at once, if this process writes one."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,17 +14,17 @@ from typing import Any, Literal, Self, TypeVar, overload
 from traininglog.base import TrainingLogBase
 from traininglog.blocks import block
 from traininglog.display.notebook import in_notebook
-from traininglog.errors import TrainingLogWarning
 from traininglog.event_files import EventFile
 from traininglog.loop.checkpoint.snapshots import Snapshots
 from traininglog.loop.counters import Counters
 from traininglog.loop.errors import LoopMisuse
 from traininglog.loop.events import EventKeys, EventSource
-from traininglog.loop.measures.best import Best, smaller_is_better
+from traininglog.loop.measures.best import Best, Tracked, smaller_is_better, tracked_bests
 from traininglog.loop.measures.metrics import TIME_METRIC, MetricFormatter, is_time, number
 from traininglog.loop.measures.metrics_log import MetricsLog
 from traininglog.loop.measures.statistics import StatisticsCollector
 from traininglog.loop.measures.summary_writer import Summaries
+from traininglog.loop.measures.validation import Validation
 from traininglog.loop.reports import training_summary
 from traininglog.loop.reports.mishaps import Mishaps
 from traininglog.loop.reports.progress import Progress
@@ -169,7 +167,7 @@ class TrainLoop:
         summary_commit_freqs: Mapping[str, int] | None = None,
         valid_metric_name: str = "valid_loss",
         valid_metric_smaller_is_better: bool | None = None,
-        track_best: Iterable[str] | Mapping[str, Literal["min", "max"]] = (),
+        track_best: Tracked = (),
         early_stopping: bool = False,
         patience: int | None = None,
         min_delta: float = 0.0,
@@ -203,16 +201,7 @@ class TrainLoop:
             min_delta=min_delta,
             patience=patience,
         )
-        if isinstance(track_best, str):
-            raise TypeError(f"track_best is a list of names: track_best=[{track_best!r}]")
-        modes = track_best if isinstance(track_best, Mapping) else dict.fromkeys(track_best)
-        self._tracked = {
-            name: Best(name, smaller=smaller_is_better(name, mode=mode))
-            for name, mode in modes.items()
-        }
-        self._new_best = False
-        self._validated: tuple[int, bool] | None = None  # row and within_step of the last value
-        self._told_repeated = False
+        tracked = tracked_bests(track_best)
         self._early_stopping = early_stopping
         self._groups = tuple(var_groups)
         self._wants_progress = progress
@@ -244,6 +233,11 @@ class TrainLoop:
             self._counters, self._metrics_log, self._reporter, self._progress, self._snapshots,
             self._best, self._interrupts, self._events, self._mishaps, self._ranks, self,
             freq=checkpoint_epoch_freq, restores_best=early_stopping, replay=replay,
+        )  # fmt: skip
+        self._validation = Validation(
+            self._best, tracked, self._counters, self._metrics_log, self._reporter,
+            self._schedule.agreement, self._schedule.moment if early_stopping else None,
+            first=self._ranks.first,
         )  # fmt: skip
         self._session = Session(
             log, self._counters, self._metrics_log, self._reporter, self._snapshots, self._best,
@@ -506,57 +500,9 @@ class TrainLoop:
                 values = {name: number(name, value) for name, value in values.items()}
                 break
         self._metrics_log.collect(values)
-        if self._tracked:
-            for name in self._tracked.keys() & values.keys():
-                self._track(self._tracked[name], values[name])
-        if self._best.name in values:
-            self._validate(values[self._best.name])
+        self._validation.offer(values)
         if _METRICS in self._events.awaited:
             self._events.fire(_METRICS, self, dict(values))
-
-    def _track(self, best: Best, value: float) -> None:
-        """Compare a value of a tracked metric with its best, and record a new best."""
-        name, row = best.name, self._counters.row
-        if best.value is None:  # an earlier session of the same log may have one
-            best.value = self.log.status.get(f"best_{name}")
-        if best.offer(value, row):
-            self.log.status[f"best_{name}"] = value
-            self.log[row][f"{name}_best_so_far"] = True
-
-    def _validate(self, value: float) -> None:
-        """Compare a validation value with the best one; request a stop if patience runs out."""
-        best, row = self._best, self._counters.row
-        place = row, self._counters.within_step
-        if place == self._validated:
-            self._tell_repeated(row)
-        self._validated = place
-        if not self._ranks.first:  # the first rank tells the others the best, and when to stop
-            return
-        if best.offer(value, row):
-            self._new_best = True
-            self._metrics_log.best(best.name, value)
-            if self._early_stopping:
-                best.moment = self._schedule.moment()
-        elif best.out_of_patience and not self._schedule.stopped:
-            self._reporter.say(
-                f"Early stopping: {best.name} was no better for {best.waited} validations (best "
-                f"{best.value if best.value is not None else math.nan:.6g} at step {best.step})."
-            )
-            self.request_stop("early stopping")
-
-    def _tell_repeated(self, row: int) -> None:
-        if self._told_repeated:
-            return
-        self._told_repeated = True
-        name = self._best.name
-        warnings.warn(
-            f"{name} was collected more than once at step {row}: each value counts as a validation "
-            "of its own, for the best one and for patience. Collect the mean over the batches "
-            f"once: with loop.metric_collector({name!r}) as valid: "
-            "valid.collect(value, weight=len(batch))",
-            TrainingLogWarning,
-            stacklevel=4,
-        )
 
     @block
     def timeit(self, name: str) -> Iterator[None]:
@@ -622,8 +568,8 @@ class TrainLoop:
             self._schedule.time_epoch()
         self._counters.reported = True
         found = self._metrics_log.metrics.statistics(stretch)
-        self._reporter.say_metrics(found, " (*)" if self._new_best else "")
-        self._new_best = False
+        self._reporter.say_metrics(found, " (*)" if self._validation.new_best else "")
+        self._validation.new_best = False
         times = {name: value for name, value in found.items() if is_time(name)}
         others = {name: value for name, value in found.items() if name not in times}
         for key, values in (

@@ -21,17 +21,16 @@ from traininglog.loop.events import EventKeys, EventSource
 from traininglog.loop.measures.best import Best
 from traininglog.loop.measures.metrics_log import MetricsLog
 from traininglog.loop.passes.passes import Passes, Replay
+from traininglog.loop.passes.waiting_for_data import CUT_OFF, END, DataWait, length
 from traininglog.loop.reports.mishaps import Mishaps
 from traininglog.loop.reports.progress import Progress
 from traininglog.loop.reports.reporter import Reporter
 from traininglog.loop.states import randomness
 from traininglog.loop.stops.agreement import Agreement
-from traininglog.loop.stops.interrupts import DataGivenUp, Interrupts
+from traininglog.loop.stops.interrupts import Interrupts
 from traininglog.loop.stops.ranks import Ranks, Wish
 
-_END: Any = object()
 _AFTER_STEP = EventKeys.AFTER_STEP  # an attribute of an Enum takes time to find
-_CUT_OFF: Any = object()  # stands for data that a signal has cut off
 
 
 class Schedule:
@@ -58,7 +57,7 @@ class Schedule:
         events: EventSource,
         mishaps: Mishaps,
         ranks: Ranks,
-        told: Any,
+        told: object,
         *,
         freq: int | None,
         restores_best: bool,
@@ -83,6 +82,7 @@ class Schedule:
         self._passes = Passes(
             snapshots.generators, resumable=snapshots.folder is not None, replay=replay
         )
+        self._wait = DataWait(self._passes, interrupts)
         self.postponed: list[Exception] = []  #: errors of handlers, which `settle` raises
         self._saved: tuple[int, int, bool] | None = None  # the place of the last checkpoint
         self._owed = False  # whether a checkpoint that was due could not be written
@@ -90,7 +90,6 @@ class Schedule:
         self._epoch_began = 0.0
         self._epoch_timed = False
         self._epoch_random: dict[str, Any] | None = None  # random states when the epoch began
-        self._waited = 0.0  # seconds, for the data of the next step
         self._step_began: float | None = None  # None: the time of the step is recorded
         self._left_epoch: float | None = None  # seconds of an epoch or step that was left
         self._left_step: float | None = None
@@ -231,7 +230,7 @@ class Schedule:
 
     # -- steps ------------------------------------------------------------------------------
 
-    def steps(self, data: Any) -> Generator[Any, None, None]:
+    def steps(self, data: object) -> Generator[Any, None, None]:
         """Iterate over steps, with data or without."""
         self._refuse_nested_steps()
         return self._followed(self._steps(data))
@@ -253,12 +252,12 @@ class Schedule:
             return
         iterator = None
         try:
-            iterator = self._opened(data)
-            if iterator is _CUT_OFF:
-                iterator, now.data = None, _CUT_OFF
+            iterator = self._wait.opened(data)
+            if iterator is CUT_OFF:
+                iterator, now.data = None, CUT_OFF
                 self._ends(data)
                 return
-            self._progress.expect(_length(data))
+            self._progress.expect(length(data))
             interrupts.look_after_children()  # the data may have started some
             while True:
                 ends = agreement.ends_step if many else interrupts.step
@@ -266,18 +265,17 @@ class Schedule:
                     self._end_early(data, iterator)
                     break
                 if iterator is not None:
-                    now.data = self._next(iterator)
-                    if now.data is _END:
+                    now.data = self._wait.next(iterator)
+                    if now.data is END:
                         iterator = passes.exhausted(iterator)
                         if iterator is not None:
                             continue
-                if (many or now.data is _END or now.data is _CUT_OFF) and self._ends(data):
+                if (many or now.data is END or now.data is CUT_OFF) and self._ends(data):
                     break
                 passes.took(now.data)
                 now.begin_step()
                 if iterator is not None:
-                    waited, self._waited = self._waited, 0.0
-                    self._metrics_log.collect_data_time(waited)
+                    self._metrics_log.collect_data_time(self._wait.take_time())
                 if before in awaited:
                     self._fire(before)
                 self._step_began = perf_counter()
@@ -311,10 +309,10 @@ class Schedule:
         if self._reporter.display is not None:
             self._show()
 
-    def _ends(self, data: Any) -> bool:
+    def _ends(self, data: object) -> bool:
         """Return whether all ranks agree that this pass has no further step; end it then."""
         batch = self._counters.data
-        found = self.agreement.on_step(no_data=batch is _END, cut_off=batch is _CUT_OFF)
+        found = self.agreement.on_step(no_data=batch is END, cut_off=batch is CUT_OFF)
         if found is Wish.CUT_OFF:
             self.say_unsaid()
             self._end_early(data)
@@ -325,41 +323,10 @@ class Schedule:
         if self._interrupts.unsaid:
             self._reporter.say(self._interrupts.take_unsaid())
 
-    def _opened(self, data: Any) -> Any:
-        """Return an iterator over data, or `_CUT_OFF` after a signal."""
-        asked = perf_counter()
-        try:
-            with self._interrupts.waiting():
-                iterator = self._passes.open(data)
-        except (Exception, DataGivenUp) as error:
-            if not self._interrupts.explains(error):
-                raise
-            return _CUT_OFF
-        # A replay of the batches of an earlier session does not count as waiting for data.
-        self._waited = 0.0 if self._passes.gone_through else perf_counter() - asked
-        return iterator
-
-    def _next(self, iterator: Iterator[Any]) -> Any:
-        """Return the next batch, `_END` if there is none, or `_CUT_OFF` after a signal."""
-        interrupts, asked = self._interrupts, perf_counter()
-        try:
-            interrupts.wait = asked
-            if interrupts.step:
-                interrupts.lose_patience()
-            batch = next(iterator, _END)
-            interrupts.wait = 0.0
-        except (Exception, DataGivenUp) as error:
-            interrupts.wait = 0.0
-            if not interrupts.explains(error):
-                raise
-            return _CUT_OFF
-        self._waited += perf_counter() - asked
-        return batch
-
-    def _end_early(self, data: Any, iterator: Iterator[Any] | None = None) -> None:
+    def _end_early(self, data: object, iterator: Iterator[Any] | None = None) -> None:
         """Mark the epoch as cut, unless its data ends here as well; keep the moment of the cut."""
         by_limit = not self.stopped and not self.agreement.ends_step
-        if by_limit and (data is None or _length(data) == self._passes.batches):
+        if by_limit and (data is None or length(data) == self._passes.batches):
             if iterator is not None:  # samplers may draw random numbers at their end: let them
                 next(iterator, None)
             return
@@ -508,10 +475,3 @@ def _at_first(moment: Moment) -> dict[str, Any]:
     drawn: dict[str, Any] | None = loop.get("epoch_random")
     random: dict[str, Any] = moment["random"]
     return drawn if drawn is not None and (position["open"] or position["done"]) else random
-
-
-def _length(data: Any) -> int | None:
-    try:
-        return len(data)
-    except (TypeError, AttributeError):
-        return None

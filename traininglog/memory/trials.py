@@ -15,6 +15,7 @@ from uuid import UUID
 
 from traininglog.base import TrainingLogBase
 from traininglog.memory.log import TrainingLog
+from traininglog.plain_json import compact
 from traininglog.selection import Mode
 from traininglog.trial_records import in_order, made_of
 
@@ -56,7 +57,7 @@ class MemoryTrials:
             if found is not None:
                 return bool(json.loads(found)["token"] == record["token"])
             ordered = in_order(record, self._newest.get(kind))
-            self._kinds[kind][record["uid"]] = json.dumps(ordered, allow_nan=False)
+            self._kinds[kind][record["uid"]] = compact(ordered)
             self._newest[kind] = made_of(ordered)
             return True
 
@@ -69,7 +70,7 @@ class MemoryTrials:
             now = json.loads(found)
             if now["edit"] != edit:
                 return bool(now["token"] == record["token"])
-            self._kinds[kind][record["uid"]] = json.dumps(record, allow_nan=False)
+            self._kinds[kind][record["uid"]] = compact(record)
             return True
 
     def get(self, kind: str, uid: str) -> Record | None:

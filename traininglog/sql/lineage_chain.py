@@ -20,7 +20,8 @@ from traininglog.encoding import Kind
 from traininglog.errors import CorruptLog
 from traininglog.sql import segments
 from traininglog.sql.prepared import Prepared, bind
-from traininglog.sql.segments import Cache, RunKeys
+from traininglog.sql.segment_cache import SegmentCache
+from traininglog.sql.segments import RunKeys
 from traininglog.sql.sound import LINK_FORM, require_names, require_sound
 from traininglog.sql.tables import entries, keys, runs
 from traininglog.sql.tables import segments as sealed
@@ -130,8 +131,8 @@ class Chain:
     """
 
     def __init__(
-        self, connection: Connection, run_id: int, cut: int = MAX_TIME, cache: Cache | None = None,
-        *, alone: bool = False,
+        self, connection: Connection, run_id: int, cut: int = MAX_TIME,
+        cache: SegmentCache | None = None, *, alone: bool = False,
     ) -> None:  # fmt: skip
         self.links: list[Link] = []
         self.cache = cache

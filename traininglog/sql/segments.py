@@ -7,8 +7,6 @@ numbers from entries to segments in one transaction. It does not change what a l
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
@@ -21,6 +19,7 @@ from traininglog.columns import Strip
 from traininglog.encoding import Kind
 from traininglog.errors import CorruptLog
 from traininglog.sql.prepared import Prepared, bind
+from traininglog.sql.segment_cache import SegmentCache
 from traininglog.sql.sound import is_time, is_whole
 from traininglog.sql.tables import entries, keys, segments
 from traininglog.sql.writing import insert_rows
@@ -36,11 +35,6 @@ _COLUMNS = [column.name for column in segments.columns if column.name != "id"]
 
 # How many ids one statement takes.
 _TOGETHER = 10_000
-
-# Sizes of the cache of decoded segments, and of the set of segments that were read once. A second
-# read decodes and caches a segment.
-_KEPT = 64
-_KNOWN = 1024
 
 BLOCK = (
     segments.c.id, segments.c.key_id, segments.c.checksum, segments.c.first, segments.c.last,
@@ -128,39 +122,6 @@ _SPANS = Prepared("""
     SELECT key_id, id, first, last, size FROM segments WHERE run_id = :run_id
     ORDER BY key_id, first
 """)
-
-
-class Cache:
-    """Decoded segments, for reading row by row. A segment never changes under its id."""
-
-    def __init__(self) -> None:
-        self._points: OrderedDict[int, Points] = OrderedDict()
-        self._asked: set[int] = set()
-        self._lock = threading.Lock()
-
-    def get(self, number: int) -> Points | None:
-        """Return the cached content of a segment, or None."""
-        with self._lock:
-            found = self._points.get(number)
-            if found is not None:
-                self._points.move_to_end(number)
-            return found
-
-    def asked_before(self, number: int) -> bool:
-        """Return whether this was called for a segment before, not too long ago."""
-        with self._lock:
-            before = number in self._asked
-            if len(self._asked) >= _KNOWN:
-                self._asked.clear()
-            self._asked.add(number)
-            return before
-
-    def keep(self, number: int, points: Points) -> None:
-        """Cache the content of a segment."""
-        with self._lock:
-            self._points[number] = points
-            if len(self._points) > _KEPT:
-                self._points.popitem(last=False)
 
 
 class RunKeys(NamedTuple):
@@ -252,7 +213,7 @@ def read_at(
     connection: Connection,
     owner: RunKeys,
     time: int,
-    cache: Cache | None,
+    cache: SegmentCache | None,
     key_id: int | None = None,
 ) -> Iterator[tuple[int, Any]]:
     """Yield the sealed numbers of a run (or of one key) at a time, as (key, number)."""
@@ -272,7 +233,7 @@ def read_last(
     key_id: int,
     low: int,
     high: int,
-    cache: Cache | None,
+    cache: SegmentCache | None,
 ) -> tuple[int, Any] | None:
     """Return the last time at which a key has a sealed number, and that number."""
     bounds = {"run_id": owner.run_id, "low": low, "high": high, "key_id": key_id}
@@ -372,7 +333,7 @@ def keys_before(connection: Connection, run_id: int, high: int) -> set[int]:
     return {number for (number,) in _KEYS_BEFORE.run(connection, run_id=run_id, high=high)}
 
 
-def decoded(owner: RunKeys, row: Any) -> Points:
+def decoded(owner: RunKeys, row: object) -> Points:
     """Return the content of a segment. Raises `CorruptLog` if the segment is damaged."""
     from traininglog.packing import unpack
 
@@ -397,7 +358,7 @@ def verified(owner: RunKeys, row: Any) -> Block:
     return found
 
 
-def _value_at(owner: RunKeys, row: Any, time: int, cache: Cache | None) -> object:
+def _value_at(owner: RunKeys, row: Any, time: int, cache: SegmentCache | None) -> object:
     """Return the number that a segment has at a time, or None.
 
     The first call decodes only that number. A second call for the segment decodes and caches all.
@@ -409,7 +370,7 @@ def _value_at(owner: RunKeys, row: Any, time: int, cache: Cache | None) -> objec
     return _kept(owner, row, cache).at(time)
 
 
-def _kept(owner: RunKeys, row: Any, cache: Cache | None) -> Points:
+def _kept(owner: RunKeys, row: Any, cache: SegmentCache | None) -> Points:
     points = None if cache is None else cache.get(row[0])
     if points is None:
         points = decoded(owner, row)

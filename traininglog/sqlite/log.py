@@ -26,7 +26,7 @@ from traininglog.lineage import Ancestor, Descent, new_status, new_uuid
 from traininglog.selection import bounds
 from traininglog.sql import reading
 from traininglog.sql.lineage_chain import Chain
-from traininglog.sql.segments import Cache
+from traininglog.sql.segment_cache import SegmentCache
 from traininglog.sqlite.database.database import Database
 from traininglog.sqlite.database.looker import steady
 from traininglog.sqlite.file.failures import MEMORY
@@ -179,7 +179,7 @@ class SQLiteLog(WriterLog):
         # caller that goes through a row asks for each of its values.
         self._last_row: tuple[int, object, dict[str, Any]] | None = None
         self._last_status: tuple[object, dict[str, Any]] | None = None
-        self._segments = Cache()
+        self._segments = SegmentCache()
         self._identity = database.identity
 
     @steady
@@ -265,7 +265,7 @@ class SQLiteLog(WriterLog):
         """Return the number that the run has in the file, or -1."""
         identity, uuid = self._database.identity, self.uuid
         if identity != self._identity:  # the path names another file since
-            self._chain, self._segments, self._identity = None, Cache(), identity
+            self._chain, self._segments, self._identity = None, SegmentCache(), identity
             self._run_uuid = None
         if uuid != self._run_uuid or self._run_id is None:
             self._run_id, self._run_uuid = reading.find_id(connection, uuid.hex), uuid

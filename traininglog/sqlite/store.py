@@ -37,8 +37,7 @@ from traininglog.sqlite.log import SQLiteLog
 from traininglog.sqlite.repair.repair import repair
 from traininglog.sqlite.runs.deletion import delete
 from traininglog.sqlite.runs.merge import Merged, Progress, bringing, merge
-from traininglog.sqlite.runs.run_list import RunList
-from traininglog.sqlite.runs.run_states import owned, state_of
+from traininglog.sqlite.runs.run_list import RunList, owned, state_of
 from traininglog.sqlite.sink.compaction import seal_run
 from traininglog.sqlite.sink.leases import Owners
 from traininglog.sqlite.sink.recovery import recover
@@ -309,6 +308,7 @@ class Store:
         more = {
             f"{which}.{name}": values
             for which, wanted in wanted_of.items()
+            if wanted is not None
             for name, values in described(infos, which, wanted).items()
         }
         return frames.table_of_runs(infos, asked.keys, list(asked.modes), more)

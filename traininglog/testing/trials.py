@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from traininglog.errors import RunNotFound, TrainingLogError
+from traininglog.errors import RunBusy, RunNotFound, TrainingLogError
 from traininglog.trials import (
     CustomStatus,
     GroupNotFound,
@@ -336,6 +336,23 @@ class TrialConformance:
         assert open_store().trial(trial.uid).metrics["loss"] == {
             0: 0.0, 1: 1.0, 2: 2.0, 3: 3.0, 4: 4.0, 5: 5.0, 6: 60.0, 7: 70.0,
         }  # fmt: skip
+
+    def test_a_trial_that_runs_is_not_resumed(
+        self, open_store: OpenStore, store: TrialStore
+    ) -> None:
+        """Nor by another object of the process: it would lose what the trial logs from then on."""
+        (trial,) = self.trials(store, 1)
+        store.log_trial_metrics(trial, step=1, loss=1.0)
+        for other in (open_store(), store):
+            with pytest.raises(RunBusy, match="end it first"):
+                other.resume(trial)
+        store.log_trial_metrics(trial, step=2, loss=2.0)
+        store.log_trial_finish(trial)
+        again = open_store()
+        again.resume(trial, at=1)
+        again.log_trial_metrics(trial, step=2, loss=3.0)
+        again.log_trial_finish(trial)
+        assert open_store().trial(trial.uid).metrics["loss"] == {1: 1.0, 2: 3.0}
 
     def test_the_environment_is_kept_once(self, store: TrialStore) -> None:
         one, other = self.trials(store, 2)

@@ -11,6 +11,7 @@ from traininglog.config import setting
 from traininglog.errors import LogClosed
 from traininglog.log_options import StoreOptions
 from traininglog.machine import leave_out_command
+from traininglog.plain_json import shown_json
 from traininglog.selection import Mode, modes
 from traininglog.stores import open_records
 from traininglog.trials import trial_table
@@ -24,7 +25,7 @@ from traininglog.trials.fields import (
 )
 from traininglog.trials.logger import TrialLogger
 from traininglog.trials.measures.aggregators import Aggregator
-from traininglog.trials.report import as_json, report
+from traininglog.trials.report import report
 from traininglog.trials.search.queries import Query
 from traininglog.trials.store import TrialStore
 from traininglog.trials.surroundings import environments
@@ -438,7 +439,9 @@ class TrialClient:
 
     def report(self, short: bool = True) -> Self:
         """End the trial, and print its report as JSON."""
-        print(as_json(self.finish().to_json(short=short)))  # noqa: T201 - it was asked for
+        print(  # noqa: T201 - it was asked for
+            shown_json(self.finish().to_json(short=short), indent=2)
+        )
         return self
 
     def to_json(self, *, short: bool = True) -> dict[str, StoredValue]:

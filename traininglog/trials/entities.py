@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
+from traininglog.plain_json import escaped, unescaped
 from traininglog.trial_records import groups_of
-from traininglog.trials.plain import (
-    check_name,
-    escaped,
-    identity,
-    plain_data,
-    plain_dict,
-    unescaped,
-)
+from traininglog.trials.plain import check_name, identity, plain_data, plain_dict
 from traininglog.trials.statuses import AnyStatus, Status, status_of
 from traininglog.trials.trial_errors import InvalidName, InvalidParameter
 from traininglog.values import StoredRow, StoredValue, check_uuid

@@ -1,13 +1,12 @@
-"""Plain data: the allowed values of parameters, tags and metadata, and their form in JSON.
+"""Plain data: the allowed values of parameters, tags and metadata.
 
 Parameters identify a trial, so this module guesses nothing about them: it refuses other values at
-once. JSON has no NaN and no infinities; they are written as ``{"$float": "nan"}``.
+once. `traininglog.plain_json` has their form in JSON, as the record form.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator, Mapping
 from datetime import date
 from enum import Enum
@@ -15,7 +14,7 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
-from traininglog.errors import CorruptLog
+from traininglog.plain_json import has_pair, joined
 from traininglog.refusals import remedy
 from traininglog.trials.trial_errors import InvalidName, InvalidParameter
 from traininglog.values import StoredRow, StoredValue, called
@@ -52,14 +51,15 @@ def plain_dict(values: Mapping[str, StoredValue], what: str) -> StoredRow:
     for name in values:
         if not isinstance(name, str):
             raise InvalidParameter(f"names of {what} are texts, not {name!r:.80}: use str(name)")
-    return {str(name): plain_data(value, f"{what} {name!r}") for name, value in values.items()}
+    return {_text(name): plain_data(value, f"{what} {name!r}") for name, value in values.items()}
 
 
 def plain_data(value: StoredValue, what: str = "the value", depth: int = 0) -> Any:
     """Return a value as plain data: None, bool, int, float, str, and lists and dicts of these.
 
     Tuples become lists. Paths, dates and UUIDs become texts, enum members their names. Objects with
-    ``.tolist()`` become plain numbers or lists of them. Integers may have any size.
+    ``.tolist()`` become plain numbers or lists of them. A pair of lone surrogates becomes the
+    character that JSON reads it as. Integers may have any size.
 
     Raises `InvalidParameter` for any other value.
     """
@@ -74,14 +74,14 @@ def plain_data(value: StoredValue, what: str = "the value", depth: int = 0) -> A
     if isinstance(value, float):
         return float.__float__(value)
     if isinstance(value, str):
-        return str.__str__(value)
+        return _text(value)
     if isinstance(value, (list, tuple)):
         return [plain_data(item, what, depth + 1) for item in value]
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
                 raise InvalidParameter(f"{what} has the key {key!r:.80}: keys are texts in JSON")
-        return {str(key): plain_data(item, what, depth + 1) for key, item in value.items()}
+        return {_text(key): plain_data(item, what, depth + 1) for key, item in value.items()}
     if isinstance(value, (PurePath, UUID)):
         return str(value)
     if isinstance(value, date):
@@ -95,39 +95,9 @@ def plain_data(value: StoredValue, what: str = "the value", depth: int = 0) -> A
     raise InvalidParameter(f"{what} is a {called(value)}, which is no plain data: {remedy(value)}")
 
 
-def escaped(value: StoredValue) -> Any:
-    """Return plain data in a form for strict JSON."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"$float": repr(value)}
-    if isinstance(value, list):
-        return [escaped(item) for item in value]
-    if isinstance(value, dict):
-        inner = {key: escaped(item) for key, item in value.items()}
-        return {"$dict": inner} if set(inner) in ({"$float"}, {"$dict"}) else inner
-    return value
-
-
-def unescaped(value: StoredValue) -> Any:
-    """Return the plain data of the result of `escaped`. Raises `CorruptLog` for other input."""
-    try:
-        return _unescaped(value)
-    except (TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise CorruptLog(
-            f"a stored description cannot be read ({error}); restore a copy of the store"
-        ) from error
-
-
-def _unescaped(value: StoredValue) -> object:
-    if isinstance(value, list):
-        return [_unescaped(item) for item in value]
-    if isinstance(value, dict):
-        if len(value) == 1:
-            if "$float" in value:
-                return float(value["$float"])
-            if "$dict" in value:
-                return {key: _unescaped(item) for key, item in value["$dict"].items()}
-        return {key: _unescaped(item) for key, item in value.items()}
-    return value
+def _text(value: str) -> str:
+    text = str.__str__(value)
+    return joined(text) if has_pair(text) else text
 
 
 def identity(*parts: object) -> str:

@@ -1,12 +1,9 @@
-"""The report of a trial: its description and its results, as JSON."""
+"""The report of a trial: its description and its results, as plain data for JSON."""
 
 from __future__ import annotations
 
-import json
-import math
-
 from traininglog.trials.entities import Trial
-from traininglog.values import StoredRow, StoredValue
+from traininglog.values import StoredRow
 
 
 def report(trial: Trial, *, short: bool = True) -> StoredRow:
@@ -39,20 +36,3 @@ def report(trial: Trial, *, short: bool = True) -> StoredRow:
         "environment": trial.environment,
         "artifacts": trial.artifacts,
     } | ends
-
-
-def as_json(value: StoredValue) -> str:
-    """Return plain data as strict JSON for people; NaN and infinities are texts."""
-    return json.dumps(_shown(value), indent=2, allow_nan=False)
-
-
-def _shown(value: StoredValue) -> object:
-    if isinstance(value, dict):
-        return {str(key): _shown(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_shown(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return str(value)  # other values that a program wrote to the trial's log

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from traininglog.base import TrainingLogBase
-from traininglog.errors import RunNotFound, StoreLocked
+from traininglog.errors import RunBusy, RunNotFound, StoreLocked
 from traininglog.masking import masked_line
+from traininglog.plain_json import escaped, unescaped
 from traininglog.selection import Mode
 from traininglog.trial_records import made_of
 from traininglog.trials.entities import (
@@ -35,7 +37,7 @@ from traininglog.trials.measures.measurements import (
     write_logged,
 )
 from traininglog.trials.measures.timing import Callback
-from traininglog.trials.plain import escaped, identity, plain_dict, unescaped
+from traininglog.trials.plain import identity, plain_dict
 from traininglog.trials.records import Records, going_through
 from traininglog.trials.search.changes import Change, add_group, add_to, remove_group, set_status
 from traininglog.trials.search.edits import TRIES, Editor
@@ -83,6 +85,24 @@ class Bare:
         self._store.end(self._uid, status, error)
 
 
+#: The objects of this process; a trial that one of them runs is not to be resumed by another.
+_STORES: weakref.WeakSet[TrialStore] = weakref.WeakSet()
+_STORES_LOCK = threading.RLock()
+
+
+def _stores_here() -> list[TrialStore]:
+    with _STORES_LOCK:
+        return list(_STORES)
+
+
+def _after_fork() -> None:
+    global _STORES_LOCK  # noqa: PLW0603 - another thread of the parent may have held it
+    _STORES_LOCK = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 class TrialStore:
     """Projects, groups and trials in a store. The returned objects are copies.
 
@@ -100,6 +120,8 @@ class TrialStore:
         self._lock = threading.RLock()
         #: Whether `close` was called.
         self.closed = False
+        with _STORES_LOCK:
+            _STORES.add(self)
 
     def close(self) -> None:
         """End the trials that this object started, and close the store.
@@ -561,10 +583,15 @@ class TrialStore:
 
         Values that the trial logged later stay in its old run, and readers of the trial no longer
         see them. The trial must not be running. Raises `RunBusy` if another live process runs it,
-        and `TrialNotFound` if it has never run.
+        or any object of this process does, and `TrialNotFound` if it has never run.
         """
         record = self._editor.require("trial", _uid(trial))
         refuse_busy(record)
+        if any(store._runs(record["log"]) for store in _stores_here()):
+            raise RunBusy(
+                f"trial {record['uid']} is running in this process, so it cannot be resumed: end "
+                "it first, or resume it before it is started"
+            )
         if record["log"] is None:
             raise TrialNotFound(
                 f"trial {record['uid']} has not run yet: there is nothing to resume"
@@ -572,6 +599,13 @@ class TrialStore:
         log = self.records.resume_log(record["log"], at)
         log.close()
         self._changed(record["uid"], lambda found: found.update(log=log.h_uuid))
+
+    def _runs(self, log: str | None) -> bool:
+        """Return whether a trial of this object writes a run, by its UUID."""
+        return any(
+            not measured.log.closed and measured.log.h_uuid == log
+            for measured in list(self._measurements.values())
+        )
 
     def log_trial_metrics(
         self,

@@ -13,23 +13,25 @@ from traininglog.cli.output.terminal import Cell, Heading, busy, say, table
 from traininglog.cli.output.text import brief
 from traininglog.cli.stores import opened, reading, shortest
 from traininglog.cli.summaries import Summary, at, difference, summaries
-from traininglog.texts import jsonable
+from traininglog.plain_json import shown
 from traininglog.values import StoredRow
 
 _ABSENT = object()
 
 
 def diff(
-    one: Annotated[str, typer.Argument(metavar="A", help="A run: its UUID or the start of it.")],
-    other: Annotated[str, typer.Argument(metavar="B", help="The run to compare it with.")],
+    one: Annotated[
+        str, typer.Argument(metavar="A", help="Name a run by its UUID, or the start of it.")
+    ],
+    other: Annotated[str, typer.Argument(metavar="B", help="Name the run to compare it with.")],
     store: StoreOption = None,
     keys: KeysOption = None,
     json: JsonOption = False,
 ) -> None:
     """Compare two runs: their statuses and last values.
 
-    The last value of every key is shown; the difference is B - A. Exit status 0, also if they
-    differ.
+    The command shows the last value of every key. The difference is B - A. The exit status is 0,
+    also if the runs differ.
 
     Example: traininglog diff 1f3a 99c0 --keys 'val/*'
     """
@@ -95,7 +97,7 @@ def same(one: Any, other: Any) -> bool:
         return bool(one.dtype == other.dtype and one.shape == other.shape) and (
             one.tobytes() == other.tobytes()
         )
-    return bool(one == other) or bool(jsonable(one) == jsonable(other) == "NaN")
+    return bool(one == other) or bool(shown(one) == shown(other) == "NaN")
 
 
 def _by_key(found: list[Summary], keys: list[str] | None) -> dict[str, Summary]:
@@ -103,7 +105,7 @@ def _by_key(found: list[Summary], keys: list[str] | None) -> dict[str, Summary]:
     return {item.key: item for item in found if wanted(item.key)}
 
 
-def _pair(key: str, a: Any, b: Any) -> StoredRow:
+def _pair(key: str, a: object, b: object) -> StoredRow:
     return {"key": key, "a": a, "b": b}
 
 

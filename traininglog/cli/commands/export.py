@@ -49,55 +49,64 @@ def export(
     store: StoreOption = None,
     every: Annotated[bool, typer.Option("--all", "-a", help="Export all experiments.")] = False,
     keys: KeysOption = None,
-    start: Annotated[int | None, typer.Option(help="The first time to take.")] = None,
-    stop: Annotated[int | None, typer.Option(help="The time to stop before.")] = None,
+    start: Annotated[
+        int | None, typer.Option(help="Start at this time. Default: the first.")
+    ] = None,
+    stop: Annotated[
+        int | None, typer.Option(help="Stop before this time. Default: after the last.")
+    ] = None,
     layout: Annotated[
         Layout | None,
-        typer.Option(help="A line a row, or a line a value. Default: wide for one run, else long."),
+        typer.Option(
+            help="Write a line per row, or per value. Default: wide for one run, else long."
+        ),
     ] = None,
     kind: Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="FORMAT", help="csv, parquet or jsonl. Default: by suffix, or csv."
+            "--format",
+            metavar="FORMAT",
+            help="Write csv, parquet or jsonl. Default: by suffix, or csv.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help='Where to. Default, and "-": stdout.'),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help='Write to this file. Default, and "-": stdout.'
+        ),
     ] = None,
     force: ForceOption = False,
 ) -> None:
     """Export runs as CSV, JSON lines or Parquet.
 
-    A resumed run is exported with what it sees of its ancestors. With --all, a run that another
-    one goes on from is not exported a second time. Several runs, or --all, have a
-    column for the run. A key that is called "time" or "run" keeps its name in wide lines: the
-    column of ours is then log.time or log.run. None, NaN and absent are three things in every
-    format:
+    A resumed run includes the rows that it sees of its ancestors. --all does not export these
+    ancestors once more. Several runs, or --all, get a column for the run. Their long lines end with
+    "own": it is false where the value belongs to another run that shows it, too. A key with the
+    name "time" or "run" keeps its name in wide lines. Then the column of the time or the run is
+    log.time or log.run. Every format tells None, NaN and absent apart.
 
-    Long lines of several runs end with "own". It is false where the value belongs to another run
-    that shows it, too, as a variant shows those of its origin.
+    CSV: floats have all their digits. NaN is NaN, None is None, absent is an empty cell. A text
+    that a spreadsheet would run as a formula gets a leading '. A long line is time, key, value,
+    type.
 
-    CSV: floats have all their digits; NaN is NaN, None is None, absent is an empty cell. A text
-    that a spreadsheet would run as a formula gets a leading '. Long lines: time, key, value, type.
+    JSON lines: a wide line is {"time", "row": {KEY: VALUE}}. An absent key is not in the row. A
+    long line is {"time", "key", "value", "type"}. NaN is the string "NaN", infinities are
+    "Infinity" and "-Infinity", None is null. The type ("float", "text", ...) tells the float NaN
+    from the text "NaN".
 
-    JSON lines: wide {"time", "row": {KEY: VALUE}}, an absent key is not in the row; long {"time",
-    "key", "value", "type"}. NaN is the string "NaN", infinities "Infinity" and "-Infinity", None
-    is null; the type ("float", "text", ...) tells the float NaN from the text "NaN".
-
-    Parquet: wide, a column per key, of numbers where all are, of bytes where all are, else of text,
-    null where there is none; long, time, key, value (a number or null), text (of what is not a
-    number) and type. It is written some at a time, however much there is.
+    Parquet: wide has a column per key. Its type is number or bytes where all values are, else text.
+    Absent is null. Long has the columns time, key, value (a number or null), text (of other values)
+    and type. The command writes it in parts, so the memory is bounded.
 
     Example: traininglog export --all --keys 'val/*' --output val.parquet
     """
     kind = _format(kind, output)
     if runs and every:
-        raise Mistake("name runs or say --all, not both")
+        raise Mistake("runs are named, and --all is given: drop one of the two")
     to_stdout = stdout_is_wanted(output)
     if kind == "parquet":
         if to_stdout:
-            raise Mistake("Parquet goes to a file: name one with --output")
+            raise Mistake("Parquet is written to files only: name one with --output")
         from traininglog import arrow  # noqa: F401 - raises early if pyarrow is missing
     if output is not None and not to_stdout:
         check_target(output, force=force)
@@ -124,7 +133,7 @@ def export(
 def _format(kind: str | None, output: Path | None) -> str:
     if kind is not None:
         if kind not in ("csv", "parquet", "jsonl"):
-            raise Mistake(f"there is no format {kind!r}; there are: csv, parquet, jsonl")
+            raise Mistake(f"there is no format {kind!r}: use csv, parquet or jsonl")
         return kind
     if stdout_is_wanted(output):
         return "csv"

@@ -12,10 +12,10 @@ import typer
 
 from traininglog.cli.globs import matcher, require
 from traininglog.cli.options import JsonOption, KeysOption, RunArgument, StoreOption
-from traininglog.cli.output.json_output import dumps
 from traininglog.cli.output.terminal import Cell, fit, line, note
 from traininglog.cli.output.text import brief, visible
 from traininglog.cli.stores import chosen, opened, reading, shortest
+from traininglog.plain_json import shown_json
 from traininglog.selection import apart, is_glob
 from traininglog.values import StoredRow
 
@@ -33,21 +33,23 @@ def tail(
     run: RunArgument = None,
     store: StoreOption = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with new rows until the run ends.")
+        bool, typer.Option("--follow", "-f", help="Print new rows, too, until the run ends.")
     ] = False,
-    rows: Annotated[int, typer.Option("--rows", "-n", min=0, help="How many of the last.")] = 10,
+    rows: Annotated[
+        int, typer.Option("--rows", "-n", min=0, help="Print this many of the last rows.")
+    ] = 10,
     keys: KeysOption = None,
     interval: Annotated[
-        float, typer.Option(min=0.05, help="Seconds between two looks at the store.")
+        float, typer.Option(min=0.05, help="Look at the store every so many seconds.")
     ] = 0.5,
     json: JsonOption = False,
 ) -> None:
     """Print the last rows of a run, and follow those to come.
 
-    Rows appear when the training process flushes them. A row that gains values after it was
-    printed is printed again. Following ends by itself when the run does, and says how it ended.
+    Rows appear when the training process flushes them. A row that gains values after it was printed
+    is printed again. With --follow the command ends when the run does, and says how it ended.
 
-    With --json, a line a row: {"run", "time", "row": {KEY: VALUE}}.
+    With --json each row is one line: {"run", "time", "row": {KEY: VALUE}}.
 
     Example: traininglog tail --follow --keys loss --keys 'val/*'
     """
@@ -126,7 +128,7 @@ def _waited(waiting: tuple[int, Row] | None, time: int, row: Row) -> bool:
 
 def _same(one: Row | None, other: Row) -> bool:
     """Return whether two rows print the same. NaN and arrays do not compare with ``==``."""
-    return one is not None and dumps(one) == dumps(other)
+    return one is not None and shown_json(one) == shown_json(other)
 
 
 class Printer:
@@ -148,7 +150,7 @@ class JsonLines(Printer):
 
     def print(self, time: int, row: Row) -> None:
         """Print a row."""
-        print(dumps({"run": self._run, "time": time, "row": row}))  # noqa: T201 - the output
+        print(shown_json({"run": self._run, "time": time, "row": row}))  # noqa: T201 - the output
 
 
 class TailLines(Printer):

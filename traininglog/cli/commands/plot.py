@@ -38,35 +38,48 @@ def plot(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="A .png or .svg. Default: in the terminal."
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write this .png or .svg. Default: plot in the terminal.",
         ),
     ] = None,
     x: Annotated[
         str | None,
         typer.Option(
-            "--x", metavar="KEY", help="Plot over a key instead of time, or over elapsed, or wall."
+            "--x", metavar="KEY", help="Plot over a key, over elapsed, or over wall. Default: time."
         ),
     ] = None,
-    log_y: Annotated[bool, typer.Option("--log-y", help="A logarithmic axis.")] = False,
+    log_y: Annotated[
+        bool, typer.Option("--log-y", help="Make the vertical axis logarithmic.")
+    ] = False,
     smooth: Annotated[
         int, typer.Option(min=1, metavar="N", help="Show the mean over N values.")
     ] = 1,
     panels: Annotated[
-        bool, typer.Option("--panels", help="A panel per key. Without --keys it is so anyway.")
+        bool, typer.Option("--panels", help="Draw a panel per key. Default: only without --keys.")
     ] = False,
     lenses: Annotated[
         bool,
-        typer.Option("--lenses", help="Plot what lenses saw in a network; --keys are their tags."),
+        typer.Option(
+            "--lenses", help="Plot what lenses saw in a network. --keys takes their tags."
+        ),
     ] = False,
     force: ForceOption = False,
 ) -> None:
-    """Plot keys of one or several runs. Without --keys, every key that has numbers.
+    """Plot keys of one or several runs.
 
-    A NaN is a gap, and the first one is mentioned. A resumed run is one curve with its ancestors;
-    a faint vertical line stands where it was resumed. --x elapsed is over the seconds since the
-    first of them was created, --x wall over when it was (UTC); a key of that name is meant before
-    it. With --lenses, the whole page of what lenses wrote to one run; without --output, its last
-    tick as a table. Needs: pip install "traininglog[plot]"
+    Without --keys the command plots every key that has numbers. A NaN is a gap, and the command
+    names the first one. A resumed run is one curve with its ancestors. A faint vertical line marks
+    where it was resumed.
+
+    --x elapsed plots over the seconds since the first of these runs was created. --x wall plots
+    over the wall time (UTC). A key of that name takes precedence.
+
+    With --lenses the command draws one page with everything that lenses wrote to one run. Without
+    --output it prints the last tick of that as a table.
+
+    Pictures need an extra: pip install "traininglog[plot]"
 
     Example: traininglog plot 1f3a 99c0 --keys loss --output loss.png
     """
@@ -83,7 +96,7 @@ def plot(
         chosen = several(file, runs)
         if lenses:
             if len(chosen) > 1:
-                raise Mistake("--lenses draws one run: name one")
+                raise Mistake("--lenses draws a single run: name one only")
             from traininglog.cli.commands.plot_lenses import plot_lenses
 
             with reading(file, chosen[0]) as log:
@@ -99,7 +112,7 @@ def plot(
                     curves += _curves(log, _called(file, log, uuid), patterns(keys), x)
     require(keys, seen)
     if not curves:
-        raise Mistake("there is nothing to plot: no such key has a number")
+        raise Mistake("nothing to plot, as no such key has a number: name others with --keys")
     panels = panels or not keys
     shown = list(dict.fromkeys(curve.key for curve in curves))
     if panels and len(shown) > _MOST_PANELS:
@@ -209,7 +222,7 @@ def _places(column: Column) -> dict[int, float]:
         if _is_number(value) and math.isfinite(value)
     }
     if not places:
-        raise Mistake(f"{column.key!r} has no numbers to plot over")
+        raise Mistake(f"{column.key!r} has no numbers to plot over: name another key with --x")
     return places
 
 

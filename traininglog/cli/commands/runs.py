@@ -17,7 +17,6 @@ from traininglog.cli.output.text import brief, moment, point
 from traininglog.cli.stores import as_dict, opened, shortest
 from traininglog.run_info import described
 from traininglog.selection import Mode, apart
-from traininglog.texts import jsonable
 from traininglog.values import StoredValue
 
 if TYPE_CHECKING:
@@ -61,25 +60,29 @@ def runs(
     store: StoreOption = None,
     keys: Annotated[
         list[str] | None,
-        typer.Option("--keys", "-k", metavar="GLOB", help="Show its last value. Repeatable."),
+        typer.Option(
+            "--keys", "-k", metavar="GLOB", help="Show the last values of these keys. Repeatable."
+        ),
     ] = None,
     best: Annotated[
         list[str] | None,
         typer.Option(
-            "--best", metavar="KEY[:max]", help="Show its least, or greatest, number. Repeatable."
+            "--best",
+            metavar="KEY[:max]",
+            help="Show the least (or greatest) number of a key. Repeatable.",
         ),
     ] = None,
     config: Annotated[
         list[str] | None,
-        typer.Option("--config", "-c", metavar="GLOB", help="Show of its config. Repeatable."),
+        typer.Option("--config", "-c", metavar="GLOB", help="Show this of the config. Repeatable."),
     ] = None,
     tags: Annotated[
         list[str] | None,
-        typer.Option("--tags", "-t", metavar="GLOB", help="Show of its tags. Repeatable."),
+        typer.Option("--tags", "-t", metavar="GLOB", help="Show this of the tags. Repeatable."),
     ] = None,
-    state: Annotated[RunState | None, typer.Option(help="Only runs in this state.")] = None,
+    state: Annotated[RunState | None, typer.Option(help="List only runs in this state.")] = None,
     name: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="Only runs whose name fits.")
+        str | None, typer.Option(metavar="GLOB", help="List only runs whose name fits.")
     ] = None,
     limit: LimitOption = None,
     every: Annotated[
@@ -89,10 +92,10 @@ def runs(
 ) -> None:
     """List the experiments of a store, one line each, the latest last.
 
-    A run that was resumed is one line with its whole history, and RESUMES says how often that was.
-    A run is named by as many digits of its UUID as tell it from the others. TIME is the last one
-    that it logged. FROM is the run that it is a variant of. With --all each run is a line with what
-    it logged itself, and FROM is the run that it was resumed from.
+    A run that was resumed is one line, with its whole history; RESUMES counts. RUN has as many
+    digits of the UUID as tell the run from the others. TIME is the last time that the run logged.
+    FROM is the run that it is a variant of. With --all, each run is a line with what it logged
+    itself. Then FROM is the run that it was resumed from, and the last time that it sees of it.
 
     Example: traininglog runs --keys loss --best accuracy:max --config 'optim.*'
     """
@@ -197,7 +200,7 @@ def _modes(best: Sequence[str]) -> dict[str, Mode]:
         if not key or mode not in ("min", "max"):
             key, mode = asked, "min"
         if key in modes:
-            raise Mistake(f"--best names {key!r} twice: a list shows one best number of a key")
+            raise Mistake(f"--best names {key!r} twice: drop one, a list shows one best per key")
         modes[key] = "max" if mode == "max" else "min"
     return modes
 
@@ -208,8 +211,8 @@ def _record(
     record = as_dict(info)
     if last:
         shown = (column for column in columns if not column.of_best and column.has(info))
-        record["last_values"] = jsonable({column.heading: column.of(info) for column in shown})
+        record["last_values"] = {column.heading: column.of(info) for column in shown}
     if best:
         shown = (column for column in columns if column.of_best and column.has(info))
-        record["best_values"] = jsonable({column.key: column.of(info) for column in shown})
+        record["best_values"] = {column.key: column.of(info) for column in shown}
     return record

@@ -37,8 +37,8 @@ _TREE = 12  # the maximal number of runs of a lineage to show; a longer one is c
 def show(run: RunArgument = None, store: StoreOption = None, json: JsonOption = False) -> None:
     """Show one run: its state, lineage, status and keys.
 
-    What it inherits from the runs that it was resumed from counts as its own here, as it does for
-    everyone who reads its log.
+    The rows that a run inherits from the runs that it was resumed from count as its own, as they do
+    when its log is read.
 
     Example: traininglog show 1f3a
     """

@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 
 def merge(
-    others: Annotated[list[Path], typer.Argument(metavar="OTHER", help="Stores to copy from.")],
+    others: Annotated[list[Path], typer.Argument(metavar="OTHER", help="Copy from these stores.")],
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
     """Copy the runs of other stores into this one.
 
-    The store is made if it is not there. Runs are told apart by their UUIDs: merging again, or
-    back, changes nothing. Nothing is removed anywhere. Of a run that both have, the copy that was
-    written longer counts.
+    The command makes the store if there is none. UUIDs identify runs, so merging again, or back,
+    changes nothing. Nothing is removed anywhere. Of two copies of a run, the one that was written
+    longer counts.
 
     Example: traininglog merge node1.db node2.db --store all.db
     """
@@ -49,7 +49,7 @@ def merge(
     with opened(store, readonly=False, create=True) as file:
         for other in others:
             if other.exists() and other.samefile(file.path):
-                raise Mistake(f"{other} is the store to merge into")
+                raise Mistake(f"{other} is the store to merge into: name another one to copy from")
             with progress(f"Merging {other.name}") as tell:
                 merged = file.merge(other, progress=tell)
             added += merged.added
@@ -74,11 +74,13 @@ def merge(
 
 
 def backup(
-    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The file to make.")],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="Make this file.")],
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Copy the store, as it is now, to a new file. Runs may go on being written meanwhile.
+    """Copy a snapshot of the store to a new file.
+
+    Programs may write runs meanwhile.
 
     Example: traininglog backup /backup/runs-$(date +%F).db
     """
@@ -96,18 +98,22 @@ def backup(
 def check(
     store: StoreOption = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Write what can be read of a damaged store anew.")
+        bool,
+        typer.Option("--repair", help="Write what can be read of a damaged store to a new file."),
     ] = False,
     to: Annotated[
         Path | None,
-        typer.Option("--to", metavar="TARGET", help="The file to make. Default: STORE.repaired."),
+        typer.Option("--to", metavar="TARGET", help="Make this file. Default: STORE.repaired."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Examine a store: every page, every index, every value. Exit status 1 if it is damaged.
+    """Examine a store: every page, every index, every value.
 
-    With --repair, everything that can still be read of a damaged store is written to a new file,
-    beside it or where --to says. The store stays as it is. Of a sound one nothing is written.
+    The exit status is 1 if the store is damaged.
+
+    With --repair the command writes everything that can be read of a damaged store to a new file,
+    beside the store or where --to says. The store stays as it is. For a sound store it writes
+    nothing.
 
     Example: traininglog check --store runs.db --repair
     """
@@ -115,7 +121,7 @@ def check(
         _repair(store, to, json=json)
         return
     if to is not None:
-        raise Mistake("--to says where to repair a store: it goes with --repair")
+        raise Mistake("--to names the file that --repair makes: add --repair")
     with opened(store) as file, busy(f"Checking {file.path.name}"):
         found = file.check()
     if json:
@@ -184,17 +190,19 @@ def _repair(store: str | None, target: Path | None, *, json: bool) -> None:
 def seal(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RUN", help="UUIDs or their starts. Default: all runs."),
+        typer.Argument(
+            metavar="RUN", help="Name runs by UUID, or the starts of them. Default: all runs."
+        ),
     ] = None,
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Pack the numbers of runs into segments, to save room.
+    """Pack the numbers of runs into segments, which saves space.
 
-    Segments take a quarter of the room of rows, and are read much faster. A log seals its numbers
-    itself, as it grows and when it is closed; this is for runs whose process was killed, that
-    were written with seal=False, or by an older version. What a run returns stays the same. A run
-    that is being written is left alone.
+    Segments take a quarter of the space of rows, and are read much faster. A log seals its numbers
+    itself, as it grows and when it is closed. Use this command for runs whose process was killed,
+    or that were written with seal=False or by an older version. It does not change what a run
+    returns. It leaves a run alone that is being written.
 
     Example: traininglog seal --store runs.db
     """
@@ -224,20 +232,24 @@ def seal(
 
 
 def delete(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="UUIDs or their starts.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN", help="Name runs by UUID, or the starts of them.")
+    ],
     store: StoreOption = None,
     descendants: Annotated[
-        bool, typer.Option("--descendants", help="Also the runs that were resumed from them.")
+        bool,
+        typer.Option("--descendants", help="Delete also the runs that were resumed from them."),
     ] = False,
     run_only: Annotated[
         bool, typer.Option("--run-only", help="Keep the runs that they continue, and their parts.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Delete experiments for good, and give their space back. Asks first, on a terminal.
+    """Delete experiments for good, and give their space back.
 
-    With a run go the runs that it continues, unless others read through them.
+    With a run go the runs that it continues, unless others read through them. On a terminal the
+    command asks first. Elsewhere it needs --yes.
 
     Example: traininglog delete 1f3a --descendants
     """
@@ -260,9 +272,9 @@ def delete(
 
 
 def upgrade(store: StoreOption = None, json: JsonOption = False) -> None:
-    """Bring a store to the schema of this version.
+    """Upgrade a store to the schema of this version.
 
-    A backup is made beside it first. Opening a store for writing does the same.
+    The command makes a backup beside the store first. Opening a store for writing does the same.
 
     Example: traininglog upgrade --store old.db
     """
@@ -282,10 +294,10 @@ def upgrade(store: StoreOption = None, json: JsonOption = False) -> None:
 
 def demo(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Where to put what it makes.")
+        Path, typer.Argument(metavar="FOLDER", help="Write everything into this folder.")
     ] = Path("demo"),
 ) -> None:
-    """Train something small, break off, resume, plot.
+    """Train a small network, interrupt it, resume it, and plot it.
 
     Example: traininglog demo
     """
@@ -298,7 +310,7 @@ def demo(
 
 def _confirm(store: Store, infos: Sequence[RunInfo]) -> None:
     if not sys.stdin.isatty():
-        raise Mistake("nothing was deleted: say --yes, as there is no terminal to ask on")
+        raise Mistake("nothing was deleted, as there is no terminal to ask on: confirm with --yes")
     for info in infos[:_SHOWN]:
         name = f" ({info.name})" if info.name else ""
         note(f"run {shortest(store, info.uuid.hex)}{name}: {counted(info.values, 'value')}")

@@ -12,10 +12,10 @@ from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-from traininglog.cli.output.json_output import dumps
 from traininglog.columns import Belonging, Column
+from traininglog.kinds import kind
+from traininglog.plain_json import shown_json, shown_text
 from traininglog.selection import apart
-from traininglog.texts import cell, kind
 from traininglog.values import StoredRow, StoredValue
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def write_csv(
             return "NaN" if value != value else repr(value)  # noqa: PLR0124 - it is NaN
         if value is None or isinstance(value, (bool, int)):
             return str(value)
-        return guarded(shown(cell(value)))
+        return guarded(shown(shown_text(value, ascii_only=False)))
 
     lead = ["run"] if with_run else []
     if long:
@@ -118,7 +118,7 @@ def write_jsonl(stream: TextIO, parts: ExportedRuns, *, long: bool, with_run: bo
         lead = {"run": part.run} if with_run else {}
         if long:
             stream.writelines(
-                dumps(
+                shown_json(
                     lead
                     | {"time": time, "key": column.key, "value": value, "type": kind(value)}
                     | dict.fromkeys(["own"] * len(own), *own)
@@ -132,7 +132,8 @@ def write_jsonl(stream: TextIO, parts: ExportedRuns, *, long: bool, with_run: bo
             )  # fmt: skip
         else:
             stream.writelines(
-                dumps(lead | {"time": time, "row": row}) + "\n" for time, row in _rows(part.columns)
+                shown_json(lead | {"time": time, "row": row}) + "\n"
+                for time, row in _rows(part.columns)
             )
 
 

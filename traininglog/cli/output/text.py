@@ -6,11 +6,10 @@ direction of writing, and newlines that fake a line of output. `visible` escapes
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 
 from traininglog.display.durations import in_one_unit
-from traininglog.texts import jsonable
+from traininglog.plain_json import shown_text
 from traininglog.values import StoredValue
 
 _LONGEST = 80
@@ -42,9 +41,7 @@ def brief(value: StoredValue, longest: int = _LONGEST) -> str:
         return f"array {'x'.join(map(str, value.shape))} {value.dtype}"
     if isinstance(value, datetime):
         return visible(value.isoformat(" "))
-    shown = jsonable(value)
-    text = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
-    return shortened(visible(text), longest)
+    return shortened(visible(shown_text(value, ascii_only=False)), longest)
 
 
 def shortened(text: str, longest: int) -> str:

@@ -37,11 +37,15 @@ def files(trial: TrialArgument = None, store: StoreOption = None, json: JsonOpti
 
 
 def restore(
-    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where to put the files.")],
+    to: Annotated[
+        Path, typer.Option("--to", metavar="FOLDER", help="Copy the files into this folder.")
+    ],
     trial: TrialArgument = None,
     store: StoreOption = None,
 ) -> None:
-    """Copy the files that were kept with a trial into a folder. None is overwritten.
+    """Copy the files that were kept with a trial into a folder.
+
+    The command overwrites no file.
 
     Example: traininglog trial restore 1f3a99c0 --to restored
     """

@@ -10,7 +10,10 @@ from traininglog.cli.trial_commands import trial_files, trial_list, trial_show
 def trial() -> typer.Typer:
     """Return the group of the commands about one trial."""
     group = typer.Typer(
-        name="trial", no_args_is_help=True, rich_markup_mode=None, help="Look at one trial."
+        name="trial",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help="Show, compare and export single trials.",
     )
     for command in (
         trial_show.show,
@@ -26,7 +29,7 @@ def trial() -> typer.Typer:
 def project() -> typer.Typer:
     """Return the group of the commands about projects."""
     group = typer.Typer(
-        name="project", no_args_is_help=True, rich_markup_mode=None, help="Look at projects."
+        name="project", no_args_is_help=True, rich_markup_mode=None, help="Show projects."
     )
     group.command()(trial_list.ls)
     return group

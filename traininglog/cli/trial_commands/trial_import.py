@@ -16,17 +16,20 @@ from traininglog.cli.output.text import counted
 
 def import_(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="A JSON document of trials, or another store.")
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="Copy from this JSON document of trials, or from this store."
+        ),
     ],
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Bring trials, with all that they logged, into this store.
+    """Copy trials, with all that they logged, into this store.
 
-    From a JSON document, as `file:report.json` or `client.save(file)` makes them. The store is made
-    if it is not there. What was brought before is brought up to date: importing again changes
-    nothing. The source stays as it is; of a trial that was resumed its whole curve is brought, as
-    one run.
+    The source is a JSON document, as `file:report.json` or `client.save(file)` makes it. The
+    command makes the store if there is none. It updates trials that it copied before, so importing
+    again changes nothing. The source stays as it is. The whole curve of a resumed trial becomes one
+    run.
 
     Example: traininglog import report.json --store runs.db
     """

@@ -26,19 +26,21 @@ STYLES = {
 def trials(
     store: StoreOption = None,
     project: Annotated[
-        str | None, typer.Option("--project", "-p", help="Only of this one.")
+        str | None, typer.Option("--project", "-p", help="List only trials of this project.")
     ] = None,
-    status: Annotated[str | None, typer.Option(help="Only those that stand so.")] = None,
+    status: Annotated[str | None, typer.Option(help="List only trials with this status.")] = None,
     keys: Annotated[
         list[str] | None,
-        typer.Option("--keys", "-k", metavar="GLOB", help="Parameters and metrics. Repeatable."),
+        typer.Option(
+            "--keys", "-k", metavar="GLOB", help="Show these names. Repeatable. Default: all."
+        ),
     ] = None,
     limit: LimitOption = None,
     json: JsonOption = False,
 ) -> None:
     """List the trials of a store, the latest last.
 
-    Each with its parameters and last metrics.
+    Each line has the parameters and last metrics of a trial.
 
     Example: traininglog trials --project paper --status Completed --keys lr --keys 'val*'
     """
@@ -96,7 +98,7 @@ def _shown(values: StoredRow, name: str) -> str:
 def ls(store: StoreOption = None, json: JsonOption = False) -> None:
     """List the projects of a store.
 
-    With their groups, and how many trials they have.
+    Each line has the groups of a project, and its number of trials.
 
     Example: traininglog project ls
     """

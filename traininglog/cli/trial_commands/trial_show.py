@@ -26,7 +26,7 @@ _ABSENT = object()
 def show(trial: TrialArgument = None, store: StoreOption = None, json: JsonOption = False) -> None:
     """Show one trial: what it is and what became of it.
 
-    Its parameters, last metrics, times, errors, files and environment.
+    The command prints its parameters, last metrics, times, errors, files and environment.
 
     Example: traininglog trial show 1f3a99c0
     """
@@ -53,28 +53,31 @@ def show(trial: TrialArgument = None, store: StoreOption = None, json: JsonOptio
 def report(
     trial: TrialArgument = None,
     store: StoreOption = None,
-    full: Annotated[bool, typer.Option("--full", help="Also what only programs need.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Print also the fields that only programs need.")
+    ] = False,
 ) -> None:
-    """Print all that is known of a trial as JSON.
+    """Print all facts of a trial as JSON.
 
     Example: traininglog trial report 1f3a99c0 > report.json
     """
-    from traininglog.trials import report as reports
+    from traininglog.trials.report import report as as_report
 
     with opened_trials(store) as opened:
-        text = reports.as_json(reports.report(chosen(opened, trial), short=not full))
-    print(text)  # noqa: T201 - output is what a command is for
+        found = as_report(chosen(opened, trial), short=not full)
+    print_json(found)
 
 
 def diff(
-    one: Annotated[str, typer.Argument(metavar="A", help="A trial.")],
-    other: Annotated[str, typer.Argument(metavar="B", help="The trial to compare it with.")],
+    one: Annotated[str, typer.Argument(metavar="A", help="Name a trial.")],
+    other: Annotated[str, typer.Argument(metavar="B", help="Name the trial to compare it with.")],
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
     """Compare two trials.
 
-    By their parameters, version, environment and last metrics. Exit status 0, also if they differ.
+    The command compares parameters, version, environment and last metrics. The exit status is 0,
+    also if the trials differ.
 
     Example: traininglog trial diff 1f3a99c0_0 1f3a99c0_1
     """

@@ -82,11 +82,6 @@ class ExplicitCall:
         """Return the listeners for an active or inactive inspector."""
         return [listener for listener, always in self._listeners if active or always]
 
-    def push(self, kind: str, name: str, number: Any, *, active: bool = True) -> None:
-        """Pass a number to the listeners."""
-        for listener in self.listening(active=active):
-            listener(kind, name, number)
-
 
 class State(ABC):
     """The interface of an inspector for lenses: gatherers, array operations, a number pool.

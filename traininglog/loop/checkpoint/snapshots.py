@@ -44,7 +44,7 @@ class Snapshots:
 
     def __init__(
         self,
-        params: Any,
+        params: object,
         objects: Mapping[str, Any] | None,
         folder: str | Path | None,
         keep: int | None,
@@ -202,7 +202,7 @@ class Snapshots:
         mine = {**loop, "position": position, "epoch_random": None}
         return {**moment, "random": random, "loop": mine}, False
 
-    def put_params(self, params: Any) -> None:
+    def put_params(self, params: object) -> None:
         """Restore the parameters of a moment, and nothing else."""
         if self.params is not None:
             put(self.params, params, "params")

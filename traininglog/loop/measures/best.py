@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 #: Names of metrics for which larger is better by default.
 _LARGER = re.compile(r"(.*[^A-Za-z0-9])?(acc|accuracy|auc|f1|precision|recall|reward)")
+
+#: Names of metrics; as a mapping, with the mode of each.
+Tracked = Iterable[str] | Mapping[str, Literal["min", "max"]]
 
 
 def smaller_is_better(
@@ -24,6 +28,16 @@ def smaller_is_better(
     if mode is not None:
         return mode == "min"
     return _LARGER.fullmatch(name) is None if stated is None else bool(stated)
+
+
+def tracked_bests(names: Tracked) -> dict[str, Best]:
+    """Return a `Best` for each metric to track. Raises `TypeError` and `ValueError`."""
+    if isinstance(names, str):
+        raise TypeError(f"track_best is a list of names: track_best=[{names!r}]")
+    modes = names if isinstance(names, Mapping) else dict.fromkeys(names)
+    return {
+        name: Best(name, smaller=smaller_is_better(name, mode=mode)) for name, mode in modes.items()
+    }
 
 
 class Best:

@@ -24,7 +24,7 @@ def is_time(name: str) -> bool:
     return TIME_METRIC.fullmatch(name) is not None
 
 
-def number(name: str, value: Any) -> float:
+def number(name: str, value: object) -> float:
     """Return a metric as a float; an array or tensor becomes the mean of its unmasked elements.
 
     Raises `TypeError` with the name of the metric for a value that is no number.

@@ -30,7 +30,7 @@ class MetricsLog:
     """
 
     def __init__(
-        self, counters: Counters, events: EventSource, told: Any, summaries: Summaries | None
+        self, counters: Counters, events: EventSource, told: object, summaries: Summaries | None
     ) -> None:
         self._counters = counters
         self._events = events

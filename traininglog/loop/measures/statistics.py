@@ -160,7 +160,7 @@ class StatisticsCollector:
             self._nans, self._infs,
         )  # fmt: skip
 
-    def collect(self, values: Any, weight: Any = 1.0) -> None:
+    def collect(self, values: object, weight: object = 1.0) -> None:
         """Collect a value, or an array of values.
 
         Args:
@@ -224,10 +224,6 @@ class StatisticsCollector:
             self._nans += 1
         else:
             self._infs += 1
-
-    def collect_numbers(self, values: Sequence[float]) -> None:
-        """Collect a list of floats of weight 1, quickly and without NumPy."""
-        self.merge(summed_up(values))
 
     def merge(self, part: PartialSum) -> None:
         """Collect the numbers whose sums `summed_up` returned."""

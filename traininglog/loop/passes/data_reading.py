@@ -112,19 +112,19 @@ def older(position: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def has_workers(source: Any) -> bool:
+def has_workers(source: object) -> bool:
     """Return whether a loader has persistent workers that have started."""
     return bool(getattr(source, "persistent_workers", False)) and (
         getattr(source, "_iterator", None) is not None
     )
 
 
-def there(thing: Any) -> Any:
+def there(thing: object) -> Any:
     """Return the object of a weak reference, None if it is gone; anything else as it is."""
     return thing() if isinstance(thing, weakref.ref) else thing
 
 
-def _weakly(thing: Any) -> Any:
+def _weakly(thing: object) -> Any:
     """Return a weak reference to an iterator that allows one; anything else as it is."""
     if not hasattr(thing, "__next__"):
         return thing

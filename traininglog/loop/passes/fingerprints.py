@@ -37,7 +37,7 @@ class Prints:
         self._spent = 0.0
         self._began = perf_counter()
 
-    def add(self, number: int, batch: Any, indices: Indices | None) -> None:
+    def add(self, number: int, batch: object, indices: Indices | None) -> None:
         """Add the fingerprint of a batch, if there is time for it."""
         index = None if indices is None else indices.take()
         began = perf_counter()
@@ -52,7 +52,7 @@ class Prints:
         self._spent += perf_counter() - began
 
 
-def fingerprint(batch: Any) -> int:
+def fingerprint(batch: object) -> int:
     """Return a checksum of a batch, which differs for most other batches."""
     return _Looking().at(batch)
 
@@ -62,7 +62,7 @@ class _Looking:
         self.left = _OF_BATCH
         self.sum = 0
 
-    def at(self, batch: Any) -> int:
+    def at(self, batch: object) -> int:
         try:
             self.look(batch, 0)
         except Exception:  # noqa: BLE001 - a user's batch may raise anything
@@ -72,7 +72,7 @@ class _Looking:
     def take(self, content: Any) -> None:
         self.sum = zlib.crc32(content, self.sum)
 
-    def look(self, thing: Any, depth: int) -> None:
+    def look(self, thing: object, depth: int) -> None:
         kind = type(thing)
         self.take(kind.__name__.encode())
         if thing is None or isinstance(thing, (int, float, complex)):
@@ -87,7 +87,7 @@ class _Looking:
         elif depth < _DEPTH:
             self.items(thing, depth)
 
-    def items(self, thing: Any, depth: int) -> None:
+    def items(self, thing: object, depth: int) -> None:
         if isinstance(thing, Mapping):
             for key in list(thing)[:_ITEMS]:
                 self.look(str(key), depth)
@@ -101,7 +101,7 @@ class _Looking:
                 self.look(name, depth)
                 self.look(value, depth + 1)
 
-    def array(self, array: Any) -> None:
+    def array(self, array: object) -> None:
         """Add an array in host memory; of other arrays only the shape counts."""
         if self.left <= 0:
             return
@@ -193,7 +193,7 @@ def opened(source: Any) -> tuple[Iterator[Any], Indices | None]:
     return iterator, watching if isinstance(watching, Indices) else None
 
 
-def _sampler_of(source: Any) -> str | None:
+def _sampler_of(source: object) -> str | None:
     """Return the name of the sampler that a loader takes indices from, or None."""
     module = sys.modules.get("torch.utils.data")
     if module is None or not isinstance(source, module.DataLoader):

@@ -73,7 +73,7 @@ class Passes:
         self._reading = None
         self._skip = None  # a program that has fewer passes now leaves some of it over
 
-    def took(self, batch: Any) -> None:
+    def took(self, batch: object) -> None:
         """Count a batch that was read, and take its fingerprint."""
         self.batches += 1
         reading = self._reading
@@ -350,7 +350,7 @@ def _asked_for(data: Data) -> Any:
     return source
 
 
-def _warm_up(data: Any, generators: Mapping[str, Any]) -> None:
+def _warm_up(data: object, generators: Mapping[str, Any]) -> None:
     """Start persistent workers, which ran before the checkpoint; undo the draws of their start."""
     if getattr(data, "persistent_workers", False) and getattr(data, "_iterator", None) is None:
         before = randomness.capture(generators)
@@ -361,16 +361,16 @@ def _warm_up(data: Any, generators: Mapping[str, Any]) -> None:
         set_states(own, states)
 
 
-def _close(iterator: Iterator[Any] | None, source: Any) -> None:
+def _close(iterator: Iterator[Any] | None, source: object) -> None:
     if isinstance(iterator, Generator) and iterator is not source:
         iterator.close()
 
 
-def _iterable(data: Any) -> bool:
+def _iterable(data: object) -> bool:
     return hasattr(data, "__iter__") or hasattr(data, "__getitem__")
 
 
-def _tells_position(data: Any) -> bool:
+def _tells_position(data: object) -> bool:
     return callable(getattr(data, "state_dict", None)) and callable(
         getattr(data, "load_state_dict", None)
     )

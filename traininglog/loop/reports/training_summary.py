@@ -24,7 +24,7 @@ class Parameter(NamedTuple):
         return math.prod(self.shape)
 
 
-def parameters(params: Any, prefix: str = "") -> list[Parameter]:
+def parameters(params: object, prefix: str = "") -> list[Parameter]:
     """Return the arrays in an object: its `named_parameters()`, or the leaves of a tree."""
     return list(_parameters(params, prefix))
 

@@ -13,7 +13,7 @@ _POSITIONS = {"pos": "key", "buffer_pos": "buffer"}
 _FLAGS = ("has_gauss", "has_uint32")
 
 
-def is_of_numpy(generator: Any) -> bool:
+def is_of_numpy(generator: object) -> bool:
     """Return whether it is a `Generator` or `RandomState` of NumPy, and no subclass of one."""
     kind = type(generator)
     return kind.__name__ in ("Generator", "RandomState") and (

@@ -36,14 +36,14 @@ class Holder:
     >>> params.value = (3.0, *params.value[1:])
     """
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: object) -> None:
         self.value = value
 
     def __repr__(self) -> str:
         return f"Holder({self.value!r})"
 
 
-def checked(thing: Any, name: str) -> Any:
+def checked(thing: object, name: str) -> Any:
     """Return the object, if its state can be taken and restored; an iterator becomes a list.
 
     Raises `NotPlain` for anything else.
@@ -67,7 +67,7 @@ def checked(thing: Any, name: str) -> Any:
     return thing
 
 
-def is_random(thing: Any) -> bool:
+def is_random(thing: object) -> bool:
     """Return whether an object is a generator of random numbers."""
     if isinstance(thing, random.Random) or hasattr(thing, "bit_generator") or is_of_numpy(thing):
         return True
@@ -75,7 +75,7 @@ def is_random(thing: Any) -> bool:
     return kind.__name__ == "Generator" and kind.__module__.partition(".")[0] == "torch"
 
 
-def take(thing: Any) -> Any:
+def take(thing: object) -> Any:
     """Return the state of an object: a tree that shares no memory with it."""
     functions = _functions(thing)
     if functions is not None:
@@ -89,7 +89,7 @@ def take(thing: Any) -> Any:
     return copied(thing)
 
 
-def put(thing: Any, state: Any, where: str) -> None:
+def put(thing: object, state: object, where: str) -> None:
     """Restore a state that `take` returned into an object.
 
     Raises `CheckpointUnusable` if it does not fit; `where` names the object in the error.
@@ -173,7 +173,7 @@ def _misfit(where: str, has: str, saved: str) -> CheckpointUnusable:
     return CheckpointUnusable(f"{where} has {has}, the checkpoint {saved}: it is another model's")
 
 
-def _functions(thing: Any) -> tuple[Any, Any] | None:
+def _functions(thing: object) -> tuple[Any, Any] | None:
     """Return the getter and the setter of the state of an object, None if it has none."""
     for getter, setter in _PROTOCOLS:
         if callable(getattr(thing, getter, None)) and callable(getattr(thing, setter, None)):
@@ -188,7 +188,7 @@ def _functions(thing: Any) -> tuple[Any, Any] | None:
     return None
 
 
-def _array(thing: Any) -> bool:
+def _array(thing: object) -> bool:
     return hasattr(thing, "dtype") and hasattr(thing, "shape")
 
 

@@ -8,8 +8,6 @@ without one they raise an error that names their place.
 
 from __future__ import annotations
 
-import base64
-import math
 import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable
@@ -20,8 +18,15 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from traininglog.encoding import decode, encode
-from traininglog.floats import from_text, to_text
 from traininglog.loop.errors import CheckpointUnusable, NotPlain
+from traininglog.plain_json import (
+    MAX_INT_BITS,
+    READERS,
+    bytes_to_text,
+    float_to_json,
+    has_plain_keys,
+    text_to_json,
+)
 
 
 class Serializer(NamedTuple):
@@ -68,10 +73,14 @@ class _TreeWriter:
 
     def write(self, value: Any, where: str) -> Any:
         kind = type(value)
-        if value is None or kind in (bool, int, str):
+        if value is None or kind is bool:
             return value
+        if kind is int:
+            return value if value.bit_length() <= MAX_INT_BITS else {"$int": hex(value)}
+        if kind is str:
+            return text_to_json(value)
         if kind is float:
-            return value if math.isfinite(value) else {"$float": to_text(value)}
+            return float_to_json(value)
         if kind is list:
             return self.items(value, where)
         if kind in (dict, OrderedDict, Counter):
@@ -84,7 +93,7 @@ class _TreeWriter:
                 "$named": [kind.__name__, self.mapping(dict(zip(names, value, strict=True)), where)]
             }
         if kind is bytes:
-            return {"$bytes": base64.b64encode(value).decode()}
+            return {"$bytes": bytes_to_text(value)}
         if kind is complex:
             return {"$complex": [self.write(part, where) for part in (value.real, value.imag)]}
         if kind in (set, frozenset):
@@ -99,7 +108,7 @@ class _TreeWriter:
 
     def mapping(self, value: dict[Any, Any], where: str) -> Any:
         kind = type(value)
-        if kind is dict and all(type(key) is str and key[:1] != "$" for key in value):
+        if kind is dict and all(type(key) is str for key in value) and has_plain_keys(value):
             return {key: self.write(item, f"{where}/{key}") for key, item in value.items()}
         pairs = [
             [self.write(key, where), self.write(item, f"{where}/{key}")]
@@ -169,30 +178,30 @@ class _TreeReader:
         if len(data) == 1:
             ((tag, inner),) = data.items()
             if tag[:1] == "$":
-                return self.tagged(tag[1:], inner)
+                return self.tagged(tag, inner)
         return {key: self.read(item) for key, item in data.items()}
 
     def tagged(self, tag: str, inner: Any) -> Any:
-        if tag == "float":
-            return from_text(inner)
-        if tag == "bytes":
-            return base64.b64decode(inner)
-        if tag == "array":
+        if tag in READERS:
+            return READERS[tag](inner)
+        if tag == "$int":
+            return int(inner, 16)
+        if tag == "$array":
             return self.array(inner)
-        if tag == "scalar":
+        if tag == "$scalar":
             return self.array(inner)[()]
-        if tag == "tensor":
+        if tag == "$tensor":
             return self.tensor(inner)
-        if tag == "named":
+        if tag == "$named":
             return NamedFields(inner[0], self.read(inner[1]))
-        if tag == "ordered":
+        if tag == "$ordered":
             ordered = OrderedDict(self.read(inner[0]))
             if inner[1] is not None:
                 ordered._metadata = self.read(inner[1])  # type: ignore[attr-defined]
             return ordered
-        if tag == "value":
+        if tag == "$value":
             return decode(inner[0], self.read(inner[1]))
-        if tag == "custom":
+        if tag == "$custom":
             if self.serializer is None:
                 raise CheckpointUnusable(
                     f"the checkpoint has a {inner[0]} that a serializer of yours saved: "
@@ -235,12 +244,12 @@ def _counter(pairs: list[Any]) -> Counter[Any]:
 
 
 _CONTAINERS = {
-    "tuple": tuple,
-    "dict": dict,
-    "counter": _counter,
-    "set": set,
-    "frozenset": frozenset,
-    "complex": lambda parts: complex(*parts),
+    "$tuple": tuple,
+    "$dict": dict,
+    "$counter": _counter,
+    "$set": set,
+    "$frozenset": frozenset,
+    "$complex": lambda parts: complex(*parts),
 }
 
 

@@ -206,7 +206,7 @@ class Ranks:
             self._broadcast(text)
         return bytes(text.numpy().tobytes())
 
-    def _broadcast(self, tensor: Any) -> None:
+    def _broadcast(self, tensor: object) -> None:
         function = self._torch.distributed.broadcast
         self._done(lambda: function(tensor, src=0, group=self._in, async_op=True))
 

@@ -30,7 +30,7 @@ _COPIED = [
 ]
 
 
-def is_part_of(theirs: Any, ours: Any, *, sure: bool) -> bool:
+def is_part_of(theirs: object, ours: object, *, sure: bool) -> bool:
     """Return whether one copy of a run holds all of another, by their rows of the table of runs.
 
     Args:

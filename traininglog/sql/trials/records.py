@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from traininglog.encoding import decode
 from traininglog.errors import CorruptLog
+from traininglog.plain_json import compact
 from traininglog.selection import Mode
 from traininglog.sql.runs import listing
 from traininglog.sql.sound import is_moment
@@ -246,9 +247,7 @@ def columns_of(table: Table, record: Record) -> dict[str, Any]:
     }
     if "status" in values:
         values["status"] = record["status"]["value"]
-    return values | {
-        "record": json.dumps(record, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    }
+    return values | {"record": compact(record)}
 
 
 def loaded(text: str, kind: str) -> Record:

@@ -13,7 +13,7 @@ from traininglog.sql import reading, writing
 from traininglog.sql.runs.experiments import Experiments
 from traininglog.sql.trials.records import move_logs
 from traininglog.sqlite.database.database import Database
-from traininglog.sqlite.runs.run_states import refuse_live
+from traininglog.sqlite.runs.run_list import refuse_live
 from traininglog.sqlite.sink.leases import Owners
 
 

@@ -18,7 +18,7 @@ from traininglog.sql.sound import require_run
 from traininglog.sql.tables import runs
 from traininglog.sql.trials.trial_merge import Bring, merge_trials
 from traininglog.sqlite.database.database import Database
-from traininglog.sqlite.runs.run_states import refuse_live
+from traininglog.sqlite.runs.run_list import refuse_live
 from traininglog.sqlite.sink.leases import Owners
 
 #: Reports the progress of a long operation: called with how many are done, and how many there are.
@@ -76,7 +76,7 @@ def _ours(target: Connection, theirs: Any) -> Any:
     return None if row is None else require_run(row)
 
 
-def _refuse_live_merge(theirs: Any, ours: Any, owners: Owners) -> None:
+def _refuse_live_merge(theirs: object, ours: object, owners: Owners) -> None:
     # A merge would break the writer's numbers of keys and its position: it does not reread them.
     if ours is not None and not is_part_of(theirs, ours, sure=True):
         refuse_live(ours, owners)

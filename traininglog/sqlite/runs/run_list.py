@@ -1,21 +1,24 @@
-"""A list of runs: the state of each, and its last and best values."""
+"""The runs of a file: which are being written, how the others ended, and a list of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
+from traininglog.errors import RunBusy
 from traininglog.run_info import RunInfo, State
 from traininglog.selection import Mode, modes, names
+from traininglog.sql.prepared import Prepared
 from traininglog.sql.runs import listing
 from traininglog.sql.runs.experiments import Experiments
+from traininglog.sql.tables import runs
 from traininglog.sqlite.database.database import Database
 from traininglog.sqlite.database.looker import steadily
-from traininglog.sqlite.runs.run_states import owned, state_of
 from traininglog.sqlite.sink.leases import Owners
 from traininglog.values import StoredValue
 
@@ -23,6 +26,52 @@ from traininglog.values import StoredValue
 PAGE = 1000
 
 _DESCRIBED = ("name", "config", "tags")
+
+
+class Unended(NamedTuple):
+    """The columns of a run that tell whether it is being written; see `Owners.is_written`."""
+
+    id: int
+    epoch: int
+    pid: int | None
+    boot_id: str | None
+
+
+_UNENDED = Prepared(
+    select(runs.c.id, runs.c.epoch, runs.c.pid, runs.c.boot_id).where(runs.c.outcome.is_(None))
+)
+
+
+def owned(database: Database, owners: Owners) -> set[int]:
+    """Return the runs that are being written.
+
+    Call it before reading the rows that tell how the others ended. A run that is closed in between
+    then has its outcome; in the other order it would seem lost.
+    """
+    owners.owner.settle()
+    with database.read() as connection:
+        unended = _UNENDED.run(connection)
+    return {row[0] for row in unended if owners.is_written(Unended(*row))}
+
+
+def state_of(row: Any, live: set[int], owners: Owners) -> State:
+    """Return the state of a run, by its row and by an earlier result of `owned`."""
+    if row.id in live and row.outcome is None:
+        return "running"
+    if row.outcome in ("finished", "failed"):
+        ended: State = row.outcome
+        return ended
+    # It may have begun after `owned` was called.
+    return "running" if owners.is_written(row) else "lost"
+
+
+def refuse_live(row: Any, owners: Owners) -> None:
+    """Raise `RunBusy` if a run is being written."""
+    if owners.is_written(row):
+        raise RunBusy(
+            f"run {row.uuid} is being written by process {row.pid} on {row.host}: "
+            "close it there first"
+        )
 
 
 class RunList:

@@ -26,7 +26,7 @@ class Aggregator(ABC):
     kind: ClassVar[str]
 
     @classmethod
-    def lazy(cls, *args: Any, **kwargs: Any) -> Callable[[], Self]:
+    def lazy(cls, *args: object, **kwargs: object) -> Callable[[], Self]:
         """Return a function that creates an aggregator with these arguments."""
         cls(*args, **kwargs)  # invalid arguments raise here, not at the first value
         return lambda: cls(*args, **kwargs)
@@ -54,7 +54,7 @@ class Aggregator(ABC):
 
     @classmethod
     @abstractmethod
-    def from_json(cls, state: Any) -> Self:
+    def from_json(cls, state: object) -> Self:
         """Return an aggregator that continues the state of another one.
 
         The result of `to_json` is valid input, too, but has no number of values to skip.

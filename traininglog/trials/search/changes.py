@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from traininglog.plain_json import escaped
 from traininglog.trial_records import groups_of, with_groups
 from traininglog.trials.entities import Record, TrialGroup, uid_of_group
 from traininglog.trials.lifetimes.processes import this_process
-from traininglog.trials.plain import escaped, plain_data, plain_dict
+from traininglog.trials.plain import plain_data, plain_dict
 from traininglog.trials.statuses import AnyStatus, Status, status_of
 from traininglog.values import StoredValue, Value
 

@@ -89,7 +89,7 @@ class Matcher:
             conditions.append(self._condition(path, name, operand))
         return conditions
 
-    def _operation(self, path: str, wanted: Any) -> tuple[str, Any]:
+    def _operation(self, path: str, wanted: object) -> tuple[str, Any]:
         """Return the operator and the operand of one condition of a query."""
         self._check_path(path)
         if not isinstance(wanted, Mapping):
@@ -116,7 +116,7 @@ class Matcher:
             )
         self.asked.add(first)
 
-    def _condition(self, path: str, name: str, operand: Any) -> Condition:
+    def _condition(self, path: str, name: str, operand: object) -> Condition:
         if path in _SEVERAL and name not in ("$not", "$exists"):
             return self._condition_on_several(_SEVERAL[path], name, operand)
         steps = path.split(".")
@@ -148,7 +148,7 @@ class Matcher:
             raise InvalidQuery(f"{name} of {path!r} takes a number or a text, not {operand!r:.80}")
         return lambda record: _ordered(order, _seen(record, steps), value)
 
-    def _condition_on_several(self, path: str, name: str, operand: Any) -> Condition:
+    def _condition_on_several(self, path: str, name: str, operand: object) -> Condition:
         """Return a condition that holds if it holds for one value of a field.
 
         A field without values counts as one None.
@@ -228,7 +228,7 @@ def _pairs(query: Query) -> list[tuple[str, Any]]:
     raise InvalidQuery(f"a query is a dict, or a list of (path, value), not {query!r:.80}")
 
 
-def _listed(name: str, parts: Any) -> list[Any]:
+def _listed(name: str, parts: object) -> list[Any]:
     if not isinstance(parts, (list, tuple)):
         raise InvalidQuery(f"{name} takes a list of queries, not {parts!r:.80}")
     return list(parts)
@@ -263,7 +263,7 @@ def _seen(record: Mapping[str, StoredValue], steps: list[str]) -> Any:
     return None if value is _ABSENT else value
 
 
-def _comparable(path: str, operand: Any) -> Any:
+def _comparable(path: str, operand: object) -> Any:
     if path == "status":
         try:
             return status_of(operand).to_json()
@@ -274,11 +274,11 @@ def _comparable(path: str, operand: Any) -> Any:
     return list(operand) if isinstance(operand, tuple) else operand
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(one: object, other: object) -> bool:
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
-def _ordered(order: Callable[[Any, Any], bool], one: Any, other: Any) -> bool:
+def _ordered(order: Callable[[Any, Any], bool], one: object, other: object) -> bool:
     if isinstance(one, bool) or isinstance(one, str) != isinstance(other, str):
         return False
     return isinstance(one, (int, float, str)) and order(one, other)
