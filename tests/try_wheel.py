@@ -30,7 +30,8 @@ log[50]["loss"] = 0.5
 assert len(log.to_dataframe()) == 51
 log.close()
 with Store("runs.db") as store:
-    assert list(store.runs()["state"]) == ["finished", "finished"]
+    assert list(store.runs(heads=False)["state"]) == ["finished", "finished"]
+    assert list(store.runs()["resumes"]) == [1]
 
 # A file made by the migrations alone is as good as one made by the package.
 import sqlalchemy
@@ -79,6 +80,7 @@ def main() -> None:
         for wanted in ("traininglog/py.typed", "traininglog/schema/env.py",
                        "traininglog/schema/versions/0001_first.py",
                        "traininglog/schema/versions/0002_segments.py",
+                       "traininglog/schema/versions/0005_relations.py",
                        named.replace("METADATA", "licenses/LICENSE")):  # fmt: skip
             assert wanted in contents, f"the wheel lacks {wanted}"
         assert not any(path.startswith(("tests", "schema", "benchmarks")) for path in contents)
