@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from contextlib import closing
@@ -267,3 +268,25 @@ def test_the_thread_sleeps_until_what_is_scheduled_however_late_that_is(monkeypa
     assert rare.ticks == 2
     owner.drop(rare)
     owner.park()
+
+
+def test_a_flush_does_not_wait_for_an_import_that_a_signal_has_cut_short(tmp_path):
+    """It can leave the lock of all imports held, in the main thread."""
+    script = """
+        import _imp, sys
+        import numpy
+        from traininglog import SQLiteLog
+
+        log = SQLiteLog(sys.argv[1])
+        _imp.acquire_lock()
+        for t in range(2000):
+            log[t].update({str(key): t / 7 for key in range(20)})
+        log.flush()
+        log.close()
+        _imp.release_lock()
+    """
+    path = tmp_path / "runs.db"
+    command = [sys.executable, "-c", textwrap.dedent(script), str(path)]
+    subprocess.run(command, check=True, timeout=GUARD)
+    with Store(path) as store:
+        assert [run.values for run in store.iter_runs()] == [40_000]

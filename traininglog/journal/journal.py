@@ -42,8 +42,8 @@ from traininglog.journal.tail import ASLEEP, Tail
 from traininglog.plain_files import PlainFile, kind_of
 from traininglog.side_files import make_beside
 
-# A file usually has room to write one region while another is flushed.
-_USUAL_REGIONS = 2
+# A new file has room to write one region while another is flushed.
+_FIRST_REGIONS = 2
 
 # Errors after which the file may be made later. Meanwhile assignments are kept in memory.
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
@@ -100,9 +100,10 @@ class Journal:
             if getattr(why, "errno", None) not in _PASSING:
                 raise
             return
-        region = self._add_to_file(REGION)
-        if region is not None:
-            self._free.append(region)
+        for _ in range(_FIRST_REGIONS):
+            region = self._add_to_file(REGION)
+            if region is not None:
+                self._free.append(region)
 
     # -- writing ----------------------------------------------------------------------------
 
@@ -191,14 +192,14 @@ class Journal:
 
     def trim(self) -> None:
         """Shrink an empty journal to its usual size: it grows while the store cannot be reached."""
-        usual = _USUAL_REGIONS * REGION
+        usual = _FIRST_REGIONS * REGION
         if self._file_size <= usual and not self._memory_size:
             return
         self.rest(whole=True)
         if not self.idle or self._used:
             return
         if self._file is None:
-            self._free = self._free[:_USUAL_REGIONS]
+            self._free = self._free[:_FIRST_REGIONS]
             return
         size = min(self._file_size, usual)
         self._free = [Region(self._file, at, REGION) for at in range(0, size, REGION)]

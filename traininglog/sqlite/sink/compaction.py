@@ -7,6 +7,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -124,6 +125,12 @@ class Sealer:
     """
 
     def __init__(self, last: int) -> None:
+        if "numpy" in sys.modules:
+            # Now, while the caller waits. A signal that interrupts an import of the main thread can
+            # leave the lock of all imports held, and a flush that imports would wait for good.
+            with suppress(Exception):  # without descriptors, say: sealing then tries it again
+                import traininglog.arrays
+                import traininglog.packing  # noqa: F401
         self._floor = last  # up to this time, the run may have any entries and segments
         self._held = Numbers()  # the numbers after the floor that are entries
         self._others = -1  # the last time after the floor of an entry that is not a number
