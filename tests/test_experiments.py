@@ -1,8 +1,9 @@
 """One experiment is one line: heads, variants and parts, in lists, frames and deletions."""
 
+import sqlite3
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 from command_line import run
@@ -168,6 +169,20 @@ def test_a_child_whose_parent_comes_later_supersedes_it(path, tmp_path):
     with Store(tmp_path / "child.db") as store:
         store.merge(path)
     assert heads(tmp_path / "child.db") == [child]
+
+
+def test_a_lineage_in_a_circle_hides_no_run(path):
+    first = new(path, range(3))
+    second = resumed(path, first, None, [3])
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE relations SET position = 1 << 40")
+        connection.execute(
+            "INSERT INTO relations SELECT id, 'continue', ?, 1 << 40 FROM runs WHERE uuid = ?",
+            (second.hex, first.hex),
+        )
+    with Store(path) as store:
+        assert [info.uuid for info in store.iter_runs()] in ([first], [second])
+        assert len(list(store.iter_runs(heads=False))) == 2
 
 
 # -- whose values they are --------------------------------------------------------------------

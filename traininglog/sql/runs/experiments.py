@@ -46,6 +46,13 @@ class _Related(NamedTuple):
     high_water: int | None  #: how much the other run has been assigned now
 
 
+class _History(NamedTuple):
+    """What is known of the runs that a run continues."""
+
+    resumes: int  #: how many there are
+    variant_of: str | None  #: of which run the first of them is a variant
+
+
 class Experiments:
     """The experiments of a file, as one read transaction sees them. Runs are named by number.
 
@@ -59,9 +66,11 @@ class Experiments:
         self._successors: dict[int, _Related] = {}  # by the run that they supersede, the newest
         self._parts: dict[int, _Related] = {}
         self._variants: dict[int, _Related] = {}
+        self._histories: dict[int, _History] = {}
         for row in _RELATED.run(connection):
             if all(test(value) for test, value in zip(_FORM, row, strict=True)):
                 self._add(_Related(*row))
+        self._cut_circles()
 
     def _add(self, found: _Related) -> None:
         if found.role == "part":
@@ -75,13 +84,27 @@ class Experiments:
                 if rival is None or _age(found) > _age(rival):
                     self._successors[found.other] = found
 
+    def _cut_circles(self) -> None:
+        """Let a run of each cyclic lineage stand for it; only a damaged file has one."""
+        passed: set[int] = set()
+        for start in list(self._successors):
+            path: set[int] = set()
+            at = start
+            while at in self._successors and at not in passed:
+                if at in path:
+                    del self._successors[at]
+                    break
+                path.add(at)
+                at = self._successors[at].run
+            passed |= path
+
     def is_head(self, run: int) -> bool:
         """Return whether a run stands for an experiment."""
         return run not in self._successors and run not in self._parts
 
     def resumes(self, run: int) -> int:
         """Return how often an experiment was resumed, up to a run of it."""
-        return len(self._continued(run))
+        return self._history(run).resumes
 
     def of(self, run: int) -> list[int]:
         """Return the runs of an experiment: its head, and what that alone has superseded.
@@ -101,21 +124,16 @@ class Experiments:
 
         None: it was continued by none of them.
         """
-        passed: set[int] = set()
         while run not in among:
             newest = self._successors.get(run)
-            if newest is None or run in passed:  # a damaged file may have a cycle
+            if newest is None:
                 return None
-            passed.add(run)
             run = newest.run
         return run
 
     def variant_of(self, run: int) -> str | None:
         """Return the UUID of the run of which the experiment of a run is a variant, or None."""
-        for each in [run, *self._continued(run)]:
-            if each in self._variants:
-                return self._variants[each].named
-        return None
+        return self._history(run).variant_of
 
     def part_of(self, run: int) -> str | None:
         """Return the UUID of the run that a run accompanies, in hex, or None."""
@@ -125,6 +143,22 @@ class Experiments:
     def parts(self, wanted: Collection[int]) -> list[int]:
         """Return the runs that accompany some runs."""
         return [part for part, found in self._parts.items() if found.other in wanted]
+
+    def _history(self, run: int) -> _History:
+        path: dict[int, None] = {}
+        at: int | None = run
+        while at is not None and at not in self._histories and at not in path:
+            path[at] = None
+            at = self._parents.get(at)
+        for each in reversed(path):  # each run once, as a chain may have thousands
+            before = self._histories.get(self._parents.get(each, -1))
+            if before is not None:
+                found = _History(before.resumes + 1, before.variant_of)
+            else:
+                origin = self._variants.get(each)
+                found = _History(0, None if origin is None else origin.named)
+            self._histories[each] = found
+        return self._histories[run]
 
     def _continued(self, run: int) -> list[int]:
         """Return the runs that a run continues, the nearest first."""
