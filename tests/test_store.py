@@ -421,7 +421,7 @@ def test_the_long_frame_over_many_runs_tells_run_time_key_and_value(path, store)
         parent.hex,
     ]
     assert store.to_dataframe(runs=[child, child.hex]).equals(store.to_dataframe(runs=[child]))
-    assert list(store.to_dataframe(start=2, stop=3)["time"]) == [2, 2]
+    assert list(store.to_dataframe([parent, child], start=2, stop=3)["time"]) == [2, 2]
     assert len(store.to_dataframe(keys="note")) == 1
     assert len(store.to_dataframe(runs=[])) == 0
 

@@ -553,6 +553,25 @@ def test_a_thread_that_could_not_be_started_is_asked_for_again(path, monkeypatch
     assert seen(path, log.uuid) == at
 
 
+@pytest.mark.parametrize("asks", [False, True], ids=["unasked", "by flush()"])
+def test_without_a_thread_each_assignment_is_seen_soon_after_all_the_same(path, monkeypatch, asks):
+    """A loop of slow steps: no region of the journal is ever full."""
+
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    monkeypatch.setattr("traininglog.writer.writer.INTERVAL", 0.01)
+    with SQLiteLog(path) as log:
+        for at in range(40):
+            log[at]["x"] = at / 7
+            if asks and at % 10 == 0:
+                log.flush()
+            time.sleep(0.02)
+            log[at]["y"] = at / 7  # by now the one before is due
+            assert seen(path, log.uuid) == at + 1
+
+
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate lock")], ids=repr)
 @pytest.mark.parametrize("where", ["_next", "_tick"])
 def test_a_thread_that_fails_goes_on(monkeypatch, error, where):

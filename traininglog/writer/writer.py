@@ -307,11 +307,14 @@ class Writer:
                 if last:
                     raise
                 self._relieve()
-        if self.owner.missing:
-            # The next assignment after that moment comes here again, flushes and asks for a thread.
-            self.buffer.close_at(monotonic() + INTERVAL)
+        self._do_without_thread()
         self._quiet = 0
         self.owner.schedule(self, 0.0 if self.buffer.is_urgent else INTERVAL)
+
+    def _do_without_thread(self) -> None:
+        """Let an assignment flush soon and ask for a thread, if none could be started."""
+        if self.owner.missing:
+            self.buffer.close_at(monotonic() + INTERVAL)
 
     def _relieve(self) -> None:
         """Make room in the journal by a flush."""
@@ -486,7 +489,10 @@ class Writer:
         if self._health.current is not None:
             # First the regions that already wait: else each failed try would use up a region.
             self._save_regions(self.buffer.waiting, patience)
-        self._save_regions(self.buffer.take(), patience, final=final, outcome=outcome)
+        try:
+            self._save_regions(self.buffer.take(), patience, final=final, outcome=outcome)
+        finally:
+            self._do_without_thread()  # assignments go on in another region
 
     def _deliver(self, left: Undelivered, patience: float | None) -> None:
         """Save all of an earlier run. The sink ignores batches that it already has."""
