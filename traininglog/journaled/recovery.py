@@ -72,8 +72,9 @@ _TOLD: set[Path] = set()
 def _tell_orphans(store: LogStore, spool: Path, orphans: Sequence[Left]) -> None:
     """Warn of journals of runs whose parents are missing, unless others may still bring these."""
     paths = {left.path for left in orphans}
-    if any(left.path not in paths for left in journals_beside(spool)):
-        return  # a live writer, or another process that recovers
+    others = (left.path for left in journals_beside(spool) if left.path not in paths)
+    if any(map(_is_used, others)):
+        return
     for path in sorted(paths - _TOLD):
         _TOLD.add(path)
         warn_caller(
@@ -81,6 +82,20 @@ def _tell_orphans(store: LogStore, spool: Path, orphans: Sequence[Left]) -> None
             "run that it was resumed from, so it cannot be put back. It stays until that run is "
             "there: restore the run, or remove this file if what it holds is not needed"
         )
+
+
+def _is_used(journal: Path) -> bool:
+    """Return whether a live process writes a journal, or recovers it."""
+    try:
+        lock = FileLock(open_regular(journal, os.O_RDWR))
+    except OSError:
+        return False
+    try:
+        return not lock.acquire() or is_held(journal)
+    except OSError:
+        return True
+    finally:
+        lock.release()
 
 
 def _recover(store: LogStore, left: Left) -> str | None:
