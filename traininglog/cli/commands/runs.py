@@ -86,7 +86,7 @@ def runs(
     ] = None,
     limit: LimitOption = None,
     every: Annotated[
-        bool, typer.Option("--all", "-a", help="Every run, also those that others go on from.")
+        bool, typer.Option("--all", "-a", help="List every run, also those that others continue.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
