@@ -282,3 +282,12 @@ def test_the_list_on_the_terminal_counts_resumes_and_names_the_origin(path):
     assert lines[0].split()[-2:] == ["RESUMES", "FROM"]
     assert [line.split()[-2:] for line in lines[1:]] == [["-", "-"], ["1", origin.hex[:8]]]
     assert len(run("runs", "--all", "--store", path).stdout.splitlines()) == 4
+
+
+def test_the_tree_of_a_run_tells_a_variant_from_a_run_that_goes_on(path):
+    origin = new(path, range(5))
+    resumed(path, resumed(path, origin, 2, range(3, 6), variant=True), 4, [6])
+    tree = run("show", "--store", path).stdout.split("Lineage")[1]
+    assert [line.split(maxsplit=2)[-1].split("  ")[0] for line in tree.splitlines()[2:4]] == [
+        "branched at 2", "resumed at 4",
+    ]  # fmt: skip

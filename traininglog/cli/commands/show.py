@@ -123,8 +123,9 @@ def _run_in_tree(store: Store, info: RunInfo | None, uuid: UUID, resumed_at: int
     if info.name:
         parts.append(info.name)
     if resumed_at is not None:
+        began = "branched" if info.variant_of == info.resumed_from else "resumed"
         parts.append(
-            f"resumed at {resumed_at}" if resumed_at >= 0 else f"resumed {point(resumed_at)}"
+            f"{began} at {resumed_at}" if resumed_at >= 0 else f"{began} {point(resumed_at)}"
         )
     return "  ".join(parts)
 
