@@ -7,12 +7,14 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import pytest
 from patience import GUARD
 
 from traininglog import StoreFailed, TrainingLogWarning
 from traininglog.trials import Multiplexer, Project, Status, Trial, TrialClient, TrialStore
+from traininglog.trials.surroundings.environments import environment
 
 
 @pytest.fixture(params=["memory", "sqlite", "file"])
@@ -160,6 +162,25 @@ def test_a_trial_that_was_ended_elsewhere_keeps_its_status(where):
         assert not third.ended
     assert third.ended
     assert [trial.status for trial in fetched(client, where)] == [Status.Exception] * 2
+
+
+def test_a_client_that_is_closed_waits_for_the_environment_of_a_trial_ended_elsewhere(
+    where, monkeypatch
+):
+    """It is gathered in a thread, and kept through the client's store."""
+    gathered = threading.Event()
+
+    def gather():
+        time.sleep(0.3)
+        found = environment()
+        gathered.set()
+        return found
+
+    monkeypatch.setattr("traininglog.trials.logger.environment", gather)
+    with TrialClient(where) as client:
+        trial = client.new_trial(version="1", parameters={}).start()
+        client.store.log_trial_finish(trial.uid, Left)
+    assert gathered.is_set()
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,10 @@ class TrialLogger:
                 stacklevel=2,
             )
 
+    def _wait_for_environment(self) -> None:
+        if self._environment is not None:
+            self._environment.join(_ENVIRONMENT_PATIENCE)
+
     def finish(
         self,
         exc_type: type[BaseException] | None = None,
@@ -209,15 +213,15 @@ class TrialLogger:
             measured = self._started()
             if self.store.is_writing(self.uid, measured):
                 self._end(measured, status, error)
-            # Otherwise the store's verb or another logger ended it, and recorded its status.
+            else:  # the store's verb or another logger ended it, and recorded its status
+                self._wait_for_environment()  # which needs the store
             self._ended, self._measurements = True, None
         self.store.unwatch(self)
 
     def _end(self, measured: Measurements, status: AnyStatus, error: StoredRow | None) -> None:
         runtime = time.perf_counter() - self._since
         self._stop_captures()
-        if self._environment is not None:
-            self._environment.join(_ENVIRONMENT_PATIENCE)
+        self._wait_for_environment()
         if not measured.log.closed:
             measured.add_runtime(runtime)
         chosen = self._chosen
