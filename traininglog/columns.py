@@ -93,11 +93,6 @@ class Belonging(NamedTuple):
     last_shared: int  #: all values after this time belong to it
     own: Mapping[str, Any]  #: by key: the other times at which its value belongs to it
 
-    def flags(self, column: Column) -> Iterator[bool]:
-        """Yield for each value of a column whether it belongs to the run."""
-        own = frozenset(_listed(self.own.get(column.key, ())))
-        return (time > self.last_shared or time in own for time in column.times)
-
 
 class Point(NamedTuple):
     """One value and the time at which it was logged."""

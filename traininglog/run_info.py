@@ -90,22 +90,33 @@ def description(info: RunInfo, which: Described) -> dict[str, StoredValue]:
 
 
 def described(
-    infos: Sequence[RunInfo], which: Described, wanted: str | Iterable[str] | None
+    infos: Sequence[RunInfo], config: str | Iterable[str] | None, tags: str | Iterable[str] | None
 ) -> dict[str, list[StoredValue]]:
-    """Return columns of the config or the tags of runs: a value per run, None where it has none.
+    """Return columns of the config and the tags of runs: a value per run, None where it has none.
+
+    A column is called ``config.optim.lr`` or ``tags.seed``.
 
     Args:
         infos: The runs.
-        which: The description.
-        wanted: Dotted names or globs of them; None: no column.
+        config: Dotted names in the config, or globs of them; None: no column.
+        tags: Likewise, in the tags.
 
     Raises:
         KeyError: No run has one of the names. It names those that are near.
 
     """
-    asked = names(wanted)
-    if asked is None:
-        return {}
+    wanted: dict[Described, list[str] | None] = {"config": names(config), "tags": names(tags)}
+    return {
+        f"{which}.{name}": column
+        for which, asked in wanted.items()
+        if asked is not None
+        for name, column in _described(infos, which, asked).items()
+    }
+
+
+def _described(
+    infos: Sequence[RunInfo], which: Described, asked: Sequence[str]
+) -> dict[str, list[StoredValue]]:
     flat = [description(info, which) for info in infos]
     there = dict.fromkeys(name for each in flat for name in each)
     chosen: dict[str, None] = {}

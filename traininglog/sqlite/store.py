@@ -17,7 +17,7 @@ from traininglog.config import setting
 from traininglog.errors import AmbiguousRun, InvalidUUID, RunNotFound
 from traininglog.kept import copy_all, folder_of
 from traininglog.log_options import LogOptions
-from traininglog.run_info import Described, RunInfo, State, described
+from traininglog.run_info import RunInfo, State, described
 from traininglog.selection import Layout, Mode, bounds, check_layout, names
 from traininglog.sql import reading, writing
 from traininglog.sql.ordering import LAST_TO_FIRST, RUNS
@@ -303,14 +303,9 @@ class Store:
             self._database, self._owners, keys, state=state, name=name, limit=limit, best=best,
             heads=heads,
         )  # fmt: skip
-        infos = asked.read(described=not (config is None and tags is None))
-        wanted_of: dict[Described, str | Iterable[str] | None] = {"config": config, "tags": tags}
-        more = {
-            f"{which}.{name}": values
-            for which, wanted in wanted_of.items()
-            if wanted is not None
-            for name, values in described(infos, which, wanted).items()
-        }
+        wanted = config is not None or tags is not None
+        infos = asked.read(described=wanted)
+        more = described(infos, config, tags) if wanted else {}
         return frames.table_of_runs(infos, asked.keys, list(asked.modes), more)
 
     @steady

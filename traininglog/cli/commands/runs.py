@@ -112,7 +112,7 @@ def runs(
                 heads=not every,
             )
             infos = list(found)
-            about = _described(infos, config, tags)
+            about = described(infos, config, tags)
         if json:
             print_json([_record(info, shown, last=bool(keys), best=bool(best)) for info in infos])
         elif infos:
@@ -130,17 +130,6 @@ def _columns(keys: Sequence[str], modes: Mapping[str, Mode]) -> list[ShownColumn
         taken.add(heading)
         columns.append(ShownColumn(heading, key, of_best))
     return columns
-
-
-def _described(
-    infos: Sequence[RunInfo], config: Sequence[str] | None, tags: Sequence[str] | None
-) -> dict[str, list[StoredValue]]:
-    """Return the columns of config and tags, by their headings, with a value per run."""
-    settings = described(infos, "config", config)
-    labels = described(infos, "tags", tags)
-    return {f"config.{name}": values for name, values in settings.items()} | {
-        f"tags.{name}": values for name, values in labels.items()
-    }
 
 
 def _print(

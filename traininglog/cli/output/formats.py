@@ -34,7 +34,12 @@ class ExportedRun(NamedTuple):
 
     def flags(self, column: Column) -> Iterable[bool]:
         """Return for each value of a column whether it belongs to the run."""
-        return repeat(True) if self.belonging is None else self.belonging.flags(column)
+        if self.belonging is None:
+            return repeat(True)
+        from traininglog.arrays import own_values
+
+        flags: list[bool] = own_values(column, self.belonging).tolist()
+        return flags
 
 
 ExportedRuns = Iterable[ExportedRun]

@@ -15,6 +15,7 @@ from traininglog.sql import reading
 from traininglog.sql.lineage_chain import Chain
 from traininglog.sql.runs.experiments import Experiments
 from traininglog.sql.runs.run_query import Choice, ChosenRun
+from traininglog.values import MAX_TIME
 
 
 def shares_of(connection: Connection, choice: Choice) -> dict[str, Belonging]:
@@ -26,7 +27,7 @@ def shares_of(connection: Connection, choice: Choice) -> dict[str, Belonging]:
     resumed = [run for run in choice.runs if run.resumed_from is not None]
     if not resumed or len(choice.runs) < 2:
         return {}
-    chains = {run.run_id: Chain(connection, run.run_id) for run in choice.runs}
+    chains = {run.run_id: Chain(connection, run.run_id) for run in resumed}
     floors = _floors(chains, Experiments(connection), choice.runs)
     return {
         run.uuid: share
@@ -41,12 +42,17 @@ def _floors(
     """Return up to which time the rows of each link of each chain belong to another run."""
     viewers: dict[int, list[tuple[int, int]]] = {}
     for run in reversed(chosen):  # the newest first
-        for link in chains[run.run_id].links:
-            viewers.setdefault(link.run_id, []).append((run.run_id, link.cut))
-    floors: dict[int, dict[int, int]] = {number: {} for number in chains}
+        if run.run_id in chains:
+            seen_by_run = [(link.run_id, link.cut) for link in chains[run.run_id].links]
+        else:  # it shows what it logged itself
+            seen_by_run = [(run.run_id, MAX_TIME)]
+        for number, cut in seen_by_run:
+            viewers.setdefault(number, []).append((run.run_id, cut))
+    among = {run.run_id for run in chosen}
+    floors: dict[int, dict[int, int]] = {number: {} for number in among}
     for logged_by, seen in viewers.items():
         if len(seen) > 1:
-            owner = experiments.owner(logged_by, chains)
+            owner = experiments.owner(logged_by, among)
             floor = -1
             for number, cut in sorted(seen, key=lambda viewer: viewer[0] != owner):
                 floors[number][logged_by] = floor
