@@ -69,7 +69,7 @@ torch: $(VENV)/installed-torch
 # The tests run a few dozen trials of these each time; here are very many.
 faults: $(VENV)/installed-test
 	TESTS_TRIALS=2000 TESTS_IMAGES=1000 TESTS_FLIPS=500 TESTS_CRAFTED=1000 TESTS_LONG=1 \
-		$(PYTEST) tests/faults
+		$(PYTEST) tests/faults tests/loop/test_signal_matrix.py
 
 lint: $(VENV)/installed-test $(VENV)/installed-lint
 	$(BIN)/ruff check .

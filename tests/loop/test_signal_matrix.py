@@ -1,7 +1,8 @@
 """A signal ends a training in good order, whoever else gets it, wherever it comes.
 
 The matrix: kinds of workers x signals x to the process or to its group x while data is waited for
-or in the middle of a step x with a trial around or within the loop. A part of it is quick.
+or in the middle of a step x with a trial around or within the loop. A part of it is quick. The
+whole of it is tried by `make faults`; else as many cases as let any three of these things meet.
 """
 
 from __future__ import annotations
@@ -34,14 +35,44 @@ QUICK = {
     ("spawn", signal.SIGINT, "group", "step", "inside"),
 }
 
+
+def every_three_together():
+    """Return the fewest cases in which each three values of three of the five things meet."""
+    cases = []
+    for (number, workers), (other, trial) in itertools.product(
+        enumerate(WORKERS), enumerate(TRIALS)
+    ):
+        corner = (number + other) % 4
+        for opposite in (0, 1):
+            places = [(corner >> 1 ^ opposite) & 1, (corner ^ opposite) & 1]
+            cases.append(
+                (workers, SIGNALS[opposite], RECEIVERS[places[0]], PLACES[places[1]], trial)
+            )
+    return cases
+
+
+CHOSEN = (
+    [*itertools.product(WORKERS, SIGNALS, RECEIVERS, PLACES, TRIALS)]
+    if os.environ.get("TESTS_LONG")
+    else [*dict.fromkeys([*QUICK, *every_three_together()])]
+)
 CASES = [
     pytest.param(
         *case,
         id="-".join((case[0], case[1].name, *case[2:])),
         marks=() if case in QUICK else pytest.mark.slow,
     )
-    for case in itertools.product(WORKERS, SIGNALS, RECEIVERS, PLACES, TRIALS)
+    for case in CHOSEN
 ]
+
+
+def test_any_three_things_are_tried_together():
+    things = (WORKERS, SIGNALS, RECEIVERS, PLACES, TRIALS)
+    cases = every_three_together()
+    assert len(cases) == len(WORKERS) * len(TRIALS) * 2
+    for three in itertools.combinations(range(5), 3):
+        tried = {tuple(case[thing] for thing in three) for case in cases}
+        assert tried == set(itertools.product(*(things[thing] for thing in three)))
 
 
 def trained(folder, workers, number, receiver, place, trial):
