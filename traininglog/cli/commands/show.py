@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from traininglog.cli.commands.runs import STYLES
+from traininglog.cli.family_tree import FamilyTree
 from traininglog.cli.options import JsonOption, RunArgument, StoreOption
 from traininglog.cli.output.json_output import print_json
 from traininglog.cli.output.terminal import (
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from traininglog.run_info import RunInfo
     from traininglog.sqlite.store import Store
 
-_TREE = 12  # the maximal number of runs of a lineage to show; a longer one is cut in the middle
-
 
 def show(run: RunArgument = None, store: StoreOption = None, json: JsonOption = False) -> None:
     """Show one run: its state, lineage, status and keys.
@@ -54,7 +53,7 @@ def show(run: RunArgument = None, store: StoreOption = None, json: JsonOption = 
             return
         _print_identity(file, info)
         say("")
-        _print_lineage(file, infos, lineage, children)
+        _print_lineage(file, infos, lineage)
         say("")
         _print_status(status)
         say("")
@@ -84,36 +83,22 @@ def _print_identity(store: Store, info: RunInfo) -> None:
 
 
 def _print_lineage(
-    store: Store,
-    infos: Mapping[UUID, RunInfo],
-    lineage: Sequence[Ancestor],
-    children: Sequence[RunInfo],
+    store: Store, infos: Mapping[UUID, RunInfo], lineage: Sequence[Ancestor]
 ) -> None:
     say("Lineage", "bold")
-    branches: list[tuple[UUID, int | None]] = [(item.uuid, item.resumed_at) for item in lineage]
-    branches.reverse()
-    depth = 0
-    for number, (uuid, resumed_at) in enumerate(branches):
-        if len(branches) > _TREE and 2 <= number < len(branches) - _TREE + 2:
-            if number == 2:
-                say(_branch(depth, f"… {len(branches) - _TREE} more"))
-                depth += 1
+    resumed_at = {item.uuid: item.resumed_at for item in lineage}
+    branches = list(FamilyTree(lineage, infos).branches())
+    for branch in branches:
+        run = branch.run
+        if run is None:
+            say(f"  {branch.lines}… {branch.left_out} more")
             continue
-        current = number == len(branches) - 1
-        say(
-            _branch(depth, _run_in_tree(store, infos.get(uuid), uuid, resumed_at))
-            + ("  <- this run" if current and (len(branches) > 1 or children) else ""),
-            "bold" if current else "",
-        )
-        depth += 1
-    for child in children[:_TREE]:
-        say(_branch(depth, _run_in_tree(store, child, child.uuid, child.resumed_at)))
-    if len(children) > _TREE:
-        say(_branch(depth, f"… {len(children) - _TREE} more"))
-
-
-def _branch(depth: int, text: str) -> str:
-    return "  " + "   " * (depth - 1) + ("└─ " if depth else "") + text
+        info = infos.get(run)
+        at = resumed_at.get(run) if info is None else info.resumed_at
+        current = run == lineage[0].uuid
+        mark = "  <- this run" if current and len(branches) > 1 else ""
+        text = f"  {branch.lines}{_run_in_tree(store, info, run, at)}{mark}"
+        say(text, "bold" if current else "")
 
 
 def _run_in_tree(store: Store, info: RunInfo | None, uuid: UUID, resumed_at: int | None) -> str:
@@ -127,6 +112,8 @@ def _run_in_tree(store: Store, info: RunInfo | None, uuid: UUID, resumed_at: int
         parts.append(
             f"{began} at {resumed_at}" if resumed_at >= 0 else f"{began} {point(resumed_at)}"
         )
+    if info.part_of is not None:
+        parts.append("a part of it")
     return "  ".join(parts)
 
 
