@@ -36,6 +36,7 @@ GROUPS = {
         "machine",
         "masking",
         "moments",
+        "near_names",
         "palette",
         "plain_json",
         "refusals",

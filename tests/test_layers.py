@@ -17,7 +17,7 @@ LAYERS = [
     ["traininglog"],  # the package itself, which imports only the errors when it is imported
     ["refusals", "blocks", "callers"],
     ["moments", "display", "taken_signals"],
-    ["flattening"],
+    ["flattening", "near_names"],
     ["waiting", "forks"],
     ["values", "scalars", "floats", "file_locks", "plain_files", "file_names", "masking"],
     ["locked_files"],
@@ -31,6 +31,7 @@ LAYERS = [
     ["columns", "packing", "clock"],
     ["selection"],
     ["run_info"],
+    ["query"],
     ["rows", "frames", "arrow", "lineage", "log_state"],
     ["base"],
     ["wrapping"],

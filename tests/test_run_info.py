@@ -55,9 +55,17 @@ def test_a_run_is_told_as_it_was_written(path):
 
 
 def test_what_a_status_has_of_another_type_is_no_name_config_or_tags(path):
-    write_run(path, name=3, config="lr=0.1", tags=["a"])
+    write_run(path, name=3, config="lr=0.1", tags=3, notes=4, groups=5, goals=6, archived=1)
     (info,) = infos(path)
     assert (info.name, info.config, info.tags) == (None, None, None)
+    assert (info.notes, info.groups, info.goals, info.archived) == (None, (), {}, False)
+
+
+def test_tags_may_be_a_list_of_names_and_a_group_one_text(path):
+    write_run(path, tags=["baseline", "paper"], groups="sweep", goals={"acc": "max", "x": 3})
+    (info,) = infos(path)
+    assert info.tags == {"baseline": True, "paper": True}
+    assert (info.groups, info.goals) == (("sweep",), {"acc": "max"})
 
 
 def test_none_nan_and_absent_are_three_things(path):
@@ -319,7 +327,7 @@ def test_config_and_tags_are_columns_by_dotted_names(described):
 
 
 def test_a_name_that_no_config_has_is_an_error_that_names_near_ones(described):
-    with Store(described) as store, pytest.raises(KeyError, match=r"there are: 'optim\.name'"):
+    with Store(described) as store, pytest.raises(KeyError, match=r"did you mean 'optim\.name'"):
         store.runs(config="optm.name")
     wrong = CliRunner().invoke(app, ["runs", "-s", str(described), "--config", "optm.name"])
     assert (wrong.exit_code, "optim.name" in wrong.stderr) == (1, True)

@@ -180,6 +180,12 @@ class ConfigurationError(TrainingLogError, ValueError):
     code = "configuration"
 
 
+class BadQuery(TrainingLogError, ValueError):
+    """An expression about runs that is none, or that names or compares what cannot be."""
+
+    code = "bad-query"
+
+
 class TrainingLogWarning(UserWarning):
     """A problem that the user should know of and that did not stop the run."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,9 @@ from traininglog.clock import Clock, moments
 from traininglog.columns import Belonging, Column, all_times
 from traininglog.run_info import RunInfo
 from traininglog.selection import Selection, apart
+
+if TYPE_CHECKING:
+    from traininglog.query.groups import Group
 
 
 def wide(asked: Selection) -> pd.DataFrame:
@@ -167,6 +170,31 @@ def table_of_runs(
         data[apart(key, data)] = typed([None if each is None else each.value for each in points])
     for key in best:
         data[apart(f"best.{key}", data)] = typed([info.best.get(key) for info in infos])
+    return pd.DataFrame(data)
+
+
+#: The columns of a metric in a frame of groups, and where a `GroupStatistics` has them.
+_OF_A_METRIC = {
+    "n": "n", "mean": "mean", "std": "std", "sem": "sem", "min": "least", "max": "greatest",
+    "ci95": "ci95", "missing": "missing", "non_finite": "non_finite",
+}  # fmt: skip
+
+
+def table_of_groups(groups: Sequence[Group], by: Sequence[str]) -> pd.DataFrame:
+    """Return a frame with a row per group: what it is grouped by, ``n``, and each metric."""
+    data: dict[str, Any] = {}
+    named = list(groups[0].by) if groups else by
+    for name in named:
+        data[name] = typed([group.by[name] for group in groups])
+    data[apart("n", data)] = np.array([group.n for group in groups], dtype=np.int64)
+    for key in groups[0].metrics if groups else ():
+        for heading, field in _OF_A_METRIC.items():
+            values = [getattr(group.metrics[key], field) for group in groups]
+            whole = heading in ("n", "missing", "non_finite")
+            data[apart(f"{key}.{heading}", data)] = np.array(
+                [np.nan if value is None else value for value in values],
+                dtype=np.int64 if whole else np.float64,
+            )
     return pd.DataFrame(data)
 
 

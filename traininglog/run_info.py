@@ -5,7 +5,6 @@ Lists, the command line and frames of runs use it.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +15,8 @@ from uuid import UUID
 from traininglog.columns import Point
 from traininglog.errors import InvalidKey
 from traininglog.flattening import flatten
-from traininglog.selection import is_glob, names
+from traininglog.near_names import instead
+from traininglog.selection import Mode, is_glob, names
 from traininglog.values import StoredValue
 
 #: The state of a run: a live process is writing it, it was closed, an exception ended it, or its
@@ -63,6 +63,17 @@ class RunInfo:
     #: The value of ``status["config"]`` and of ``status["tags"]``, if that is a dict.
     config: Mapping[str, StoredValue] | None = None
     tags: Mapping[str, StoredValue] | None = None
+    #: The least and the greatest number of each key of which either was asked for.
+    least: Mapping[str, int | float] = field(default_factory=dict)
+    greatest: Mapping[str, int | float] = field(default_factory=dict)
+    #: The value of ``status["notes"]``, if that is a text.
+    notes: str | None = None
+    #: The texts in ``status["groups"]``.
+    groups: tuple[str, ...] = ()
+    #: Which number of a key is its best, by ``status["goals"]``.
+    goals: Mapping[str, Mode] = field(default_factory=dict)
+    #: Whether it was put aside: lists leave it out unless it is asked for.
+    archived: bool = False
     #: How often its experiment was resumed before it.
     resumes: int = 0
     #: Whether it stands for its experiment: no other run continues it, and it is no part.
@@ -125,8 +136,6 @@ def _described(
         if not fits and is_glob(pattern):
             fits = [name for name in there if fnmatchcase(name, pattern)]
         elif not fits:
-            near = difflib.get_close_matches(pattern, there) or list(there)[:20]
-            known = ", ".join(map(repr, near)) or "none"
-            raise KeyError(f"no run has {pattern!r} in its {which}; there are: {known}")
+            raise KeyError(f"no run has {pattern!r} in its {which}; {instead(pattern, there)}")
         chosen |= dict.fromkeys(fits)
     return {name: [each.get(name) for each in flat] for name in chosen}

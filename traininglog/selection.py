@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from traininglog.clock import Clock
 from traininglog.columns import Column
 from traininglog.flattening import SEPARATOR, advice
+from traininglog.near_names import instead
 from traininglog.values import MAX_TIME, check_time
 
 if TYPE_CHECKING:
@@ -182,8 +183,8 @@ def require_keys(log: TrainingLogBase, keys: Iterable[str]) -> None:
     known = set(seen)
     for key in keys:
         if key not in known:
-            some = ", ".join(map(repr, seen[:20])) or "none yet"
-            raise KeyError(f"this log has no key {key!r}; it has: {some}{_within(log, known, key)}")
+            within = _within(log, known, key)
+            raise KeyError(f"this log has no key {key!r}; {instead(key, seen)}{within}")
 
 
 def advice_on(column: Column) -> str:

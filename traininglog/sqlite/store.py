@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, NamedTuple, Self, TypedDict, Unpack, get_args
 from uuid import UUID
 
 from sqlalchemy import Connection, select
@@ -17,6 +17,9 @@ from traininglog.config import setting
 from traininglog.errors import AmbiguousRun, InvalidUUID, RunNotFound
 from traininglog.kept import copy_all, folder_of
 from traininglog.log_options import LogOptions
+from traininglog.query.groups import Group, Of, grouped, with_numbers
+from traininglog.query.parser import parse_name
+from traininglog.query.question import Question
 from traininglog.run_info import RunInfo, State, described
 from traininglog.selection import Layout, Mode, bounds, check_layout, names
 from traininglog.sql import reading, writing
@@ -227,6 +230,9 @@ class Store:
         limit: int | None = None,
         best: Mapping[str, Mode] | Iterable[str] | str | None = None,
         heads: bool = True,
+        where: str | None = None,
+        sort: str | Iterable[str] | None = None,
+        archived: bool = False,
     ) -> Iterator[RunInfo]:
         """Yield a line per experiment, in the order in which they were made, without pandas.
 
@@ -244,16 +250,29 @@ class Store:
             limit: Only this many runs, the latest.
             best: Keys whose smallest number to include; as a dict, to ``"min"`` or ``"max"``.
             heads: Only heads. False: every run, each with what it logged itself.
+            where: Only runs for which this expression holds, such as
+                ``config.lr < 0.1 and max.val_acc > 0.9``. `docs/guide/comparing.md` has the
+                language. What it names of keys is in the answer, too.
+            sort: What to sort by, such as ``max.val_acc``. With a ``-`` before it the greatest
+                comes first. `limit` then takes the first ones.
+            archived: Also runs that were put aside.
 
         Raises:
+            BadQuery: `where` or `sort` is none, or names what no run has.
             KeyError: A name in `keys` or `best` that no run has. It is raised when the first run is
                 asked for.
 
         """
-        return RunList(
-            self._database, self._owners, keys, state=state, name=name, limit=limit, best=best,
-            heads=heads,
-        ).each()  # fmt: skip
+        return self._each(
+            RunList(
+                self._database, self._owners, keys, state=state, name=name, limit=limit, best=best,
+                heads=heads, question=_question(where, sort), archived=archived,
+            )
+        )  # fmt: skip
+
+    def _each(self, asked: RunList) -> Iterator[RunInfo]:
+        """Yield the runs of a list. A generator of the store keeps it open as long as it goes."""
+        yield from asked.each()
 
     @steady
     def runs(
@@ -267,6 +286,9 @@ class Store:
         heads: bool = True,
         config: str | Iterable[str] | None = None,
         tags: str | Iterable[str] | None = None,
+        where: str | None = None,
+        sort: str | Iterable[str] | None = None,
+        archived: bool = False,
     ) -> pd.DataFrame:
         """Return what `iter_runs` yields as a DataFrame, with a line per experiment.
 
@@ -292,8 +314,15 @@ class Store:
                 ``{"optim": {"lr": 0.1}}``, a name is ``optim.lr``, and its column
                 ``config.optim.lr``.
             tags: Likewise, of ``status["tags"]``.
+            where: Only runs for which this expression holds, such as
+                ``config.lr < 0.1 and max.val_acc > 0.9``. `docs/guide/comparing.md` has the
+                language.
+            sort: What to sort by, such as ``max.val_acc``. With a ``-`` before it the greatest
+                comes first. `limit` then takes the first ones.
+            archived: Also runs that were put aside.
 
         Raises:
+            BadQuery: `where` or `sort` is none, or names what no run has.
             KeyError: A name in `keys`, `best`, `config` or `tags` that no run has.
 
         """
@@ -301,12 +330,76 @@ class Store:
 
         asked = RunList(
             self._database, self._owners, keys, state=state, name=name, limit=limit, best=best,
-            heads=heads,
+            heads=heads, question=_question(where, sort), archived=archived,
         )  # fmt: skip
         wanted = config is not None or tags is not None
         infos = asked.read(described=wanted)
         more = described(infos, config, tags) if wanted else {}
         return frames.table_of_runs(infos, asked.keys, list(asked.modes), more)
+
+    @steady
+    def iter_groups(
+        self,
+        by: str | Iterable[str],
+        metrics: str | Iterable[str] | None = None,
+        *,
+        of: Of = "last",
+        where: str | None = None,
+        archived: bool = False,
+    ) -> Iterator[Group]:
+        """Yield the experiments in groups, with the statistics of some metrics, without pandas.
+
+        Args:
+            by: What the runs of a group have in common, such as ``config.lr``, ``state``.
+            metrics: Names or globs of keys; by default each key that has a number.
+            of: Which number of a run counts: its ``"last"``, its ``"min"`` or ``"max"``, or its
+                ``"best"``, whose direction the run says; see `TrainingLogBase.goal`.
+            where: Only runs for which this expression holds.
+            archived: Also runs that were put aside.
+
+        Raises:
+            BadQuery: `by` or `where` names what no run has, or no run says what is best.
+            KeyError: A name in `metrics` that no run has.
+
+        """
+        if of not in get_args(Of):
+            raise ValueError(f"of must be one of {', '.join(get_args(Of))}, not {of!r}")
+        wanted = [parse_name(name) for name in names(by) or ()]
+        if not wanted:
+            raise ValueError("by names nothing to group by: name something, such as config.lr")
+        asked = RunList(
+            self._database, self._owners, "*" if metrics is None else metrics, state=None,
+            name=None, limit=None, best=None, heads=True,
+            question=Question(where, also=wanted), archived=archived, extremes=of != "last",
+        )  # fmt: skip
+        groups = grouped(asked.read(described=True), wanted, asked.keys, of)
+        if metrics is None:  # not those that are texts everywhere
+            groups = with_numbers(groups)
+        return iter(groups)
+
+    def groups(
+        self,
+        by: str | Iterable[str],
+        metrics: str | Iterable[str] | None = None,
+        *,
+        of: Of = "last",
+        where: str | None = None,
+        archived: bool = False,
+    ) -> pd.DataFrame:
+        """Return what `iter_groups` yields as a DataFrame, with a row per group.
+
+        The first columns are what is grouped by, and ``n``, the number of runs. Each metric has
+        ``KEY.n`` (the runs with a finite number), ``KEY.mean``, ``KEY.std`` (of the sample),
+        ``KEY.sem``, ``KEY.min``, ``KEY.max``, ``KEY.ci95`` (half of the width of the 95%
+        confidence interval, by Student's t), ``KEY.missing`` and ``KEY.non_finite`` (how many runs
+        have none, or NaN or an infinity, which enter nothing else).
+
+        The arguments and errors are those of `iter_groups`.
+        """
+        from traininglog import frames
+
+        found = self.iter_groups(by, metrics, of=of, where=where, archived=archived)
+        return frames.table_of_groups(list(found), names(by) or [])
 
     @steady
     def keys_seen(self, keys: str | Iterable[str] | None = None) -> list[str]:
@@ -572,6 +665,10 @@ class Store:
     #: Write what can be read of a damaged file to a new one. No process may have the file open, so
     #: this is not a method; see `traininglog.sqlite.repair.repair.repair`.
     repair = staticmethod(repair)
+
+
+def _question(where: str | None, sort: str | Iterable[str] | None) -> Question | None:
+    return None if where is None and sort is None else Question(where, sort)
 
 
 def _views(heads: bool | None, lineage: bool | None) -> tuple[bool, bool]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import warnings
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, exists, func, literal, select
+from sqlalchemy import Connection, exists, func, literal, or_, select
 
 from traininglog.columns import Column, Point, union
 from traininglog.encoding import Kind, decode
 from traininglog.errors import CorruptLog, TrainingLogWarning
+from traininglog.near_names import instead
 from traininglog.selection import Mode, is_glob
 from traininglog.sql import reading
 from traininglog.sql.lineage_chain import Chain
@@ -50,7 +51,47 @@ _lines = (
 )  # fmt: skip
 _LINES = Prepared(_lines)
 _described = select(status.c.run_id, status.c.key, status.c.kind, status.c.value)
-_DESCRIBED = Prepared(_described.where(status.c.key == bind("name")))
+
+
+def _text(value: StoredValue) -> StoredValue:
+    return value if isinstance(value, str) else None
+
+
+def _dict(value: StoredValue) -> StoredValue:
+    return value if isinstance(value, dict) else None
+
+
+def _tags(value: StoredValue) -> StoredValue:
+    """Return tags as a dict. A list of names is one, too: each of them is true."""
+    if isinstance(value, list):
+        return {tag: True for tag in value if isinstance(tag, str)}
+    return _dict(value)
+
+
+def _groups(value: StoredValue) -> StoredValue:
+    found = [value] if isinstance(value, str) else value
+    if not isinstance(found, list):
+        return None
+    return tuple(group for group in found if isinstance(group, str))
+
+
+def _goals(value: StoredValue) -> StoredValue:
+    known = value.items() if isinstance(value, dict) else ()
+    return {key: mode for key, mode in known if mode in ("min", "max")}
+
+
+def _flag(value: StoredValue) -> StoredValue:
+    return True if value is True else None
+
+
+#: What the status may say of a run that lists show, and which form each has.
+DESCRIPTIONS: dict[str, Callable[[StoredValue], StoredValue]] = {
+    "name": _text, "config": _dict, "tags": _tags, "notes": _text, "groups": _groups,
+    "goals": _goals, "archived": _flag,
+}  # fmt: skip
+_DESCRIBED = Prepared(
+    _described.where(or_(*(status.c.key == literal(key) for key in DESCRIPTIONS)))
+)
 
 
 class Line(NamedTuple):
@@ -149,26 +190,25 @@ _UNKNOWN = Line(
 
 
 def described(
-    connection: Connection, names: Sequence[str], numbers: Collection[int] | None = None
+    connection: Connection, names: Collection[str], numbers: Collection[int] | None = None
 ) -> dict[int, dict[str, StoredValue]]:
-    """Return some of name, config and tags of runs, by their numbers (None: of all runs).
+    """Return some of the `DESCRIPTIONS` of runs, by their numbers (None: of all runs).
 
-    They are values of the status. A name that is not a text is left out, and so are config or tags
-    that are not a dict.
+    They are values of the status. What has another form than its description wants is left out.
     """
     rows: Iterable[Sequence[Any]]
     if numbers is None:
-        rows = [row for name in names for row in _DESCRIBED.run(connection, name=name)]
+        rows = (row for row in _DESCRIBED.run(connection) if row[1] in names)
     else:
         some = status.c.key.in_(names) & status.c.run_id.in_(numbers)
         rows = connection.execute(_described.where(some))
     found: dict[int, dict[str, StoredValue]] = {}
     for number, name, kind, stored in rows:
         try:
-            value = decode(kind, stored)
+            value = DESCRIPTIONS[name](decode(kind, stored))
         except CorruptLog:  # `check` reports it, not a list
             continue
-        if isinstance(value, str if name == "name" else dict):
+        if value is not None:
             found.setdefault(number, {})[name] = value
     return found
 
@@ -261,9 +301,8 @@ def match(connection: Connection, patterns: Iterable[str]) -> list[str]:
         elif is_glob(pattern):
             chosen.update(dict.fromkeys(key for key in seen if fnmatchcase(key, pattern)))
         else:
-            some = list(connection.scalars(statement.limit(20)))
-            known = ", ".join(map(repr, some)) or "none yet"
-            raise KeyError(f"no run has a key {pattern!r}; there are: {known}")
+            known = connection.scalars(statement).all()
+            raise KeyError(f"no run has a key {pattern!r}; {instead(pattern, known)}")
     return list(chosen)
 
 

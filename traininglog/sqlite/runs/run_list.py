@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection, select
 
-from traininglog.errors import RunBusy
+from traininglog.errors import BadQuery, RunBusy
+from traininglog.query.question import Question
 from traininglog.run_info import RunInfo, State
 from traininglog.selection import Mode, modes, names
 from traininglog.sql.prepared import Prepared
@@ -25,7 +27,11 @@ from traininglog.values import StoredValue
 #: How many runs `RunList.each` reads at once.
 PAGE = 1000
 
-_DESCRIBED = ("name", "config", "tags")
+# What tells which runs are listed; and what else lists may show of them.
+_TELLING = ("name", "archived")
+_OF_A_QUESTION = {
+    "config": "config", "tags": "tags", "groups": "groups", "notes": "notes", "best": "goals",
+}  # fmt: skip
 
 
 class Unended(NamedTuple):
@@ -86,6 +92,9 @@ class RunList:
         limit: Only this many runs, the latest.
         best: Keys whose best number to include, perhaps with a mode.
         heads: Only the runs that stand for an experiment, each with its whole history.
+        question: Which of these, and in which order; the limit is of its answer.
+        archived: Also runs that were put aside.
+        extremes: Include the least and the greatest numbers of `keys`, too.
 
     """
 
@@ -100,7 +109,13 @@ class RunList:
         limit: int | None,
         best: Mapping[str, Mode] | Iterable[str] | str | None,
         heads: bool,
+        question: Question | None = None,
+        archived: bool = False,
+        extremes: bool = False,
     ) -> None:
+        self._extremes = extremes
+        self._question = question
+        self._archived = archived
         self._database = database
         self._owners = owners
         self._patterns = names(keys) or []
@@ -114,7 +129,7 @@ class RunList:
         self.modes = modes(best)
 
     def read(self, *, described: bool = False) -> list[RunInfo]:
-        """Return all the runs, as one snapshot, without config and tags unless `described`.
+        """Return all the runs, as one snapshot, without config and the like unless `described`.
 
         Raises `KeyError` for a key that no run has. Call it within `steadily`.
         """
@@ -139,24 +154,54 @@ class RunList:
         live = owned(self._database, self._owners)
         with self._database.read() as connection:
             self._experiments = Experiments(connection)
-            about = listing.described(connection, ["name"])
+            question = self._question
+            telling = {*_TELLING, *self._asked_of_the_status()}
+            about = listing.described(connection, telling)
             chosen = self._chosen(listing.lines(connection), about, live)
-            if self._limit is not None:
-                chosen = chosen[-self._limit :] if self._limit > 0 else []
             self.keys = listing.match(connection, self._patterns)
             listing.match(connection, self.modes)
+            if question is not None:
+                return self._answer(question, connection, chosen, about, described=described), []
+            chosen = _latest(chosen, self._limit)
             rest = [] if most is None else [line.id for line, _ in chosen[most:]]
             if most is not None:
                 chosen = chosen[:most]
             if described:
-                about = listing.described(connection, _DESCRIBED, [line.id for line, _ in chosen])
+                some = None if len(chosen) > PAGE else [line.id for line, _ in chosen]
+                about = listing.described(connection, listing.DESCRIPTIONS, some)
             return self._infos(connection, chosen, about, some=bool(rest)), rest
+
+    def _asked_of_the_status(self) -> set[str]:
+        """Return what the question needs of the status."""
+        if self._question is None:
+            return set()
+        families = (name.family for name in self._question.names())
+        return {_OF_A_QUESTION[family] for family in families if family in _OF_A_QUESTION}
+
+    def _answer(
+        self, question: Question, connection: Connection,
+        chosen: Sequence[tuple[listing.Line, State]],
+        about: Mapping[int, Mapping[str, StoredValue]], *, described: bool,
+    ) -> list[RunInfo]:  # fmt: skip
+        """Return what the question asks for of some runs, at most as many as the limit says."""
+        try:
+            listing.match(connection, question.keys("last", "min", "max", "best"))
+        except KeyError as error:
+            raise BadQuery(error.args[0]) from None
+        infos = question.answer(self._infos(connection, chosen, about, some=False))
+        infos = infos[: self._limit] if question.sorts else _latest(infos, self._limit)
+        if not described:
+            return infos
+        numbers = {UUID(line.uuid): line.id for line, _ in chosen}
+        some = None if len(infos) > PAGE else [numbers[info.uuid] for info in infos]
+        about = listing.described(connection, listing.DESCRIPTIONS, some)
+        return [dataclasses.replace(info, **about.get(numbers[info.uuid], {})) for info in infos]
 
     def _more(self, numbers: Sequence[int]) -> list[RunInfo]:
         """Return some runs by their numbers. Runs that were deleted meanwhile are left out."""
         live = owned(self._database, self._owners)
         with self._database.read() as connection:
-            about = listing.described(connection, _DESCRIBED, numbers)
+            about = listing.described(connection, listing.DESCRIPTIONS, numbers)
             chosen = self._chosen(listing.lines(connection, numbers), about, live)
             return self._infos(connection, chosen, about, some=True)
 
@@ -165,6 +210,8 @@ class RunList:
         live: set[int],
     ) -> list[tuple[listing.Line, State]]:  # fmt: skip
         name, wanted, owners = self._name, self._state, self._owners
+        if not self._archived:
+            lines = [line for line in lines if "archived" not in about.get(line.id, _NOTHING)]
         if self._heads:
             lines = [line for line in lines if self._experiments.is_head(line.id)]
         if name is not None:
@@ -183,29 +230,56 @@ class RunList:
         if self._heads:
             counts |= listing.counts_of_histories(connection, lines)
         numbers = [line.id for line in lines] if some else None
-        ends = listing.Ends(connection, {*self.keys, *self.modes}, numbers)
-        keys, asked, infos = self.keys, self.modes, []
+        keys, least, greatest = self._needed()
+        ends = listing.Ends(connection, {*keys, *self.modes, *least, *greatest}, numbers)
+        asked, infos = self.modes, []
         experiments = self._experiments
         for line, state in chosen:
-            known, counted = about.get(line.id, _NOTHING), counts.get(line.id, _NO_ROWS)
+            counted = counts.get(line.id, _NO_ROWS)
             parent = line.resumed_from
             origin, part_of = experiments.variant_of(line.id), experiments.part_of(line.id)
+            known: Mapping[str, Any] = about.get(line.id, _NOTHING)
             info = RunInfo(
                 UUID(line.uuid), known.get("name"), state,
                 _moment(line.created), _moment(line.updated), line.host,
                 None if parent is None else UUID(parent), line.resumed_at,
                 counted.first, counted.last, counted.rows, counted.values,
                 ends.lasts(line, keys) if keys else {}, ends.bests(line, asked) if asked else {},
-                known.get("config"), known.get("tags"), experiments.resumes(line.id),
-                experiments.is_head(line.id), None if origin is None else UUID(origin),
-                None if part_of is None else UUID(part_of),
+                known.get("config"), known.get("tags"),
+                ends.bests(line, least) if least else {},
+                ends.bests(line, greatest) if greatest else {},
+                known.get("notes"), known.get("groups", ()), known.get("goals", {}),
+                known.get("archived", False),
+                resumes=experiments.resumes(line.id), head=experiments.is_head(line.id),
+                variant_of=None if origin is None else UUID(origin),
+                part_of=None if part_of is None else UUID(part_of),
             )  # fmt: skip
             infos.append(info)
         return infos
 
+    def _needed(self) -> tuple[list[str], dict[str, Mode], dict[str, Mode]]:
+        """Return the keys whose last values, least and greatest numbers are needed."""
+        extremes: list[str] = self.keys if self._extremes else []
+        last, low, high = self.keys, extremes, extremes
+        question = self._question
+        if question is not None:
+            last = list(dict.fromkeys([*last, *question.keys("last")]))
+            low = [*low, *question.keys("min", "best")]
+            high = [*high, *question.keys("max", "best")]
+        return last, dict.fromkeys(low, "min"), dict.fromkeys(high, "max")
+
 
 _NOTHING: dict[str, StoredValue] = {}
 _NO_ROWS = listing.Counts()
+
+_T = TypeVar("_T")
+
+
+def _latest(found: list[_T], limit: int | None) -> list[_T]:
+    """Return the last `limit` of some; None: all of them."""
+    if limit is None:
+        return found
+    return found[-limit:] if limit > 0 else []
 
 
 def _name(line: listing.Line, about: Mapping[int, Mapping[str, StoredValue]]) -> str:

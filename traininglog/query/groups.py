@@ -1,0 +1,188 @@
+"""Groups of runs with the same configuration: how their metrics differ within a group."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from statistics import NormalDist, fmean
+from typing import Any, Literal
+
+from traininglog.errors import BadQuery
+from traininglog.query.evaluation import check_name, rank
+from traininglog.query.expression import Named
+from traininglog.query.names import MISSING, extreme, fact_of
+from traininglog.run_info import RunInfo
+
+#: Which number of a run stands for it in its group.
+Of = Literal["last", "best", "min", "max"]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupStatistics:
+    """The numbers of one metric in a group. None: there are too few for it.
+
+    NaN and infinities are counted, and enter nothing else.
+    """
+
+    n: int  #: how many runs have a finite number
+    missing: int  #: how many have none at all
+    non_finite: int  #: how many have NaN or an infinity
+    mean: float | None
+    std: float | None  #: the standard deviation of the sample, over n - 1; None for one run
+    sem: float | None  #: the standard error of the mean, std / sqrt(n)
+    least: float | None
+    greatest: float | None
+    #: Half of the width of the 95% confidence interval of the mean, by Student's t with n - 1
+    #: degrees of freedom.
+    ci95: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The runs that have the same values of what they are grouped by."""
+
+    #: The values, by their names; None where the runs have none.
+    by: Mapping[str, Any]
+    runs: tuple[RunInfo, ...]
+    #: By key.
+    metrics: Mapping[str, GroupStatistics]
+
+    @property
+    def n(self) -> int:
+        """The number of runs."""
+        return len(self.runs)
+
+
+def grouped(
+    infos: Sequence[RunInfo], by: Sequence[Named], keys: Iterable[str], of: Of = "last"
+) -> list[Group]:
+    """Return runs in groups, sorted by what they are grouped by.
+
+    Args:
+        infos: The runs, with the last values and extremes of the keys.
+        by: What to group by. Runs without such a fact are a group, the last one.
+        keys: The metrics.
+        of: Which number of a run counts.
+
+    Raises:
+        BadQuery: No run has one of the names, or no run says which number of a key is best.
+
+    """
+    for name in by:
+        if infos:
+            check_name(name, infos, str(name))
+    found: dict[tuple[object, ...], list[RunInfo]] = {}
+    for info in infos:
+        values = tuple(_plain(_there(info, name)) for name in by)
+        found.setdefault(values, []).append(info)
+    chosen = list(keys)
+    if of == "best":
+        for key in chosen:
+            if infos and not any(key in info.goals for info in infos):
+                raise BadQuery(
+                    f"no run says which {key!r} is best: declare it by log.goal({key!r}, 'max'), "
+                    "or ask for min or max"
+                )
+    ordered = sorted(found.items(), key=lambda item: [rank(value) for value in item[0]])
+    return [
+        Group(
+            {str(name): _there(runs[0], name) for name in by},
+            tuple(runs),
+            {key: _statistics([_number(run, of, key) for run in runs]) for key in chosen},
+        )
+        for _, runs in ordered
+    ]
+
+
+def _there(info: RunInfo, name: Named) -> Any:
+    """Return a fact of a run, None where it has none."""
+    found = fact_of(info, name)
+    return None if found is MISSING else found
+
+
+def with_numbers(groups: Sequence[Group]) -> list[Group]:
+    """Return groups without the metrics that are a number in none of them."""
+    keys = {key for group in groups for key, found in group.metrics.items() if found.n}
+    keys |= {key for group in groups for key, found in group.metrics.items() if found.non_finite}
+    return [
+        replace(group, metrics={k: v for k, v in group.metrics.items() if k in keys})
+        for group in groups
+    ]
+
+
+def _plain(value: object) -> object:
+    """Return a value that can be a key of a dict: 1 and True apart, NaN equal to itself."""
+    if isinstance(value, float) and math.isnan(value):
+        return math.nan  # one object, which a dict takes for equal to itself
+    return repr(value) if isinstance(value, (bool, dict, list)) else value
+
+
+def _number(info: RunInfo, of: Of, key: str) -> float | None:
+    """Return the number of a run that counts, or None."""
+    if of == "last":
+        point = info.last.get(key)
+        value = None if point is None else point.value
+    else:
+        there = extreme(info, of, key)
+        value = None if there is MISSING else there
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value)
+
+
+def _statistics(numbers: Sequence[float | None]) -> GroupStatistics:
+    there = [number for number in numbers if number is not None]
+    finite = [number for number in there if math.isfinite(number)]
+    n = len(finite)
+    missing, non_finite = len(numbers) - len(there), len(there) - n
+    if not n:
+        return GroupStatistics(0, missing, non_finite, None, None, None, None, None, None)
+    mean = fmean(finite)
+    std = sem = half = None
+    if n > 1 and min(finite) == max(finite):
+        mean, std, sem, half = finite[0], 0.0, 0.0, 0.0  # without what rounding makes of it
+    elif n > 1:
+        std = math.sqrt(math.fsum((number - mean) ** 2 for number in finite) / (n - 1))
+        sem = std / math.sqrt(n)
+        half = student(n - 1) * sem
+    return GroupStatistics(
+        n, missing, non_finite, mean, std, sem, min(finite), max(finite), half
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def student(freedom: int) -> float:
+    """Return the quantile 0.975 of Student's t distribution.
+
+    Up to 200 degrees of freedom it is found by bisection of the distribution function, a finite
+    series (Abramowitz and Stegun, 26.7.3 and 26.7.4). Beyond, by the expansion about the normal
+    quantile (26.7.5), which is exact to nine digits there.
+
+    >>> round(student(1), 3), round(student(10), 3), round(student(1000), 3)
+    (12.706, 2.228, 1.962)
+    """
+    if freedom > 200:
+        x = NormalDist().inv_cdf(0.975)
+        first, second = (x**3 + x) / 4, (5 * x**5 + 16 * x**3 + 3 * x) / 96
+        third = (3 * x**7 + 19 * x**5 + 17 * x**3 - 15 * x) / 384
+        return x + first / freedom + second / freedom**2 + third / freedom**3
+    low, high = 0.0, 13.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, freedom) < 0.95 else (low, middle)
+    return (low + high) / 2
+
+
+def _within(t: float, freedom: int) -> float:
+    """Return how likely Student's t is between -t and t."""
+    angle = math.atan2(t, math.sqrt(freedom))
+    sine, cosine = math.sin(angle), math.cos(angle)
+    odd = freedom % 2
+    term = cosine if odd else 1.0
+    total = 0.0
+    for step in range(1 + odd, freedom, 2):
+        total += term
+        term *= cosine**2 * step / (step + 1)
+    return 2 / math.pi * (angle + sine * total) if odd else sine * total
