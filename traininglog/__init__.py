@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any
 
 from traininglog.errors import (
     AmbiguousRun,
+    BadQuery,
     ConfigurationError,
     CorruptLog,
     ForkedLog,
@@ -92,6 +93,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AmbiguousRun",
     "Ancestor",
+    "BadQuery",
     "ConfigurationError",
     "CorruptLog",
     "Durability",
