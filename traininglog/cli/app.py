@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "runs": Entry(
-        "commands.runs", "runs", "List the experiments of a store, one line each, the latest last."
+        "comparing.runs", "runs", "List the experiments of a store, one line each, the latest last."
     ),
     "show": Entry("commands.show", "show", "Show one run: its state, lineage, status and keys."),
     "tail": Entry(

@@ -49,6 +49,15 @@ KeysOption = Annotated[
         help="Take this key, or the keys that fit a glob. Repeatable. Default: all.",
     ),
 ]
+WhereOption = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        "-w",
+        metavar="EXPRESSION",
+        help="Take only runs for which this holds, such as 'config.lr < 0.1'.",
+    ),
+]
 LimitOption = Annotated[
     int | None,
     typer.Option("--limit", "-n", min=1, help="Take only this many, the latest. Default: all."),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from traininglog.query.evaluation import Evaluation, check_name, in_order
 from traininglog.query.expression import Named, names_in
+from traininglog.query.names import MISSING, fact_of
 from traininglog.query.parser import parse, parse_name
 from traininglog.run_info import RunInfo
 from traininglog.selection import names
@@ -71,7 +73,27 @@ class Question:
         found = list(infos)
         if self._expression is not None:
             found = Evaluation(self._expression, self._where or "").holding(infos)
-        for name, _, text in self._order:
+        asked = [(name, text) for name, _, text in self._order]
+        for name, text in [*asked, *((name, str(name)) for name in self._also)]:
             if infos:
                 check_name(name, infos, text)
         return in_order(found, [(name, descending) for name, descending, _ in self._order])
+
+
+def facts_of(infos: Sequence[RunInfo], columns: str | Iterable[str]) -> dict[str, list[Any]]:
+    """Return facts of runs as columns, by the names that were asked for; None where there is none.
+
+    Args:
+        infos: The runs, which were asked for with these columns.
+        columns: Names, such as ``max.val_acc``.
+
+    Raises:
+        BadQuery: One of them is no name.
+
+    """
+    wanted = {text: parse_name(text) for text in names(columns) or ()}
+    facts = {text: [fact_of(info, name) for info in infos] for text, name in wanted.items()}
+    return {
+        text: [None if value is MISSING else value for value in values]
+        for text, values in facts.items()
+    }

@@ -19,7 +19,7 @@ from traininglog.kept import copy_all, folder_of
 from traininglog.log_options import LogOptions
 from traininglog.query.groups import Group, Of, grouped, with_numbers
 from traininglog.query.parser import parse_name
-from traininglog.query.question import Question
+from traininglog.query.question import Question, facts_of
 from traininglog.run_info import RunInfo, State, described
 from traininglog.selection import Layout, Mode, bounds, check_layout, names
 from traininglog.sql import reading, writing
@@ -232,6 +232,7 @@ class Store:
         heads: bool = True,
         where: str | None = None,
         sort: str | Iterable[str] | None = None,
+        columns: str | Iterable[str] | None = None,
         archived: bool = False,
     ) -> Iterator[RunInfo]:
         """Yield a line per experiment, in the order in which they were made, without pandas.
@@ -255,10 +256,12 @@ class Store:
                 language. What it names of keys is in the answer, too.
             sort: What to sort by, such as ``max.val_acc``. With a ``-`` before it the greatest
                 comes first. `limit` then takes the first ones.
+            columns: Names of facts to include, in the same language, such as ``max.val_acc``;
+                `traininglog.query.value_of` reads them.
             archived: Also runs that were put aside.
 
         Raises:
-            BadQuery: `where` or `sort` is none, or names what no run has.
+            BadQuery: `where`, `sort` or `columns` is none, or names what no run has.
             KeyError: A name in `keys` or `best` that no run has. It is raised when the first run is
                 asked for.
 
@@ -266,7 +269,7 @@ class Store:
         return self._each(
             RunList(
                 self._database, self._owners, keys, state=state, name=name, limit=limit, best=best,
-                heads=heads, question=_question(where, sort), archived=archived,
+                heads=heads, question=_question(where, sort, columns), archived=archived,
             )
         )  # fmt: skip
 
@@ -288,6 +291,7 @@ class Store:
         tags: str | Iterable[str] | None = None,
         where: str | None = None,
         sort: str | Iterable[str] | None = None,
+        columns: str | Iterable[str] | None = None,
         archived: bool = False,
     ) -> pd.DataFrame:
         """Return what `iter_runs` yields as a DataFrame, with a line per experiment.
@@ -319,10 +323,12 @@ class Store:
                 language.
             sort: What to sort by, such as ``max.val_acc``. With a ``-`` before it the greatest
                 comes first. `limit` then takes the first ones.
+            columns: Names of facts to show, in the same language, such as ``max.val_acc``. Each
+                has a column of that name, after all others.
             archived: Also runs that were put aside.
 
         Raises:
-            BadQuery: `where` or `sort` is none, or names what no run has.
+            BadQuery: `where`, `sort` or `columns` is none, or names what no run has.
             KeyError: A name in `keys`, `best`, `config` or `tags` that no run has.
 
         """
@@ -330,11 +336,13 @@ class Store:
 
         asked = RunList(
             self._database, self._owners, keys, state=state, name=name, limit=limit, best=best,
-            heads=heads, question=_question(where, sort), archived=archived,
+            heads=heads, question=_question(where, sort, columns), archived=archived,
         )  # fmt: skip
-        wanted = config is not None or tags is not None
+        wanted = config is not None or tags is not None or columns is not None
         infos = asked.read(described=wanted)
         more = described(infos, config, tags) if wanted else {}
+        if columns is not None:
+            more = more | facts_of(infos, columns)
         return frames.table_of_runs(infos, asked.keys, list(asked.modes), more)
 
     @steady
@@ -667,8 +675,12 @@ class Store:
     repair = staticmethod(repair)
 
 
-def _question(where: str | None, sort: str | Iterable[str] | None) -> Question | None:
-    return None if where is None and sort is None else Question(where, sort)
+def _question(
+    where: str | None, sort: str | Iterable[str] | None, columns: str | Iterable[str] | None
+) -> Question | None:
+    if where is None and sort is None and columns is None:
+        return None
+    return Question(where, sort, also=map(parse_name, names(columns) or ()))
 
 
 def _views(heads: bool | None, lineage: bool | None) -> tuple[bool, bool]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from traininglog.cli.commands.runs import STYLES
+from traininglog.cli.comparing.runs import STYLES
 from traininglog.cli.family_tree import FamilyTree
 from traininglog.cli.options import JsonOption, RunArgument, StoreOption
 from traininglog.cli.output.json_output import print_json

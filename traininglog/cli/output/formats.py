@@ -50,6 +50,28 @@ def guarded(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
+def csv_cell(value: StoredValue, shown: Callable[[str], str] = str) -> str:
+    """Return a value as a cell of CSV: a float with all digits, a text without a formula."""
+    if isinstance(value, float):
+        return "NaN" if value != value else repr(value)  # noqa: PLR0124 - it is NaN
+    if value is None or isinstance(value, (bool, int)):
+        return str(value)
+    return guarded(shown(shown_text(value, ascii_only=False)))
+
+
+def write_table(
+    stream: TextIO,
+    headings: Sequence[str],
+    rows: Iterable[Sequence[StoredValue]],
+    shown: Callable[[str], str] = str,
+) -> None:
+    """Write a table as CSV. None is an empty cell, as where a run has no such value."""
+    stream.write(_line([guarded(shown(heading)) for heading in headings]))
+    stream.writelines(
+        _line(["" if value is None else csv_cell(value, shown) for value in row]) for row in rows
+    )
+
+
 def write_csv(
     stream: TextIO,
     parts: ExportedRuns,
@@ -70,11 +92,7 @@ def write_csv(
     """
 
     def written(value: StoredValue) -> str:
-        if isinstance(value, float):
-            return "NaN" if value != value else repr(value)  # noqa: PLR0124 - it is NaN
-        if value is None or isinstance(value, (bool, int)):
-            return str(value)
-        return guarded(shown(shown_text(value, ascii_only=False)))
+        return csv_cell(value, shown)
 
     lead = ["run"] if with_run else []
     if long:
