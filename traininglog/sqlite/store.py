@@ -409,6 +409,93 @@ class Store:
         found = self.iter_groups(by, metrics, of=of, where=where, archived=archived)
         return frames.table_of_groups(list(found), names(by) or [])
 
+    def report(
+        self,
+        path: str | Path,
+        runs: UUID | str | Iterable[UUID | str] | None = None,
+        *,
+        where: str | None = None,
+        sort: str | Iterable[str] | None = None,
+        limit: int = 100,
+        keys: str | Iterable[str] | None = None,
+        group_by: str | Iterable[str] = (),
+        of: Of = "last",
+        title: str | None = None,
+        archived: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        """Write a report on experiments: one HTML file, which needs neither network nor server.
+
+        It has a table, group means, curves, what differs in the configuration, lineage and
+        environment. The file appears when it is whole.
+
+        Args:
+            path: The file to write.
+            runs: Experiments, by UUID or what `find` takes; by default all.
+            where: Only experiments for which this expression holds; see `iter_runs`.
+            sort: What to sort by; see `iter_runs`.
+            limit: Only this many experiments, the latest, or with `sort` the first. The report says
+                how many there are. Groups count all.
+            keys: Names or globs of the keys to show; by default all. Curves are of the first 12.
+            group_by: What the experiments of a group have in common, such as ``config.lr``.
+            of: Which number of an experiment counts in its group; see `iter_groups`.
+            title: The heading of the page.
+            archived: Also runs that were put aside.
+            overwrite: Whether to replace a file.
+
+        Raises:
+            BadQuery: `where`, `sort` or `group_by` is none, or names what no run has.
+            KeyError: A name in `keys` that no run has.
+            RunNotFound: One of `runs` is not there.
+            FileExistsError: There is such a file, and `overwrite` is False.
+
+        """
+        from traininglog.reports import write
+
+        target = Path(path)
+        if target.exists() and not overwrite:  # before the work
+            raise FileExistsError(
+                f"{target} exists already: name another file, or say overwrite=True"
+            )
+        content = self.report_html(
+            runs, where=where, sort=sort, limit=limit, keys=keys, group_by=group_by, of=of,
+            title=title, archived=archived,
+        )  # fmt: skip
+        write(target, content, overwrite=overwrite)
+
+    def report_html(
+        self,
+        runs: UUID | str | Iterable[UUID | str] | None = None,
+        *,
+        where: str | None = None,
+        sort: str | Iterable[str] | None = None,
+        limit: int = 100,
+        keys: str | Iterable[str] | None = None,
+        group_by: str | Iterable[str] = (),
+        of: Of = "last",
+        title: str | None = None,
+        archived: bool = False,
+    ) -> str:
+        """Return the page that `report` writes."""
+        from traininglog.reports import Wanted, page
+
+        if of not in get_args(Of):
+            raise ValueError(f"of must be one of {', '.join(get_args(Of))}, not {of!r}")
+        if limit < 1:
+            raise ValueError(f"limit must be at least 1, not {limit}")
+        asked = [runs] if isinstance(runs, (str, UUID)) else runs
+        chosen = None if asked is None else tuple(self.find(run) for run in asked)
+        sorts, shown = names(sort), names(keys)
+        return page(
+            self,
+            self.path.name,
+            Wanted(
+                chosen, where, None if sorts is None else tuple(sorts), limit,
+                None if shown is None else tuple(shown), tuple(names(group_by) or ()), of, title,
+                archived,
+            ),
+        )  # fmt: skip
+
     @steady
     def keys_seen(self, keys: str | Iterable[str] | None = None) -> list[str]:
         """Return the keys of all runs, in the order in which they were first seen.
