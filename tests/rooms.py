@@ -30,6 +30,7 @@ GROUPS = {
         "file_names",
         "flattening",
         "floats",
+        "identity",
         "imported",
         "kinds",
         "log_options",

@@ -24,7 +24,7 @@ LAYERS = [
     ["side_files"],
     ["parts", "kinds", "plain_json"],
     ["encoding", "config", "event_files", "kept", "schemes", "palette"],
-    ["imported", "machine"],
+    ["imported", "machine", "identity"],
     ["log_options"],
     ["trial_records"],
     ["arrays", "streams"],

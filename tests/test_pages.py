@@ -26,8 +26,8 @@ PAGES = {
 }
 
 #: What pages hold: commands, Python that runs, programs that tests/loop/test_examples.py runs and
-#: kills, SQL, settings, plain text.
-KINDS = {"sh", "python", "py", "sql", "toml", "text"}
+#: kills, SQL, settings, plain text, what tests/loop/test_existing_script.py compares.
+KINDS = {"sh", "python", "py", "sql", "toml", "text", "diff"}
 
 #: Directives of Sphinx that pages hold; `make docs` examines them.
 DIRECTIVES = {"{toctree}", "{eval-rst}", "{commands}", "{include}"}

@@ -9,6 +9,7 @@ import pytest
 
 import traininglog
 from traininglog import SQLiteLog, Store, TrainingLog, TrainingLogBase, open_log, open_store
+from traininglog.identity import About
 from traininglog.rows import RowSlice
 from traininglog.trials import Project, Trial, TrialClient, TrialGroup, TrialLogger, TrialStore
 from traininglog.trials import fields as trial_fields
@@ -88,7 +89,11 @@ def test_no_public_signature_says_any_or_takes_what_it_does_not_name(name):
      (traininglog.LogOptions, SQLiteLog.__init__, {"self", "store", "uuid"})],
 )  # fmt: skip
 def test_what_is_passed_on_has_the_names_of_where_it_goes(fields, made, besides):
-    taken = set(inspect.signature(made).parameters) - besides
+    parameters = inspect.signature(made).parameters
+    taken = {name for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD}
+    taken -= besides
+    if "about" in parameters:
+        taken |= About.__optional_keys__
     assert {key for kind in fields.__mro__ for key in getattr(kind, "__annotations__", ())
             } | set(fields.__annotations__) >= taken - {"self"}  # fmt: skip
     assert set(fields.__required_keys__ | fields.__optional_keys__) == taken

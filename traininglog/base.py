@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from datetime import datetime
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Self, SupportsIndex, TypeVar, overload
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from traininglog.columns import Column, Point
 from traininglog.encoding import HIDDEN
 from traininglog.errors import RunNotFound
 from traininglog.imported import Outcome, check_moment
-from traininglog.lineage import BEFORE_ALL, Ancestor, Descent, cut_status
+from traininglog.lineage import BEFORE_ALL, Ancestor, Descent, cut_status, inherited
 from traininglog.log_state import LogState
 from traininglog.rows import Row, RowMethods, RowSlice, Status
 from traininglog.selection import Layout, Mode, advice_on, column_of, require_keys, select
@@ -79,6 +79,9 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
     """
 
     _max_value_bytes = MAX_VALUE_BYTES
+
+    #: What this log was told of its run when it was opened, as it stands in the status.
+    _about: Mapping[str, StoredValue] = MappingProxyType({})
 
     # -- identity ---------------------------------------------------------------------------
 
@@ -368,6 +371,27 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
         """Return every key that has a value, in the order in which the log first saw them."""
         return self._read_keys()
 
+    # -- comparing -----------------------------------------------------------------------------
+
+    def goal(self, key: str, mode: Mode) -> None:
+        """Declare which number of a key is its best, for ``best.KEY`` in tables and groups.
+
+        A child inherits it. It is in ``status["goals"]``.
+
+        Args:
+            key: The key.
+            mode: ``"min"`` or ``"max"``.
+
+        Raises `InvalidKey`, or `ValueError` for another mode.
+
+        """
+        if mode not in ("min", "max"):
+            raise ValueError(f"the goal of {key!r} is its 'min' or its 'max', not {mode!r}")
+        goals = self.status.get("goals")
+        known = dict(goals) if isinstance(goals, dict) else {}
+        if known.get(check_key(key)) != mode:
+            self.status["goals"] = known | {key: mode}
+
     # -- wall times -------------------------------------------------------------------------
 
     def mark(self, time: int, wall: float | datetime) -> None:
@@ -423,7 +447,7 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
         asked = None if at is None else check_time(at)
 
         def descent() -> Descent:
-            status = self._read_status()
+            status = inherited(self._read_status())
             if asked is None:
                 last = self._last_time()
                 point = BEFORE_ALL if last is None else last
@@ -459,10 +483,13 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
         This log becomes a new child of that run, which must be in the same store. It does not see
         later rows of the run, so no step shows twice.
 
+        What this log was told of its run when it was opened (`name`, `config`, ...) holds for the
+        child. What else is in the status comes from the state.
+
         Raises `InvalidState` for anything but a state, and `RunNotFound`.
         """
         uuid, point, status = self._checked_state(state)
-        child = Descent(uuid, point, status | {"resumed_from": uuid.hex})
+        child = Descent(uuid, point, inherited(status) | {**self._about, "resumed_from": uuid.hex})
         try:
             self._descend(lambda: child)
         except RunNotFound as error:

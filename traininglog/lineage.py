@@ -43,13 +43,18 @@ def new_uuid() -> UUID:
     return uuid4()
 
 
+def inherited(status: Mapping[str, object]) -> StoredRow:
+    """Return what a child inherits of a status: a run that was put aside comes back by resuming."""
+    return {key: value for key, value in status.items() if key != "archived"}
+
+
 def cut_status(status: Mapping[str, object], at: int) -> StoredRow:
     """Return a copy of a status whose counters do not go past the time `at`.
 
     Counters of another type than the contract gives them stay as they are: a program may store
     anything.
     """
-    cut = dict(status)
+    cut = inherited(status)
     done, ends, epochs = (cut.get(key) for key in ("iterations_done", "_epoch_ends", "epochs_done"))
     if isinstance(done, int):
         cut["iterations_done"] = min(done, at)

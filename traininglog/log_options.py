@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import TypedDict
 
 from traininglog.config import Durability, OnFull
+from traininglog.identity import About
 from traininglog.imported import Ending
 
 
-class LogOptions(TypedDict, total=False):
+class LogOptions(About, total=False):
     """The options of `SQLiteLog` besides a store and a UUID; see there."""
 
     resume: bool

@@ -29,11 +29,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 RECEIVERS = ("process", "group")
 PLACES = ("data", "step")
 TRIALS = ("none", "outside", "inside")
-QUICK = {
+QUICK = (
     ("no", signal.SIGTERM, "process", "step", "outside"),
     ("fork", signal.SIGTERM, "group", "data", "none"),
     ("spawn", signal.SIGINT, "group", "step", "inside"),
-}
+)
 
 
 def every_three_together():

@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable
 from datetime import datetime
 from time import time as wall_now
-from typing import Any, Self
+from typing import Any, Self, Unpack
 from uuid import UUID
 
 from traininglog.clock import Clock, Marks
@@ -19,6 +19,7 @@ from traininglog.columns import Column, layer_of_rows, overlay
 from traininglog.config import Durability, OnFull, settings
 from traininglog.encoding import HIDDEN
 from traininglog.errors import RunNotFound
+from traininglog.identity import About, described
 from traininglog.imported import Ending, Imported
 from traininglog.journal.reader import journal_path
 from traininglog.journaled.recovery import recover
@@ -60,6 +61,7 @@ class JournaledLog(WriterLog):
         created: When the new run began, if it happened elsewhere; see `SQLiteLog`.
         host: Where it ran.
         outcome: How it ended.
+        about: ``name``, ``config``, ``tags``, ``notes``, ``groups``; see `SQLiteLog`.
 
     Raises:
         RunNotFound: The store does not hold the run.
@@ -86,6 +88,7 @@ class JournaledLog(WriterLog):
         created: float | datetime | None = None,
         host: str | None = None,
         outcome: Ending | None = None,
+        **about: Unpack[About],
     ) -> None:
         imported = Imported.of(created, host, outcome)
         wanted, point = check_opening(
@@ -95,15 +98,21 @@ class JournaledLog(WriterLog):
             durability=durability, max_pending_bytes=max_pending_bytes, on_full=on_full,
             max_value_bytes=max_value_bytes,
         )  # fmt: skip
+        self._about = described(about, options["max_value_bytes"]) if about else {}
+        if readonly and self._about:
+            raise ValueError(f"{next(iter(self._about))} is written: leave out readonly=True")
         self._start(store, wanted or new_uuid(), options, readonly=readonly, takeover=takeover)
         if wanted is None:
-            self._writer.create(Birth(self.uuid, new_status(), imported=imported))
+            status = new_status() | self._about
+            self._writer.create(Birth(self.uuid, status, imported=imported))
         else:
             self._require(wanted)
             self._writer.open()
         if resume or at is not None:
             self._imported = imported
             self.resume(point)
+        if wanted is not None and self._about:
+            self.status.update(self._about)
 
     def _start(
         self, store: LogStore, uuid: UUID, options: dict[str, Any], *, readonly: bool = False,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 from uuid import UUID
 
 from traininglog.base import TrainingLogBase
 from traininglog.callers import warn_caller
 from traininglog.config import settings
+from traininglog.identity import About
 from traininglog.imported import Ending, Imported, Outcome
 from traininglog.journaled.log import JournaledLog
 from traininglog.journaled.view import StoredView
@@ -41,14 +42,14 @@ class FileLog(JournaledLog):
     def __init__(
         self, document: Document, uuid: UUID | str | None = None, *, readonly: bool = False,
         created: float | datetime | None = None, host: str | None = None,
-        outcome: Ending | None = None,
+        outcome: Ending | None = None, **about: Unpack[About],
     ) -> None:  # fmt: skip
         store = DocumentStore(document)
         readonly = readonly or document.readonly
         if uuid is not None and not readonly:
             store.put_back(check_uuid(uuid))
         super().__init__(
-            store, uuid, readonly=readonly, created=created, host=host, outcome=outcome
+            store, uuid, readonly=readonly, created=created, host=host, outcome=outcome, **about
         )
         if uuid is not None:
             self._view()  # warns at once of what cannot be read

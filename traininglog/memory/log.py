@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import datetime
-from typing import NoReturn, SupportsIndex, overload
+from typing import NoReturn, SupportsIndex, Unpack, overload
 from uuid import UUID
 
 from traininglog.base import Reduced, TrainingLogBase
@@ -12,6 +12,7 @@ from traininglog.clock import Clock
 from traininglog.columns import Column
 from traininglog.encoding import HIDDEN
 from traininglog.errors import LogClosed
+from traininglog.identity import About, described
 from traininglog.imported import Ending, Imported, Outcome
 from traininglog.lineage import BEFORE_ALL, Ancestor, Descent, new_status, new_uuid
 from traininglog.memory.memory_row import MemoryRow
@@ -33,6 +34,7 @@ class TrainingLog(TrainingLogBase, defaultdict[int, StoredValue]):  # type: igno
         created: When the run began, if it happened elsewhere; see `SQLiteLog`.
         host: Where it ran.
         outcome: How it ended.
+        about: ``name``, ``config``, ``tags``, ``notes``, ``groups``; see `SQLiteLog`.
 
     Raises `RunNotFound` for any other UUID.
 
@@ -54,6 +56,7 @@ class TrainingLog(TrainingLogBase, defaultdict[int, StoredValue]):  # type: igno
         created: float | datetime | None = None,
         host: str | None = None,
         outcome: Ending | None = None,
+        **about: Unpack[About],
     ) -> None:
         imported = Imported.of(created, host, outcome)
         if imported is not None and uuid is not None:
@@ -64,8 +67,9 @@ class TrainingLog(TrainingLogBase, defaultdict[int, StoredValue]):  # type: igno
         dict.__setitem__(self, BEFORE_ALL, None)
         if max_value_bytes is not None:
             self._max_value_bytes = max_value_bytes
+        self._about = described(about, self._max_value_bytes) if about else {}
         if uuid is None:
-            run = Run(new_uuid(), new_status(), None, BEFORE_ALL)
+            run = Run(new_uuid(), new_status() | self._about, None, BEFORE_ALL)
             run.imported = imported
             if imported is not None and imported.created is not None:
                 run.created = imported.created
@@ -74,6 +78,8 @@ class TrainingLog(TrainingLogBase, defaultdict[int, StoredValue]):  # type: igno
         self._closed = False
         self._last_row: MemoryRow | None = None
         self._run = run
+        if uuid is not None and self._about:
+            self.status.update(self._about)
 
     @property
     def uuid(self) -> UUID:

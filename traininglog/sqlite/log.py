@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from time import time as wall_now
-from typing import Any
+from typing import Any, Unpack
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -20,6 +20,7 @@ from traininglog.columns import Column, Point, layer_of_rows
 from traininglog.config import Durability, OnFull, settings
 from traininglog.encoding import HIDDEN
 from traininglog.errors import LogClosed, RunNotFound
+from traininglog.identity import About, described
 from traininglog.imported import Ending, Imported, Outcome
 from traininglog.journal.reader import journal_path
 from traininglog.lineage import Ancestor, Descent, new_status, new_uuid
@@ -83,6 +84,10 @@ class SQLiteLog(WriterLog):
         host: Where the imported run ran.
         outcome: How the imported run ended, ``"finished"``, ``"failed"`` or ``"lost"``. This is its
             state once this log is closed. An exception that leaves the log makes it ``"failed"``.
+        about: What the run is, all of it kept in its status: ``name``; ``config`` (nested dicts, a
+            dataclass, an `argparse.Namespace`, a pydantic or attrs model, an OmegaConf
+            configuration); ``tags`` (a dict, or names); ``notes``; ``groups`` (names). A run that
+            is resumed inherits them. Given for a run that is there, they replace what it has.
 
     Raises:
         RunNotFound: The file does not hold the run.
@@ -111,6 +116,7 @@ class SQLiteLog(WriterLog):
         created: float | datetime | None = None,
         host: str | None = None,
         outcome: Ending | None = None,
+        **about: Unpack[About],
     ) -> None:
         imported = Imported.of(created, host, outcome)
         named = {} if isinstance(store, Path) else {"store": store}
@@ -124,6 +130,9 @@ class SQLiteLog(WriterLog):
             **named,
         )
         self._max_value_bytes = options.pop("max_value_bytes")
+        self._about = described(about, self._max_value_bytes) if about else {}
+        if readonly and self._about:
+            raise ValueError(f"{next(iter(self._about))} is written: leave out readonly=True")
         path = store.absolute() if isinstance(store, Path) else locate(options.pop("store"))
         wanted, point = check_opening(
             uuid, at, resume=resume, readonly=readonly, takeover=takeover, imported=imported,
@@ -136,13 +145,16 @@ class SQLiteLog(WriterLog):
         try:
             self._start(opened, wanted or new_uuid(), options, takeover=takeover)
             if wanted is None:
-                self._writer.create(Birth(self.uuid, new_status(), imported=imported))
+                status = new_status() | self._about
+                self._writer.create(Birth(self.uuid, status, imported=imported))
             else:
                 self._find(wanted)
                 self._writer.open()
             if resume or at is not None:
                 self._imported = imported
                 self.resume(point)
+            if wanted is not None and self._about:
+                self.status.update(self._about)
         except BaseException:
             opened.close()
             raise

@@ -1,4 +1,4 @@
-"""A training in plain PyTorch: it logs its loss, and goes on from a checkpoint."""
+"""A training in plain PyTorch: it goes on from its checkpoint."""
 
 from pathlib import Path
 
@@ -34,4 +34,3 @@ for epoch in range(first, EPOCHS + 1):
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
     state["log"] = log.state_dict()
     torch.save(state, CHECKPOINT)
-log.close()

@@ -1,4 +1,4 @@
-"""A training in plain PyTorch: it prints its loss, and goes on from a checkpoint."""
+"""A training in plain PyTorch: it goes on from its checkpoint."""
 
 from pathlib import Path
 

@@ -52,6 +52,7 @@ class Validation:
         self.new_best = False  #: whether there was a new best since this was last set to False
         self._place: tuple[int, bool] | None = None  # row and within_step of the last value
         self._told_repeated = False
+        self._told_goal = False
 
     def offer(self, values: Mapping[str, float]) -> None:
         """Compare collected metrics with the best ones."""
@@ -79,6 +80,9 @@ class Validation:
         self._place = place
         if not self._first:  # the first rank tells the others the best, and when to stop
             return
+        if not self._told_goal:  # for best.KEY in tables
+            self._told_goal = True
+            self._metrics_log.log.goal(best.name, "min" if best.smaller else "max")
         if best.offer(value, row):
             self.new_best = True
             self._metrics_log.best(best.name, value)
