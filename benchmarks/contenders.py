@@ -44,6 +44,7 @@ class Contender:
     most_runs: int
     keeps: float
     volatile: bool
+    configures: bool  # whether it keeps what a run was started with
     main: bool  # the way that is measured where one of a peer's is enough
 
     @property

@@ -35,6 +35,10 @@ class Aim(Peer):
         self.run.name = name
         return str(self.run.hash)
 
+    def configure(self, config: Row) -> None:
+        for key, value in config.items():
+            self.run[key] = value
+
     def log(self, step: int, row: Row) -> None:
         self.run.track(row, step=step)
 
@@ -52,6 +56,12 @@ class Aim(Peer):
         metric = self.opened(run).get_metric(key, Context({}))
         _, (values,) = metric.data.view("val").numpy()
         return iter(values)
+
+    def listed(self, key: str) -> Iterable[tuple[str, float, float]]:
+        for name in self.runs():
+            run = self.opened(name)
+            _, (values,) = run.get_metric(key, Context({})).data.view("val").numpy()
+            yield name, run["lr"], float(values[-1])
 
     def runs(self) -> Iterable[str]:
         return Repo(str(self.folder)).list_all_runs()

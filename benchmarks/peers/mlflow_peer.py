@@ -10,7 +10,7 @@ from typing import Any
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Metric
+from mlflow.entities import Metric, Param
 from peer import Peer, Row, main
 
 _BATCH = 1000  # the most metrics that it takes at once
@@ -35,6 +35,10 @@ class Batched(Peer):
         self.run = str(run.info.run_id)
         self.waiting: list[Metric] = []
         return self.run
+
+    def configure(self, config: Row) -> None:
+        params = [Param(key, str(value)) for key, value in config.items()]
+        self.client.log_batch(self.run, params=params)
 
     def log(self, step: int, row: Row) -> None:
         now = int(time.time() * 1000)
@@ -72,6 +76,27 @@ class Batched(Peer):
     def lasts(self) -> dict[str, Mapping[str, float]]:
         found = mlflow.search_runs(experiment_names=["benchmark"], output_format="list")
         return {run.info.run_id: run.data.metrics for run in found}
+
+    def listed(self, key: str) -> Iterable[tuple[str, float, float]]:
+        found = mlflow.search_runs(experiment_names=["benchmark"], output_format="list")
+        return [
+            (run.info.run_id, float(run.data.params["lr"]), run.data.metrics[key]) for run in found
+        ]
+
+    def filtered(self, key: str, lr: float, below: float) -> Iterable[str]:
+        # Params are texts there, which can be compared for equality only.
+        found = mlflow.search_runs(
+            experiment_names=["benchmark"],
+            filter_string=f"params.lr = '{lr}' and metrics.{key} < {below!r}",
+            order_by=[f"metrics.{key}"],
+            output_format="list",
+        )
+        return [run.info.run_id for run in found]
+
+    def grouped(self, key: str) -> Mapping[float, float]:
+        frame = mlflow.search_runs(experiment_names=["benchmark"])
+        means = frame.groupby("params.lr")[f"metrics.{key}"].mean()
+        return {float(lr): value for lr, value in means.items()}
 
 
 class ACallARow(Batched):

@@ -63,6 +63,10 @@ class Peer:
         """Begin a run."""
         raise NotImplementedError
 
+    def configure(self, config: Row) -> None:
+        """Keep what the run was started with. A peer that has no place for it leaves this out."""
+        raise NotImplementedError
+
     def log(self, step: int, row: Row) -> None:
         """Log the values of one step: what a training loop calls."""
         raise NotImplementedError
@@ -105,6 +109,27 @@ class Peer:
     def bests(self, key: str) -> Mapping[str, float]:
         """Return for every run the smallest value of one key."""
         return {run: min(self.series(run, key)) for run in self.runs()}
+
+    def configs(self) -> dict[str, Mapping[str, Any]]:
+        """Return for every run what it was started with."""
+        raise NotImplementedError
+
+    def listed(self, key: str) -> Iterable[tuple[str, float, float]]:
+        """Return for every run itself, its learning rate, and the last value of a key."""
+        lasts, configs = self.lasts(), self.configs()
+        return [(run, float(configs[run]["lr"]), lasts[run][key]) for run in configs]
+
+    def filtered(self, key: str, lr: float, below: float) -> Iterable[str]:
+        """Return the runs of a learning rate whose last value is less, by that value."""
+        found = [(last, run) for run, of, last in self.listed(key) if of == lr and last < below]
+        return [run for _, run in sorted(found)]
+
+    def grouped(self, key: str) -> Mapping[float, float]:
+        """Return for each learning rate the mean of the last values of a key."""
+        groups: dict[float, list[float]] = {}
+        for _, lr, last in self.listed(key):
+            groups.setdefault(lr, []).append(last)
+        return {lr: mean(values) for lr, values in groups.items()}
 
     def long(self, key: str) -> Any:
         """Return one key over all runs as one DataFrame: columns run and value, by step."""
@@ -177,6 +202,7 @@ def _describe(peer: type[Peer]) -> dict[str, object]:
         "most_runs": peer.most_runs,
         "keeps": peer.keeps,
         "volatile": peer.volatile,
+        "configures": peer.configure is not Peer.configure,
     }
 
 
@@ -272,15 +298,23 @@ def read(peer: Peer, what: str, run: str, data: str, steps: int) -> dict[str, fl
     return {"seconds": taken, "peak": peak}
 
 
-def write_many(peer: Peer, data: str, runs: int, steps: int) -> dict[str, object]:
-    """Log many runs one after the other, each a row further into the data than the one before."""
+def write_many(
+    peer: Peer, data: str, runs: int, steps: int, lrs: list[float] | None = None
+) -> dict[str, object]:
+    """Log many runs one after the other, each a row further into the data than the one before.
+
+    With `lrs` each is started with one of these learning rates, in turns, and a seed.
+    """
     rows = Data(data).rows()
     found = []
     start = time.perf_counter()
     for number in range(runs):
         mine = rows[number : number + steps]
+        config = {"lr": lrs[number % len(lrs)], "seed": float(number)} if lrs else None
 
-        def train(mine: list[Row] = mine) -> None:
+        def train(mine: list[Row] = mine, config: Row | None = config) -> None:
+            if config is not None:
+                peer.configure(config)
             for step, row in enumerate(mine, 1):
                 peer.log(step, row)
 
@@ -313,8 +347,45 @@ def read_many(peer: Peer, what: str, runs: list[str], data: str, steps: int) -> 
     return {"seconds": taken}
 
 
+def ask_many(
+    peer: Peer, what: str, runs: list[str], data: str, steps: int, lrs: list[float]
+) -> dict[str, float]:
+    """Ask a question of many runs, time it, and compare: `what` is listed, filtered, or grouped."""
+    expected = Data(data)
+    _get_ready(peer)
+    key = expected.keys[0]
+    column = expected.columns[key]
+    known = {
+        run: (lrs[number % len(lrs)], column[number + steps - 1]) for number, run in enumerate(runs)
+    }
+    lr, below = lrs[0], median([last for _, last in known.values()])
+    gc.collect()
+    start = time.perf_counter()
+    if what == "listed":
+        found: Any = list(peer.listed(key))
+    elif what == "filtered":
+        found = list(peer.filtered(key, lr, below))
+    else:
+        found = dict(peer.grouped(key))
+    taken = time.perf_counter() - start
+    keeps = peer.keeps or 1e-12  # of a mean the last digit depends on the order
+    if what == "listed":
+        if {run: of for run, of, _ in found} != {run: of for run, (of, _) in known.items()}:
+            raise SystemExit("the runs or their learning rates are not what was written")
+        lasts = {run: last for run, _, last in found}
+        _same([lasts[run] for run in runs], [known[run][1] for run in runs], keeps)
+    elif what == "filtered":
+        right = [(last, run) for run, (of, last) in known.items() if of == lr and last < below]
+        if found != [run for _, run in sorted(right)]:
+            raise SystemExit("the runs that were found are not those that were asked for")
+    else:
+        means = {of: mean(last for at, last in known.values() if at == of) for of in lrs}
+        _same([found[of] for of in lrs], means.values(), keeps)
+    return {"seconds": taken}
+
+
 WORKS: dict[str, Callable[..., object]] = {
-    work.__name__: work for work in (prepare, write, read, write_many, read_many)
+    work.__name__: work for work in (prepare, write, read, write_many, read_many, ask_many)
 }
 
 

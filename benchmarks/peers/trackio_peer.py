@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson  # Trackio's own reader of JSON
@@ -21,6 +21,9 @@ class Trackio(Peer):
     def start(self, name: str) -> str:
         self.run = trackio.init(_PROJECT, name=name, auto_log_gpu=False, auto_log_cpu=False)
         return str(self.run.id)
+
+    def configure(self, config: Row) -> None:
+        self.run.config.update(config)
 
     def log(self, step: int, row: Row) -> None:
         self.run.log(row, step=step)
@@ -54,6 +57,9 @@ class Trackio(Peer):
 
     def runs(self) -> Iterable[str]:
         return [str(run.id) for run in trackio.Api().runs(_PROJECT)]
+
+    def configs(self) -> dict[str, Mapping[str, Any]]:
+        return {str(run.id): run.config for run in trackio.Api().runs(_PROJECT)}
 
     def lasts(self) -> dict[str, Any]:
         # SQLite takes the other columns from the row that has the maximum.

@@ -25,6 +25,9 @@ class Ours(Peer):
         self.training_log.status["name"] = name
         return self.training_log.h_uuid
 
+    def configure(self, config: Row) -> None:
+        self.training_log.status["config"] = config
+
     def log(self, step: int, row: Row) -> None:
         log = self.training_log
         for key, value in row.items():
@@ -54,6 +57,24 @@ class Ours(Peer):
 
     def bests(self, key: str) -> Any:
         return self.store().runs(best=key).set_index("uuid")[f"best.{key}"]
+
+    def listed(self, key: str) -> Iterable[tuple[str, float, float]]:
+        with self.store() as store:
+            return [
+                (run.uuid.hex, run.config["lr"], run.last[key].value)
+                for run in store.iter_runs(key)
+                if run.config  # not the run that made the file
+            ]
+
+    def filtered(self, key: str, lr: float, below: float) -> Iterable[str]:
+        where = f'config.lr == {lr!r} and last["{key}"] < {below!r}'
+        with self.store() as store:
+            return [run.uuid.hex for run in store.iter_runs(where=where, sort=f'last["{key}"]')]
+
+    def grouped(self, key: str) -> Mapping[float, float]:
+        with self.store() as store:
+            groups = store.iter_groups("config.lr", key)
+            return {group.by["config.lr"]: group.metrics[key].mean for group in groups}
 
     def long(self, key: str) -> Any:
         return self.store().to_dataframe(keys=key)
