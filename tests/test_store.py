@@ -324,9 +324,13 @@ def test_find_refuses_what_is_unknown_ambiguous_or_no_uuid(path, store):
         store.find(digit * 32)
     with pytest.raises(RunNotFound):
         store.latest() if not len(store.runs(heads=False)) else store.find(digit)
-    for malformed in ("", "-", "xyz", uuid.hex + "0", "%", "a b", "0x12"):
+    for malformed in ("", "-", " "):
         with pytest.raises(InvalidUUID):
             store.find(malformed)
+    for unknown in ("xyz", uuid.hex + "0", "%", "a b", "0x12", "x" * 10_000):
+        with pytest.raises(RunNotFound) as missed:
+            store.find(unknown)
+        assert len(str(missed.value)) < 1000
     found = {uuid.hex[0]: uuid}
     for _ in range(20):
         other = write_run(path, rows=0)

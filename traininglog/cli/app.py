@@ -136,7 +136,8 @@ def traininglog(
     """Look at training logs, and look after the stores that hold them.
 
     A store is one SQLite file of many runs. Name it with --store, or set TRAININGLOG_STORE.
-    Name a run by the start of its UUID. Commands that need one run take the latest by default.
+    Name a run by its name, or by the start of its UUID. Commands that need one run take the latest
+    by default.
 
     With --json a command prints strict JSON. NaN and infinities are the strings "NaN", "Infinity"
     and "-Infinity". None is null. Bytes are base64. Arrays are lists. Datetimes are ISO 8601.

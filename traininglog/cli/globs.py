@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from traininglog.cli.mistakes import Mistake
+from traininglog.near_names import instead
 from traininglog.selection import is_glob
 
 
@@ -25,5 +26,4 @@ def require(patterns: Sequence[str] | None, found: Iterable[str]) -> None:
         if pattern in known:
             continue
         if not is_glob(pattern) or not any(fnmatchcase(key, pattern) for key in known):
-            shown = ", ".join(map(repr, list(known)[:20])) or "none"
-            raise Mistake(f"no key fits {pattern!r}; there are: {shown}")
+            raise Mistake(f"no key fits {pattern!r}; {instead(pattern, known)}")

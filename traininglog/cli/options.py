@@ -24,7 +24,8 @@ JsonOption = Annotated[
 RunArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="RUN", help="Name a run by its UUID, or the start of it. Default: the latest run."
+        metavar="RUN",
+        help="Name a run by its name, its UUID, or the start of it. Default: the latest.",
     ),
 ]
 TrialArgument = Annotated[
@@ -37,7 +38,7 @@ TrialArgument = Annotated[
 RunsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="RUN", help="Name runs by UUID, or the starts of them. Default: the latest run."
+        metavar="RUN", help="Name runs by name, UUID, or the start of it. Default: the latest run."
     ),
 ]
 KeysOption = Annotated[

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 
 from traininglog.columns import Column
 from traininglog.config import setting
-from traininglog.errors import AmbiguousRun, InvalidUUID, RunNotFound
+from traininglog.errors import RunNotFound
 from traininglog.kept import copy_all, folder_of
 from traininglog.log_options import LogOptions
 from traininglog.query.groups import Group, Of, grouped, with_numbers
@@ -40,6 +40,7 @@ from traininglog.sqlite.log import SQLiteLog
 from traininglog.sqlite.repair.repair import repair
 from traininglog.sqlite.runs.deletion import delete
 from traininglog.sqlite.runs.merge import Merged, Progress, bringing, merge
+from traininglog.sqlite.runs.naming import Naming, digits_of
 from traininglog.sqlite.runs.run_list import RunList, owned, state_of
 from traininglog.sqlite.sink.compaction import seal_run
 from traininglog.sqlite.sink.leases import Owners
@@ -145,40 +146,62 @@ class Store:
     # -- finding ----------------------------------------------------------------------------
 
     @steady
-    def find(self, prefix: str | UUID) -> UUID:
-        """Return the one run whose UUID starts with `prefix` (dashes and case do not matter).
+    def find(self, run: str | UUID) -> UUID:
+        """Return the run that is named: by its UUID, its name, or the start of its UUID.
 
-        Raises `RunNotFound`, or `AmbiguousRun` naming the candidates.
+        Whole UUIDs come first, then names, then the starts of UUIDs, in which dashes and case do
+        not matter. Of several runs with a name the newest head is meant.
+
+        Raises:
+            RunNotFound: There is no such run. The error names near ones.
+            AmbiguousRun: Several UUIDs start like that. The error names them, with their states.
+            InvalidUUID: The text is empty.
+
         """
-        return self._find([prefix])[0]
+        return self._find([run])[0]
 
-    def _find(self, prefixes: Iterable[str | UUID]) -> list[UUID]:
-        """Return what `find` returns for each prefix; many whole UUIDs take few statements."""
-        digits = [_digits(prefix) for prefix in prefixes]
+    @steady
+    def called(self, name: str) -> list[UUID]:
+        """Return all heads of a name, the newest last; an empty list if no run has it."""
         with self._database.read() as connection:
-            whole = writing.find_runs(connection, [each for each in digits if len(each) == 32])
-            there = {row.uuid for row in whole}
-            return [
-                reading.stored_uuid(each if each in there else self._complete(connection, each))
-                for each in digits
-            ]
+            found = Naming(connection, self.path, str).called(name)
+        return [reading.stored_uuid(run.uuid) for run in found]
 
-    def _complete(self, connection: Connection, wanted: str) -> str:
-        found = connection.scalars(
-            select(runs.c.uuid)
-            .where(runs.c.uuid >= wanted, runs.c.uuid <= wanted + "g")
-            .order_by(runs.c.uuid)
-            .limit(11)
-        ).all()
-        if not found:
-            raise RunNotFound(f"{self.path} holds no run {wanted}; `traininglog runs` lists them")
-        if len(found) > 1:
-            shown = ", ".join(found[:10]) + (", ..." if len(found) > 10 else "")
-            raise AmbiguousRun(f"{wanted} may be any of {shown}: give more digits")
-        return str(found[0])
+    @steady
+    def names(self) -> dict[UUID, str | None]:
+        """Return the names of all runs, in the order in which they were made."""
+        with self._database.read() as connection:
+            found = Naming(connection, self.path, str).runs
+        return {reading.stored_uuid(run.uuid): run.name for run in found}
+
+    def _find(self, named: Iterable[str | UUID], *, certain: bool = False) -> list[UUID]:
+        """Return what `find` returns for each of them; many whole UUIDs take few statements.
+
+        `certain` refuses a name that several heads have.
+        """
+        asked = list(named)
+        live: set[int] | None = None
+
+        def state(uuid: str) -> str:
+            nonlocal live
+            if live is None:
+                live = owned(self._database, self._owners)
+            return state_of(writing.find_run(connection, uuid), live, self._owners)
+
+        with self._database.read() as connection:
+            digits = [digits_of(each) for each in asked]
+            whole = [each for each in digits if each is not None and len(each) == 32]
+            there = {row.uuid for row in writing.find_runs(connection, whole)}
+            naming = Naming(connection, self.path, state)
+            found = []
+            for each, known in zip(asked, digits, strict=True):
+                if known is None or known not in there:
+                    known = naming.find(each, certain=certain)  # noqa: PLW2901 - completed
+                found.append(reading.stored_uuid(known))
+            return found
 
     def log(self, uuid: UUID | str, **options: Unpack[LogOptions]) -> SQLiteLog:
-        """Open the log of a run, by its UUID or a prefix, with the options of `SQLiteLog`."""
+        """Open the log of a run, named as for `find`, with the options of `SQLiteLog`."""
         options.setdefault("allow_network", self._database.allow_network)
         return SQLiteLog(self.path, self.find(uuid), **options)
 
@@ -653,7 +676,7 @@ class Store:
 
         """
         asked = [runs] if isinstance(runs, (str, UUID)) else runs
-        roots = [uuid.hex for uuid in self._find(asked)]
+        roots = [uuid.hex for uuid in self._find(asked, certain=True)]
         return delete(
             self._database, self._owners, roots, descendants=descendants, alone=not experiment,
             only_ask=dry_run,
@@ -775,11 +798,3 @@ def _views(heads: bool | None, lineage: bool | None) -> tuple[bool, bool]:
     if heads is None:
         heads = lineage is not False
     return heads, heads if lineage is None else lineage
-
-
-def _digits(prefix: str | UUID) -> str:
-    """Return the hex digits of a UUID or prefix. Raises `InvalidUUID`."""
-    wanted = prefix.hex if isinstance(prefix, UUID) else str(prefix).replace("-", "").lower()
-    if not wanted or len(wanted) > 32 or set(wanted) - set("0123456789abcdef"):
-        raise InvalidUUID(f"a run is named by hex digits, not by {str(prefix)[:80]!r}")
-    return wanted

@@ -11,7 +11,7 @@ from traininglog.cli.options import JsonOption, KeysOption, StoreOption
 from traininglog.cli.output.json_output import print_json
 from traininglog.cli.output.terminal import Cell, Heading, busy, say, table
 from traininglog.cli.output.text import brief
-from traininglog.cli.stores import opened, reading, shortest
+from traininglog.cli.stores import named, opened, reading, shortest
 from traininglog.cli.summaries import Summary, at, difference, summaries
 from traininglog.plain_json import shown
 from traininglog.values import StoredRow
@@ -21,7 +21,8 @@ _ABSENT = object()
 
 def diff(
     one: Annotated[
-        str, typer.Argument(metavar="A", help="Name a run by its UUID, or the start of it.")
+        str,
+        typer.Argument(metavar="A", help="Name a run by its name, its UUID, or the start of it."),
     ],
     other: Annotated[str, typer.Argument(metavar="B", help="Name the run to compare it with.")],
     store: StoreOption = None,
@@ -36,7 +37,7 @@ def diff(
     Example: traininglog diff 1f3a 99c0 --keys 'val/*'
     """
     with opened(store) as file:
-        a, b = file.find(one), file.find(other)
+        a, b = named(file, one), named(file, other)
         with reading(file, a) as log, busy("Reading"):
             status_a, keys_a = log.status.copy(), _by_key(summaries(log), keys)
         with reading(file, b) as log, busy("Reading"):

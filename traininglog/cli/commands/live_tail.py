@@ -12,9 +12,10 @@ import typer
 
 from traininglog.cli.globs import matcher, require
 from traininglog.cli.options import JsonOption, KeysOption, RunArgument, StoreOption
-from traininglog.cli.output.terminal import Cell, fit, line, note
+from traininglog.cli.output.terminal import Cell, fit, line, note, say, width
 from traininglog.cli.output.text import brief, visible
 from traininglog.cli.stores import chosen, opened, reading, shortest
+from traininglog.display.fitting import columns_of
 from traininglog.plain_json import shown_json
 from traininglog.selection import apart, is_glob
 from traininglog.values import StoredRow
@@ -27,6 +28,7 @@ Row = StoredRow
 
 _NARROW = 10  # the minimal width of a column, enough for "-0.001234"
 _WIDE = 24
+_NAMED = 12  # how many keys that are left out are named
 
 
 def tail(
@@ -175,19 +177,36 @@ class TailLines(Printer):
             if key not in self._widths:
                 self._add(key, 0)
                 self._header_due = True
+        shown = self._shown()
         if self._header_due:
             names = [
-                Cell(fit(visible(key), width, right=True), "bold")
-                for key, width in self._widths.items()
+                Cell(fit(visible(key), self._widths[key], right=True), "bold") for key in shown
             ]
             line([Cell(fit(apart("time", self._widths), 8, right=True), "bold"), *names])
             self._header_due = False
+            left_out = [visible(key) for key in self._widths if key not in shown]
+            if left_out:
+                some = ", ".join(left_out[:_NAMED]) + (", ..." if len(left_out) > _NAMED else "")
+                say(f"not shown on {width()} columns: {some}; choose with --keys", "dim")
         cells = [
-            Cell(fit(brief(row[key]) if key in row else "-", width, right=True))
-            for key, width in self._widths.items()
+            Cell(fit(brief(row[key]) if key in row else "-", self._widths[key], right=True))
+            for key in shown
         ]
         line([Cell(str(time).rjust(8), "dim"), *cells])
 
+    def _shown(self) -> list[str]:
+        """Return the keys that fit on the terminal: of a row, some whole ones rather than parts."""
+        keys, room = list(self._widths), width()
+        if room is None:
+            return keys
+        taken, fitting = 8, 0
+        for key in keys:
+            taken += 2 + self._widths[key]
+            if taken > room and fitting:
+                break
+            fitting += 1
+        return keys[:fitting]
+
     def _add(self, key: str, needed: int) -> None:
-        width = max(_NARROW, len(visible(key)), needed, self._widths.get(key, 0))
-        self._widths[key] = min(_WIDE, width)
+        wanted = max(_NARROW, columns_of(visible(key)), needed, self._widths.get(key, 0))
+        self._widths[key] = min(_WIDE, wanted)

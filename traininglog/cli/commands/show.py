@@ -12,6 +12,9 @@ from traininglog.cli.family_tree import FamilyTree
 from traininglog.cli.options import JsonOption, RunArgument, StoreOption
 from traininglog.cli.output.json_output import print_json
 from traininglog.cli.output.terminal import (
+    ASKED,
+    DETAIL,
+    USUAL,
     Cell,
     Heading,
     busy,
@@ -131,8 +134,9 @@ def _print_keys(found: list[Summary]) -> None:
         return
     table(
         [
-            Heading("KEY", cut=True), Heading("VALUES", right=True), Heading("LAST", cut=True),
-            Heading("MIN"), Heading("MAX"), Heading("NAN"),
+            Heading("KEY", cut=True), Heading("VALUES", right=True, importance=DETAIL),
+            Heading("LAST", cut=True, importance=ASKED), Heading("MIN"), Heading("MAX"),
+            Heading("NAN", importance=USUAL + 1),
         ],
         [
             [

@@ -191,7 +191,7 @@ def seal(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="RUN", help="Name runs by UUID, or the starts of them. Default: all runs."
+            metavar="RUN", help="Name runs by name, UUID, or the start of it. Default: all runs."
         ),
     ] = None,
     store: StoreOption = None,
@@ -233,7 +233,8 @@ def seal(
 
 def delete(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN", help="Name runs by UUID, or the starts of them.")
+        list[str],
+        typer.Argument(metavar="RUN", help="Name runs by name, UUID, or the start of it."),
     ],
     store: StoreOption = None,
     descendants: Annotated[

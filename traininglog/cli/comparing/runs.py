@@ -20,7 +20,17 @@ from traininglog.cli.mistakes import Mistake, asking
 from traininglog.cli.options import JsonOption, LimitOption, StoreOption, WhereOption
 from traininglog.cli.output.formats import write_table
 from traininglog.cli.output.json_output import print_json
-from traininglog.cli.output.terminal import Cell, Heading, note, on_terminal, table
+from traininglog.cli.output.terminal import (
+    ASKED,
+    DETAIL,
+    IDENTITY,
+    USUAL,
+    Cell,
+    Heading,
+    note,
+    on_terminal,
+    table,
+)
 from traininglog.cli.output.text import brief, moment, point, visible
 from traininglog.cli.stores import as_dict, opened, shortest
 from traininglog.plain_json import shown
@@ -286,8 +296,10 @@ def _print(
 ) -> None:  # fmt: skip
     now = datetime.now(UTC) if on_terminal() else None
     headings = [
-        Heading("RUN"), Heading("NAME", cut=True), Heading("STATE"), Heading("CREATED"),
-        Heading("TIME", right=True), Heading("ROWS", right=True), Heading("VALUES", right=True),
+        Heading("RUN", importance=IDENTITY), Heading("NAME", cut=True, importance=USUAL + 2),
+        Heading("STATE", importance=USUAL + 1), Heading("CREATED", importance=DETAIL + 1),
+        Heading("TIME", right=True), Heading("ROWS", right=True, importance=DETAIL),
+        Heading("VALUES", right=True, importance=DETAIL),
     ]  # fmt: skip
     rows: list[list[Cell | str]] = [
         [
@@ -305,22 +317,24 @@ def _print(
         headings, rows = headings[:3], [row[:3] for row in rows]
         about = {name: values for name, values in about.items() if name not in ("name", "state")}
     if not short and not every and any(info.resumes for info in infos):
-        headings.append(Heading("RESUMES", right=True))
+        headings.append(Heading("RESUMES", right=True, importance=DETAIL + 3))
         for row, info in zip(rows, infos, strict=True):
             row.append(str(info.resumes) if info.resumes else "-")
     origins = [_origin(info, every=every) for info in infos]
     if any(origins) and not short:
-        headings.append(Heading("FROM"))
+        headings.append(Heading("FROM", importance=DETAIL + 2))
         for row, origin in zip(rows, origins, strict=True):
             row.append(Cell(origin or "-", "dim"))
-    headings += [Heading(name, right=True, cut=True) for name in about]
+    headings += [Heading(name, right=True, cut=True, importance=ASKED) for name in about]
     for number, row in enumerate(rows):
         given = [values[number] for values in about.values()]
         row += ["-" if value is None else brief(value, 24) for value in given]
-    headings += [Heading(column.heading, right=True, cut=True) for column in columns]
+    headings += [
+        Heading(column.heading, right=True, cut=True, importance=ASKED) for column in columns
+    ]
     for row, info in zip(rows, infos, strict=True):
         row += [brief(column.of(info), 24) if column.has(info) else "-" for column in columns]
-    table(headings, rows)
+    table(headings, rows, remedy="see them with --columns, or on a wider terminal")
 
 
 def _origin(info: RunInfo, *, every: bool) -> str | None:

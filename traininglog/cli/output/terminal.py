@@ -1,17 +1,21 @@
 """Printing: notes, tables, and progress.
 
 A terminal gets colours, and lines that fit its width. A pipe gets the same columns, plain, uncut.
+On a narrow terminal a table leaves out its least important columns, and says which. Names and
+other texts are cut in the middle. Numbers, UUIDs and states are shown whole, or not at all.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from traininglog.cli.output.text import shortened, visible
+from traininglog.cli.output.text import visible
+from traininglog.display.fitting import columns_of, shortened
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +24,23 @@ if TYPE_CHECKING:
 PATIENCE = 0.4
 
 _NARROWEST = 8  # the minimal width of a column that may be cut
+_COMFORTABLE = 20  # details are left out before a column is cut to fewer columns of the terminal
 _GAP = "  "
+_NAMED = 12  # how many columns that are left out are named
+
+# A text that would say something false if a part of it were missing: a number, also with a unit
+# or a time, or what stands in place of one.
+_EXACT = re.compile(
+    r"-|[-+]?(\d[\d,_.]*(e[-+]?\d+)?|NaN|Infinity|inf|None|True|False)"
+    r"( ?%| @ -?\d+| \w{1,5})?",
+    re.IGNORECASE,
+)
+
+# The importance of columns: on a narrow terminal, those with less are left out first.
+IDENTITY = 100  #: names the line; never left out
+ASKED = 80  #: the user asked for it
+USUAL = 50
+DETAIL = 20  #: left out before anything is cut
 
 
 class Heading(NamedTuple):
@@ -28,7 +48,8 @@ class Heading(NamedTuple):
 
     name: str
     right: bool = False  #: whether to align right, as for numbers
-    cut: bool = False  #: whether it may be cut if the terminal is too narrow
+    cut: bool = False  #: whether texts in it may be cut in the middle; numbers in it never are
+    importance: int = USUAL  #: how late it is left out on a narrow terminal
 
 
 class Cell(NamedTuple):
@@ -41,6 +62,11 @@ class Cell(NamedTuple):
 def on_terminal() -> bool:
     """Return whether stdout is a terminal."""
     return sys.stdout.isatty()
+
+
+def width() -> int | None:
+    """Return the width of the terminal that stdout is; None if it is none."""
+    return _console().width if on_terminal() else None
 
 
 def note(text: str) -> None:
@@ -60,40 +86,101 @@ def say(text: str, style: str = "") -> None:
 
 
 def table(
-    headings: Sequence[Heading], rows: Sequence[Sequence[Cell] | Sequence[Cell | str]]
+    headings: Sequence[Heading],
+    rows: Sequence[Sequence[Cell] | Sequence[Cell | str]],
+    *,
+    remedy: str = "a wider terminal shows them",
 ) -> None:
-    """Print a table, as wide as its contents; on a terminal, at most as wide as the terminal."""
-    from rich.cells import cell_len
+    """Print a table, as wide as its contents; on a terminal, at most as wide as the terminal.
 
+    Args:
+        headings: The columns. The first one names the line.
+        rows: The lines.
+        remedy: How the user gets to see columns that are left out.
+
+    """
     cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
     cells = [[Cell(visible(cell.text), cell.style) for cell in row] for row in cells]
-    names = [visible(heading.name) for heading in headings]
-    widths = [
-        max([cell_len(name), *(cell_len(row[number].text) for row in cells)])
-        for number, name in enumerate(names)
+    texts = [
+        [visible(heading.name), *(row[number].text for row in cells)]
+        for number, heading in enumerate(headings)
     ]
-    if on_terminal():
-        widths = _fitted(headings, widths, _console().width)
-    header = [Cell(name, "bold") for name in names]
+    available = width()
+    shown = fitted_columns(headings, texts, available)
+    header = [Cell(visible(heading.name), "bold") for heading in headings]
     for row in [header, *cells]:
-        line(
-            [
-                _padded(cell, width, right=heading.right)
-                for cell, width, heading in zip(row, widths, headings, strict=True)
-            ]
-        )
+        line([_padded(row[at], wide, right=headings[at].right) for at, wide in shown.items()])
+    left_out = [texts[at][0] for at in range(len(headings)) if at not in shown]
+    if left_out:
+        some = ", ".join(left_out[:_NAMED]) + (", ..." if len(left_out) > _NAMED else "")
+        say(f"not shown on {available} columns: {some}; {remedy}", "dim")
+
+
+def fitted_columns(
+    headings: Sequence[Heading], texts: Sequence[Sequence[str]], available: int | None
+) -> dict[int, int]:
+    """Return the columns of a table to show, in order, each with its width.
+
+    Args:
+        headings: The columns.
+        texts: The texts of each column, its name first.
+        available: The width of the terminal; None: no bound.
+
+    """
+    widths = [max(map(columns_of, column)) for column in texts]
+    if available is None:
+        return dict(enumerate(widths))
+    least = [
+        _least(column) if heading.cut else width
+        for heading, column, width in zip(headings, texts, widths, strict=True)
+    ]
+    easy = [max(low, min(width, _COMFORTABLE)) for low, width in zip(least, widths, strict=True)]
+    shown = set(range(len(headings)))
+
+    def fits(columns: Collection[int], wanted: Sequence[int]) -> bool:
+        gaps = len(_GAP) * (len(columns) - 1)
+        return sum(wanted[at] for at in columns) + gaps <= available
+
+    # Of equally important columns, the last is left out first. The first column always stays.
+    order = sorted(range(1, len(headings)), key=lambda at: (headings[at].importance, -at))
+    for at in order:
+        if fits(shown, easy if headings[at].importance < USUAL else least):
+            break
+        if headings[at].importance < IDENTITY:
+            shown.remove(at)
+    for at in reversed(order):  # what made room may have made more than was needed
+        wanted = easy if headings[at].importance < USUAL else least
+        if at not in shown and fits(shown | {at}, wanted):
+            shown.add(at)
+    fitted = {at: widths[at] for at in sorted(shown)}
+    excess = sum(fitted.values()) + len(_GAP) * (len(fitted) - 1) - available
+    while excess > 0:
+        able = [at for at, width in fitted.items() if width > least[at]]
+        if not able:
+            break
+        fitted[max(able, key=fitted.__getitem__)] -= 1
+        excess -= 1
+    return fitted
+
+
+def _least(texts: Sequence[str]) -> int:
+    """Return the minimal width of a column of texts that may be cut."""
+    return max(
+        columns_of(text) if _EXACT.fullmatch(text) else min(columns_of(text), _NARROWEST)
+        for text in texts
+    )
 
 
 def facts(known: Sequence[tuple[str, object]]) -> None:
     """Print pairs of names and values, one per line."""
-    width = max(len(name) for name, _ in known)
+    longest = max(len(name) for name, _ in known)
     for name, value in known:
         shown = value if isinstance(value, Cell) else Cell(str(value))
-        line([Cell(name.ljust(width), "dim"), Cell(visible(shown.text), shown.style)])
+        line([Cell(name.ljust(longest), "dim"), Cell(visible(shown.text), shown.style)])
 
 
 def line(cells: Sequence[Cell]) -> None:
-    """Print padded cells side by side."""
+    """Print padded cells side by side. A line that is too long goes on in the next, uncut."""
     if not on_terminal():
         print(_GAP.join(cell.text for cell in cells).rstrip())  # noqa: T201
         return
@@ -101,7 +188,7 @@ def line(cells: Sequence[Cell]) -> None:
 
     text = Text(_GAP).join(Text(cell.text, cell.style) for cell in cells)
     text.rstrip()
-    _console().print(text, no_wrap=True, overflow="ellipsis", crop=True)
+    _console().print(text, soft_wrap=True)
 
 
 @contextmanager
@@ -153,39 +240,17 @@ def _late(start: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]
 
 
 def fit(text: str, width: int, *, right: bool = False) -> str:
-    """Return a text with exactly this width on the terminal, cut or padded."""
+    """Return a text with this width on the terminal: padded, or cut in the middle.
+
+    A number is not cut.
+    """
     return _padded(Cell(text), width, right=right).text
 
 
 def _padded(cell: Cell, width: int, *, right: bool) -> Cell:
-    from rich.cells import cell_len, set_cell_size
-
-    text = cell.text
-    if cell_len(text) > width:
-        text = shortened(text, width)
-        while cell_len(text) > width:  # some letters are two columns wide
-            text = shortened(text[:-1], len(text) - 1)
-        if cell_len(text) > width:
-            text = set_cell_size(text, width)
-    padding = " " * (width - cell_len(text))
+    text = cell.text if _EXACT.fullmatch(cell.text) else shortened(cell.text, width)
+    padding = " " * (width - columns_of(text))
     return Cell(padding + text if right else text + padding, cell.style)
-
-
-def _fitted(headings: Sequence[Heading], widths: Sequence[int], available: int) -> list[int]:
-    """Return widths that fit, as far as the columns that may be cut allow."""
-    fitted = list(widths)
-    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - available
-    while excess > 0:
-        able = [
-            number
-            for number, heading in enumerate(headings)
-            if heading.cut and fitted[number] > _NARROWEST
-        ]
-        if not able:
-            break
-        fitted[max(able, key=fitted.__getitem__)] -= 1
-        excess -= 1
-    return fitted
 
 
 def _console(*, stderr: bool = False) -> Console:

@@ -41,7 +41,14 @@ def brief(value: StoredValue, longest: int = _LONGEST) -> str:
         return f"array {'x'.join(map(str, value.shape))} {value.dtype}"
     if isinstance(value, datetime):
         return visible(value.isoformat(" "))
-    return shortened(visible(shown_text(value, ascii_only=False)), longest)
+    text = visible(shown_text(value, ascii_only=False))
+    if len(text) <= longest:
+        return text
+    if isinstance(value, str):
+        return shortened(text, longest)
+    # Of a list or a dict whole items are left out: a number that is cut is another number.
+    head = text[: longest - 2]
+    return head[: head.rfind(" ") + 1 or 1] + "…" + text[-1]
 
 
 def shortened(text: str, longest: int) -> str:

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from traininglog.cli.globs import matcher
-from traininglog.cli.mistakes import asking
+from traininglog.cli.globs import matcher, require
+from traininglog.cli.mistakes import Mistake, asking
 from traininglog.cli.options import JsonOption, LimitOption, StoreOption
+from traininglog.cli.output.formats import write_table
 from traininglog.cli.output.json_output import print_json
-from traininglog.cli.output.terminal import Cell, Heading, note, on_terminal, table
-from traininglog.cli.output.text import brief, moment
+from traininglog.cli.output.terminal import (
+    ASKED,
+    DETAIL,
+    IDENTITY,
+    USUAL,
+    Cell,
+    Heading,
+    note,
+    on_terminal,
+    table,
+)
+from traininglog.cli.output.text import brief, moment, visible
 from traininglog.cli.trial_commands.trial_store import opened_trials
+from traininglog.errors import InvalidKey
+from traininglog.flattening import flatten
 from traininglog.values import StoredRow
 
 STYLES = {
@@ -37,15 +51,19 @@ def trials(
     ] = None,
     limit: LimitOption = None,
     json: JsonOption = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with every digit.")] = False,
 ) -> None:
     """List the trials of a store, the latest last.
 
-    Each line has the parameters and last metrics of a trial.
+    Each line has the parameters and last metrics of a trial. A parameter within a dict is named
+    with a dot, as in model.width.
 
     Example: traininglog trials --project paper --status Completed --keys lr --keys 'val*'
     """
     from traininglog.trials import trial_table
 
+    if json and csv:
+        raise Mistake("--json and --csv are two forms: choose one")
     query: StoredRow = {}
     if project is not None:
         query["project_id"] = project
@@ -56,26 +74,78 @@ def trials(
             found = opened.fetch_trials(query)[-limit if limit else None :]
         lines = trial_table.lines(opened, found)
         where = opened.records.location
-    wanted = matcher(keys)
-    for line in lines:
-        for kind in ("parameters", "metrics"):
-            line[kind] = {name: value for name, value in line[kind].items() if wanted(name)}
-    if json:
+    if keys or not json:
+        _choose(lines, keys)
+    if csv:
+        _print_csv(lines)
+    elif json:
         print_json([{name: line[name] for name in line if name != "best"} for line in lines])
     elif lines:
-        _print(lines)
+        _print(lines, ASKED if keys else USUAL)
     else:
         note(f"no trials{' like that' if query else ' yet'} in {where}")
 
 
-def _print(lines: Sequence[StoredRow]) -> None:
+def _choose(lines: Sequence[StoredRow], keys: Sequence[str] | None) -> None:
+    """Leave in each line the parameters and metrics that are asked for, the nested ones dotted.
+
+    Raises `Mistake` for a name that no trial has.
+    """
+    there: dict[str, None] = {}
+    wanted = matcher(keys)
+    for line in lines:
+        for kind in ("parameters", "metrics"):
+            whole = line[kind]
+            flat = _flat(whole)
+            there |= dict.fromkeys([*flat, *whole])
+            line[kind] = {name: value for name, value in flat.items() if wanted(name)}
+            # A dict is asked for by its own name, not by a glob.
+            line[kind] |= {name: whole[name] for name in keys or () if name in whole}
+    if lines:
+        require(keys, there)
+
+
+def _flat(values: StoredRow) -> StoredRow:
+    try:
+        return flatten(values, ".")
+    except InvalidKey:  # two values would have one name
+        return values
+
+
+def _print_csv(lines: Sequence[StoredRow]) -> None:
+    kinds = {
+        kind: list(dict.fromkeys(name for line in lines for name in line[kind]))
+        for kind in ("parameters", "tags", "metrics")
+    }
+    facts = [
+        name for name, value in lines[0].items() if not isinstance(value, dict)
+    ] if lines else ["uid"]  # fmt: skip
+    write_table(
+        sys.stdout,
+        [*facts, *(f"{kind}.{name}" for kind, names in kinds.items() for name in names)],
+        [
+            [
+                *(line[name] for name in facts),
+                *(line[kind].get(name) for kind, names in kinds.items() for name in names),
+            ]
+            for line in lines
+        ],
+        visible if on_terminal() else str,
+    )
+
+
+def _print(lines: Sequence[StoredRow], importance: int) -> None:
     now = datetime.now(UTC) if on_terminal() else None
     parameters = list(dict.fromkeys(name for line in lines for name in line["parameters"]))
     metrics = list(dict.fromkeys(name for line in lines for name in line["metrics"]))
     headings = [
-        Heading("TRIAL"), Heading("PROJECT", cut=True), Heading("NAME", cut=True),
-        Heading("STATUS"), Heading("CREATED"),
-        *(Heading(name, right=True, cut=True) for name in (*parameters, *metrics)),
+        Heading("TRIAL", importance=IDENTITY), Heading("PROJECT", cut=True, importance=DETAIL + 1),
+        Heading("NAME", cut=True, importance=USUAL + 1), Heading("STATUS", importance=USUAL + 2),
+        Heading("CREATED", importance=DETAIL),
+        *(
+            Heading(name, right=True, cut=True, importance=importance)
+            for name in (*parameters, *metrics)
+        ),
     ]  # fmt: skip
     rows: list[list[Cell | str]] = [
         [
@@ -125,7 +195,7 @@ def ls(store: StoreOption = None, json: JsonOption = False) -> None:
     else:
         table(
             [Heading("PROJECT", cut=True), Heading("TRIALS", right=True),
-             Heading("GROUPS", cut=True), Heading("DESCRIPTION", cut=True)],
+             Heading("GROUPS", cut=True), Heading("DESCRIPTION", cut=True, importance=DETAIL)],
             [
                 [Cell(line["name"], "bold"), str(line["trials"]),
                  ", ".join(line["groups"]) or "-", line["description"] or "-"]
