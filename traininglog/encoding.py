@@ -326,8 +326,16 @@ def _from_json(data: object) -> StoredValue:
         ((tag, inner),) = data.items()
         if tag in _TAGS:
             return _TAGS[tag](inner)
-    return FrozenDict((key, _from_json(item)) for key, item in data.items())
+    return FrozenDict(
+        {
+            key: item if type(item) in _SIMPLE else _from_json(item)
+            for key, item in data.items()
+        }
+    )  # fmt: skip
 
+
+# Types of JSON whose values stand for themselves.
+_SIMPLE = frozenset([str, int, float, bool, type(None)])
 
 _TAGS: dict[str, Any] = {
     **READERS,

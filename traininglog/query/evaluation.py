@@ -34,13 +34,18 @@ from traininglog.query.expression import (
     Truth,
     names_in,
 )
-from traininglog.query.names import MISSING, fact_of, moment
+from traininglog.query.names import MISSING, fact_of, moment, reader
 from traininglog.query.words import wrong
 from traininglog.run_info import RunInfo, description
 
 _COMPARE: Mapping[Operator, Callable[[Any, Any], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
     "==": operator.eq, "!=": operator.ne,
+}  # fmt: skip
+
+# What a comparison is called once its sides have changed places.
+_TURNED: Mapping[Operator, Operator] = {
+    "<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!=",
 }  # fmt: skip
 
 
@@ -68,7 +73,7 @@ class Evaluation:
 
         """
         self._check_names(infos)
-        found = [info for info in infos if self._holds(self._expression, info)]
+        found = list(filter(self._test(self._expression), infos))
         for which, (comparison, left, right, info) in self._unlike.items():
             if not self._made.get(which):
                 raise self._not_alike(comparison, left, right, info)
@@ -81,23 +86,55 @@ class Evaluation:
         for name in names_in(self._expression):
             check_name(name, infos, self._text)
 
-    def _holds(self, node: Expression, info: RunInfo) -> bool:
+    def _test(self, node: Expression) -> Callable[[RunInfo], bool]:
+        """Return a function that returns whether a part of the expression holds for a run."""
         match node:
             case Comparison():
-                return self._compare(node, info)
+                return self._comparison(node)
             case Conjunction():
-                return all(self._holds(part, info) for part in node.parts)
+                every = [self._test(part) for part in node.parts]
+                return lambda info: all(test(info) for test in every)
             case Disjunction():
-                return any(self._holds(part, info) for part in node.parts)
+                some = [self._test(part) for part in node.parts]
+                return lambda info: any(test(info) for test in some)
             case Negation():
-                return not self._holds(node.inside, info)
+                inside = self._test(node.inside)
+                return lambda info: not inside(info)
             case Membership():
-                return self._is_in(node, info)
+                return lambda info: self._is_in(node, info)
             case Likeness():
-                found = fact_of(info, node.item)
-                return isinstance(found, str) and fnmatchcase(found, node.pattern)
+                return lambda info: self._is_like(node, info)
             case Truth():
-                return self._is_true(node, info)
+                return lambda info: self._is_true(node, info)
+
+    def _comparison(self, node: Comparison) -> Callable[[RunInfo], bool]:
+        """Return a test, which is a short one for a fact and a constant of the same type."""
+        name, constant = node.left, node.right
+        compare = _COMPARE[node.operator]
+        if isinstance(name, Constant):
+            name, constant = constant, name
+            compare = _COMPARE[_TURNED[node.operator]]
+        if not (isinstance(name, Named) and isinstance(constant, Constant)):
+            return lambda info: self._compare(node, info)
+        value, read, made = constant.value, reader(name), self._made
+        alike: tuple[type, ...] = ()
+        if type(value) in (int, float) and not _is_nan(value):
+            alike = int, float
+        elif type(value) is str:
+            alike = (str,)
+
+        def test(info: RunInfo) -> bool:
+            found = read(info)
+            if type(found) in alike:
+                made[id(node)] = 1
+                return compare(found, value)
+            return self._compare(node, info)
+
+        return test
+
+    def _is_like(self, node: Likeness, info: RunInfo) -> bool:
+        found = fact_of(info, node.item)
+        return isinstance(found, str) and fnmatchcase(found, node.pattern)
 
     def _compare(self, node: Comparison, info: RunInfo) -> bool:
         for side, other in ((node.left, node.right), (node.right, node.left)):
@@ -157,7 +194,8 @@ class Evaluation:
 
 def check_name(name: Named, infos: Sequence[RunInfo], text: str) -> None:
     """Raise `BadQuery` for a name in a family that no run has; it names near ones."""
-    if name.key is None or any(fact_of(info, name) is not MISSING for info in infos):
+    read = reader(name)
+    if name.key is None or any(read(info) is not MISSING for info in infos):
         return
     if name.family == "best" and not any(name.key in info.goals for info in infos):
         raise wrong(
@@ -189,8 +227,9 @@ def in_order(infos: Iterable[RunInfo], names: Sequence[tuple[Named, bool]]) -> l
     found = list(infos)
     for name, descending in reversed(names):
         groups: dict[int, list[tuple[Any, RunInfo]]] = defaultdict(list)
+        read = reader(name)
         for info in found:
-            group, key = rank(fact_of(info, name))
+            group, key = rank(read(info))
             groups[group].append((key, info))
         found = []
         for group in sorted(groups):
@@ -204,6 +243,8 @@ def rank(value: object) -> tuple[int, Any]:
     """Return the place of the kind of a value, and what to sort it by within its kind."""
     if _is_nan(value):
         return 4, 0
+    if type(value) in (int, float):
+        return 0, value
     places = {"number": 0, "truth": 1, "text": 2, "moment": 3}
     place = places.get(_kind(value))
     if place is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Final, Literal
@@ -73,15 +73,32 @@ def kind_of(name: Named) -> Comparable | None:
 
 def fact_of(info: RunInfo, name: Named) -> object:
     """Return a fact of a run, and `MISSING` where the run has none."""
-    if name.key is None:
-        found = _FACTS[name.family][1](info)
-        return MISSING if found is None else found
-    if name.family in ("config", "tags"):
-        return _described(info, "config" if name.family == "config" else "tags", name.key)
-    if name.family == "last":
-        point = info.last.get(name.key)
-        return MISSING if point is None else point.value
-    return extreme(info, name.family, name.key)
+    return reader(name)(info)
+
+
+def reader(name: Named) -> Callable[[RunInfo], object]:
+    """Return a function that returns a fact of a run, and `MISSING` where the run has none."""
+    family, key = name.family, name.key
+    if key is None:
+        fact = _FACTS[family][1]
+
+        def read(info: RunInfo) -> object:
+            found = fact(info)
+            return MISSING if found is None else found
+
+        return read
+    if family in ("config", "tags"):
+        which: Described = "config" if family == "config" else "tags"
+        path = key.split(".")
+        return lambda info: _described(info, which, key, path)
+    if family == "last":
+
+        def read_last(info: RunInfo) -> object:
+            point = info.last.get(key)
+            return MISSING if point is None else point.value
+
+        return read_last
+    return lambda info: extreme(info, family, key)
 
 
 def extreme(info: RunInfo, which: str, key: str) -> float | Missing:
@@ -92,12 +109,17 @@ def extreme(info: RunInfo, which: str, key: str) -> float | Missing:
     return (info.least if mode == "min" else info.greatest).get(key, MISSING)
 
 
-def _described(info: RunInfo, which: Described, key: str) -> object:
+def _described(info: RunInfo, which: Described, key: str, path: Sequence[str]) -> object:
     there: object = info.config if which == "config" else info.tags
-    if isinstance(there, Mapping) and key in there and "." not in key:
-        found = there[key]
-        if not isinstance(found, Mapping):
-            return found
+    if there is None:
+        return MISSING
+    if isinstance(there, dict) and (len(path) == 1 or key not in there):
+        # Mostly each part of the name is the name of a dict in a dict: there the value is found
+        # without making the whole of it flat.
+        for part in path:
+            there = there.get(part, MISSING) if isinstance(there, dict) else MISSING
+        if there is not MISSING and not isinstance(there, Mapping):
+            return there
     flat = description(info, which)
     if key in flat:
         return flat[key]

@@ -49,6 +49,11 @@ class Question:
         return self._expression is not None or bool(self._order or self._also)
 
     @property
+    def chooses(self) -> bool:
+        """Whether it leaves out runs."""
+        return self._expression is not None
+
+    @property
     def sorts(self) -> bool:
         """Whether it asks for an order."""
         return bool(self._order)

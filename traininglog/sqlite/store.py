@@ -393,6 +393,13 @@ class Store:
             KeyError: A name in `metrics` that no run has.
 
         """
+        return iter(self._groups(by, metrics, of, where, archived=archived, described=True))
+
+    def _groups(
+        self, by: str | Iterable[str], metrics: str | Iterable[str] | None, of: Of,
+        where: str | None, *, archived: bool, described: bool,
+    ) -> list[Group]:  # fmt: skip
+        """Return what `iter_groups` yields; not `described`, the runs lack what is not asked."""
         if of not in get_args(Of):
             raise ValueError(f"of must be one of {', '.join(get_args(Of))}, not {of!r}")
         wanted = [parse_name(name) for name in names(by) or ()]
@@ -403,11 +410,10 @@ class Store:
             name=None, limit=None, best=None, heads=True,
             question=Question(where, also=wanted), archived=archived, extremes=of != "last",
         )  # fmt: skip
-        groups = grouped(asked.read(described=True), wanted, asked.keys, of)
-        if metrics is None:  # not those that are texts everywhere
-            groups = with_numbers(groups)
-        return iter(groups)
+        groups = grouped(asked.read(described=described), wanted, asked.keys, of)
+        return with_numbers(groups) if metrics is None else groups  # not texts
 
+    @steady
     def groups(
         self,
         by: str | Iterable[str],
@@ -429,8 +435,8 @@ class Store:
         """
         from traininglog import frames
 
-        found = self.iter_groups(by, metrics, of=of, where=where, archived=archived)
-        return frames.table_of_groups(list(found), names(by) or [])
+        found = self._groups(by, metrics, of, where, archived=archived, described=False)
+        return frames.table_of_groups(found, names(by) or [])
 
     def report(
         self,

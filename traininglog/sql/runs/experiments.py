@@ -53,6 +53,9 @@ class _History(NamedTuple):
     variant_of: str | None  #: of which run the first of them is a variant
 
 
+_ALONE = _History(0, None)
+
+
 class Experiments:
     """The experiments of a file, as one read transaction sees them. Runs are named by number.
 
@@ -145,6 +148,8 @@ class Experiments:
         return [part for part, found in self._parts.items() if found.other in wanted]
 
     def _history(self, run: int) -> _History:
+        if run not in self._parents and run not in self._variants:
+            return _ALONE
         path: dict[int, None] = {}
         at: int | None = run
         while at is not None and at not in self._histories and at not in path:

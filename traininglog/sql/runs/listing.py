@@ -7,6 +7,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, exists, func, literal, or_, select
@@ -17,6 +18,7 @@ from traininglog.errors import CorruptLog, TrainingLogWarning
 from traininglog.near_names import instead
 from traininglog.selection import Mode, is_glob
 from traininglog.sql import reading
+from traininglog.sql.histories import History, whole_histories
 from traininglog.sql.lineage_chain import Chain
 from traininglog.sql.ordering import FIRST_TO_LAST, RUNS
 from traininglog.sql.prepared import Prepared, bind
@@ -33,6 +35,7 @@ from traininglog.sql.sound import (
     perhaps,
 )
 from traininglog.sql.tables import entries, keys, runs, segments, status, summaries, totals
+from traininglog.sql.writing import batched
 from traininglog.values import MAX_TIME, StoredValue
 
 # Up to this many runs or keys are selected by number or name; for more, all are read.
@@ -89,9 +92,11 @@ DESCRIPTIONS: dict[str, Callable[[StoredValue], StoredValue]] = {
     "name": _text, "config": _dict, "tags": _tags, "notes": _text, "groups": _groups,
     "goals": _goals, "archived": _flag,
 }  # fmt: skip
-_DESCRIBED = Prepared(
-    _described.where(or_(*(status.c.key == literal(key) for key in DESCRIPTIONS)))
-)
+
+
+@cache
+def _describing(names: frozenset[str]) -> Prepared:
+    return Prepared(_described.where(or_(*(status.c.key == literal(key) for key in sorted(names)))))
 
 
 class Line(NamedTuple):
@@ -198,7 +203,7 @@ def described(
     """
     rows: Iterable[Sequence[Any]]
     if numbers is None:
-        rows = (row for row in _DESCRIBED.run(connection) if row[1] in names)
+        rows = _describing(frozenset(names)).run(connection)
     else:
         some = status.c.key.in_(names) & status.c.run_id.in_(numbers)
         rows = connection.execute(_described.where(some))
@@ -254,10 +259,27 @@ def _counts_of_entries(connection: Connection, chosen: Sequence[int]) -> dict[in
     return {number: _credible(counted) for number, *counted in found if number in wanted}
 
 
-def counts_of_histories(connection: Connection, chosen: Sequence[Line]) -> dict[int, Counts]:
-    """Return how much the runs among some that were resumed show, with what they inherit."""
+def histories(connection: Connection, chosen: Sequence[Line]) -> dict[int, History]:
+    """Return the histories of those among some runs that show whole runs, by their numbers."""
+    resumed = [line.id for line in chosen if line.resumed_from is not None]
+    return whole_histories(connection, resumed) if resumed else {}
+
+
+def counts_of_histories(
+    connection: Connection, chosen: Sequence[Line], whole: Mapping[int, History]
+) -> dict[int, Counts]:
+    """Return how much the runs among some that were resumed show, with what they inherit.
+
+    Args:
+        connection: The connection to read from.
+        chosen: The runs.
+        whole: The `histories` of the runs; the others are read.
+
+    """
     return {
-        line.id: _count_of_history(connection, Chain(connection, line.id))
+        line.id: Counts(*whole[line.id][1:])
+        if line.id in whole
+        else _count_of_history(connection, Chain(connection, line.id))
         for line in chosen
         if line.resumed_from is not None
     }
@@ -308,25 +330,46 @@ def match(connection: Connection, patterns: Iterable[str]) -> list[str]:
 
 _FLOAT = Kind.FLOAT.value
 _NOTHING: dict[str, Sequence[Any]] = {}
+_NO_HISTORIES: dict[int, History] = {}
+_BEST: dict[Mode, Callable[..., int | float | None]] = {"min": min, "max": max}
+
+# Of how many runs one statement reads the summaries: it may have 32,766 parameters at most.
+_MOST_AT_ONCE = 10_000
 
 
 class Ends:
-    """The last and the best values of some keys, as each run sees them."""
+    """The last and the best values of some keys, as each run sees them.
+
+    Args:
+        connection: The connection to read from.
+        wanted: The keys.
+        numbers: The runs; None: all.
+        whole: The `histories` of those that were resumed; the others are read.
+
+    """
 
     def __init__(
         self,
         connection: Connection,
         wanted: Iterable[str],
         numbers: Collection[int] | None = None,
+        whole: Mapping[int, History] = _NO_HISTORIES,
     ) -> None:
         self._connection = connection
+        self._whole = whole
         self._chains: dict[int, Chain] = {}
         self._columns: dict[int, dict[str, Column]] = {}
         chosen = self._wanted = frozenset(wanted)
         rows: Iterable[Any] = ()
         if chosen and numbers is not None:
-            some = connection.execute(_summaries.where(summaries.c.run_id.in_(numbers)))
-            rows = (row for row in some if row[1] in chosen)
+            needed = {*numbers, *(run for number in numbers if number in whole
+                                  for run in whole[number].runs)}  # fmt: skip
+            rows = (
+                row
+                for some in batched(sorted(needed), _MOST_AT_ONCE)
+                for row in connection.execute(_summaries.where(summaries.c.run_id.in_(some)))
+                if row[1] in chosen
+            )
         elif len(chosen) == 1:
             rows = _SUMMARIES_OF_KEY.run(connection, name=next(iter(chosen)))
         elif chosen:
@@ -338,43 +381,62 @@ class Ends:
 
     def lasts(self, line: Line, keys: Iterable[str]) -> dict[str, Point]:
         """Return the last values of some keys and their times, without keys that the run lacks."""
-        if not line.noted or line.resumed_from is not None:
-            found = ((key, self.last(line, key)) for key in keys)
+        parts = self._summarized(line)
+        if parts is None:
+            found = ((key, self._read_last(line, key)) for key in keys)
             return {key: point for key, point in found if point is not None}
-        noted, points = self._noted.get(line.id, _NOTHING), {}
+        points = {}
         for key in keys:
-            if key in noted:
-                row = noted[key]
-                value = row[4]
-                if row[3] != _FLOAT or type(value) is not float:
-                    value = decode(row[3], value)
-                points[key] = Point(row[2], value)
+            for part in parts:
+                row = part.get(key)
+                if row is not None:
+                    value = row[4]
+                    if row[3] != _FLOAT or type(value) is not float:
+                        value = decode(row[3], value)
+                    points[key] = Point(row[2], value)
+                    break
         return points
 
     def bests(self, line: Line, modes: Mapping[str, Mode]) -> dict[str, int | float]:
         """Return the least (or greatest) numbers of some keys, without keys that have none."""
-        found = ((key, self.best(line, key, mode)) for key, mode in modes.items())
-        return {key: number for key, number in found if number is not None}
+        parts = self._summarized(line)
+        numbers: dict[str, int | float] = {}
+        for key, mode in modes.items():
+            if parts is None:
+                found = self._read_best(line, key, mode)
+            else:
+                place = 5 if mode == "min" else 6
+                noted = [part[key][place] for part in parts if key in part]
+                found = _BEST[mode](
+                    (number for number in reversed(noted) if number is not None), default=None
+                )  # fmt: skip
+            if found is not None:
+                numbers[key] = found
+        return numbers
 
-    def last(self, line: Line, key: str) -> Point | None:
+    def _summarized(self, line: Line) -> list[Mapping[str, Sequence[Any]]] | None:
+        """Return the summaries of the runs that a run shows, the nearest first; None: read it."""
+        if line.resumed_from is None:
+            return [self._noted.get(line.id, _NOTHING)] if line.noted else None
+        whole = self._whole.get(line.id)
+        if whole is None:
+            return None
+        return [self._noted.get(run, _NOTHING) for run in whole.runs]
+
+    def _read_last(self, line: Line, key: str) -> Point | None:
         """Return the last value of a key and its time, or None."""
         noted = self._noted.get(line.id, _NOTHING).get(key) if line.noted else None
         if noted is not None:
             _, _, time, kind, stored, *_ = noted
-            if line.resumed_from is None or time > (line.resumed_at or 0):
+            if time > (line.resumed_at or 0):
                 return Point(time, decode(kind, stored))
-        if line.noted and line.resumed_from is None:
-            return None
         if len(self._wanted) > _FEW:
             column = self._columns_of(line).get(key)
             return None if column is None else column.last
         return reading.read_last_point(self._connection, self._chain(line), key)
 
-    def best(self, line: Line, key: str, mode: Mode) -> int | float | None:
+    def _read_best(self, line: Line, key: str, mode: Mode) -> int | float | None:
         """Return the least (or greatest) number of a key, or None."""
-        if line.noted and line.resumed_from is None:
-            noted = self._noted.get(line.id, _NOTHING).get(key)
-            return None if noted is None else noted[5 if mode == "min" else 6]
         if len(self._wanted) > _FEW:
             column = self._columns_of(line).get(key)
         else:

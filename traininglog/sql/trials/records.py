@@ -217,14 +217,12 @@ def ends_of_runs(
     others = [line for line in lines if line.id not in simple]
     if others:
         chosen = connection.scalars(select(keys.c.name).distinct()).all()
-        ends = listing.Ends(connection, chosen)
+        ends = listing.Ends(connection, chosen, None, listing.histories(connection, others))
         for line in others:
-            for key in chosen:
-                last = ends.last(line, key)
-                if last is not None:
-                    mode = best.get(key)
-                    extreme = None if mode is None else ends.best(line, key, mode)
-                    found[line.uuid][key] = (last.value, extreme)
+            lasts = ends.lasts(line, chosen)
+            extremes = ends.bests(line, {key: best[key] for key in lasts if key in best})
+            for key, last in lasts.items():
+                found[line.uuid][key] = (last.value, extremes.get(key))
     return found
 
 

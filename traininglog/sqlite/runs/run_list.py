@@ -156,6 +156,8 @@ class RunList:
             self._experiments = Experiments(connection)
             question = self._question
             telling = {*_TELLING, *self._asked_of_the_status()}
+            if described and question is not None and not question.chooses and self._limit is None:
+                telling = set(listing.DESCRIPTIONS)  # as all of it is needed in the end
             about = listing.described(connection, telling)
             chosen = self._chosen(listing.lines(connection), about, live)
             self.keys = listing.match(connection, self._patterns)
@@ -175,7 +177,9 @@ class RunList:
         """Return what the question needs of the status."""
         if self._question is None:
             return set()
-        families = (name.family for name in self._question.names())
+        families = [name.family for name in self._question.names()]
+        if self._extremes:
+            families.append("best")
         return {_OF_A_QUESTION[family] for family in families if family in _OF_A_QUESTION}
 
     def _answer(
@@ -190,7 +194,7 @@ class RunList:
             raise BadQuery(error.args[0]) from None
         infos = question.answer(self._infos(connection, chosen, about, some=False))
         infos = infos[: self._limit] if question.sorts else _latest(infos, self._limit)
-        if not described:
+        if not described or not (question.chooses or self._limit is not None):
             return infos
         numbers = {UUID(line.uuid): line.id for line, _ in chosen}
         some = None if len(infos) > PAGE else [numbers[info.uuid] for info in infos]
@@ -227,11 +231,13 @@ class RunList:
     ) -> list[RunInfo]:  # fmt: skip
         lines = [line for line, _ in chosen]
         counts = listing.counts(connection, lines)
-        if self._heads:
-            counts |= listing.counts_of_histories(connection, lines)
-        numbers = [line.id for line in lines] if some else None
         keys, least, greatest = self._needed()
-        ends = listing.Ends(connection, {*keys, *self.modes, *least, *greatest}, numbers)
+        wanted = {*keys, *self.modes, *least, *greatest}
+        whole = listing.histories(connection, lines) if self._heads or wanted else {}
+        if self._heads:
+            counts |= listing.counts_of_histories(connection, lines, whole)
+        numbers = [line.id for line in lines] if some else None
+        ends = listing.Ends(connection, wanted, numbers, whole)
         asked, infos = self.modes, []
         experiments = self._experiments
         for line, state in chosen:
