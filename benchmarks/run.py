@@ -33,8 +33,8 @@ PAGE = HERE / "RESULTS.md"
 #: In the order of the promises that they measure.
 NAMES = (
     "assignment", "readback", "segments", "sealing", "size", "many_runs", "experiments",
-    "comparing", "memory",
-    "import_time", "lineage", "monitors", "loop", "trials", "lenses", "concurrency", "load",
+    "comparing", "memory", "import_time", "lineage", "monitors", "loop", "trials", "lenses",
+    "concurrency", "load",
 )  # fmt: skip
 
 
