@@ -267,7 +267,7 @@ def test_a_run_that_is_not_there(path):
     for command in ("show", "tail", "export", "plot"):
         prefix = "0" * 32
         assert prefix in run(command, prefix, status=1).stderr
-        assert "hex" in run(command, "my run", status=1).stderr
+        assert "holds no run 'my run'" in run(command, "my run", status=1).stderr
 
 
 def test_an_ambiguous_prefix_names_the_candidates(tmp_path):

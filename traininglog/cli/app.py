@@ -111,7 +111,6 @@ app = typer.Typer(
     cls=Commands,
     name="traininglog",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,  # the help is plain paragraphs and examples, and contains brackets
     pretty_exceptions_enable=False,  # a bug shows Python's own traceback, for a report
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from traininglog.cli import completion
+
 StoreOption = Annotated[
     str | None,
     typer.Option(
@@ -25,6 +27,7 @@ RunArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="RUN",
+        autocompletion=completion.runs,
         help="Name a run by its name, its UUID, or the start of it. Default: the latest.",
     ),
 ]
@@ -38,7 +41,9 @@ TrialArgument = Annotated[
 RunsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="RUN", help="Name runs by name, UUID, or the start of it. Default: the latest run."
+        metavar="RUN",
+        autocompletion=completion.runs,
+        help="Name runs by name, UUID, or the start of it. Default: the latest run.",
     ),
 ]
 KeysOption = Annotated[
@@ -47,6 +52,7 @@ KeysOption = Annotated[
         "--keys",
         "-k",
         metavar="GLOB",
+        autocompletion=completion.keys,
         help="Take this key, or the keys that fit a glob. Repeatable. Default: all.",
     ),
 ]

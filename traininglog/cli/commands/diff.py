@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from traininglog.cli import completion
 from traininglog.cli.globs import matcher, require
 from traininglog.cli.options import JsonOption, KeysOption, StoreOption
 from traininglog.cli.output.json_output import print_json
@@ -22,9 +23,18 @@ _ABSENT = object()
 def diff(
     one: Annotated[
         str,
-        typer.Argument(metavar="A", help="Name a run by its name, its UUID, or the start of it."),
+        typer.Argument(
+            metavar="A",
+            autocompletion=completion.runs,
+            help="Name a run by its name, its UUID, or the start of it.",
+        ),
     ],
-    other: Annotated[str, typer.Argument(metavar="B", help="Name the run to compare it with.")],
+    other: Annotated[
+        str,
+        typer.Argument(
+            metavar="B", autocompletion=completion.runs, help="Name the run to compare it with."
+        ),
+    ],
     store: StoreOption = None,
     keys: KeysOption = None,
     json: JsonOption = False,
