@@ -562,6 +562,21 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.uuid.hex} in {self._location()}>"
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the first keys with their last values and curves."""
+        from traininglog.markup.notebook_cells import MOST_LINES, columns_cell
+
+        status, keys, times = self.status.copy(), self._read_keys(), self._read_times(None, None)
+        shown = self._read_columns(keys[:MOST_LINES], None, None, lineage=True) if keys else []
+        name = status.get("name")
+        about = [f"run {self.uuid.hex} in {self._location()}"]
+        reach = f", times {times[0]} to {times[-1]}" if times else ""
+        about.append(f"{len(times):,} rows{reach}; {len(keys):,} keys")
+        if status.get("resumed_from"):
+            about.append(f"resumed from {status['resumed_from']}")
+        heading = f"{type(self).__name__} {name if isinstance(name, str) else ''}".rstrip()
+        return columns_cell(heading, about, shown, len(keys))
+
     # -- what a store implements ------------------------------------------------------------
     # Times, keys and values have been checked. On a closed log, the methods that read still work,
     # and those that write raise LogClosed.

@@ -125,6 +125,12 @@ class RowMethods(MutableMapping[str, StoredValue]):
     def __repr__(self) -> str:
         return repr(self.copy())
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from traininglog.markup.notebook_cells import mapping_cell
+
+        return mapping_cell(f"Row at time {self._time}", self.copy())
+
 
 class Row(RowMethods):
     """The row at one time: a mutable mapping from key to value.
@@ -276,3 +282,9 @@ class Status(MutableMapping[str, StoredValue]):
 
     def __repr__(self) -> str:
         return repr(self.copy())
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from traininglog.markup.notebook_cells import mapping_cell
+
+        return mapping_cell("Status", self.copy())

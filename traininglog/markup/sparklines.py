@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from traininglog.columns import Column
+from typing import TYPE_CHECKING
+
 from traininglog.markup.elements import Markup, element
 from traininglog.markup.scales import Scale, scale_of
 from traininglog.markup.thinning import CurvePoints, points_of
+
+if TYPE_CHECKING:
+    from traininglog.columns import Column
 
 _WIDTH, _HEIGHT, _EDGE = 120, 24, 3
 _MOST_POINTS = 120

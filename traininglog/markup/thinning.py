@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from traininglog.columns import Column
+if TYPE_CHECKING:
+    from traininglog.columns import Column
+
 
 _POINTS_OF_A_STRETCH = 4  # the first, the last, the least and the greatest
 _MOST_MARKS = 20  # of a kind

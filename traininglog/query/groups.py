@@ -54,6 +54,27 @@ class Group:
         """The number of runs."""
         return len(self.runs)
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the statistics of the first metrics."""
+        from traininglog.markup.notebook_cells import MOST_LINES, lines_cell
+
+        shown = list(self.metrics.items())[:MOST_LINES]
+        lines = [
+            [
+                key[:60],
+                each.n,
+                *(
+                    "" if number is None else number
+                    for number in (each.mean, each.ci95, each.std, each.least, each.greatest)
+                ),
+            ]
+            for key, each in shown
+        ]
+        told = ", ".join(f"{name} {value}"[:100] for name, value in self.by.items())
+        heads = ["metric", "n", "mean", "± 95%", "std", "min", "max"]
+        left = len(self.metrics) - len(shown)
+        return lines_cell(f"{self.n} experiments: {told}", heads, lines, left, "metric")
+
 
 def grouped(
     infos: Sequence[RunInfo], by: Sequence[Named], keys: Iterable[str], of: Of = "last"

@@ -128,6 +128,23 @@ class Store:
     def __repr__(self) -> str:
         return f"<Store {self.path}>"
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the latest experiments, with the last of their values."""
+        from traininglog.markup.notebook_cells import MOST_LINES, lines_cell
+
+        keys = self.keys_seen()[:4]
+        infos = list(self.iter_runs(keys or None))
+        lines = [
+            [
+                info.name or "", info.uuid.hex[:8], info.state, info.resumes, info.rows,
+                *(info.last[key].value if key in info.last else "" for key in keys),
+            ]
+            for info in infos[-MOST_LINES:]
+        ]  # fmt: skip
+        heads = ["name", "run", "state", "resumes", "rows", *(key[:60] for key in keys)]
+        heading = f"Store {self.path.name}: {len(infos):,} experiments"
+        return lines_cell(heading, heads, lines, len(infos) - len(lines), "earlier experiment")
+
     @property
     def _owners(self) -> Owners:
         """The leases of the file that has the path now, which may be another file than before."""
