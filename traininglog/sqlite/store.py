@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,8 @@ from traininglog.values import MAX_TIME
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+    from traininglog.markup.watching import View
 
 
 class Origin(TypedDict):
@@ -454,6 +457,46 @@ class Store:
 
         found = self._groups(by, metrics, of, where, archived=archived, described=False)
         return frames.table_of_groups(found, names(by) or [])
+
+    def watch(self, run: UUID | str | None = None, *, interval: float = 1.0) -> None:
+        """Show what is being written, by whatever process, until it has ended or Ctrl-C comes.
+
+        In a notebook one output is updated. On a terminal a line is printed when something is new.
+
+        Args:
+            run: A run to show with its last values and curves; by default the list of the latest
+                experiments, until none of them is being written.
+            interval: How many seconds to wait between two looks.
+
+        Raises:
+            RunNotFound: There is no such run.
+
+        """
+        from traininglog.markup.watching import follow
+
+        if run is None:
+            follow(self._view, interval)
+            return
+        with self.log(run, readonly=True) as log:
+            follow(lambda: self._view_of(log), interval)
+
+    def _view(self) -> View:
+        from traininglog.markup.watching import View
+
+        states = Counter(info.state for info in self.iter_runs())
+        line = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+        return View(self._repr_html_(), line or "no experiment", not states["running"])
+
+    def _view_of(self, log: SQLiteLog) -> View:
+        from traininglog.markup.texts import brief, cut, visible
+        from traininglog.markup.watching import View
+
+        state = self.state(log.uuid)  # before the values: what came last is then seen
+        times = log._read_times(None, None)
+        row = dict(log[times[-1]]) if times else {}
+        shown = ", ".join(f"{cut(key)} {brief(value)}" for key, value in list(row.items())[:8])
+        line = f"{state}, time {times[-1]}: {shown}" if times else f"{state}, no rows yet"
+        return View(log._repr_html_(), visible(line), state != "running")
 
     def report(
         self,
