@@ -9,7 +9,7 @@ from typing import NamedTuple
 from traininglog.display.notebook import NotebookPlace, in_notebook
 
 
-class View(NamedTuple):
+class Watched(NamedTuple):
     """What there is to see now."""
 
     html: str  #: for a notebook
@@ -17,7 +17,7 @@ class View(NamedTuple):
     ended: bool  #: whether nothing more will come
 
 
-def follow(look: Callable[[], View], interval: float) -> None:
+def follow(look: Callable[[], Watched], interval: float) -> None:
     """Show a view, again when it has changed, until it has ended or Ctrl-C is pressed.
 
     Args:

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from traininglog.markup.watching import View
+    from traininglog.markup.watching import Watched
 
 
 class Origin(TypedDict):
@@ -480,23 +480,23 @@ class Store:
         with self.log(run, readonly=True) as log:
             follow(lambda: self._view_of(log), interval)
 
-    def _view(self) -> View:
-        from traininglog.markup.watching import View
+    def _view(self) -> Watched:
+        from traininglog.markup.watching import Watched
 
         states = Counter(info.state for info in self.iter_runs())
         line = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
-        return View(self._repr_html_(), line or "no experiment", not states["running"])
+        return Watched(self._repr_html_(), line or "no experiment", not states["running"])
 
-    def _view_of(self, log: SQLiteLog) -> View:
+    def _view_of(self, log: SQLiteLog) -> Watched:
         from traininglog.markup.texts import brief, cut, visible
-        from traininglog.markup.watching import View
+        from traininglog.markup.watching import Watched
 
         state = self.state(log.uuid)  # before the values: what came last is then seen
         times = log._read_times(None, None)
         row = dict(log[times[-1]]) if times else {}
         shown = ", ".join(f"{cut(key)} {brief(value)}" for key, value in list(row.items())[:8])
         line = f"{state}, time {times[-1]}: {shown}" if times else f"{state}, no rows yet"
-        return View(log._repr_html_(), visible(line), state != "running")
+        return Watched(log._repr_html_(), visible(line), state != "running")
 
     def report(
         self,
