@@ -24,6 +24,7 @@ GROUPS = {
         "__init__",
         "blocks",
         "callers",
+        "confidence",
         "config",
         "encoding",
         "errors",

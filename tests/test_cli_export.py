@@ -19,8 +19,8 @@ from command_line import run, uuids
 
 import traininglog
 from traininglog import SQLiteLog, Store
-from traininglog.cli.commands import plot
-from traininglog.cli.output.curves import segments, smoothed, thinned, within_float
+from traininglog.plots.curves import segments, thinned, within_float
+from traininglog.sqlite.runs.plotted import curves_of
 
 NAN = float("nan")
 
@@ -409,10 +409,7 @@ def test_plot_without_its_library_names_the_extra(path, monkeypatch, module, opt
     assert not Path("x.png").exists()
 
 
-def test_smoothing_never_reaches_across_a_gap():
-    assert smoothed([1.0, 2.0, 3.0, NAN, 10.0], 3)[:3] == [1.5, 2.0, 2.5]
-    assert smoothed([1.0, 2.0, 3.0, NAN, 10.0], 3)[4] == 10.0
-    assert smoothed([1e300, 1.0, 1.0, 1.0], 2)[1:] == [1.0, 1.0, 1.0]
+def test_a_chart_has_gaps_where_there_are_no_numbers():
     assert [ys for _, ys in segments([1, 2, 3], [1.0, NAN, 2.0])] == [[1.0], [2.0]]
 
 
@@ -424,7 +421,7 @@ def test_thinning_keeps_ends_extremes_and_gaps():
     assert (xs[0], xs[-1]) == (0, 9999)
     assert 99.0 in kept
     assert any(map(math.isnan, kept))
-    assert xs == sorted(xs)
+    assert list(xs) == sorted(xs)
 
 
 def test_a_chart_is_never_wider_than_a_narrow_terminal(path, monkeypatch):
@@ -462,8 +459,11 @@ def test_runs_at_times_past_what_a_float_holds_are_exported_and_plotted_exactly(
 
 
 def _curves_of(path, uuid, x):
-    with SQLiteLog(path, uuid, readonly=True) as log:
-        return plot._curves(log, "run", ["loss"], x)
+    with Store(path) as store:
+        runs = store.plotted_runs(
+            None, where=None, runs=[uuid], name=None, every=False, archived=False
+        )
+        return curves_of(store, runs, ["loss"], x=x or "time").curves
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ LAYERS = [
     ["traininglog"],  # the package itself, which imports only the errors when it is imported
     ["refusals", "blocks", "callers"],
     ["moments", "display", "taken_signals"],
-    ["flattening", "near_names"],
+    ["flattening", "near_names", "confidence"],
     ["waiting", "forks"],
     ["values", "scalars", "floats", "file_locks", "plain_files", "file_names", "masking"],
     ["locked_files"],
@@ -28,6 +28,7 @@ LAYERS = [
     ["log_options"],
     ["trial_records"],
     ["arrays", "streams"],
+    ["plots"],  # numbers and names, from whatever store
     ["columns", "packing", "clock"],
     ["selection"],
     ["run_info"],
@@ -80,7 +81,9 @@ FOREIGN = {
         "markup.thinning (in functions)",
         "demo",
         "lenses",
+        "plots",
         "testing",
+        "cli.commands.plot (in functions)",
         *(
             f"loop.{name} (in functions)"
             for name in (
@@ -107,11 +110,10 @@ FOREIGN = {
         "lenses.pictures.printed_tables",
     ],
     "matplotlib": [
-        "cli",
+        "plots",
         "demo",
         "lenses.pictures.drawing (in functions)",
         "lenses.pictures.matplotlib_figures (in functions)",
-        "monitors.pictures",
     ],
     "IPython": ["display.notebook (in functions)"],
     "tensorboardX": ["event_files (in functions)"],

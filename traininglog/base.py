@@ -22,7 +22,7 @@ from traininglog.imported import Outcome, check_moment
 from traininglog.lineage import BEFORE_ALL, Ancestor, Descent, cut_status, inherited
 from traininglog.log_state import LogState
 from traininglog.rows import Row, RowMethods, RowSlice, Status
-from traininglog.selection import Layout, Mode, advice_on, column_of, require_keys, select
+from traininglog.selection import Layout, Mode, advice_on, column_of, names, require_keys, select
 from traininglog.values import (
     MAX_VALUE_BYTES,
     StoredRow,
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
     from _typeshed import SupportsKeysAndGetItem
+    from matplotlib.figure import Figure
+
+    from traininglog.plots.look import Style
 
     #: The types that `update` of a log takes, as that of a dict does.
     Rows = (
@@ -366,6 +369,34 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
         if found is None:
             raise KeyError(f"no value of {key!r} is a number{advice_on(column)}")
         return found
+
+    def plot(
+        self,
+        keys: str | Iterable[str] | None = None,
+        *,
+        x: str = "time",
+        smooth: float | None = None,
+        panels: bool = False,
+        log_x: bool = False,
+        log_y: bool = False,
+        title: str | None = None,
+        xlabel: str | None = None,
+        ylabel: str | None = None,
+        size: tuple[float, float] | None = None,
+        style: Style = None,
+    ) -> Figure:
+        """Draw the curves of this run, and return a Matplotlib figure; ``savefig`` writes it.
+
+        The arguments, what is marked and the errors are those of `Store.plot`.
+        """
+        from traininglog.plots import require_matplotlib
+
+        require_matplotlib()
+        from traininglog.plots.gathering import plot_log
+        from traininglog.plots.look import Appearance
+
+        look = Appearance(title, xlabel, ylabel, size, style, log_x, log_y)
+        return plot_log(self, names(keys), x=x, smooth=smooth, panels=panels, look=look)
 
     def keys_seen(self) -> list[str]:
         """Return every key that has a value, in the order in which the log first saw them."""

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
-from traininglog.errors import MissingExtra
 from traininglog.flattening import SEPARATOR
 from traininglog.monitors.base import Monitor
 from traininglog.monitors.flattening import BLACKLIST, Blacklist
 from traininglog.monitors.log_monitor import LogMonitor
 from traininglog.monitors.steps import STEP, stored
+from traininglog.plots import require_matplotlib
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,7 +147,8 @@ class DataframeMonitor(Monitor):
 
         A metric stands for all columns whose names end with it (``"loss"`` for ``training_loss``,
         ``validation_loss`` and ``test/loss``). Each is drawn twice: raw and faint, and smoothed and
-        strong. Two metrics have an axis each, one on either side.
+        strong. Two metrics have an axis each, one on either side. Below stands what is not shown:
+        the rows that are skipped, NaN and infinities, what is no number, and how it is smoothed.
 
         Args:
             title: The title above the plot.
@@ -211,12 +212,9 @@ class DataframeMonitor(Monitor):
 
 
 def _pictures() -> Any:
-    try:
-        from traininglog.monitors import pictures
-    except ImportError as error:
-        raise MissingExtra(
-            'a plot needs matplotlib; install it with: pip install "traininglog[plot]"'
-        ) from error
+    require_matplotlib()
+    from traininglog.monitors import pictures
+
     return pictures
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
-from traininglog.palette import COLOURS, FAINT, GRID, INK
+from traininglog.palette import COLOURS, INK
+from traininglog.plots.look import Picture, dress, styled, tell
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _LEARNING_RATE = "learning_rate"
 _SKIP, _SKIP_SHARE = 100, 10  # skip at most this many rows, and at most one of so many
@@ -51,6 +49,10 @@ def plot(
     if skip_first is None:
         skip_first = min(_SKIP, len(frame) // _SKIP_SHARE)
     left = frame.iloc[max(0, skip_first) :]
+    shown = [*drawn, *(columns for _, columns, _ in rows)]
+    left, notes = _numbers(left, list(dict.fromkeys(c for columns in shown for c in columns)))
+    if skip_first > 0:
+        notes.insert(0, f"left out: the first {skip_first:,} of {len(frame):,} rows")
     if not len(left):
         raise ValueError(
             f"there is nothing to draw: of {len(frame)} rows the first {skip_first} are skipped"
@@ -59,7 +61,7 @@ def plot(
         smooth_window = max(1, min(_SMOOTH, len(left) // _SMOOTH_SHARE))
     if figure is None:
         figure = Picture(figsize or (11.0, 4.2 + 1.5 * len(rows)))
-    with _style():
+    with styled():
         panels = figure.subplots(
             1 + len(rows), squeeze=False, sharex=True, height_ratios=[3.2] + [1.0] * len(rows)
         )
@@ -74,12 +76,35 @@ def plot(
             if len(columns) > 1:
                 _legend(axes, axes.get_lines())
         for axes in (top, *below):
-            _finish(axes)
+            dress(axes, margin=0.01)
         panels[-1][0].set_xlabel("step")
         figure.align_ylabels([axes for (axes,) in panels])
+        if smooth_window > 1:
+            notes.append(f"smoothed: the mean over {smooth_window:,} rows")
+        tell(figure, notes)
         if title is not None:
             figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK, parse_math=False)
     return figure
+
+
+def _numbers(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Return a frame whose columns are numbers, and notes of what is not shown of them."""
+    frame = frame.copy()
+    notes = []
+    for column in columns:
+        values = frame[column].tolist()
+        numbers = [float(v) if isinstance(v, (int, float)) else math.nan for v in values]
+        texts = sum(v is not None and not isinstance(v, (int, float)) for v in values)
+        infinite = sum(map(math.isinf, numbers))
+        if texts:
+            notes.append(f"left out: {texts:,} values of {column} that are not numbers")
+        if infinite:
+            notes.append(f"left out: {infinite:,} infinities of {column}")
+        gaps = sum(map(math.isnan, numbers)) - texts
+        if gaps:
+            notes.append(f"{column}: {gaps:,} of {len(values):,} rows without a number (or NaN)")
+        frame[column] = [number if math.isfinite(number) else math.nan for number in numbers]
+    return frame, notes
 
 
 def plot_survey(
@@ -104,15 +129,13 @@ def plot_survey(
         raise ValueError(f"there is nothing to draw: no row has {metric!r} and {rates[0]!r}")
     if axes is None:
         figure = Picture((8.0, 4.6))
-        with _style():
+        with styled():
             axes = figure.subplots()
-    with _style():
+    with styled():
         axes.plot(means, **{"color": _COLOURS[0][0], "linewidth": 1.6, **line})
-        axes.set_xscale("log")
-        axes.set_yscale("log")
         axes.set_xlabel(_words(rates[0]), parse_math=False)
         axes.set_ylabel(_words(metric), parse_math=False)
-        _finish(axes)
+        dress(axes, log_x=True, log_y=True, margin=0.01)
     return axes
 
 
@@ -175,14 +198,6 @@ def _legend(axes: Axes, lines: Sequence[Any]) -> None:
         text.set_parse_math(False)  # a "$" in a name is a "$"
 
 
-def _finish(axes: Axes) -> None:
-    axes.grid(visible=True, color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(x=0.01)
-    axes.tick_params(length=3)
-
-
 def _colours(side: int, columns: Sequence[str]) -> list[str]:
     chosen = _COLOURS[side]
     return [chosen[number % len(chosen)] for number in range(len(columns))]
@@ -195,25 +210,3 @@ def _words(name: str) -> str:
 def _label(column: str, name: str) -> str:
     """Return the part of a column's name before `name`, mostly the group of parameters."""
     return _words(column.removesuffix(name).rstrip("_/") or column)
-
-
-class Picture(Figure):
-    """A figure without pyplot: it has no window and no global state. Notebooks show it."""
-
-    def __init__(self, size: tuple[float, float]) -> None:
-        super().__init__(figsize=size, dpi=120, layout="constrained", facecolor="white")
-        FigureCanvasAgg(self)
-
-    def _repr_png_(self) -> bytes:
-        file = io.BytesIO()
-        self.savefig(file, format="png")
-        return file.getvalue()
-
-
-def _style() -> Any:
-    style: Any = {
-        "font.size": 10.0, "axes.edgecolor": FAINT, "axes.labelcolor": INK, "text.color": INK,
-        "xtick.color": FAINT, "ytick.color": FAINT, "xtick.labelcolor": INK,
-        "ytick.labelcolor": INK, "agg.path.chunksize": 20000,
-    }  # fmt: skip
-    return rc_context(style)

@@ -52,6 +52,12 @@ from traininglog.values import MAX_TIME
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    from matplotlib.figure import Figure
+
+    from traininglog.plots.look import Style
+    from traininglog.plots.means import Band
+    from traininglog.query.expression import Named
+    from traininglog.sqlite.runs.plotted import Kind
 
     from traininglog.markup.watching import Watched
 
@@ -584,6 +590,120 @@ class Store:
                 archived,
             ),
         )  # fmt: skip
+
+    def plot(
+        self,
+        keys: str | Iterable[str] | None = None,
+        *,
+        where: str | None = None,
+        runs: Iterable[UUID | str] | None = None,
+        name: str | None = None,
+        every: bool = False,
+        archived: bool = False,
+        kind: Kind = "curves",
+        group_by: str | Iterable[str] | None = None,
+        band: Band | None = "std",
+        x: str = "time",
+        of: Of = "last",
+        smooth: float | None = None,
+        panels: bool = False,
+        log_x: bool = False,
+        log_y: bool = False,
+        title: str | None = None,
+        xlabel: str | None = None,
+        ylabel: str | None = None,
+        size: tuple[float, float] | None = None,
+        style: Style = None,
+    ) -> Figure:
+        """Draw runs, and return a Matplotlib figure; ``savefig`` writes it.
+
+        A run has the same colour in all panels. From 13 runs or groups on, colours go by their
+        order, and a colour bar takes the place of the legend. NaN, infinities and resumes are
+        marked. Below the panels stands what is left out. `docs/guide/pictures.md` shows all kinds.
+
+        Args:
+            keys: Names or globs of keys; by default each that has numbers, a panel each.
+            where: Only runs for which this expression holds.
+            runs: Only these runs, by UUID or prefix.
+            name: Only runs whose name matches this glob.
+            every: Every run with what it logged itself, not the head of each experiment with its
+                whole history.
+            archived: Also runs that were put aside.
+            kind: ``"curves"``; ``"scatter"``, a point per run over its fact `x`; ``"bar"``, the
+                mean of each group; ``"parallel"``, an axis per value of the configuration in which
+                runs differ, or per fact in `x`, between commas.
+            group_by: What the runs of a group have in common, such as ``config.lr``. Curves are
+                then the mean of each group: at each x at which a run has a value, over the runs
+                that have a value there, or are on their way from one to the next. The picture says
+                where their number changes.
+            band: What to draw around a mean: the standard deviation of the sample ``"std"``, the
+                standard error ``"sem"``, ``"minmax"``, the 95% confidence interval ``"ci95"``, or
+                None. A group of one run has none.
+            x: What curves are drawn over: ``"time"``, ``"wall"``, ``"elapsed"`` or a key.
+            of: Which number of a run counts where it is a single one: its ``"last"``, ``"min"``,
+                ``"max"`` or ``"best"``.
+            smooth: Smooth by an exponential average that takes x into account: a value that is this
+                far back, in units of x (of ``"wall"`` seconds), counts 1/e as much. What was logged
+                is drawn faint.
+            panels: Draw a panel per key.
+            log_x: Make the horizontal axis logarithmic.
+            log_y: Make the vertical axis logarithmic.
+            title: The title.
+            xlabel: The label of the horizontal axis.
+            ylabel: The label of the vertical axis.
+            size: Width and height in inches.
+            style: The name of a style of Matplotlib, or a dict of its parameters.
+
+        Raises:
+            BadQuery: `where`, `group_by` or `x` is no expression or name, or names what no run has.
+            KeyError: A key that no run has.
+            ValueError: There is nothing to draw, or an argument is not one of its choices.
+            MissingExtra: Matplotlib is not installed.
+
+        """
+        from traininglog.plots import require_matplotlib
+
+        require_matplotlib()
+        from traininglog.plots.gathering import AXES
+        from traininglog.plots.look import Appearance
+        from traininglog.sqlite.runs import plotted
+
+        facts = [parse_name(each) for each in names(group_by) or ()]
+        if kind in ("scatter", "parallel") and x not in AXES:
+            facts += [parse_name(each) for each in x.split(",")]
+        infos = self.plotted_runs(
+            keys if kind != "curves" else None, where=where, runs=runs, name=name, every=every,
+            archived=archived, facts=facts, extremes=kind != "curves" and of != "last",
+        )  # fmt: skip
+        look = Appearance(title, xlabel, ylabel, size, style, log_x, log_y)
+        return plotted.plot(
+            self, infos, keys, kind=kind, x=x, group_by=group_by, band=band, smooth=smooth,
+            panels=panels, of=of, whole=not every, look=look,
+        )  # fmt: skip
+
+    @steady
+    def plotted_runs(
+        self, keys: str | Iterable[str] | None, *, where: str | None,
+        runs: Iterable[UUID | str] | None, name: str | None, every: bool, archived: bool,
+        facts: Iterable[Named] = (), extremes: bool = False,
+    ) -> list[RunInfo]:  # fmt: skip
+        """Return the runs that `plot` draws, with what is asked of them."""
+        wanted = None if runs is None else list(dict.fromkeys(self._find(runs)))
+
+        def read(*, heads: bool) -> list[RunInfo]:
+            return RunList(
+                self._database, self._owners, keys, state=None, name=name, limit=None, best=None,
+                heads=heads, question=Question(where, also=facts),
+                archived=archived or wanted is not None, extremes=extremes,
+            ).read(described=True)  # fmt: skip
+
+        infos = read(heads=not every)
+        if wanted is None:
+            return infos
+        found = {info.uuid: info for info in infos}
+        if not every and not set(wanted) <= set(found):  # a run that others go on with
+            found = {info.uuid: info for info in read(heads=False)} | found
+        return [found[uuid] for uuid in wanted if uuid in found]
 
     @steady
     def keys_seen(self, keys: str | Iterable[str] | None = None) -> list[str]:

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from traininglog.cli.output.curves import Curve, segments, smoothed, thinned
 from traininglog.cli.output.terminal import say
 from traininglog.cli.output.text import shortened
 from traininglog.errors import MissingExtra
+from traininglog.plots.curves import Curve, segments, smoothed, thinned
 
 _COLOURS = ("bright_blue", "bright_red", "bright_green", "bright_magenta", "bright_yellow",
             "bright_cyan")  # fmt: skip
+MOST_CHARTS = 12  # more are too long to look at
 _MARGIN = 26  # the width of plotille's text beside the drawing
 
 
@@ -24,7 +25,7 @@ def draw(
     *,
     dates: bool = False,
     log_y: bool,
-    smooth: int,
+    smooth: float | None,
     colour: bool,
 ) -> None:
     """Print one chart per group of curves, as wide as the terminal; `dates`: x in unix seconds."""
@@ -56,7 +57,7 @@ def _chart(
     *,
     dates: bool,
     log_y: bool,
-    smooth: int,
+    smooth: float | None,
     colour: bool,
 ) -> None:
     figure = plotille.Figure()
@@ -67,7 +68,7 @@ def _chart(
     runs = list(dict.fromkeys(curve.run for curve in curves))
     figure.x_label = shortened(x, 30)
     figure.y_label = shortened(keys[0] if len(keys) == 1 else "value", 20)
-    span = max((curve.xs[-1] - curve.xs[0] for curve in curves if curve.xs), default=0.0)
+    span = max((float(c.xs[-1] - c.xs[0]) for c in curves if len(c.xs)), default=0.0)
     if dates:
         figure.x_ticks_fkt = lambda value, _: _date(value, span)
     else:
@@ -78,7 +79,8 @@ def _chart(
     places: list[float] = []
     for number, curve in enumerate(curves):
         shade = _COLOURS[number % len(_COLOURS)]
-        xs, ys = thinned(curve.xs, smoothed(curve.ys, smooth), 4 * width)
+        ys = curve.ys if smooth is None else smoothed(curve.xs, curve.ys, smooth)
+        xs, ys = thinned(curve.xs, ys, 4 * width)
         pieces = list(segments(xs, ys))
         for across, up in pieces:
             heights += up
