@@ -16,6 +16,7 @@ from traininglog import SQLiteLog, Store, TrainingLog, open_log
 from traininglog.errors import ValueTooLarge, ValueTypeError
 from traininglog.identity import LONGEST_NAME, described
 from traininglog.journaled import JournaledLog
+from traininglog.values import MAX_VALUE_BYTES
 
 
 @dataclasses.dataclass
@@ -189,6 +190,9 @@ def test_what_cannot_be_stored_is_named_by_its_place():
         config(circle)
     with pytest.raises(ValueTooLarge, match="config"):
         described({"config": {"text": "x" * 1000}}, 100)
+    half = "x" * (MAX_VALUE_BYTES + 10)
+    with pytest.raises(ValueTooLarge, match=r"^config cannot be stored"):
+        described({"config": {"a": half, "b": half}}, MAX_VALUE_BYTES + 1000)
     with pytest.raises(TypeError, match="config is a dict, a dataclass"):
         config(3)
 

@@ -169,16 +169,17 @@ def _stored(value: object, path: str, largest: int) -> StoredValue:
     """Return a value as it is stored. An error names the place in it."""
     try:
         return plain(value, largest)
-    except TrainingLogError:
-        place, inner = _culprit(value, path)
+    except TrainingLogError as refused:
+        place, inner = _culprit(value, path, largest)
+        precise = refused
         try:
             plain(inner, largest)
-        except TrainingLogError as precise:
-            error = precise
-        raise type(error)(f"{place} cannot be stored: {error}") from None
+        except TrainingLogError as found:
+            precise = found
+        raise type(precise)(f"{place} cannot be stored: {precise}") from None
 
 
-def _culprit(value: object, path: str) -> tuple[str, object]:
+def _culprit(value: object, path: str, largest: int) -> tuple[str, object]:
     """Return the innermost value that cannot be stored, and its place."""
     pairs: Iterable[tuple[str, object]] = ()
     if isinstance(value, dict):
@@ -187,7 +188,7 @@ def _culprit(value: object, path: str) -> tuple[str, object]:
         pairs = ((f"{path}[{number}]", each) for number, each in enumerate(value))
     for place, each in pairs:
         try:
-            plain(each)
+            plain(each, largest)
         except TrainingLogError:
-            return _culprit(each, place)
+            return _culprit(each, place, largest)
     return path, value

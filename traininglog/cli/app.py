@@ -34,11 +34,7 @@ COMMANDS = {
         "commands.live_tail", "tail", "Print the last rows of a run, and follow those to come."
     ),
     "plot": Entry("commands.plot", "plot", "Plot keys of one or several runs."),
-    "report": Entry(
-        "commands.report",
-        "report",
-        "Write a report on experiments: one HTML file with tables and curves.",
-    ),
+    "report": Entry("commands.report", "report", "Write a report: one HTML file on experiments."),
     "export": Entry("commands.export", "export", "Export runs as CSV, JSON lines or Parquet."),
     "diff": Entry("commands.diff", "diff", "Compare two runs: their statuses and last values."),
     "merge": Entry("commands.upkeep", "merge", "Copy the runs of other stores into this one."),

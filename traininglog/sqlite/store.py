@@ -54,12 +54,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from matplotlib.figure import Figure
 
+    from traininglog.markup.watching import Watched
     from traininglog.plots.look import Style
     from traininglog.plots.means import Band
     from traininglog.query.expression import Named
     from traininglog.sqlite.runs.plotted import Kind
-
-    from traininglog.markup.watching import Watched
 
 
 class Origin(TypedDict):
