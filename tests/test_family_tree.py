@@ -68,6 +68,29 @@ def test_resumes_and_variants_are_one_tree_seen_from_any_of_them(path):
     ]
 
 
+def test_what_changed_in_the_config_at_a_resume_is_told(path):
+    with SQLiteLog(path, config={"optim": {"lr": 0.1}, "seed": 3}) as log:
+        log[1]["loss"] = 1.0
+        root = log.uuid
+    with SQLiteLog(path, root, resume=True, config={"optim": {"lr": 0.01}, "warm": "up"}) as log:
+        log[2]["loss"] = 0.5
+        child = log.uuid
+    changes = "config: optim.lr 0.1 -> 0.01, seed 3 -> (none), warm (none) -> up"
+    assert named(tree(path, child), root=root, child=child) == [
+        "root",
+        f"└─ child  resumed at 1  {changes}  <- this run",
+    ]
+
+
+def test_a_run_that_was_put_aside_can_be_shown_and_deleted(path):
+    with SQLiteLog(path, name="old") as log:
+        log[1]["loss"] = 1.0
+    run("archive", "old", "--store", path)
+    assert "old" in run("show", "old", "--store", path).stdout
+    run("delete", "old", "--yes", "--store", path)
+    assert "no runs yet" in run("runs", "--archived", "--store", path).stderr
+
+
 def test_the_page_on_resuming_draws_what_the_command_draws(path):
     page = Path(__file__).parents[1] / "docs" / "guide" / "resuming.md"
     first = resumed(path, None, rows=1000)

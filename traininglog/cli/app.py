@@ -45,6 +45,13 @@ COMMANDS = {
     "seal": Entry(
         "commands.upkeep", "seal", "Pack the numbers of runs into segments, which saves space."
     ),
+    "rename": Entry("comparing.editing", "rename", "Give an experiment another name."),
+    "tag": Entry("comparing.editing", "tag", "Tag an experiment, or show its tags."),
+    "note": Entry("comparing.editing", "note", "Write the notes of an experiment, or show them."),
+    "config": Entry(
+        "comparing.editing", "config", "Show the config of an experiment, or change it."
+    ),
+    "archive": Entry("comparing.editing", "archive", "Put experiments aside, or bring them back."),
     "delete": Entry(
         "commands.upkeep", "delete", "Delete experiments for good, and give their space back."
     ),

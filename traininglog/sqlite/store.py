@@ -16,6 +16,8 @@ from sqlalchemy import Connection, select
 from traininglog.columns import Column
 from traininglog.config import setting
 from traininglog.errors import RunNotFound
+from traininglog.identity import About
+from traininglog.identity import described as in_status
 from traininglog.kept import copy_all, folder_of
 from traininglog.log_options import LogOptions
 from traininglog.query.groups import Group, Of, grouped, with_numbers
@@ -40,6 +42,7 @@ from traininglog.sqlite.file.witness import boot_of
 from traininglog.sqlite.log import SQLiteLog
 from traininglog.sqlite.repair.repair import repair
 from traininglog.sqlite.runs.deletion import delete
+from traininglog.sqlite.runs.editing import edit
 from traininglog.sqlite.runs.merge import Merged, Progress, bringing, merge
 from traininglog.sqlite.runs.naming import Naming, digits_of
 from traininglog.sqlite.runs.run_list import RunList, owned, state_of
@@ -866,6 +869,37 @@ class Store:
             self._database, self._owners, roots, descendants=descendants, alone=not experiment,
             only_ask=dry_run,
         )  # fmt: skip
+
+    def edit(
+        self,
+        run: UUID | str,
+        *,
+        remove: str | Iterable[str] = (),
+        archived: bool | None = None,
+        **about: Unpack[About],
+    ) -> UUID:
+        """Change what is said of an experiment, in one step; return the UUID of its head.
+
+        It may be edited while it is being written. Its program sees the change when it opens the
+        run anew. What that program assigns to the same part of the status, before or after, it
+        writes over the change.
+
+        Args:
+            run: A run of the experiment, by name, UUID, or the start of it.
+            remove: Names to take away, such as ``tags.old``, ``notes``, ``config.optim.lr``.
+            archived: True puts the experiment aside: lists leave it out. False brings it back.
+            about: What to say, as `SQLiteLog` takes it. `config` and `tags` are merged with what
+                is there; `name`, `notes` and `groups` replace it.
+
+        Raises:
+            KeyError: A name to take away that is not there.
+            StoreUnwritable: The store was opened for reading only, or cannot be written.
+            ValueError, TypeError: Something that cannot be said, as of `SQLiteLog`.
+
+        """
+        said = in_status(about)
+        uuid = self._find([run], certain=True)[0]
+        return edit(self._database, uuid.hex, said, remove=names(remove) or (), archived=archived)
 
     def merge(self, other: Store | str | Path, *, progress: Progress | None = None) -> Merged:
         """Copy every run of another store into this one, and complete the runs that both have.

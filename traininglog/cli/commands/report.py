@@ -58,7 +58,7 @@ def report(
     ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Write a report on experiments: one HTML file with tables and curves.
+    """Write a report: one HTML file on experiments.
 
     The page has a line for each experiment, means of groups, curves, what differs in the
     configuration, the lineage and the environment. It needs no network and no server, works without

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from traininglog.cli.commands.diff import same
 from traininglog.cli.comparing.runs import STYLES
 from traininglog.cli.family_tree import FamilyTree
 from traininglog.cli.options import JsonOption, RunArgument, StoreOption
@@ -28,12 +29,15 @@ from traininglog.cli.output.text import brief, counted, moment, point, size, vis
 from traininglog.cli.stores import as_dict, chosen, opened, reading, shortest
 from traininglog.cli.summaries import Summary, at, summaries
 from traininglog.masking import masked_line
+from traininglog.run_info import description
 from traininglog.values import StoredValue
 
 if TYPE_CHECKING:
     from traininglog.lineage import Ancestor
     from traininglog.run_info import RunInfo
     from traininglog.sqlite.store import Store
+
+_CHANGES = 4  # the maximal number of changes of a config to show in a line
 
 
 def show(run: RunArgument = None, store: StoreOption = None, json: JsonOption = False) -> None:
@@ -46,7 +50,7 @@ def show(run: RunArgument = None, store: StoreOption = None, json: JsonOption = 
     """
     with opened(store) as file:
         uuid = chosen(file, run)
-        infos = {info.uuid: info for info in file.iter_runs(heads=False)}
+        infos = {info.uuid: info for info in file.iter_runs(heads=False, archived=True)}
         info = infos[uuid]
         children = [other for other in infos.values() if other.resumed_from == uuid]
         with reading(file, uuid) as log, busy("Reading"):
@@ -100,7 +104,9 @@ def _print_lineage(
         at = resumed_at.get(run) if info is None else info.resumed_at
         current = run == lineage[0].uuid
         mark = "  <- this run" if current and len(branches) > 1 else ""
-        text = f"  {branch.lines}{_run_in_tree(store, info, run, at)}{mark}"
+        before = None if info is None or info.resumed_from is None else infos.get(info.resumed_from)
+        changed = "" if info is None or before is None else _changes(before, info)
+        text = f"  {branch.lines}{_run_in_tree(store, info, run, at)}{changed}{mark}"
         say(text, "bold" if current else "")
 
 
@@ -118,6 +124,21 @@ def _run_in_tree(store: Store, info: RunInfo | None, uuid: UUID, resumed_at: int
     if info.part_of is not None:
         parts.append("a part of it")
     return "  ".join(parts)
+
+
+def _changes(before: RunInfo, now: RunInfo) -> str:
+    """Return what changed in the config when a run was resumed."""
+    old, new = description(before, "config"), description(now, "config")
+    found = [
+        f"{visible(name)} {brief(old[name], 24) if name in old else '(none)'} -> "
+        f"{brief(new[name], 24) if name in new else '(none)'}"
+        for name in dict.fromkeys([*old, *new])
+        if name not in old or name not in new or not same(old[name], new[name])
+    ]
+    if not found:
+        return ""
+    more = f", and {len(found) - _CHANGES} more" if len(found) > _CHANGES else ""
+    return f"  config: {', '.join(found[:_CHANGES])}{more}"
 
 
 def _print_status(status: Mapping[str, StoredValue]) -> None:

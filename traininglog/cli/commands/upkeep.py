@@ -260,7 +260,7 @@ def delete(
                 runs, descendants=descendants, experiment=not run_only, dry_run=True
             )
         if not yes:
-            infos = {info.uuid: info for info in file.iter_runs(heads=False)}
+            infos = {info.uuid: info for info in file.iter_runs(heads=False, archived=True)}
             _confirm(file, [infos[uuid] for uuid in reversed(doomed)])
         with busy("Deleting"):
             gone = file.delete(doomed)  # exactly what was shown

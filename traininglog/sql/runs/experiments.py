@@ -105,6 +105,15 @@ class Experiments:
         """Return whether a run stands for an experiment."""
         return run not in self._successors and run not in self._parts
 
+    def head_of(self, run: int) -> int:
+        """Return the run that stands for the experiment of a run: itself, or what goes on from it.
+
+        A part stands for itself.
+        """
+        while run in self._successors:
+            run = self._successors[run].run
+        return run
+
     def resumes(self, run: int) -> int:
         """Return how often an experiment was resumed, up to a run of it."""
         return self._history(run).resumes
