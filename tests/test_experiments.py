@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from patience import GUARD
 
-from traininglog import RunHasChildren, SQLiteLog, Store
+from traininglog import InvalidUUID, RunHasChildren, SQLiteLog, Store
 
 
 @pytest.fixture
@@ -291,3 +291,34 @@ def test_the_tree_of_a_run_tells_a_variant_from_a_run_that_goes_on(path):
     assert [line.split(maxsplit=2)[-1].split("  ")[0] for line in tree.splitlines()[2:4]] == [
         "branched at 2", "resumed at 4",
     ]  # fmt: skip
+
+
+def test_what_other_processes_write_beside_a_run_is_part_of_it(path):
+    """It is no experiment of its own, and is found through the one that it accompanies."""
+    with SQLiteLog(path, name="rank 0") as head:
+        head[1]["loss"] = 1.0
+        for rank in (1, 2):
+            with SQLiteLog(path, part_of=head.uuid, tags={"rank": rank}) as log:
+                log[1]["loss"] = 1.0 + rank
+    with SQLiteLog(path, uuid=head.uuid, resume=True) as log:
+        log[2]["loss"] = 0.5
+        child = log.uuid
+    with Store(path) as store:
+        (info,) = store.iter_runs()
+        assert info.uuid == child
+        assert set(store.to_dataframe()["run"]) == {child.hex}
+        for run in (head.uuid, child, "rank 0"):
+            assert [part.tags for part in store.parts(run)] == [{"rank": 1}, {"rank": 2}]
+        part = store.parts(child)[0]
+        assert (part.part_of, part.head, part.rows) == (head.uuid, False, 1)
+        assert store.parts(part.uuid) == []
+        assert store.groups("state", "loss")["n"].tolist() == [1]
+    with SQLiteLog(path, uuid=part.uuid, resume=True) as log:
+        log[2]["loss"] = 2.0
+    assert heads(path) == [child], "a rank that is resumed is still a part"
+    with Store(path) as store:
+        assert len(store.parts(child)) == 3
+    with pytest.raises(ValueError, match="part_of is said of a new run"):
+        SQLiteLog(path, uuid=child, part_of=head.uuid)
+    with pytest.raises(InvalidUUID):
+        SQLiteLog(path, part_of="nothing")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import TypedDict
+from uuid import UUID
 
 from traininglog.config import Durability, OnFull
 from traininglog.identity import About
@@ -26,6 +27,7 @@ class LogOptions(About, total=False):
     created: float | datetime | None
     host: str | None
     outcome: Ending | None
+    part_of: UUID | str | None
 
 
 class StoreOptions(TypedDict, total=False):

@@ -34,7 +34,7 @@ from traininglog.sqlite.file.failures import MEMORY
 from traininglog.sqlite.file.header import locate, stamp_of
 from traininglog.sqlite.sink.recovery import recover
 from traininglog.sqlite.sink.sink import SQLiteSink
-from traininglog.values import MAX_TIME
+from traininglog.values import MAX_TIME, check_uuid
 from traininglog.writer.buffer import Place
 from traininglog.writer.log import WriterLog, check_opening, why_readonly
 from traininglog.writer.owner import Owner
@@ -84,6 +84,9 @@ class SQLiteLog(WriterLog):
         host: Where the imported run ran.
         outcome: How the imported run ended, ``"finished"``, ``"failed"`` or ``"lost"``. This is its
             state once this log is closed. An exception that leaves the log makes it ``"failed"``.
+        part_of: The run that the new run accompanies, as a rank of a distributed training does.
+            It is no experiment of its own: no list of experiments shows or counts it.
+            `Store.parts` finds it through the run that it accompanies.
         about: What the run is, all of it kept in its status: ``name``; ``config`` (nested dicts, a
             dataclass, an `argparse.Namespace`, a pydantic or attrs model, an OmegaConf
             configuration); ``tags`` (a dict, or names); ``notes``; ``groups`` (names). A run that
@@ -116,6 +119,7 @@ class SQLiteLog(WriterLog):
         created: float | datetime | None = None,
         host: str | None = None,
         outcome: Ending | None = None,
+        part_of: UUID | str | None = None,
         **about: Unpack[About],
     ) -> None:
         imported = Imported.of(created, host, outcome)
@@ -138,6 +142,9 @@ class SQLiteLog(WriterLog):
             uuid, at, resume=resume, readonly=readonly, takeover=takeover, imported=imported,
             advice=" (a Store lists the runs of a file)",
         )  # fmt: skip
+        accompanied = None if part_of is None else check_uuid(part_of)
+        if accompanied is not None and wanted is not None:
+            raise ValueError("part_of is said of a new run: leave out the UUID")
         opened = Database(
             path, readonly=readonly, create=wanted is None,
             allow_network=options.pop("allow_network"),
@@ -146,7 +153,9 @@ class SQLiteLog(WriterLog):
             self._start(opened, wanted or new_uuid(), options, takeover=takeover)
             if wanted is None:
                 status = new_status() | self._about
-                self._writer.create(Birth(self.uuid, status, imported=imported))
+                self._writer.create(
+                    Birth(self.uuid, status, imported=imported, part_of=accompanied)
+                )
             else:
                 self._find(wanted)
                 self._writer.open()

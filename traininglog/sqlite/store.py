@@ -249,6 +249,27 @@ class Store:
         raise RunNotFound(f"{self.path} holds no runs yet")
 
     @steady
+    def parts(self, run: UUID | str) -> list[RunInfo]:
+        """Return the runs that accompany an experiment, in the order in which they were made.
+
+        These are what ranks or other processes wrote beside it (``part_of``), and what was left of
+        a run after another process took it over. Lists of experiments leave them out.
+
+        Args:
+            run: A run of the experiment, by name, UUID, or the start of it.
+
+        """
+        wanted = self.find(run).hex
+        with self._database.read() as connection:
+            experiments = Experiments(connection)
+            row = writing.find_run(connection, wanted)
+            numbers = [] if row is None else experiments.of(experiments.head_of(row.id))
+            parts = experiments.parts(numbers)
+            found = {each.uuid for each in writing.numbered_runs(connection, parts)}
+        every = self.iter_runs(heads=False, archived=True) if found else ()
+        return [info for info in every if info.uuid.hex in found]
+
+    @steady
     def state(self, uuid: UUID | str) -> State:
         """Return the state of a run now; see `runs`."""
         wanted = self.find(uuid).hex
