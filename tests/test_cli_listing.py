@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from traininglog import SQLiteLog, Store
 from traininglog.cli.app import app
-from traininglog.cli.output.text import brief, moment, size, visible
+from traininglog.cli.output.text import brief, moment, size
+from traininglog.display.plain_text import visible
 
 HOSTILE = [
     '"; DROP TABLE runs;--',

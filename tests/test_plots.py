@@ -20,6 +20,7 @@ pytest.importorskip("matplotlib")
 from traininglog.plots.curves import Curve, smoothed, thinned, within_float
 from traininglog.plots.look import Shades, literal
 from traininglog.plots.means import half_width, mean_of
+from traininglog.run_info import resumes_of
 
 NAN, INF = math.nan, math.inf
 
@@ -535,3 +536,24 @@ def test_the_pictures_of_the_guide_are_drawn_by_its_code(tmp_path):
     drawn = sorted(path.name for path in tmp_path.iterdir())
     assert drawn == sorted(path.name for path in (root / "docs" / "pictures").glob("sweep-*.png"))
     assert len(drawn) == 4
+
+
+def test_a_resume_that_a_run_does_not_see_is_not_marked(tmp_path):
+    """Its parent was resumed at 8; it goes on from 5, and passes 8 by itself."""
+    path = tmp_path / "runs.db"
+    log = SQLiteLog(path)
+    for at in (None, 8, 5):
+        if at is not None:
+            log.resume(at=at)
+        for time in range((at or 0) + 1, 12):
+            log[time]["loss"] = 1 / time
+    log.close()
+    with Store(path) as store:
+        (info,) = store.iter_runs()
+        every = {each.uuid: each for each in store.iter_runs(heads=False)}
+        assert resumes_of(info, every) == [5]
+        pictures = [store.plot("loss"), SQLiteLog(path, info.uuid, readonly=True).plot("loss")]
+    for picture in pictures:
+        (axes,) = picture.axes
+        marks = [line.get_xdata()[0] for line in axes.lines if line.get_gid() == "resumed"]
+        assert marks == [5]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from traininglog import SQLiteLog, Store
 from traininglog.columns import Point
+from traininglog.confidence import student
 from traininglog.errors import BadQuery
 from traininglog.query import MISSING, Question, parse, value_of
 from traininglog.query.expression import (
@@ -27,7 +28,6 @@ from traininglog.query.expression import (
     Negation,
     Truth,
 )
-from traininglog.query.groups import student
 from traininglog.query.words import LONGEST
 from traininglog.run_info import RunInfo
 

@@ -22,6 +22,7 @@ from traininglog.imported import Outcome, check_moment
 from traininglog.lineage import BEFORE_ALL, Ancestor, Descent, cut_status, inherited
 from traininglog.log_state import LogState
 from traininglog.rows import Row, RowMethods, RowSlice, Status
+from traininglog.run_info import resume_points
 from traininglog.selection import Layout, Mode, advice_on, column_of, names, require_keys, select
 from traininglog.values import (
     MAX_VALUE_BYTES,
@@ -396,7 +397,8 @@ class TrainingLogBase(MutableMapping[int, MutableMapping[str, StoredValue]], ABC
         from traininglog.plots.look import Appearance
 
         look = Appearance(title, xlabel, ylabel, size, style, log_x, log_y)
-        return plot_log(self, names(keys), x=x, smooth=smooth, panels=panels, look=look)
+        resumed = resume_points(one.resumed_at for one in self.lineage())
+        return plot_log(self, names(keys), resumed, x=x, smooth=smooth, panels=panels, look=look)
 
     def keys_seen(self) -> list[str]:
         """Return every key that has a value, in the order in which the log first saw them."""

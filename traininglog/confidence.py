@@ -3,8 +3,36 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
-from statistics import NormalDist
+from statistics import NormalDist, fmean
+from typing import NamedTuple
+
+
+class Spread(NamedTuple):
+    """The mean of some numbers, and how far it may be off. None: one number does not tell."""
+
+    mean: float
+    std: float | None = None  #: the standard deviation of the sample, over n - 1
+    sem: float | None = None  #: the standard error of the mean, std / sqrt(n)
+    ci95: float | None = None  #: half of the width of the 95% confidence interval of the mean
+
+
+def spread(numbers: Sequence[float]) -> Spread:
+    """Return the mean of finite numbers, of which there is at least one, and its uncertainty.
+
+    >>> spread([1.0, 3.0]).mean, spread([2.0]).std
+    (2.0, None)
+    """
+    n = len(numbers)
+    mean = fmean(numbers)
+    if n == 1:
+        return Spread(mean)
+    if min(numbers) == max(numbers):  # without what rounding makes of it
+        return Spread(numbers[0], 0.0, 0.0, 0.0)
+    std = math.sqrt(math.fsum((number - mean) ** 2 for number in numbers) / (n - 1))
+    sem = std / math.sqrt(n)
+    return Spread(mean, std, sem, student(n - 1) * sem)
 
 
 @lru_cache(maxsize=1024)

@@ -173,13 +173,6 @@ def table_of_runs(
     return pd.DataFrame(data)
 
 
-#: The columns of a metric in a frame of groups, and where a `GroupStatistics` has them.
-_OF_A_METRIC = {
-    "n": "n", "mean": "mean", "std": "std", "sem": "sem", "min": "least", "max": "greatest",
-    "ci95": "ci95", "missing": "missing", "non_finite": "non_finite",
-}  # fmt: skip
-
-
 def table_of_groups(groups: Sequence[Group], by: Sequence[str]) -> pd.DataFrame:
     """Return a frame with a row per group: what it is grouped by, ``n``, and each metric."""
     data: dict[str, Any] = {}
@@ -188,8 +181,9 @@ def table_of_groups(groups: Sequence[Group], by: Sequence[str]) -> pd.DataFrame:
         data[name] = typed([group.by[name] for group in groups])
     data[apart("n", data)] = np.array([group.n for group in groups], dtype=np.int64)
     for key in groups[0].metrics if groups else ():
-        for heading, field in _OF_A_METRIC.items():
-            values = [getattr(group.metrics[key], field) for group in groups]
+        numbers = [group.metrics[key].by_name() for group in groups]
+        for heading in numbers[0]:
+            values = [each[heading] for each in numbers]
             whole = heading in ("n", "missing", "non_finite")
             data[apart(f"{key}.{heading}", data)] = np.array(
                 [np.nan if value is None else value for value in values],

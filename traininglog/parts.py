@@ -73,6 +73,28 @@ def making_folder(target: Path) -> Iterator[Path]:
         lock.release()
 
 
+def put(part: Path, target: Path, *, replace: bool) -> None:
+    """Give a file that was made its name. Raises `FileExistsError` if it is taken.
+
+    Args:
+        part: The file that was made.
+        target: The name.
+        replace: Replace what has the name.
+
+    """
+    if replace:
+        part.replace(target)
+        return
+    try:
+        target.hardlink_to(part)  # atomic: also if somebody takes the name just now
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if target.exists():
+            raise FileExistsError(f"{target} exists already") from None
+        part.rename(target)
+
+
 def _begin(target: Path, like: Path | None) -> tuple[Path, FileLock]:
     while True:
         part = target.with_name(f"{_beginning(target)}{secrets.token_hex(8)}.part")

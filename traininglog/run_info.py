@@ -84,6 +84,38 @@ class RunInfo:
     part_of: UUID | None = None
 
 
+def resume_points(nearest: Iterable[int | None]) -> list[int]:
+    """Return at which times what a run sees was resumed, in ascending order.
+
+    Args:
+        nearest: The resume points of the run and of its ancestors, its own first; None: it was not
+            resumed. A run that goes on from time 5 does not see that its parent was resumed at 8.
+
+    >>> resume_points([5, 8, 3, None])
+    [3, 5]
+    """
+    found: set[int] = set()
+    last: int | None = None
+    for point in nearest:
+        if point is None:
+            break
+        last = point if last is None else min(point, last)
+        found.add(last)
+    return sorted(point for point in found if point >= 0)
+
+
+def resumes_of(info: RunInfo, every: Mapping[UUID, RunInfo]) -> list[int]:
+    """Return the `resume_points` of a run, by all the runs of its store."""
+    points = []
+    one: RunInfo | None = info
+    met: set[UUID] = set()  # a damaged file may have a circle
+    while one is not None and one.uuid not in met:
+        met.add(one.uuid)
+        points.append(one.resumed_at)
+        one = None if one.resumed_from is None else every.get(one.resumed_from)
+    return resume_points(points)
+
+
 #: The descriptions of a run that may have columns of their own.
 Described = Literal["config", "tags"]
 

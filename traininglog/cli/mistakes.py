@@ -58,7 +58,7 @@ class Manners(TyperGroup):
 
 def complain(message: str) -> None:
     """Print one line on stderr."""
-    from traininglog.cli.output.text import visible  # imported late, for a fast start-up
+    from traininglog.display.plain_text import visible  # imported late, for a fast start-up
 
     print(f"traininglog: {visible(message)}", file=sys.stderr)  # noqa: T201 - the way to say it
 

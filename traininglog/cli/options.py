@@ -65,6 +65,12 @@ WhereOption = Annotated[
         help="Take only runs for which this holds, such as 'config.lr < 0.1'.",
     ),
 ]
+SortOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sort", metavar="NAME", help="Sort by this; -NAME: the greatest first. Repeatable."
+    ),
+]
 LimitOption = Annotated[
     int | None,
     typer.Option("--limit", "-n", min=1, help="Take only this many, the latest. Default: all."),

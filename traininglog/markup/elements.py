@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from traininglog.markup.texts import visible
+from traininglog.display.plain_text import visible
 
 
 class Markup(str):

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from traininglog.display.plain_text import counted, cut
 from traininglog.markup.elements import Content, Markup, element, joined, table
 from traininglog.markup.sparklines import sparkline
-from traininglog.markup.texts import brief, counted, cut
+from traininglog.markup.texts import brief
 
 if TYPE_CHECKING:
     from traininglog.columns import Column

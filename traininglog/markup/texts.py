@@ -5,35 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import UUID
 
+from traininglog.display.plain_text import cut, visible
 from traininglog.plain_json import shown_text
 
 _LONGEST = 60
-
-
-def visible(text: str) -> str:
-    r"""Return a text with all unprintable characters written as escapes.
-
-    >>> print(visible("a\x1b[31m\n\u202eb"))
-    a\x1b[31m\n\u202eb
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
-
-
-def cut(text: str, longest: int = _LONGEST) -> str:
-    """Return a text of at most this many characters; the middle of a longer one is left out.
-
-    >>> cut("resnet-50-large-seed-3", 13)
-    'resnet…seed-3'
-    """
-    if len(text) <= longest:
-        return text
-    room = longest - 1
-    return f"{text[: room - room // 2]}…{text[len(text) - room // 2 :]}"
 
 
 def brief(value: object, longest: int = _LONGEST) -> str:
@@ -68,8 +43,3 @@ def brief(value: object, longest: int = _LONGEST) -> str:
 def moment(when: datetime | None) -> str:
     """Return a moment in UTC, to the second."""
     return "unknown" if when is None else f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number and its noun, in the plural unless the number is 1."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -142,13 +142,14 @@ def _by_clock(source: Source, x: str) -> Places:
 def plot_log(
     log: TrainingLogBase,
     keys: Iterable[str] | None,
+    resumed: Iterable[int],
     *,
     x: str,
     smooth: float | None,
     panels: bool,
     look: Appearance,
 ) -> Picture:
-    """Draw the curves of one run; see `TrainingLogBase.plot`."""
+    """Draw the curves of one run, `resumed` at some times; see `TrainingLogBase.plot`."""
     check_smooth(smooth)
     look.check()
     name = log.status.get("name")
@@ -156,7 +157,7 @@ def plot_log(
     source = Source(
         f"{name} ({short})" if isinstance(name, str) and name else short,
         {column.key: column for column in log.columns()},
-        _resumed(log),
+        list(resumed),
         log.clock,
     )
     found = gather([source], None if keys is None else list(keys), log.keys_seen(), x)
@@ -164,11 +165,6 @@ def plot_log(
         found.curves, over=found.over, on_dates=found.on_dates, panels=panels or not keys,
         smooth=smooth, left_out=found.left_out, look=look,
     )  # fmt: skip
-
-
-def _resumed(log: TrainingLogBase) -> list[int]:
-    marks = [one.resumed_at for one in log.lineage()]
-    return sorted(mark for mark in marks if mark is not None and mark >= 0)
 
 
 def check_smooth(smooth: float | None) -> None:

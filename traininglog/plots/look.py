@@ -18,6 +18,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatter
 
+from traininglog.display.plain_text import cut, visible
 from traininglog.near_names import instead
 from traininglog.palette import COLOURS, FAINT, GRID, INK
 
@@ -128,16 +129,7 @@ def literal(text: str, longest: int = 60) -> str:
     >>> literal("a\nb"), literal("abcdefghij", 7)
     ('a\\nb', 'abc…hij')
     """
-    if not text.isprintable():
-        text = "".join(
-            letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-            for letter in text
-        )
-    if len(text) <= longest:
-        return text
-    front = max(1, longest // 2)
-    back = max(0, longest - 1 - front)
-    return f"{text[:front]}…{text[len(text) - back :]}"
+    return cut(visible(text), longest)
 
 
 class Shades:

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from traininglog.confidence import student
+from traininglog.confidence import spread, student
 from traininglog.plots.curves import Curve, smoothed
 
 #: What a band shows: the standard deviation of the sample, the standard error of the mean, the
@@ -103,13 +103,11 @@ def half_width(numbers: Sequence[float], band: Band | None) -> tuple[float, floa
     """
     if band is None or len(numbers) < 2:
         return None
-    mean = math.fsum(numbers) / len(numbers)
+    found = spread(numbers)
     if band == "minmax":
-        return mean - min(numbers), max(numbers) - mean
-    std = math.sqrt(math.fsum((x - mean) ** 2 for x in numbers) / (len(numbers) - 1))
-    sem = std / math.sqrt(len(numbers))
-    half = {"std": std, "sem": sem, "ci95": student(len(numbers) - 1) * sem}[band]
-    return half, half
+        return found.mean - min(numbers), max(numbers) - found.mean
+    half = {"std": found.std, "sem": found.sem, "ci95": found.ci95}[band]
+    return None if half is None else (half, half)
 
 
 def _single(xs: Any, ys: Any) -> tuple[Any, Any]:

@@ -61,8 +61,8 @@ class Evaluation:
     def __init__(self, expression: Expression, text: str) -> None:
         self._expression = expression
         self._text = text
-        #: By comparison: how often it was made, and a pair that could not be compared.
-        self._made: dict[int, int] = {}
+        #: The comparisons that could be made for some run, and of the others a pair that could not.
+        self._made: set[int] = set()
         self._unlike: dict[int, tuple[Comparison, object, object, RunInfo]] = {}
 
     def holding(self, infos: Sequence[RunInfo]) -> list[RunInfo]:
@@ -75,7 +75,7 @@ class Evaluation:
         self._check_names(infos)
         found = list(filter(self._test(self._expression), infos))
         for which, (comparison, left, right, info) in self._unlike.items():
-            if not self._made.get(which):
+            if which not in self._made:
                 raise self._not_alike(comparison, left, right, info)
         return found
 
@@ -126,7 +126,7 @@ class Evaluation:
         def test(info: RunInfo) -> bool:
             found = read(info)
             if type(found) in alike:
-                made[id(node)] = 1
+                made.add(id(node))
                 return compare(found, value)
             return self._compare(node, info)
 
@@ -151,7 +151,7 @@ class Evaluation:
                 raise self._not_alike(node, left, right, info)
             self._unlike.setdefault(id(node), (node, left, right, info))
             return node.operator == "!="
-        self._made[id(node)] = 1
+        self._made.add(id(node))
         if node.operator in ("==", "!=") and _is_nan(left) and _is_nan(right):
             return node.operator == "=="
         return _COMPARE[node.operator](left, right)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from traininglog.confidence import student
+from traininglog.confidence import spread
 from traininglog.errors import BadQuery
 from traininglog.query.evaluation import check_name, rank
 from traininglog.query.expression import Named
-from traininglog.query.names import MISSING, extreme, fact_of
+from traininglog.query.names import MISSING, fact_of
 from traininglog.run_info import RunInfo
 
 #: Which number of a run stands for it in its group.
@@ -37,6 +36,20 @@ class GroupStatistics:
     #: Half of the width of the 95% confidence interval of the mean, by Student's t with n - 1
     #: degrees of freedom.
     ci95: float | None
+
+    def by_name(self) -> dict[str, float | None]:
+        """Return the numbers as tables and exports call them."""
+        return {
+            "n": self.n, "mean": self.mean, "std": self.std, "sem": self.sem, "min": self.least,
+            "max": self.greatest, "ci95": self.ci95, "missing": self.missing,
+            "non_finite": self.non_finite,
+        }  # fmt: skip
+
+
+def check_of(of: str) -> None:
+    """Raise `ValueError` unless it says which number of a run counts."""
+    if of not in get_args(Of):
+        raise ValueError(f"of must be one of {', '.join(get_args(Of))}, not {of!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +155,7 @@ def _plain(value: object) -> object:
 
 def _number(info: RunInfo, of: Of, key: str) -> float | None:
     """Return the number of a run that counts, or None."""
-    if of == "last":
-        point = info.last.get(key)
-        value = None if point is None else point.value
-    else:
-        there = extreme(info, of, key)
-        value = None if there is MISSING else there
+    value = fact_of(info, Named(of, key))
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value)
@@ -160,14 +168,8 @@ def _statistics(numbers: Sequence[float | None]) -> GroupStatistics:
     missing, non_finite = len(numbers) - len(there), len(there) - n
     if not n:
         return GroupStatistics(0, missing, non_finite, None, None, None, None, None, None)
-    mean = fmean(finite)
-    std = sem = half = None
-    if n > 1 and min(finite) == max(finite):
-        mean, std, sem, half = finite[0], 0.0, 0.0, 0.0  # without what rounding makes of it
-    elif n > 1:
-        std = math.sqrt(math.fsum((number - mean) ** 2 for number in finite) / (n - 1))
-        sem = std / math.sqrt(n)
-        half = student(n - 1) * sem
+    found = spread(finite)
     return GroupStatistics(
-        n, missing, non_finite, mean, std, sem, min(finite), max(finite), half
+        n, missing, non_finite, found.mean, found.std, found.sem, min(finite), max(finite),
+        found.ci95,
     )  # fmt: skip

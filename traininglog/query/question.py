@@ -44,10 +44,6 @@ class Question:
             text = text[1:].lstrip() if descending else text
             self._order.append((parse_name(text), descending, text))
 
-    def __bool__(self) -> bool:
-        """Return whether anything is asked at all."""
-        return self._expression is not None or bool(self._order or self._also)
-
     @property
     def chooses(self) -> bool:
         """Whether it leaves out runs."""

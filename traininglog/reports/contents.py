@@ -14,7 +14,7 @@ from traininglog.markup.thinning import CurvePoints, points_of
 from traininglog.query.groups import Group, grouped, with_numbers
 from traininglog.query.parser import parse_name
 from traininglog.reports.wanted import ManyRuns, Wanted
-from traininglog.run_info import RunInfo, description
+from traininglog.run_info import RunInfo, description, resumes_of
 from traininglog.selection import Mode
 from traininglog.values import StoredValue
 
@@ -73,7 +73,7 @@ def read(store: ManyRuns, location: str, wanted: Wanted) -> ReportContents:
     parents = {info.uuid: info for info in every}
     return ReportContents(
         location, datetime.now(UTC), wanted, infos, len(found), every, keys, goals, groups,
-        panels, left_out, [_resumes(info, parents) for info in infos],
+        panels, left_out, [resumes_of(info, parents) for info in infos],
         [description(info, "config") for info in infos], [_origin(store, i.uuid) for i in infos],
     )  # fmt: skip
 
@@ -108,19 +108,6 @@ def _panels(
 
 def _may_be_drawn(info: RunInfo, key: str) -> bool:
     return key in info.last and isinstance(info.last[key].value, (int, float, type(None)))
-
-
-def _resumes(info: RunInfo, parents: dict[UUID, RunInfo]) -> list[int]:
-    """Return the last times of its ancestors that a run sees, in ascending order."""
-    points: list[int] = []
-    met = {info.uuid}
-    while info.resumed_from is not None and info.resumed_at is not None:
-        points.append(min(info.resumed_at, *points) if points else info.resumed_at)
-        if info.resumed_from in met or info.resumed_from not in parents:
-            break
-        info = parents[info.resumed_from]
-        met.add(info.uuid)
-    return sorted({point for point in points if point >= 0})
 
 
 def _origin(store: ManyRuns, uuid: UUID) -> dict[str, Any]:

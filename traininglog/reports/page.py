@@ -8,8 +8,9 @@ from functools import cache
 from importlib.resources import files
 
 from traininglog import __version__
+from traininglog.display.plain_text import counted, cut
 from traininglog.markup.elements import Markup, element, joined, verbatim
-from traininglog.markup.texts import brief, counted, cut, moment
+from traininglog.markup.texts import brief, moment
 from traininglog.reports import tables
 from traininglog.reports.contents import MOST_PANELS, ReportContents, read
 from traininglog.reports.pictures import panel

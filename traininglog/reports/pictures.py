@@ -5,10 +5,11 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Sequence
 
+from traininglog.display.plain_text import counted, cut
 from traininglog.markup.elements import Markup, element, joined
 from traininglog.markup.scales import Scale, scale_of
 from traininglog.markup.sparklines import path_of
-from traininglog.markup.texts import brief, counted, cut
+from traininglog.markup.texts import brief
 from traininglog.markup.thinning import CurvePoints
 from traininglog.palette import COLOURS
 from traininglog.plain_json import compact

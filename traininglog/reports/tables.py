@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from traininglog.display.plain_text import counted, cut
 from traininglog.markup.elements import Markup, element, joined, table
-from traininglog.markup.texts import brief, counted, cut, moment
+from traininglog.markup.texts import brief, moment
 from traininglog.query.groups import GroupStatistics
 from traininglog.query.names import MISSING, fact_of
 from traininglog.query.parser import parse_name
@@ -213,12 +214,10 @@ def _member(info: RunInfo, depth: int) -> Markup:
 
 def environment(contents: ReportContents, names: Sequence[str]) -> Markup:
     """Return where each experiment ran, and with what; alike ones share a line."""
-    told: dict[tuple[str, str, str, str], list[str]] = {}
+    told: dict[tuple[str, str, str], list[str]] = {}
     for info, origin, name in zip(contents.infos, contents.origins, names, strict=True):
-        commit = _commit(getattr(info, "facts", {}))
         line = (
             cut(info.host or "unknown"),
-            commit,
             cut(str(origin.get("versions") or "unknown"), 300),
             cut(str(origin.get("command") or "unknown"), 300),
         )
@@ -227,7 +226,7 @@ def environment(contents: ReportContents, names: Sequence[str]) -> Markup:
     for line, those in list(told.items())[:_MOST_NAMES]:
         shown = ", ".join(those[:6]) + (f", and {len(those) - 6} more" if len(those) > 6 else "")
         rows.append([element("th", f"{len(those)}: {shown}", scope="row"), *line])
-    heads = ["experiments", "host", "git", "versions", "command"]
+    heads = ["experiments", "host", "versions", "command"]
     left = len(told) - len(rows)
     began = [info.created for info in contents.infos if info.created is not None]
     parts = [_wide(table("Where the experiments ran", heads, rows, class_="long"), "Environment")]
@@ -240,14 +239,6 @@ def environment(contents: ReportContents, names: Sequence[str]) -> Markup:
             )
         )
     return _section("Environment", *parts)
-
-
-def _commit(facts: Mapping[str, Any]) -> str:
-    git = facts.get("git")
-    if not isinstance(git, Mapping) or not git.get("commit"):
-        return "unknown"
-    commit = str(git["commit"])[:12]
-    return f"{commit} with changes" if git.get("dirty") else commit
 
 
 def _config_names(contents: ReportContents) -> list[str]:

@@ -18,16 +18,9 @@ def write(path: str | Path, content: str, *, overwrite: bool = False) -> None:
     target = Path(path).resolve()
     with parts.making(target) as part:
         part.write_text(content, encoding="utf-8", errors="backslashreplace")
-        if overwrite:
-            part.replace(target)
-            return
         try:
-            target.hardlink_to(part)
+            parts.put(part, target, replace=overwrite)
         except FileExistsError:
             raise FileExistsError(
                 f"{target} exists already: name another file, or say overwrite=True"
             ) from None
-        except OSError:  # a file system without hard links
-            if target.exists():
-                raise
-            part.rename(target)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, NamedTuple, Self, TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy import Connection, select
@@ -20,7 +20,7 @@ from traininglog.identity import About
 from traininglog.identity import described as in_status
 from traininglog.kept import copy_all, folder_of
 from traininglog.log_options import LogOptions
-from traininglog.query.groups import Group, Of, grouped, with_numbers
+from traininglog.query.groups import Group, Of, check_of, grouped, with_numbers
 from traininglog.query.parser import parse_name
 from traininglog.query.question import Question, facts_of
 from traininglog.run_info import RunInfo, State, described
@@ -449,8 +449,7 @@ class Store:
         where: str | None, *, archived: bool, described: bool,
     ) -> list[Group]:  # fmt: skip
         """Return what `iter_groups` yields; not `described`, the runs lack what is not asked."""
-        if of not in get_args(Of):
-            raise ValueError(f"of must be one of {', '.join(get_args(Of))}, not {of!r}")
+        check_of(of)
         wanted = [parse_name(name) for name in names(by) or ()]
         if not wanted:
             raise ValueError("by names nothing to group by: name something, such as config.lr")
@@ -517,7 +516,8 @@ class Store:
         return Watched(self._repr_html_(), line or "no experiment", not states["running"])
 
     def _view_of(self, log: SQLiteLog) -> Watched:
-        from traininglog.markup.texts import brief, cut, visible
+        from traininglog.display.plain_text import cut, visible
+        from traininglog.markup.texts import brief
         from traininglog.markup.watching import Watched
 
         state = self.state(log.uuid)  # before the values: what came last is then seen
@@ -597,8 +597,7 @@ class Store:
         """Return the page that `report` writes."""
         from traininglog.reports import Wanted, page
 
-        if of not in get_args(Of):
-            raise ValueError(f"of must be one of {', '.join(get_args(Of))}, not {of!r}")
+        check_of(of)
         if limit < 1:
             raise ValueError(f"limit must be at least 1, not {limit}")
         asked = [runs] if isinstance(runs, (str, UUID)) else runs

@@ -25,8 +25,8 @@ from traininglog.cli.output.formats import (
     write_parquet,
 )
 from traininglog.cli.output.terminal import note, progress
-from traininglog.cli.output.text import counted, visible
 from traininglog.cli.stores import opened, patterns, reading, several
+from traininglog.display.plain_text import counted, visible
 
 if TYPE_CHECKING:
     from traininglog.columns import Belonging

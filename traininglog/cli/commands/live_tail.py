@@ -13,9 +13,10 @@ import typer
 from traininglog.cli.globs import matcher, require
 from traininglog.cli.options import JsonOption, KeysOption, RunArgument, StoreOption
 from traininglog.cli.output.terminal import Cell, fit, line, note, say, width
-from traininglog.cli.output.text import brief, visible
+from traininglog.cli.output.text import brief
 from traininglog.cli.stores import chosen, opened, reading, shortest
 from traininglog.display.fitting import columns_of
+from traininglog.display.plain_text import visible
 from traininglog.plain_json import shown_json
 from traininglog.selection import apart, is_glob
 from traininglog.values import StoredRow

@@ -9,11 +9,11 @@ import typer
 
 from traininglog.cli.globs import require
 from traininglog.cli.mistakes import Mistake, asking
-from traininglog.cli.options import ForceOption, KeysOption, RunsArgument, StoreOption
+from traininglog.cli.options import ForceOption, KeysOption, RunsArgument, StoreOption, WhereOption
 from traininglog.cli.output.files import check_target, complete
 from traininglog.cli.output.terminal import note, on_terminal
-from traininglog.cli.output.text import visible
 from traininglog.cli.stores import opened, patterns, reading, several, shortest
+from traininglog.display.plain_text import visible
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -39,10 +39,7 @@ def plot(
             help="Write this .png, .svg or .pdf. Default: plot in the terminal.",
         ),
     ] = None,
-    where: Annotated[
-        str | None,
-        typer.Option("--where", "-w", metavar="EXPR", help="Take the runs for which this holds."),
-    ] = None,
+    where: WhereOption = None,
     name: Annotated[
         str | None,
         typer.Option("--name", metavar="GLOB", help="Take the runs whose names fit a glob."),

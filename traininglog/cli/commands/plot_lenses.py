@@ -11,7 +11,7 @@ from traininglog.base import TrainingLogBase
 from traininglog.cli.globs import matcher, require
 from traininglog.cli.output.files import complete
 from traininglog.cli.output.terminal import note
-from traininglog.cli.output.text import visible
+from traininglog.display.plain_text import visible
 
 
 def plot_lenses(

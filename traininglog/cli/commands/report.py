@@ -3,42 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from traininglog.cli.mistakes import Mistake
-from traininglog.cli.options import ForceOption, KeysOption, StoreOption
+from traininglog.cli.options import ForceOption, KeysOption, SortOption, StoreOption, WhereOption
 from traininglog.cli.output.files import check_target, complete
 from traininglog.cli.output.terminal import note
 from traininglog.cli.stores import opened, patterns
-
-_STATISTICS = ("last", "best", "min", "max")
+from traininglog.query.groups import Of
 
 
 def report(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="RUN", help="Name runs by UUID, or the starts of them. Default: all."
+            metavar="RUN", help="Name runs by name, UUID, or the start of it. Default: all."
         ),
     ] = None,
     store: StoreOption = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Write this HTML file.")
     ] = Path("report.html"),
-    where: Annotated[
-        str | None,
-        typer.Option(
-            "--where", "-w", metavar="EXPRESSION", help="Only runs for which this expression holds."
-        ),
-    ] = None,
-    sort: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--sort", metavar="NAME", help="Sort by this; with a - before it, descending."
-        ),
-    ] = None,
+    where: WhereOption = None,
+    sort: SortOption = None,
     limit: Annotated[
         int,
         typer.Option("--limit", "-n", min=1, help="Show only this many; the page says so."),
@@ -69,8 +58,8 @@ def report(
 
     Example: traininglog report --output sweep.html --group-by config.lr
     """
-    if of not in _STATISTICS:
-        raise Mistake(f"--of must be one of {', '.join(_STATISTICS)}, not {of!r}")
+    if of not in get_args(Of):
+        raise Mistake(f"--of must be one of {', '.join(get_args(Of))}, not {of!r}")
     check_target(output, force=force)
     with opened(store) as file:
         page = file.report_html(

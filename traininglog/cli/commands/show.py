@@ -25,9 +25,10 @@ from traininglog.cli.output.terminal import (
     say,
     table,
 )
-from traininglog.cli.output.text import brief, counted, moment, point, size, visible
+from traininglog.cli.output.text import brief, moment, point, size
 from traininglog.cli.stores import as_dict, chosen, opened, reading, shortest
 from traininglog.cli.summaries import Summary, at, summaries
+from traininglog.display.plain_text import counted, visible
 from traininglog.masking import masked_line
 from traininglog.run_info import description
 from traininglog.values import StoredValue

@@ -14,8 +14,9 @@ from traininglog.cli.mistakes import Mistake, asking, complain
 from traininglog.cli.options import JsonOption, StoreOption
 from traininglog.cli.output.json_output import print_json
 from traininglog.cli.output.terminal import busy, note, progress, say
-from traininglog.cli.output.text import counted, size
+from traininglog.cli.output.text import size
 from traininglog.cli.stores import opened, shortest
+from traininglog.display.plain_text import counted
 
 # The maximal number of runs that the question before a deletion names.
 _SHOWN = 20

@@ -20,8 +20,9 @@ from traininglog.cli.options import JsonOption, StoreOption
 from traininglog.cli.output.json_output import print_json
 from traininglog.cli.output.terminal import facts, say
 from traininglog.cli.output.terminal import note as tell
-from traininglog.cli.output.text import brief, counted
+from traininglog.cli.output.text import brief
 from traininglog.cli.stores import named, opened, reading, several, shortest
+from traininglog.display.plain_text import counted
 from traininglog.flattening import flatten
 from traininglog.plain_json import shown
 

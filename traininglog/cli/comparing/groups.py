@@ -8,14 +8,10 @@ from collections.abc import Sequence
 from traininglog.cli.output.formats import write_table
 from traininglog.cli.output.json_output import print_json
 from traininglog.cli.output.terminal import Cell, Heading, note, on_terminal, say, table
-from traininglog.cli.output.text import brief, counted, visible
+from traininglog.cli.output.text import brief
+from traininglog.display.plain_text import counted, visible
 from traininglog.query.groups import Group, GroupStatistics, Of
 from traininglog.values import StoredValue
-
-_STATISTICS = {
-    "n": "n", "mean": "mean", "std": "std", "sem": "sem", "min": "least", "max": "greatest",
-    "ci95": "ci95", "missing": "missing", "non_finite": "non_finite",
-}  # fmt: skip
 
 
 def print_groups(groups: Sequence[Group], of: Of) -> None:
@@ -77,10 +73,7 @@ def print_groups_as_json(groups: Sequence[Group]) -> None:
             {
                 "by": dict(group.by), "n": group.n,
                 "runs": [info.uuid.hex for info in group.runs],
-                "metrics": {
-                    key: {name: getattr(found, field) for name, field in _STATISTICS.items()}
-                    for key, found in group.metrics.items()
-                },
+                "metrics": {key: found.by_name() for key, found in group.metrics.items()},
             }
             for group in groups
         ]
@@ -89,13 +82,14 @@ def print_groups_as_json(groups: Sequence[Group]) -> None:
 
 def print_groups_as_csv(groups: Sequence[Group]) -> None:
     """Print a line for each group, as the columns of `Store.groups` are."""
-    keys = list(groups[0].metrics) if groups else []
-    headings = [*(groups[0].by if groups else ()), "n"]
-    headings += [f"{key}.{name}" for key in keys for name in _STATISTICS]
+    first = groups[0] if groups else None
+    headings = [*(first.by if first else ()), "n"]
+    for key, found in first.metrics.items() if first else ():
+        headings += [f"{key}.{name}" for name in found.by_name()]
     rows = [
         [
             *group.by.values(), group.n,
-            *(getattr(group.metrics[key], field) for key in keys for field in _STATISTICS.values()),
+            *(number for found in group.metrics.values() for number in found.by_name().values()),
         ]
         for group in groups
     ]  # fmt: skip

@@ -17,7 +17,7 @@ from traininglog.cli.comparing.groups import (
     print_groups_as_json,
 )
 from traininglog.cli.mistakes import Mistake, asking
-from traininglog.cli.options import JsonOption, LimitOption, StoreOption, WhereOption
+from traininglog.cli.options import JsonOption, LimitOption, SortOption, StoreOption, WhereOption
 from traininglog.cli.output.formats import write_table
 from traininglog.cli.output.json_output import print_json
 from traininglog.cli.output.terminal import (
@@ -31,8 +31,9 @@ from traininglog.cli.output.terminal import (
     on_terminal,
     table,
 )
-from traininglog.cli.output.text import brief, moment, point, visible
+from traininglog.cli.output.text import brief, moment, point
 from traininglog.cli.stores import as_dict, opened, shortest
+from traininglog.display.plain_text import visible
 from traininglog.plain_json import shown
 from traininglog.run_info import described
 from traininglog.selection import Mode, apart
@@ -116,12 +117,7 @@ def runs(
         str | None, typer.Option(metavar="GLOB", help="List only runs whose name fits.")
     ] = None,
     where: WhereOption = None,
-    sort: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--sort", metavar="NAME", help="Sort by this; -NAME: the greatest first. Repeatable."
-        ),
-    ] = None,
+    sort: SortOption = None,
     columns: Annotated[
         list[str] | None,
         typer.Option(

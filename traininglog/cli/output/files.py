@@ -30,22 +30,10 @@ def complete(path: Path, *, force: bool) -> Iterator[Path]:
     target = path.resolve()  # the target of a link is replaced, not the link
     with parts.making(target) as part:
         yield part
-        if force:
-            part.replace(target)
-        else:
-            _rename_anew(part, target)
-
-
-def _rename_anew(part: Path, target: Path) -> None:
-    """Rename a file, and raise `Mistake` if the target exists, even if it appeared just now."""
-    try:
-        target.hardlink_to(part)
-    except FileExistsError:
-        raise Mistake(f"{target} exists already: overwrite it with --force") from None
-    except OSError:  # a file system without hard links
-        if target.exists():
+        try:
+            parts.put(part, target, replace=force)
+        except FileExistsError:
             raise Mistake(f"{target} exists already: overwrite it with --force") from None
-        part.rename(target)
 
 
 def stdout_is_wanted(output: Path | None) -> bool:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from traininglog.cli.output.text import visible
 from traininglog.display.fitting import columns_of, shortened
+from traininglog.display.plain_text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console

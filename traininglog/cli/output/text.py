@@ -1,32 +1,15 @@
-"""Text and values of a log for people.
-
-A logged text can contain escape sequences that clear the screen, characters that reverse the
-direction of writing, and newlines that fake a line of output. `visible` escapes all of them.
-"""
+"""Values of a log as short texts for people."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from traininglog.display.durations import in_one_unit
+from traininglog.display.plain_text import visible
 from traininglog.plain_json import shown_text
 from traininglog.values import StoredValue
 
 _LONGEST = 80
-
-
-def visible(text: str) -> str:
-    r"""Return a text with all unprintable characters escaped.
-
-    >>> print(visible("a\x1b[31m\n\u202eb"))
-    a\x1b[31m\n\u202eb
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
 
 
 def brief(value: StoredValue, longest: int = _LONGEST) -> str:
@@ -66,11 +49,6 @@ def size(count: int) -> str:
         if number < 1024:
             break
     return f"{number:.1f} {unit}"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number and its noun, in the plural unless the number is 1."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def moment(when: datetime | None, now: datetime | None = None) -> str:

@@ -10,8 +10,9 @@ import typer
 from traininglog.cli.options import JsonOption, StoreOption, TrialArgument
 from traininglog.cli.output.json_output import print_json
 from traininglog.cli.output.terminal import Cell, Heading, note, say, table
-from traininglog.cli.output.text import counted, size
+from traininglog.cli.output.text import size
 from traininglog.cli.trial_commands.trial_store import chosen, opened_trials
+from traininglog.display.plain_text import counted
 
 
 def files(trial: TrialArgument = None, store: StoreOption = None, json: JsonOption = False) -> None:

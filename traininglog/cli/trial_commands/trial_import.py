@@ -11,7 +11,7 @@ from traininglog.cli.mistakes import Mistake, asking
 from traininglog.cli.options import JsonOption, StoreOption
 from traininglog.cli.output.json_output import print_json
 from traininglog.cli.output.terminal import progress, say
-from traininglog.cli.output.text import counted
+from traininglog.display.plain_text import counted
 
 
 def import_(

@@ -25,8 +25,9 @@ from traininglog.cli.output.terminal import (
     on_terminal,
     table,
 )
-from traininglog.cli.output.text import brief, moment, visible
+from traininglog.cli.output.text import brief, moment
 from traininglog.cli.trial_commands.trial_store import opened_trials
+from traininglog.display.plain_text import visible
 from traininglog.errors import InvalidKey
 from traininglog.flattening import flatten
 from traininglog.values import StoredRow

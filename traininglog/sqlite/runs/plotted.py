@@ -10,9 +10,11 @@ from uuid import UUID
 from traininglog.plots.gathering import AXES, Gathered, Source, check_smooth, gather
 from traininglog.query import MISSING, value_of
 from traininglog.query.evaluation import check_name
+from traininglog.query.expression import Named
 from traininglog.query.groups import Of, grouped
+from traininglog.query.names import fact_of
 from traininglog.query.parser import parse_name
-from traininglog.run_info import RunInfo, description
+from traininglog.run_info import RunInfo, description, resumes_of
 from traininglog.selection import is_glob, names
 
 if TYPE_CHECKING:
@@ -121,20 +123,8 @@ def _resumes(store: Store, infos: Sequence[RunInfo]) -> dict[UUID, list[int]]:
     """Return the times at which runs, and their ancestors, were resumed."""
     if all(info.resumed_from is None for info in infos):
         return {}
-    parents = {i.uuid: i for i in store.iter_runs(heads=False, archived=True)}
-    found = {}
-    for info in infos:
-        marks: list[int] = []
-        one: RunInfo | None = info
-        seen = set()
-        while one is not None and one.uuid not in seen:
-            seen.add(one.uuid)
-            if one.resumed_at is not None and one.resumed_at >= 0:
-                marks.append(one.resumed_at)
-            one = None if one.resumed_from is None else parents.get(one.resumed_from)
-        marks.sort()
-        found[info.uuid] = marks
-    return found
+    every = {i.uuid: i for i in store.iter_runs(heads=False, archived=True)}
+    return {info.uuid: resumes_of(info, every) for info in infos}
 
 
 def members(
@@ -164,19 +154,11 @@ def members(
             if value is not MISSING and value is not None:
                 there[fact] = value
         for key in keys:
-            number = _of(info, key, of)
+            number = fact_of(info, Named(of, key))
             if isinstance(number, (int, float)):
                 there[key] = number
         found.append(Member(labels[info.uuid], there, groups.get(info.uuid)))
     return found
-
-
-def _of(info: RunInfo, key: str, of: Of) -> object:
-    if of == "last":
-        point = info.last.get(key)
-        return None if point is None else point.value
-    mode = info.goals.get(key) if of == "best" else of
-    return None if mode is None else (info.least if mode == "min" else info.greatest).get(key)
 
 
 def differing(infos: Sequence[RunInfo], most: int) -> list[str]:
